@@ -1,0 +1,237 @@
+"""A project's configuration: `pipeline.yaml` as frozen models.
+
+Every key a user may write is declared here, with its default and its bounds, and nowhere else.
+Paths are absolute once loaded (`pipeline.loading`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+Policy = Literal["pass", "warn", "block"]
+ScalarValue = str | int | float | bool
+#: Reserved slice key under which examples are evaluated by the data span they came from.
+SPAN_SLICE = "span"
+DEFAULT_BEAM_ARGS = (
+    # Beam 2.77's DirectRunner first tries a runner whose binary it downloads at run time.
+    "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
+)
+
+
+class Section(BaseModel):
+    """A frozen part of the configuration that refuses keys it does not know."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+
+
+class Split(Section):
+    """How rows go to train or to eval: by a hash, so that a row keeps its side for ever.
+
+    With `by`, all rows that share the column's value stay together; without, each row is
+    hashed on its own. `train` and `eval` are shares of the hash buckets (2 and 1: two thirds).
+    """
+
+    by: str | None = None
+    train: Annotated[int, Field(ge=1)] = 2
+    eval: Annotated[int, Field(ge=1)] = 1
+
+
+class Data(Section):
+    """Where the data is, and which of it a run takes."""
+
+    path: Path
+    pattern: str = "*"
+    format: Literal["csv", "parquet", "tfrecord"] | None = None
+    window: Annotated[int, Field(ge=1, le=1000)] = 1
+    label: str
+    unlabelled: Literal["block", "drop"] = "block"
+    split: Split = Split()
+
+    @field_validator("pattern")
+    @classmethod
+    def _relative(cls, value: str) -> str:
+        if value.startswith("/") or ".." in value.split("/"):
+            raise ValueError("must be relative to data.path, without '..'")
+        dates = [spec for spec in ("{YYYY}", "{MM}", "{DD}") if spec in value]
+        if dates and len(dates) != 3:
+            raise ValueError("a date pattern needs all of {YYYY}, {MM} and {DD}")
+        if dates and "{SPAN" in value:
+            raise ValueError("holds both {SPAN} and a date; a span is one or the other")
+        twice = [s for s in ("{SPAN", "{VERSION", "{YYYY}", "{MM}", "{DD}") if value.count(s) > 1]
+        if twice:
+            raise ValueError(f"holds {twice[0]} more than once")
+        if "{VERSION" in value and "{SPAN" not in value and not dates:
+            raise ValueError("{VERSION} needs {SPAN} or a date beside it")
+        return value
+
+    @property
+    def has_spans(self) -> bool:
+        """Whether the pattern tells spans apart; without, all files are span 0."""
+        return "{SPAN" in self.pattern or "{YYYY}" in self.pattern
+
+
+class Drift(Section):
+    """Limits on the distance between the newest span and the one before it.
+
+    They hold for every feature whose schema entry has no `drift_comparator` of its own:
+    Jensen-Shannon divergence for numeric features, L-infinity norm for categorical ones.
+    None turns the check off for that kind.
+    """
+
+    numeric: Annotated[float, Field(gt=0, le=1)] | None = 0.3
+    categorical: Annotated[float, Field(gt=0, le=1)] | None = 0.3
+    ignore: tuple[str, ...] = ()
+    policy: Policy = "warn"
+
+
+class Gate(Section):
+    """What each kind of anomaly means for a run (`docs/data-gate.md` lists the kinds)."""
+
+    anomalies: dict[str, Policy] = Field(default_factory=dict)
+    drift: Drift = Drift()
+    skew_policy: Policy = "warn"
+
+
+class Train(Section):
+    """Training: steps, and whatever the project's own `run_fn` wants to be told."""
+
+    module: Path = Path("model.py")
+    steps: Annotated[int, Field(ge=1)] = 1000
+    eval_steps: Annotated[int, Field(ge=1)] = 100
+    parameters: dict[str, ScalarValue] = Field(default_factory=dict)
+
+
+class Tune(Section):
+    """Hyperparameter search with KerasTuner before training; needs `tuner_fn`."""
+
+    steps: Annotated[int, Field(ge=1)] = 200
+    eval_steps: Annotated[int, Field(ge=1)] = 50
+
+
+class Limit(Section):
+    """Limits on one metric.
+
+    `min` and `max` bound the candidate's own value; `max_drop` and `max_rise` bound, in the
+    metric's own unit, how much worse than the baseline it may be.
+    """
+
+    min: float | None = None
+    max: float | None = None
+    max_drop: Annotated[float, Field(ge=0)] | None = None
+    max_rise: Annotated[float, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> Limit:
+        if self.max_drop is not None and self.max_rise is not None:
+            raise ValueError("has both max_drop and max_rise; a metric has one good direction")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it limits nothing."""
+        return self.min is self.max is self.max_drop is self.max_rise is None
+
+
+class SliceLimit(Limit):
+    """Limits on one metric over slices: every slice of `keys`, or the one of `values`."""
+
+    keys: tuple[str, ...] = ()
+    values: dict[str, ScalarValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_a_slice(self) -> SliceLimit:
+        if bool(self.keys) == bool(self.values):
+            raise ValueError("needs either keys or values")
+        return self
+
+
+class Threshold(Limit):
+    """Limits on one metric: over the whole window, the newest span, and slices."""
+
+    newest: Limit | None = None
+    slices: tuple[SliceLimit, ...] = ()
+
+
+class NoBaseline(Section):
+    """Evaluate without a baseline, for a reason that is recorded."""
+
+    none: Annotated[str, Field(min_length=3)]
+
+
+class Evaluate(Section):
+    """Metrics, slices, and the thresholds a model has to pass."""
+
+    metrics: tuple[str, ...] = ("ExampleCount",)
+    slices: tuple[tuple[str, ...], ...] = ()
+    thresholds: dict[str, Threshold]
+    baseline: Literal["latest"] | Annotated[int, Field(ge=1)] | NoBaseline = "latest"
+
+    @field_validator("slices", mode="before")
+    @classmethod
+    def _single_keys(cls, value: object) -> object:
+        if isinstance(value, list):
+            return [[entry] if isinstance(entry, str) else entry for entry in value]
+        return value
+
+    @model_validator(mode="after")
+    def _has_thresholds(self) -> Evaluate:
+        limits: list[Limit] = []
+        for threshold in self.thresholds.values():
+            limits += [threshold, *threshold.slices]
+            limits += [threshold.newest] if threshold.newest else []
+        # TFX's Evaluator without thresholds neither blesses nor rejects, and says nothing.
+        if all(limit.is_empty for limit in limits):
+            raise ValueError(
+                "thresholds limits nothing, so no model could ever be blessed or rejected; "
+                "give at least one, such as thresholds: {auc: {min: 0.7}}"
+            )
+        return self
+
+
+class Project(Section):
+    """A whole project as `pipeline.yaml` describes it.
+
+    `folder` and `environment` are not keys of the file; loading fills them in.
+    """
+
+    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
+    folder: Path
+    environment: str | None = None
+    workspace: Path
+    data: Data
+    schema_file: Path = Path("schema.pbtxt")
+    gate: Gate = Gate()
+    train: Train = Train()
+    tune: Tune | None = None
+    evaluate: Evaluate
+    beam_args: tuple[str, ...] = DEFAULT_BEAM_ARGS
+
+    @property
+    def home(self) -> Path:
+        """Folder of this project in the workspace: artifacts and runs."""
+        return self.workspace / self.name
+
+    @property
+    def runs(self) -> Path:
+        """Folder that holds one folder per run."""
+        return self.home / "runs"
+
+    @property
+    def artifacts(self) -> Path:
+        """TFX's pipeline root."""
+        return self.home / "artifacts"
+
+    @property
+    def serving(self) -> Path:
+        """Serving directory: one folder per published version."""
+        return self.workspace / "serving" / self.name
+
+    @property
+    def metadata(self) -> Path:
+        """ML Metadata's SQLite file, shared by the projects of a workspace."""
+        return self.workspace / "metadata.sqlite"
