@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.csv as pacsv
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
@@ -236,6 +235,3 @@ def _csv_header(path: str) -> list[str]:
     return names
 
 
-def count_nulls(column: pa.ListArray) -> int:
-    """Rows of a feature column that hold no value (null or an empty list)."""
-    return int(pc.sum(pc.equal(pc.fill_null(pc.list_value_length(column), 0), 0)).as_py() or 0)

@@ -15,6 +15,9 @@ from __future__ import annotations
 from enum import IntEnum
 
 
+HINT_MARK = "\n  next: "
+
+
 class ExitCode(IntEnum):
     """What a process of ours exits with; scheduled jobs act on these numbers."""
 
@@ -40,6 +43,10 @@ class OrdainError(Exception):
         super().__init__(message)
         self.message = message
         self.hint = hint
+
+    def __str__(self) -> str:
+        """Headline and hint: all that is left of an error that crosses a Beam worker."""
+        return f"{self.message}{HINT_MARK}{self.hint}" if self.hint else self.message
 
 
 class NodeFailedError(OrdainError):

@@ -1,15 +1,13 @@
 """From files, overlays and `--set` to a `Project`, with errors a person can act on.
 
 Order, later wins: `pipeline.yaml`, `pipeline.<env>.yaml`, `--set key.path=value`. Then
-`${env:NAME}` is replaced from the environment: at use, so that no written copy of the
-configuration ever holds the value.
+`${env:NAME}` is replaced from the environment (`contracts.references`).
 """
 
 from __future__ import annotations
 
 import difflib
 import os
-import re
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from types import UnionType
@@ -19,10 +17,10 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from contracts.errors import ConfigError
+from contracts.references import resolve_references
 from pipeline.config import Project
 
 MAIN_FILE = "pipeline.yaml"
-_REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 #: A configuration is read by people; anything larger is a mistake (or an attack on the parser).
 MAX_BYTES = 1_000_000
 
@@ -44,7 +42,12 @@ def load_project(
         ConfigError: Naming the file and the key, what it got and what is allowed.
     """
     raw, root = read_effective(folder, env, settings)
-    return _validate(_resolve_references(raw, str(root / MAIN_FILE)), root, env)
+    resolved = resolve_references(raw, str(root / MAIN_FILE))
+    # Training parameters are kept in ML Metadata, so their references stay references until the
+    # trainer uses them; here they were only checked.
+    if isinstance(resolved.get("train"), dict) and "parameters" in resolved["train"]:
+        resolved["train"]["parameters"] = raw["train"]["parameters"]
+    return _validate(resolved, root, env)
 
 
 def read_effective(
@@ -123,23 +126,6 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
             raise ConfigError(f"--set {setting}: {part} holds a value, not further keys")
         here = below
     here[parts[-1]] = value
-
-
-def _resolve_references(value: Any, where: str) -> Any:
-    if isinstance(value, dict):
-        return {k: _resolve_references(v, f"{where}: {k}") for k, v in value.items()}
-    if isinstance(value, list):
-        return [_resolve_references(v, where) for v in value]
-    if not isinstance(value, str):
-        return value
-
-    def substitute(match: re.Match[str]) -> str:
-        name = match.group(1)
-        if name not in os.environ:
-            raise ConfigError(f"{where}: environment variable {name} is not set", f"export {name}=")
-        return os.environ[name]
-
-    return _REFERENCE.sub(substitute, value)
 
 
 def _validate(raw: dict[str, Any], root: Path, env: str | None) -> Project:

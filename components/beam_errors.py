@@ -1,0 +1,45 @@
+"""Errors that cross a Beam worker come back as text; here they become themselves again.
+
+FnApiRunner reports what a DoFn raised as a RuntimeError whose text holds the worker's
+traceback. The last `contracts.errors` exception named in it is what the user should read.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import re
+from collections.abc import Iterator
+
+from contracts import errors
+
+_RAISED = re.compile(
+    r"^contracts\.errors\.(\w+): (.*?)(?: \[while running |\Z)", re.MULTILINE | re.DOTALL
+)
+
+
+@contextlib.contextmanager
+def restored() -> Iterator[None]:
+    """Re-raises errors of ours that come out of a Beam pipeline as what they were."""
+    try:
+        yield
+    except errors.OrdainError:
+        raise
+    except Exception as error:
+        original = restore(error)
+        if original is None:
+            raise
+        raise original from error
+
+
+def restore(error: BaseException) -> errors.OrdainError | None:
+    """The error of ours inside another one's text, or None."""
+    found = _RAISED.findall(str(error))
+    if not found:
+        return None
+    name, text = found[-1]
+    kind = getattr(errors, name, None)
+    if not (isinstance(kind, type) and issubclass(kind, errors.OrdainError)):
+        return None
+    message, _, hint = text.partition(errors.HINT_MARK)
+    # The traceback's text ends where the next frame or worker's message begins.
+    return kind(message.strip(), hint.strip().splitlines()[0] if hint.strip() else "")

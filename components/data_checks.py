@@ -1,0 +1,301 @@
+"""What the data gate looks at, as one function of plain facts.
+
+Rules, each giving reasons:
+
+1. rows ingested = rows in the statistics, split by split (conservation);
+2. each split of the window has rows;
+3. the label is in every labelled row, has more than one value, and is within its domain;
+4. not every feature is empty;
+5. each anomaly ExampleValidator found in any span, by the policy of its kind;
+6. drift of the newest span against the one before, by the schema's comparators or the limits;
+7. skew of the newest span between train and eval, where the schema has a `skew_comparator`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import tensorflow_data_validation as tfdv
+from tensorflow_metadata.proto.v0 import (
+    anomalies_pb2,
+    path_pb2,
+    schema_pb2,
+    statistics_pb2,
+)
+
+from contracts.verdict import Outcome, Reason, Verdict
+
+GATE = "data"
+_OUTCOMES = {"pass": Outcome.PASSED, "warn": Outcome.WARNED, "block": Outcome.BLOCKED}
+Kind = anomalies_pb2.AnomalyInfo.Type
+#: Names under which `gate.anomalies` sets a policy, the anomalies each covers, and its default.
+#: An anomaly in no group is `other`, which blocks.
+KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "missing_column": ("block", ("SCHEMA_MISSING_COLUMN", "FEATURE_TYPE_NOT_PRESENT")),
+    "new_column": ("block", ("SCHEMA_NEW_COLUMN",)),
+    "type": (
+        "block",
+        (
+            "UNEXPECTED_DATA_TYPE", "ENUM_TYPE_BYTES_NOT_STRING", "ENUM_TYPE_FLOAT_NOT_STRING",
+            "ENUM_TYPE_INT_NOT_STRING", "ENUM_TYPE_INVALID_UTF8", "FLOAT_TYPE_NOT_FLOAT",
+            "FLOAT_TYPE_STRING_NOT_FLOAT", "INT_TYPE_INT_EXPECTED", "INT_TYPE_NOT_STRING",
+            "INT_TYPE_STRING_EXPECTED", "STRING_TYPE_NOW_FLOAT", "STRING_TYPE_NOW_INT",
+        ),
+    ),
+    "new_value": ("warn", ("ENUM_TYPE_UNEXPECTED_STRING_VALUES",)),
+    "out_of_range": (
+        "block",
+        (
+            "INT_TYPE_BIG_INT", "INT_TYPE_SMALL_INT", "FLOAT_TYPE_BIG_FLOAT",
+            "FLOAT_TYPE_SMALL_FLOAT", "BOOL_TYPE_BIG_INT", "BOOL_TYPE_SMALL_INT",
+        ),
+    ),
+    "not_a_number": ("block", ("FLOAT_TYPE_HAS_NAN", "FLOAT_TYPE_HAS_INF")),
+    "missing_values": (
+        "block", ("FEATURE_TYPE_LOW_FRACTION_PRESENT", "FEATURE_TYPE_LOW_NUMBER_PRESENT"),
+    ),
+    "value_count": (
+        "block",
+        (
+            "FEATURE_TYPE_HIGH_NUMBER_VALUES", "FEATURE_TYPE_LOW_NUMBER_VALUES",
+            "FEATURE_TYPE_NO_VALUES", "FEATURE_TYPE_UNEXPECTED_REPEATED", "INVALID_FEATURE_SHAPE",
+        ),
+    ),
+    "row_count": (
+        "block",
+        (
+            "DATASET_LOW_NUM_EXAMPLES", "DATASET_HIGH_NUM_EXAMPLES",
+            "COMPARATOR_LOW_NUM_EXAMPLES", "COMPARATOR_HIGH_NUM_EXAMPLES", "NO_DATA_IN_SPAN",
+        ),
+    ),
+    "other": ("block", ()),
+}
+_ADVICE = {
+    "missing_column": "bring the column back, or accept its loss: ordain schema accept PROJECT",
+    "new_column": "leave the column out, or accept it: ordain schema accept PROJECT",
+    "new_value": "nothing, if the value is real: ordain schema accept PROJECT adds it",
+}
+_REPAIR = "repair the span (a new version or corrected files), or ordain schema diff PROJECT"
+_KIND_OF = {name: group for group, (_, names) in KINDS.items() for name in names}
+
+
+@dataclass(frozen=True)
+class SpanFacts:
+    """What is known of one span, by split.
+
+    Attributes:
+        span: The span's number.
+        rows: Rows ingested; empty if the ExampleGen does not count.
+        left_out: Rows left out for want of a label.
+        statistics: TFDV's statistics.
+        anomalies: What ExampleValidator found.
+    """
+
+    span: int
+    rows: Mapping[str, int]
+    left_out: int
+    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
+    anomalies: Mapping[str, anomalies_pb2.Anomalies]
+
+
+def judge(
+    facts: Sequence[SpanFacts], schema: schema_pb2.Schema, policy: Mapping[str, Any]
+) -> Verdict:
+    """Judges a window.
+
+    Args:
+        facts: The spans, oldest first.
+        schema: What the data should look like.
+        policy: `pipeline.config.Gate` as a dict, and `label`.
+    """
+    reasons: list[Reason] = []
+    for fact in facts:
+        reasons += _conservation(fact)
+        reasons += _anomalies(fact, policy["anomalies"], policy["label"])
+        reasons += _emptiness(fact)
+        if fact.left_out:
+            text = f"{fact.left_out} rows without a label were left out, as configured"
+            reasons.append(Reason(Outcome.PASSED, "unlabelled", text, span=fact.span))
+    reasons += _splits(facts)
+    reasons += _label(facts, policy["label"])
+    if len(facts) > 1:
+        reasons += _drift(facts[-2], facts[-1], schema, policy["drift"])
+    reasons += _skew(facts[-1], schema, _OUTCOMES[policy["skew_policy"]])
+    return Verdict.of(GATE, reasons)
+
+
+def _conservation(fact: SpanFacts) -> Iterator[Reason]:
+    for split, expected in fact.rows.items():
+        measured = _examples(fact.statistics[split])
+        if measured != expected:
+            yield Reason(
+                Outcome.BLOCKED, "conservation",
+                f"split {split!r}: {expected} rows ingested, {measured} in the statistics",
+                span=fact.span, measured=measured, limit=expected,
+                advice="rows were lost on the way: run again with one Beam worker (beam_args)",
+            )
+
+
+def _anomalies(
+    fact: SpanFacts, policies: Mapping[str, str], label: str
+) -> Iterator[Reason]:
+    seen: set[tuple[str, str]] = set()
+    for split, anomalies in fact.anomalies.items():
+        found = [(name, info) for name, info in sorted(anomalies.anomaly_info.items())]
+        if anomalies.HasField("dataset_anomaly_info"):
+            found.append(("", anomalies.dataset_anomaly_info))
+        for name, info in found:
+            feature = ".".join(info.path.step) or name
+            for detail in info.reason:
+                code = Kind.Name(detail.type)
+                kind = _KIND_OF.get(code, "other")
+                if (feature, code) in seen:  # the same thing in the other split
+                    continue
+                seen.add((feature, code))
+                chosen = policies.get(kind, KINDS[kind][0])
+                if feature == label:  # a label that is not what it should be is never fine
+                    chosen = "block"
+                yield Reason(
+                    _OUTCOMES[chosen], kind,
+                    f"{detail.short_description}: {detail.description}"[:400],
+                    where=feature, span=fact.span,
+                    advice=f"{_ADVICE.get(kind, _REPAIR)} (seen in split {split!r}; {code})",
+                )
+
+
+def _emptiness(fact: SpanFacts) -> Iterator[Reason]:
+    """All features without a value: a table of nulls."""
+    features = [f for s in fact.statistics.values() for d in s.datasets for f in d.features]
+    if features and all(_common(f).num_non_missing == 0 for f in features):
+        yield Reason(
+            Outcome.BLOCKED, "all_null", "no feature holds a single value",
+            span=fact.span, advice=_REPAIR,
+        )
+
+
+def _splits(facts: Sequence[SpanFacts]) -> Iterator[Reason]:
+    for split in facts[-1].statistics:
+        total = sum(_examples(f.statistics[split]) for f in facts if split in f.statistics)
+        if total == 0:
+            yield Reason(
+                Outcome.BLOCKED, "empty_split", f"split {split!r} of the window has no rows",
+                where=split, measured=0, limit=1,
+                advice="bring more data, or split by a column with more values (data.split)",
+            )
+
+
+def _label(facts: Sequence[SpanFacts], label: str) -> Iterator[Reason]:
+    values: set[Any] = set()
+    is_found = False
+    for fact in facts:
+        for split, statistics in fact.statistics.items():
+            for feature in _features(statistics, label):
+                is_found = True
+                common = _common(feature)
+                missing = common.num_missing
+                if missing:
+                    yield Reason(
+                        Outcome.BLOCKED, "label_missing",
+                        f"{missing} rows of split {split!r} have no label", where=label,
+                        span=fact.span, measured=missing, limit=0,
+                        advice="set data.unlabelled: drop to leave such rows out",
+                    )
+                if common.num_non_missing:
+                    values |= _extremes(feature)
+    if not is_found:
+        yield Reason(
+            Outcome.BLOCKED, "label_missing", "the label's column is in no span", where=label,
+            advice="correct data.label in pipeline.yaml, or the data",
+        )
+    elif len(values) == 1:
+        yield Reason(
+            Outcome.BLOCKED, "label_constant",
+            f"every row of the window has the label {next(iter(values))!r}", where=label,
+            measured=1, limit=2, advice="there is nothing to learn; correct the data",
+        )
+
+
+def _drift(
+    before: SpanFacts, newest: SpanFacts, schema: schema_pb2.Schema, limits: Mapping[str, Any]
+) -> Iterator[Reason]:
+    wanted = schema_pb2.Schema()
+    wanted.CopyFrom(schema)
+    for feature in wanted.feature:
+        comparator = feature.drift_comparator
+        if feature.name in limits["ignore"]:
+            feature.ClearField("drift_comparator")
+        elif not feature.HasField("drift_comparator"):
+            is_text = feature.type == schema_pb2.BYTES or feature.HasField("string_domain")
+            is_text = is_text or feature.int_domain.is_categorical
+            limit = limits["categorical" if is_text else "numeric"]
+            if limit is not None and is_text:
+                comparator.infinity_norm.threshold = limit
+            elif limit is not None:
+                comparator.jensen_shannon_divergence.threshold = limit
+    if not (_examples(before.statistics["train"]) and _examples(newest.statistics["train"])):
+        return
+    result = tfdv.validate_statistics(
+        newest.statistics["train"], wanted, previous_statistics=before.statistics["train"]
+    )
+    outcome = _OUTCOMES[limits["policy"]]
+    for info in result.drift_skew_info:
+        for measure in info.drift_measurements:
+            yield _distance(
+                "drift", info.path, measure, outcome, newest.span, f"span {before.span}"
+            )
+
+
+def _skew(newest: SpanFacts, schema: schema_pb2.Schema, outcome: Outcome) -> Iterator[Reason]:
+    if not any(f.HasField("skew_comparator") for f in schema.feature):
+        return
+    if not all(_examples(newest.statistics[s]) for s in ("train", "eval")):
+        return
+    result = tfdv.validate_statistics(
+        newest.statistics["train"], schema, serving_statistics=newest.statistics["eval"]
+    )
+    for info in result.drift_skew_info:
+        for measure in info.skew_measurements:
+            yield _distance("skew", info.path, measure, outcome, newest.span, "its eval split")
+
+
+def _distance(
+    kind: str, path: path_pb2.Path, measure: Any, outcome: Outcome, span: int, other: str
+) -> Reason:
+    names = {
+        anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY: "L-infinity distance",
+        anomalies_pb2.DriftSkewInfo.Measurement.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence",
+    }
+    is_ok = measure.value <= measure.threshold
+    name = names.get(measure.type, "distance")
+    return Reason(
+        Outcome.PASSED if is_ok else outcome, kind,
+        f"{name} to {other}: {measure.value:.3f}, may be at most {measure.threshold:g}",
+        where=".".join(path.step), span=span, measured=measure.value, limit=measure.threshold,
+        advice="" if is_ok else "look at the feature in both; if the change is real, raise the "
+        "limit (gate.drift) or set a drift_comparator in the schema",
+    )
+
+
+def _examples(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> int:
+    return int(sum(dataset.num_examples for dataset in statistics.datasets))
+
+
+def _features(
+    statistics: statistics_pb2.DatasetFeatureStatisticsList, name: str
+) -> list[statistics_pb2.FeatureNameStatistics]:
+    found = [f for d in statistics.datasets for f in d.features]
+    return [f for f in found if name in (f.name, ".".join(f.path.step))]
+
+
+def _common(feature: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.CommonStatistics:
+    kind = feature.WhichOneof("stats")
+    return getattr(feature, kind).common_stats if kind else statistics_pb2.CommonStatistics()
+
+
+def _extremes(feature: statistics_pb2.FeatureNameStatistics) -> set[Any]:
+    """One value if the feature is constant, else at least two."""
+    if feature.HasField("num_stats"):
+        return {feature.num_stats.min, feature.num_stats.max}
+    return {bucket.label for bucket in feature.string_stats.rank_histogram.buckets}

@@ -1,0 +1,81 @@
+"""The schema's two sources: a curated file, or inference over the window."""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import Any
+
+import tensorflow_data_validation as tfdv
+from tfx import types
+from tfx.components.schema_gen.component import SchemaGen
+from tfx.components.schema_gen.import_schema_gen import executor as import_executor
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.utils import io_utils
+
+
+class WindowExecutor(base_executor.BaseExecutor):
+    """Infers one schema from the statistics of the window's older spans.
+
+    The newest span is left out when there are others: a schema inferred from a span cannot find
+    anything wrong with it.
+    """
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See `tfx.components.schema_gen.executor`, whose output this keeps."""
+        by_span = sorted(input_dict["statistics"], key=lambda artifact: artifact.span)
+        schema = None
+        for artifact in by_span[:-1] or by_span:
+            for split in artifact_utils.decode_split_names(artifact.split_names):
+                statistics = stats_artifact_utils.load_statistics(artifact, split).proto()
+                if not any(d.num_examples for d in statistics.datasets):
+                    continue
+                if schema is None:
+                    schema = tfdv.infer_schema(statistics, infer_feature_shape=True)
+                else:
+                    schema = tfdv.update_schema(schema, statistics, infer_feature_shape=True)
+        uri = artifact_utils.get_single_uri(output_dict["schema"])
+        io_utils.write_pbtxt_file(f"{uri}/schema.pbtxt", schema)
+
+
+class WindowSchemaGen(SchemaGen):
+    """SchemaGen over every span of the window (TFX's own takes one statistics artifact)."""
+
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(WindowExecutor)
+
+
+class CuratedSchemaSpec(types.ComponentSpec):
+    """ImportSchemaGen's spec, with a fingerprint of the file's content."""
+
+    PARAMETERS = {
+        "schema_file": ExecutionParameter(type=str),
+        # TFX's cache key holds the file's path only: an edited schema would go unnoticed.
+        "schema_fingerprint": ExecutionParameter(type=str),
+    }
+    INPUTS: dict[str, ChannelParameter] = {}
+    OUTPUTS = {"schema": ChannelParameter(type=standard_artifacts.Schema)}
+
+
+class CuratedSchema(base_component.BaseComponent):
+    """ImportSchemaGen that notices when the file changes."""
+
+    SPEC_CLASS = CuratedSchemaSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(import_executor.Executor)
+
+    def __init__(self, schema_file: Path) -> None:
+        """Takes the path of the curated `schema.pbtxt`."""
+        super().__init__(
+            CuratedSchemaSpec(
+                schema_file=str(schema_file),
+                schema_fingerprint=hashlib.sha256(schema_file.read_bytes()).hexdigest(),
+                schema=types.Channel(type=standard_artifacts.Schema),
+            )
+        )

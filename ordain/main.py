@@ -1,0 +1,92 @@
+"""`ordain`: the command line's entry point.
+
+Command groups are imported when they are called, so that `--help` answers at once. Errors a
+user caused are a headline and what to do next; a bug keeps its traceback.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+
+import click
+
+from contracts.errors import ExitCode, OrdainError
+
+#: Command name -> module and attribute that hold it, and its line in `--help`.
+COMMANDS = {
+    "plan": ("ordain.plan:plan", "Check a project without running it, and draw its chain."),
+    "run": ("ordain.run:run", "Run a project's chain on this machine."),
+    "runs": ("ordain.runs:runs", "List past runs; show one, its lineage, its logs."),
+    "schema": ("ordain.schema:schema", "Freeze, compare and accept a project's schema."),
+    "doctor": ("ordain.doctor:doctor", "Check this machine and installation."),
+}
+
+
+class LazyGroup(click.Group):
+    """A group that knows its commands' names and imports a command when it is called."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Names in the order a project meets them."""
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Imports the module of a command."""
+        del ctx
+        if cmd_name not in COMMANDS:
+            return None
+        module, attribute = COMMANDS[cmd_name][0].split(":")
+        command = getattr(importlib.import_module(module), attribute)
+        assert isinstance(command, click.Command)  # noqa: S101  a wrong table above is a bug
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Lists the commands from the table, importing none of them."""
+        del ctx
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+
+
+@click.command(
+    cls=LazyGroup,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(package_name="ordain")
+def cli() -> None:
+    """Raw data in, a model that passed every gate out.
+
+    PROJECT is a folder that holds pipeline.yaml and model.py, such as examples/flights.
+
+    \b
+    Examples:
+      ordain plan examples/flights
+      ordain run examples/flights
+      ordain runs list examples/flights
+
+    Exit codes: 0 done, 1 a node failed, 2 configuration or usage, 3 data blocked,
+    4 model not blessed, 5 publishing or infrastructure.
+    """
+
+
+def main() -> None:
+    """Runs the command line and exits with the documented code."""
+    try:
+        cli(standalone_mode=False)
+    except click.exceptions.Exit as stop:
+        sys.exit(stop.exit_code)
+    except click.Abort:
+        click.echo("interrupted", err=True)
+        sys.exit(130)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(int(ExitCode.CONFIG))
+    except OrdainError as error:
+        click.echo(f"error: {error.message}", err=True)
+        if error.hint:
+            click.echo(f"  next: {error.hint}", err=True)
+        sys.exit(int(error.exit_code))
+
+
+if __name__ == "__main__":
+    main()

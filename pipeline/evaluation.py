@@ -1,0 +1,105 @@
+"""From a project's metrics, slices and thresholds to TFMA's EvalConfig."""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from typing import Any
+
+import tensorflow_model_analysis as tfma
+from tensorflow_model_analysis.proto import config_pb2
+
+from contracts.errors import ConfigError
+from pipeline.config import SPAN_SLICE, Limit, Project, SliceLimit
+from pipeline.thresholds import metric_name
+
+#: Signature the models are evaluated through, and the one that prepares features and label.
+PREDICT_SIGNATURE = "serving_default"
+TRANSFORM_SIGNATURE = "transform_features"
+
+
+def build_eval_config(project: Project, newest_span: int) -> Any:
+    """TFMA's EvalConfig of a project.
+
+    Args:
+        project: The project.
+        newest_span: The span that `thresholds.*.newest` is about.
+
+    Raises:
+        ConfigError: A metric's class is known neither to TFMA nor to Keras.
+    """
+    evaluate = project.evaluate
+    slicing = [tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=[SPAN_SLICE])]
+    slicing += [tfma.SlicingSpec(feature_keys=list(keys)) for keys in evaluate.slices]
+    metrics = []
+    for class_name in evaluate.metrics:
+        _check_class(class_name)
+        name = metric_name(class_name)
+        metric = tfma.MetricConfig(class_name=class_name, config=json.dumps({"name": name}))
+        threshold = evaluate.thresholds.get(name)
+        if threshold is not None:
+            if not threshold.is_empty:
+                metric.threshold.CopyFrom(_threshold(threshold))
+            slices = list(threshold.slices)
+            if threshold.newest is not None:
+                limits = threshold.newest.model_dump()
+                slices.append(SliceLimit(**limits, values={SPAN_SLICE: newest_span}))
+            for limit in slices:
+                metric.per_slice_thresholds.append(_per_slice(limit))
+                spec = _slicing(limit)
+                if spec not in slicing:
+                    slicing.append(spec)
+        metrics.append(metric)
+    return tfma.EvalConfig(
+        model_specs=[
+            tfma.ModelSpec(
+                signature_name=PREDICT_SIGNATURE,
+                label_key=project.data.label,
+                preprocessing_function_names=[TRANSFORM_SIGNATURE],
+            )
+        ],
+        slicing_specs=slicing,
+        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+    )
+
+
+def _threshold(limit: Limit) -> Any:
+    threshold = config_pb2.MetricThreshold()
+    if limit.min is not None or limit.max is not None:
+        # TFMA wants both bounds; an infinite one bounds nothing.
+        low, high = limit.min, limit.max
+        threshold.value_threshold.lower_bound.value = -math.inf if low is None else low
+        threshold.value_threshold.upper_bound.value = math.inf if high is None else high
+    if limit.max_drop is not None:
+        threshold.change_threshold.direction = config_pb2.MetricDirection.HIGHER_IS_BETTER
+        threshold.change_threshold.absolute.value = -limit.max_drop
+    if limit.max_rise is not None:
+        threshold.change_threshold.direction = config_pb2.MetricDirection.LOWER_IS_BETTER
+        threshold.change_threshold.absolute.value = limit.max_rise
+    return threshold
+
+
+def _slicing(limit: SliceLimit) -> Any:
+    if limit.keys:
+        return tfma.SlicingSpec(feature_keys=list(limit.keys))
+    return tfma.SlicingSpec(feature_values={k: str(v) for k, v in limit.values.items()})
+
+
+def _per_slice(limit: SliceLimit) -> Any:
+    return config_pb2.PerSliceMetricThreshold(
+        slicing_specs=[_slicing(limit)], threshold=_threshold(limit)
+    )
+
+
+def _check_class(name: str) -> None:
+    import keras  # noqa: PLC0415  as heavy as TFMA, and only its names are wanted
+
+    known = set(tfma.metrics.Metric.registered_metrics()) if hasattr(
+        tfma.metrics.Metric, "registered_metrics") else set()
+    known |= {n for n in dir(tfma.metrics) if n[:1].isupper()}
+    known |= {n for n in dir(keras.metrics) if n[:1].isupper()}
+    if name not in known:
+        near = difflib.get_close_matches(name, sorted(known), n=1)
+        meant = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"evaluate.metrics: {name!r} is no metric of TFMA or Keras{meant}")

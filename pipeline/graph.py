@@ -1,0 +1,194 @@
+"""The street: the whole chain from data to serving directory, in one place.
+
+    ExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> DataGate
+        -> Transform -> (Tuner) -> Trainer -> Baseline -> Evaluator -> Pusher
+
+Both drivers (`pipeline.runner` here, `kubeflow/entrypoint.py` in a pod) walk the IR that this
+graph compiles to. ExampleGen, StatisticsGen and ExampleValidator are launched once for each
+span of the window (`pipeline.street`); all nodes after them take every span's artifacts.
+Everything behind the data gate hangs on its verdict.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from tfx.components import (
+    Evaluator,
+    ExampleValidator,
+    Pusher,
+    StatisticsGen,
+    Trainer,
+    Transform,
+    Tuner,
+)
+from tfx.dsl.compiler import compiler
+from tfx.dsl.components.base import executor_spec
+from tfx.dsl.components.common.resolver import Resolver
+from tfx.dsl.experimental.conditionals import conditional
+from tfx.orchestration import metadata, pipeline
+from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.types import Channel, standard_artifacts
+
+from components import evaluator, publisher, trainer, transform
+from components.artifacts import OUTCOME_PROPERTY
+from components.data_gate import DataGate
+from components.example_gen import ArrowExampleGen, IngestOptions
+from components.resolvers import BaselineModel, SeenAnalyzerCache
+from components.schema_gen import CuratedSchema, WindowSchemaGen
+from contracts.verdict import Outcome
+from pipeline.config import NoBaseline, Project
+from pipeline.evaluation import build_eval_config
+from pipeline.schema import feature_types
+from pipeline.source import fingerprint
+
+# TFX packs the module file into a wheel and pip-installs it for every node; the module is
+# imported from where it is instead, so that it may import its neighbours.
+os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
+
+
+def build(project: Project, newest_span: int) -> pipeline.Pipeline:
+    """Builds a project's chain.
+
+    Args:
+        project: The project.
+        newest_span: Last span of the window this chain is for.
+    """
+    data, train = project.data, project.train
+    example_gen = ArrowExampleGen(
+        input_base=str(data.path),
+        pattern=data.pattern,
+        options=IngestOptions(
+            format=data.format,
+            types=feature_types(project.schema_file),
+            label=data.label,
+            drop_unlabelled=data.unlabelled == "drop",
+        ),
+        splits={"train": data.split.train, "eval": data.split.eval},
+        partition_feature=data.split.by,
+    ).with_id("ExampleGen")
+    examples = example_gen.outputs["examples"]
+
+    statistics_gen = StatisticsGen(examples=examples)
+    statistics = statistics_gen.outputs["statistics"]
+
+    if project.schema_file.exists():
+        schema_gen = CuratedSchema(project.schema_file)
+    else:
+        schema_gen = WindowSchemaGen(statistics=statistics)
+    schema = schema_gen.with_id("SchemaGen").outputs["schema"]
+
+    validator = ExampleValidator(statistics=statistics, schema=schema)
+    gate = DataGate(
+        examples=examples,
+        statistics=statistics,
+        anomalies=validator.outputs["anomalies"],
+        schema=schema,
+        policy={**project.gate.model_dump(), "label": data.label},
+    )
+    street: list[Any] = [example_gen, statistics_gen, schema_gen, validator, gate]
+
+    told = {
+        "source_fingerprint": fingerprint(project.folder),
+        "label": data.label,
+        "parameters": dict(train.parameters),
+    }
+    module = str(train.module)
+    verdict = gate.outputs["verdict"].future()[0]
+    with conditional.Cond(verdict.custom_property(OUTCOME_PROPERTY) != str(Outcome.BLOCKED)):
+        seen = Resolver(
+            strategy_class=SeenAnalyzerCache,
+            examples=examples,
+            analyzer_cache=Channel(type=standard_artifacts.TransformCache),
+        ).with_id("AnalyzerCache")
+        transformer = Transform(
+            examples=examples,
+            schema=schema,
+            module_file=module,
+            analyzer_cache=seen.outputs["analyzer_cache"],
+            disable_statistics=True,  # the data gate has measured the data already
+            custom_config=told,
+        )
+        transformer.executor_spec = executor_spec.BeamExecutorSpec(transform.Executor)
+        transformed = {
+            "examples": transformer.outputs["transformed_examples"],
+            "transform_graph": transformer.outputs["transform_graph"],
+            "schema": schema,
+        }
+        street += [seen, transformer]
+
+        hyperparameters = None
+        if project.tune is not None:
+            tuner = Tuner(
+                module_file=module,
+                train_args=trainer_pb2.TrainArgs(num_steps=project.tune.steps),
+                eval_args=trainer_pb2.EvalArgs(num_steps=project.tune.eval_steps),
+                custom_config=told,
+                **transformed,
+            )
+            hyperparameters = tuner.outputs["best_hyperparameters"]
+            street.append(tuner)
+
+        training = Trainer(
+            module_file=module,
+            train_args=trainer_pb2.TrainArgs(num_steps=train.steps),
+            eval_args=trainer_pb2.EvalArgs(num_steps=train.eval_steps),
+            custom_config=told,
+            hyperparameters=hyperparameters,
+            custom_executor_spec=executor_spec.ExecutorClassSpec(trainer.Executor),
+            **transformed,
+        )
+        model = training.outputs["model"]
+        street.append(training)
+
+        baseline = None
+        if not isinstance(project.evaluate.baseline, NoBaseline):
+            pinned = project.evaluate.baseline
+            resolver = Resolver(
+                strategy_class=BaselineModel,
+                config={"version": 0 if pinned == "latest" else int(pinned)},
+                candidate=model,
+                model=Channel(type=standard_artifacts.Model),
+                model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+                pushed_model=Channel(type=standard_artifacts.PushedModel),
+            ).with_id("Baseline")
+            baseline = resolver.outputs["model"]
+            street.append(resolver)
+
+        evaluation = Evaluator(
+            examples=examples,
+            model=model,
+            baseline_model=baseline,
+            schema=schema,
+            eval_config=build_eval_config(project, newest_span),
+        )
+        evaluation.executor_spec = executor_spec.BeamExecutorSpec(evaluator.Executor)
+
+        pusher = Pusher(
+            model=model,
+            model_blessing=evaluation.outputs["blessing"],
+            push_destination=pusher_pb2.PushDestination(
+                filesystem=pusher_pb2.PushDestination.Filesystem(
+                    base_directory=str(project.serving)
+                )
+            ),
+            custom_executor_spec=executor_spec.ExecutorClassSpec(publisher.Executor),
+        )
+        street += [evaluation, pusher]
+
+    return pipeline.Pipeline(
+        pipeline_name=project.name,
+        pipeline_root=str(project.artifacts),
+        components=street,
+        enable_cache=True,
+        beam_pipeline_args=list(project.beam_args),
+        metadata_connection_config=metadata.sqlite_metadata_connection_config(
+            str(project.metadata)
+        ),
+    )
+
+
+def compile_ir(project: Project, newest_span: int) -> Any:
+    """The chain as TFX's intermediate representation (`pipeline_pb2.Pipeline`)."""
+    return compiler.Compiler().compile(build(project, newest_span))

@@ -1,0 +1,137 @@
+"""What a run came to: node by node, gate by gate, and the exit code that follows.
+
+Rules for the exit code, first that applies:
+
+1. a node failed: the code of its error (1 unless the error knows better);
+2. the data gate blocked: 3;
+3. the model was not blessed: 4;
+4. the model was blessed and is not in the serving directory: 5;
+5. otherwise 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import ExitCode
+from contracts.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """What became of a node, over all its spans.
+
+    Attributes:
+        node: The node's id.
+        state: `complete`, `cached`, `reused`, `skipped` or `failed`.
+        seconds: Wall time of all its launches.
+        rows: Rows it handled, or None where rows mean nothing.
+        spans: Launches by state, for a node that runs span by span.
+        reason: Why it was cached, reused, skipped, or failed; empty if it simply ran.
+        log: Path of its log; None if it was never launched.
+        execution_ids: ML Metadata's executions.
+    """
+
+    node: str
+    state: str
+    seconds: float = 0.0
+    rows: int | None = None
+    spans: dict[str, int] | None = None
+    reason: str = ""
+    log: str | None = None
+    execution_ids: tuple[int, ...] = ()
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The error that ended a run."""
+
+    node: str
+    message: str
+    hint: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run's whole outcome; its `to_dict` is the run folder's `result.json`.
+
+    Attributes:
+        version: Serving version that holds the run's model, or None.
+        is_new_version: Whether this run pushed it.
+        model: Folder of that version.
+        baseline: Where the model that the candidate was compared with came from.
+    """
+
+    project: str
+    run_id: str
+    started: str
+    seconds: float
+    window: tuple[int, ...]
+    nodes: tuple[NodeResult, ...]
+    verdicts: tuple[Verdict, ...]
+    version: int | None = None
+    is_new_version: bool = False
+    model: str | None = None
+    baseline: str | None = None
+    failure: Failure | None = None
+    is_partial: bool = False
+    peak_rss_bytes: int | None = None
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """See the module's rules."""
+        if self.failure is not None:
+            return ExitCode(self.failure.exit_code)
+        codes = {"data": ExitCode.DATA_BLOCKED, "evaluation": ExitCode.NOT_BLESSED}
+        for verdict in self.verdicts:
+            if verdict.is_blocked:
+                return codes.get(verdict.gate, ExitCode.INFRASTRUCTURE)
+        if self.version is None and not self.is_partial:
+            return ExitCode.INFRASTRUCTURE
+        return ExitCode.DONE
+
+    @property
+    def headline(self) -> str:
+        """The outcome in one line."""
+        if self.failure is not None:
+            return f"{self.failure.node} failed: {self.failure.message}"
+        blocked = [v.gate for v in self.verdicts if v.is_blocked]
+        if "data" in blocked:
+            return "the data gate blocked this run: nothing was trained, nothing was pushed"
+        if "evaluation" in blocked:
+            return "the model was not blessed: nothing was pushed"
+        if self.version is None:
+            if self.is_partial:
+                return "the part that was asked for is done; nothing was pushed"
+            return "the model was blessed and yet is not in the serving directory"
+        if self.is_new_version:
+            return f"the model passed every gate and is version {self.version}"
+        return f"nothing new: version {self.version} already holds this model"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        raw = asdict(self)
+        raw["verdicts"] = [verdict.to_dict() for verdict in self.verdicts]
+        raw["exit_code"] = int(self.exit_code)
+        raw["headline"] = self.headline
+        return raw
+
+    def write(self, folder: Path) -> None:
+        """Writes `result.json`, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        staged = folder / ".result.json"
+        staged.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+        staged.replace(folder / "result.json")
+
+
+def merge_states(states: Sequence[str]) -> str:
+    """A node's state from those of its launches: the one that says most."""
+    for state in ("failed", "complete", "cached", "reused"):
+        if state in states:
+            return state
+    return "skipped"

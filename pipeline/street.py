@@ -1,0 +1,65 @@
+"""How the chain's IR is bound to one run: run id, cache, and the spans of the window.
+
+A node that works span by span is launched once for each span, under a context of its own
+(`span`), in the same pipeline run. TFX tells executions of a node apart by their contexts, so
+each span is resolved, cached and retried on its own; a node behind them that asks for "what
+StatisticsGen left in this run" gets all spans' artifacts.
+"""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from tfx.dsl.compiler import constants
+from tfx.orchestration.portable import runtime_parameter_utils
+from tfx.proto import range_config_pb2
+from tfx.utils import proto_utils
+
+SPAN_CONTEXT_TYPE = "span"
+#: Nodes launched once per span; all others take the whole window.
+PER_SPAN = ("ExampleGen", "StatisticsGen", "ExampleValidator")
+
+
+def bind_run(ir: Any, run_id: str, enable_cache: bool = True) -> Any:
+    """A copy of the IR for one run; `enable_cache` False makes every node execute."""
+    bound = copy.deepcopy(ir)
+    runtime_parameter_utils.substitute_runtime_parameter(
+        bound, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
+    )
+    if not enable_cache:
+        for node in bound.nodes:
+            disable_cache(node.pipeline_node)
+    return bound
+
+
+def disable_cache(node: Any) -> None:
+    """Makes a node execute even if it has run on these inputs before."""
+    node.execution_options.caching_options.enable_cache = False
+
+
+def bind_span(node: Any, pipeline_name: str, span: int, has_spans: bool) -> Any:
+    """A copy of a per-span node for one span.
+
+    Args:
+        node: The `PipelineNode`.
+        pipeline_name: Name of the pipeline, as prefix of the context.
+        span: The span.
+        has_spans: Whether the data's pattern knows spans; if not, ExampleGen takes all files.
+    """
+    bound = copy.deepcopy(node)
+    name = f"{pipeline_name}.span-{span}"
+    context = bound.contexts.contexts.add()
+    context.type.name = SPAN_CONTEXT_TYPE
+    context.name.field_value.string_value = name
+    for spec in bound.inputs.inputs.values():
+        for channel in spec.channels:
+            if channel.producer_node_query.id in PER_SPAN:
+                query = channel.context_queries.add()
+                query.type.name = SPAN_CONTEXT_TYPE
+                query.name.field_value.string_value = name
+    if bound.node_info.id == "ExampleGen" and has_spans:
+        one = range_config_pb2.StaticRange(start_span_number=span, end_span_number=span)
+        text = proto_utils.proto_to_json(range_config_pb2.RangeConfig(static_range=one))
+        bound.parameters.parameters["range_config"].field_value.string_value = text
+    return bound
