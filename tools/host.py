@@ -40,11 +40,23 @@ class AptSource(NamedTuple):
     keyring: str
 
 
-def run(*command: str | Path, cwd: Path | None = None) -> str:
-    """Runs a command and returns its output; raises BootstrapError with the tail of it."""
+def run(
+    *command: str | Path, cwd: Path | None = None, variables: Mapping[str, str] | None = None
+) -> str:
+    """Runs a command and returns what it prints.
+
+    Args:
+        command: The program and its arguments.
+        cwd: The folder to run it in.
+        variables: Added to the environment; one that the user has set is left as it is.
+
+    Raises:
+        BootstrapError: With the end of what it printed, if it fails.
+    """
     # What a user or an activated environment sets for Python and pip is not meant for this one.
     dropped = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX"}
-    environment = {k: v for k, v in os.environ.items() if k not in dropped}
+    environment = dict(variables or {})
+    environment |= {k: v for k, v in os.environ.items() if k not in dropped}
     environment |= {"PIP_REQUIRE_VIRTUALENV": "0", "PIP_USER": "0"}
     environment |= {"UV_PYTHON_DOWNLOADS": "never", "UV_SYSTEM_CERTS": "1"}
     done = subprocess.run(
@@ -56,10 +68,12 @@ def run(*command: str | Path, cwd: Path | None = None) -> str:
         check=False,
         cwd=cwd,
         env=environment,
+        close_fds=False,  # the set-up's lock is inherited
     )
     if done.returncode:
         tail = "\n".join(done.stdout.strip().splitlines()[-12:])
-        raise BootstrapError(f"`{' '.join(map(str, command))}` failed:\n{tail}", done.stdout)
+        name = " ".join([Path(command[0]).name, *map(str, command[1:3])])
+        raise BootstrapError(f"`{name}` failed:\n{tail}", done.stdout)
     return done.stdout
 
 
