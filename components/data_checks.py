@@ -78,6 +78,8 @@ _ADVICE = {
     "new_value": "nothing, if the value is real: ordain schema accept PROJECT adds it",
 }
 _REPAIR = "repair the span (a new version or corrected files), or ordain schema diff PROJECT"
+#: Of an inferred schema nobody has decided where its domains end.
+_ONLY_WARN_IF_INFERRED = ("out_of_range", "new_value", "missing_values", "value_count")
 _KIND_OF = {name: group for group, (_, names) in KINDS.items() for name in names}
 
 
@@ -108,12 +110,15 @@ def judge(
     Args:
         facts: The spans, oldest first.
         schema: What the data should look like.
-        policy: `pipeline.config.Gate` as a dict, and `label`.
+        policy: `pipeline.config.Gate` as a dict, the `label`, and whether the schema
+            `is_curated`.
     """
     reasons: list[Reason] = []
     for fact in facts:
         reasons += _conservation(fact)
-        reasons += _anomalies(fact, policy["anomalies"], policy["label"])
+        reasons += _anomalies(
+            fact, policy["anomalies"], policy["label"], policy["is_curated"]
+        )
         reasons += _emptiness(fact)
         if fact.left_out:
             text = f"{fact.left_out} rows without a label were left out, as configured"
@@ -139,7 +144,7 @@ def _conservation(fact: SpanFacts) -> Iterator[Reason]:
 
 
 def _anomalies(
-    fact: SpanFacts, policies: Mapping[str, str], label: str
+    fact: SpanFacts, policies: Mapping[str, str], label: str, is_curated: bool
 ) -> Iterator[Reason]:
     seen: set[tuple[str, str]] = set()
     for split, anomalies in fact.anomalies.items():
@@ -154,8 +159,11 @@ def _anomalies(
                 if (feature, code) in seen:  # the same thing in the other split
                     continue
                 seen.add((feature, code))
-                chosen = policies.get(kind, KINDS[kind][0])
-                if feature == label:  # a label that is not what it should be is never fine
+                default = KINDS[kind][0]
+                if not is_curated and kind in _ONLY_WARN_IF_INFERRED:
+                    default = "warn"
+                chosen = policies.get(kind, default)
+                if feature == label and is_curated:  # a label that is not what it should be is never fine
                     chosen = "block"
                 yield Reason(
                     _OUTCOMES[chosen], kind,

@@ -14,15 +14,15 @@ import apache_beam as beam
 import pyarrow as pa
 import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants
-from tfx.components.util import tfxio_utils
 from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, path_utils, proto_utils
-from tfx_bsl.tfxio import tensor_adapter
 
 from components.artifacts import keep_verdict
+from components.beam_errors import restored
 from components.evaluation_verdict import judge
+from components.example_reader import ReadBatches, tfxio_for
 from contracts.errors import DataBlockedError
 
 #: Feature that carries the span during evaluation.
@@ -81,28 +81,23 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         self, examples: list[Any], splits: list[str], schema: Any, models: list[Any],
         config: Any, output_uri: str,
     ) -> None:
-        factory = tfxio_utils.get_tfxio_factory_from_artifact(
-            examples=examples,
-            telemetry_descriptors=["Evaluator"],
-            schema=schema,
-            raw_record_column_name=tfma.ARROW_INPUT_COLUMN,
-        )
-        with self._make_beam_pipeline() as pipeline:
+        # Only slice keys are decoded: the model gets the serialized examples, and hands back the
+        # label with the transformed features.
+        keys = {key for spec in config.slicing_specs for key in spec.feature_keys}
+        keys |= {key for spec in config.slicing_specs for key in spec.feature_values}
+        columns = sorted(keys & {feature.name for feature in schema.feature})
+        with restored(), self._make_beam_pipeline() as pipeline:
             batches = []
             for artifact in examples:
                 for split in splits:
                     uri = artifact_utils.get_split_uri([artifact], split)
-                    tfxio = factory(io_utils.all_files_pattern(uri))
+                    tfxio = tfxio_for(uri, schema, columns, tfma.ARROW_INPUT_COLUMN)
                     name = f"{artifact.id}-{split}"
                     batches.append(
                         pipeline
-                        | f"Read[{name}]" >> tfxio.BeamSource()
+                        | f"Read[{name}]" >> ReadBatches(tfxio)
                         | f"AddSpan[{name}]" >> beam.Map(add_span, span=artifact.span)
                     )
-            adapter = tensor_adapter.TensorAdapterConfig(
-                arrow_schema=tfxio.ArrowSchema(),
-                tensor_representations=tfxio.TensorRepresentations(),
-            )
             _ = (
                 batches
                 | "Window" >> beam.Flatten()
@@ -112,7 +107,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                     eval_config=config,
                     output_path=output_uri,
                     schema=schema,
-                    tensor_adapter_config=adapter,
+                    tensor_adapter_config=tfxio.TensorAdapterConfig(),
                 )
             )
 

@@ -16,6 +16,8 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils
 
+from contracts.errors import DataBlockedError
+
 
 class WindowExecutor(base_executor.BaseExecutor):
     """Infers one schema from the statistics of the window's older spans.
@@ -32,16 +34,18 @@ class WindowExecutor(base_executor.BaseExecutor):
     ) -> None:
         """See `tfx.components.schema_gen.executor`, whose output this keeps."""
         by_span = sorted(input_dict["statistics"], key=lambda artifact: artifact.span)
-        schema = None
-        for artifact in by_span[:-1] or by_span:
-            for split in artifact_utils.decode_split_names(artifact.split_names):
-                statistics = stats_artifact_utils.load_statistics(artifact, split).proto()
-                if not any(d.num_examples for d in statistics.datasets):
-                    continue
-                if schema is None:
-                    schema = tfdv.infer_schema(statistics, infer_feature_shape=True)
-                else:
-                    schema = tfdv.update_schema(schema, statistics, infer_feature_shape=True)
+        measured = [
+            stats_artifact_utils.load_statistics(artifact, split).proto()
+            for artifact in by_span[:-1] or by_span
+            for split in artifact_utils.decode_split_names(artifact.split_names)
+        ]
+        measured = [m for m in measured if any(d.num_examples for d in m.datasets)]
+        if not measured:
+            raise DataBlockedError("no span of the window holds a row to infer a schema from")
+        schema = tfdv.infer_schema(measured[0], infer_feature_shape=True)
+        # Twice: relaxing a domain for a later span can make it too narrow for an earlier one.
+        for statistics in [*measured[1:], *measured]:
+            schema = tfdv.update_schema(schema, statistics, infer_feature_shape=True)
         uri = artifact_utils.get_single_uri(output_dict["schema"])
         io_utils.write_pbtxt_file(f"{uri}/schema.pbtxt", schema)
 

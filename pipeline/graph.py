@@ -31,7 +31,7 @@ from tfx.orchestration import metadata, pipeline
 from tfx.proto import pusher_pb2, trainer_pb2
 from tfx.types import Channel, standard_artifacts
 
-from components import evaluator, publisher, trainer, transform
+from components import beam_overhead, evaluator, publisher, statistics_gen, trainer, transform
 from components.artifacts import OUTCOME_PROPERTY
 from components.data_gate import DataGate
 from components.example_gen import ArrowExampleGen, IngestOptions
@@ -43,6 +43,7 @@ from pipeline.evaluation import build_eval_config
 from pipeline.schema import feature_types
 from pipeline.source import fingerprint
 
+beam_overhead.install()
 # TFX packs the module file into a wheel and pip-installs it for every node; the module is
 # imported from where it is instead, so that it may import its neighbours.
 os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
@@ -70,8 +71,9 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
     ).with_id("ExampleGen")
     examples = example_gen.outputs["examples"]
 
-    statistics_gen = StatisticsGen(examples=examples)
-    statistics = statistics_gen.outputs["statistics"]
+    measured = StatisticsGen(examples=examples)
+    measured.executor_spec = executor_spec.BeamExecutorSpec(statistics_gen.Executor)
+    statistics = measured.outputs["statistics"]
 
     if project.schema_file.exists():
         schema_gen = CuratedSchema(project.schema_file)
@@ -85,9 +87,13 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
         statistics=statistics,
         anomalies=validator.outputs["anomalies"],
         schema=schema,
-        policy={**project.gate.model_dump(), "label": data.label},
+        policy={
+            **project.gate.model_dump(),
+            "label": data.label,
+            "is_curated": project.schema_file.exists(),
+        },
     )
-    street: list[Any] = [example_gen, statistics_gen, schema_gen, validator, gate]
+    street: list[Any] = [example_gen, measured, schema_gen, validator, gate]
 
     told = {
         "source_fingerprint": fingerprint(project.folder),

@@ -100,6 +100,8 @@ class _Walk:
         self._results: list[NodeResult] = []
         self._verdicts: list[Verdict] = []
         self._outputs: dict[str, list[Output]] = {}
+        self._seen: set[int] = set()
+        self._reused: set[str] = set()
         self._history = History(project.metadata, project.name)
 
     def walk(self) -> RunResult:
@@ -131,7 +133,6 @@ class _Walk:
         for flag, name in (("--from", self._options.from_node), ("--to", self._options.to_node)):
             if name is not None and name not in names:
                 raise ConfigError(f"{flag} {name}: the chain's nodes are {', '.join(names)}")
-        self._reused = set()
         if self._options.from_node is not None:
             start = names.index(self._options.from_node)
             self._reused = set(names[:start])
@@ -211,7 +212,10 @@ class _Walk:
         self, name: str, states: list[str], ids: list[int], outputs: list[Output],
         seconds: float, log: Path,
     ) -> NodeResult:
-        verdict = verdict_of(outputs)
+        # Resolvers hand on what they were given, the data gate's verdict among it.
+        fresh = [o for o in outputs if o.id not in self._seen]
+        self._seen |= {o.id for o in outputs}
+        verdict = verdict_of(fresh)
         if verdict is not None:
             self._verdicts.append(verdict)
         state = merge_states(states)
@@ -263,7 +267,7 @@ class _Walk:
                 version = int(pushed.properties["pushed_version"])
                 model = pushed.properties["pushed_destination"]
                 is_new = self._results[-1].state == "complete"
-        baseline = [o.uri for o in self._outputs.get("Baseline", []) if o.type == "Model"]
+        baseline = [o.uri for o in self._outputs.get("Baseline", []) if o.key == "model"]
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return RunResult(
             project=self._project.name,

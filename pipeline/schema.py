@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
+import os
+from collections.abc import Collection
 from pathlib import Path
 
 from google.protobuf import text_format
@@ -33,3 +36,63 @@ def feature_types(path: Path) -> dict[str, str]:
         for feature in read_schema(path).feature
         if feature.type in (schema_pb2.INT, schema_pb2.FLOAT, schema_pb2.BYTES)
     }
+
+
+def write_schema(schema: schema_pb2.Schema, path: Path) -> None:
+    """Writes a `schema.pbtxt`, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    staged = path.with_name(f".{path.name}.staged")
+    staged.write_text(text_format.MessageToString(schema), encoding="utf-8")
+    os.replace(staged, path)
+
+
+def compare(frozen: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[str]:
+    """The difference of two schemas, feature by feature; empty if there is none.
+
+    Returns:
+        `+ feature x` for an added feature, `- feature x` for a removed one, and for a changed
+        one a headline followed by the lines of its entry that differ.
+    """
+    before, after = _entries(frozen), _entries(proposed)
+    lines: list[str] = []
+    for name in sorted(before.keys() | after.keys()):
+        if name not in after:
+            lines.append(f"- {name}")
+        elif name not in before:
+            lines.append(f"+ {name}")
+            lines += [f"    {line}" for line in after[name]]
+        elif before[name] != after[name]:
+            lines.append(f"~ {name}")
+            changed = difflib.ndiff(before[name], after[name])
+            lines += [f"    {line}" for line in changed if line[0] in "+-"]
+    return lines
+
+
+def restrict(
+    frozen: schema_pb2.Schema, proposed: schema_pb2.Schema, names: Collection[str]
+) -> schema_pb2.Schema:
+    """The frozen schema with only the named features (and their domains) as proposed."""
+    result = schema_pb2.Schema()
+    result.CopyFrom(frozen)
+    wanted = {feature.name: feature for feature in proposed.feature if feature.name in names}
+    kept = [wanted.pop(f.name, f) if f.name in names else f for f in frozen.feature]
+    del result.feature[:]
+    result.feature.extend([*kept, *wanted.values()])
+    used = {f.domain for f in proposed.feature if f.name in names and f.HasField("domain")}
+    domains = {d.name: d for d in frozen.string_domain}
+    domains |= {d.name: d for d in proposed.string_domain if d.name in used}
+    del result.string_domain[:]
+    result.string_domain.extend(domains.values())
+    return result
+
+
+def _entries(schema: schema_pb2.Schema) -> dict[str, list[str]]:
+    """Each feature's entry as lines, its string domain among them."""
+    domains = {domain.name: domain for domain in schema.string_domain}
+    entries = {}
+    for feature in schema.feature:
+        text = text_format.MessageToString(feature)
+        if feature.HasField("domain") and feature.domain in domains:
+            text += text_format.MessageToString(domains[feature.domain])
+        entries[f"feature {feature.name}"] = text.splitlines()
+    return entries

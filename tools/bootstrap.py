@@ -142,6 +142,13 @@ def index_environment(pip_config: str) -> dict[str, str]:
     return environment
 
 
+def cache_environment() -> dict[str, str]:
+    """Variables for a cache inside .venv, for a user without a home (containers)."""
+    usual = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
+    existing = next(folder for folder in (usual, *usual.parents) if folder.exists())
+    return {} if os.access(existing, os.W_OK) else {"UV_CACHE_DIR": str(PRIVATE / "cache")}
+
+
 def create() -> None:
     """An environment that is whole, of this folder, is kept; anything else is built anew."""
     whole = READY.exists() and READY.read_text() == f"{ROOT}\n" and glibc_of(PYTHON)
@@ -200,23 +207,23 @@ def give_newer_glibc() -> None:
     patched.replace(PYTHON)
 
 
-def write_locks(uv: Path, index: Mapping[str, str]) -> None:
+def write_locks(uv: Path, variables: Mapping[str, str]) -> None:
     """Renews the locks from setup.py and bootstrap.in; no registry address is written."""
     command: Command = [uv, "pip", "compile", "--universal", "--python-version", "3.11"]
     command += ["--upgrade", "--generate-hashes", "--no-header", "--no-emit-index-url", "--quiet"]
     runtime, setup = ROOT / "requirements.lock", ROOT / "setup.py"
     say("resolving requirements.lock")
-    run(*command, "-o", runtime, setup, variables=index)
+    run(*command, "-o", runtime, setup, variables=variables)
     say("resolving requirements-dev.lock")
     # The development lock is the runtime lock and more, never other versions.
     dev: Command = ["-c", runtime, "--extra", "dev", "-o", ROOT / "requirements-dev.lock"]
-    run(*command, *dev, setup, variables=index)
+    run(*command, *dev, setup, variables=variables)
     say("resolving tools/bootstrap.lock")
     own = ROOT / "tools" / "bootstrap.lock"
-    run(*command, "--no-annotate", "-o", own, own.with_suffix(".in"), variables=index)
+    run(*command, "--no-annotate", "-o", own, own.with_suffix(".in"), variables=variables)
 
 
-def install(uv: Path, index: Mapping[str, str]) -> None:
+def install(uv: Path, variables: Mapping[str, str]) -> None:
     """Exactly the locked packages, then the project itself in place."""
     say("installing the locked packages: about 220, one minute on a fast network")
     lock = ROOT / "requirements-dev.lock"
@@ -230,18 +237,18 @@ def install(uv: Path, index: Mapping[str, str]) -> None:
         build: Command = ["--build-constraints", lock, "--require-build-hashes"]
         build += ["--preview-features", "build-dependency-hashes"]
         sync: Command = [uv, "pip", "sync", "--python", PYTHON, "--require-hashes"]
-        run(*sync, *build, lock, variables=index)
+        run(*sync, *build, lock, variables=variables)
     except BootstrapError as error:
         if paused.exists() and sorted(packages.iterdir()) == before:
             paused.rename(READY)  # nothing was touched: what was there still works
-        if "Failed to build" in error.output:
+        if built := re.search(r"Failed to build `([^`]+)`", error.output):
             raise BootstrapError(
-                f"{error}\nA C++ compiler and Python's headers are needed to build it; "
-                "Debian, Ubuntu: apt-get install g++ python3-dev"
+                f"{built[1]} comes as source, and could not be built. It needs a C++ compiler and "
+                f"Python's headers (Debian, Ubuntu: apt-get install g++ python3-dev).\n{error}"
             ) from error
         raise
     editable: Command = ["--no-deps", "--no-build-isolation", "--editable", ROOT]
-    run(uv, "pip", "install", "--python", PYTHON, *editable)
+    run(uv, "pip", "install", "--python", PYTHON, *editable, variables=variables)
     paused.unlink(missing_ok=True)
 
 
@@ -257,10 +264,10 @@ def main() -> int:
             pip = find_pip()
             uv = install_uv(pip)
             give_newer_glibc()
-            index = index_environment(run(*pip, "config", "list"))
+            variables = index_environment(run(*pip, "config", "list")) | cache_environment()
             if options.lock:
-                write_locks(uv, index)
-            install(uv, index)
+                write_locks(uv, variables)
+            install(uv, variables)
             READY.write_text(f"{ROOT}\n")
     except BootstrapError as error:
         print(f"set-up failed: {error}", file=sys.stderr)

@@ -1,0 +1,85 @@
+"""`ordain plan`: what a run would do, checked without TensorFlow."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+from ordain.options import json_option, project_options
+from pipeline.checks import Plan, make_plan
+from pipeline.config import NoBaseline, Project
+from pipeline.loading import load_project
+from pipeline.spans import describe_span
+
+
+@click.command()
+@project_options
+@click.option("--span", type=int, help="Last span of the window; default: the newest there is.")
+@json_option
+def plan(
+    project: str, env: str | None, settings: tuple[str, ...], span: int | None, as_json: bool
+) -> None:
+    """Check PROJECT without running it, and draw its chain.
+
+    \b
+    Examples:
+      ordain plan examples/flights
+      ordain plan examples/flights --span 201306 --set data.window=3
+    """
+    loaded = load_project(project, env, settings)
+    made = make_plan(loaded, span)
+    if as_json:
+        spans = [s.number for s in made.window]
+        document = {
+            "project": loaded.name, "window": spans, "notes": list(made.notes),
+            "needed_bytes": made.needed_bytes, "chain": [name for name, _ in chain(loaded, made)],
+        }
+        click.echo(json.dumps(document, indent=1))
+        return
+    click.echo(f"{loaded.name}: everything that can be checked before a run is fine\n")
+    width = max(len(name) for name, _ in chain(loaded, made))
+    for number, (name, does) in enumerate(chain(loaded, made)):
+        click.echo(f"  {'|' if number else ' '}\n" if number else "", nl=False)
+        click.echo(f"  {name:<{width}}   {does}")
+    click.echo(f"\n  disk: up to {made.needed_bytes / 1e9:.1f} GB in {loaded.workspace}")
+    for note in made.notes:
+        click.echo(f"  note: {note}")
+
+
+def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
+    """The chain's nodes, each with what it will do in this project."""
+    data, evaluate = project.data, project.evaluate
+    size = sum(s.size_bytes for s in plan.window) / 1e6
+    first, last = (describe_span(plan.window[i].number, data) for i in (0, -1))
+    count = len(plan.window)
+    by = f"by hash of {data.split.by}" if data.split.by else "by hash of the row"
+    has_schema = project.schema_file.exists()
+    drift = project.gate.drift
+    limits = []
+    for name, threshold in evaluate.thresholds.items():
+        for kind in ("min", "max", "max_drop", "max_rise"):
+            value = getattr(threshold, kind)
+            limits += [f"{name}.{kind} {value:g}"] if value is not None else []
+    baseline = evaluate.baseline
+    against = "none" if isinstance(baseline, NoBaseline) else str(baseline)
+    nodes = [
+        ("ExampleGen", f"{count} span(s), {first} to {last}, {size:.1f} MB, "
+                       f"split {data.split.train}:{data.split.eval} {by}"),
+        ("StatisticsGen", "each span once"),
+        ("SchemaGen", f"{project.schema_file.name}" if has_schema else "inferred from the window"),
+        ("ExampleValidator", "each span against the schema"),
+        ("DataGate", f"label {data.label!r}; drift: numeric {drift.numeric}, "
+                     f"categorical {drift.categorical} ({drift.policy})"),
+        ("Transform", f"preprocessing_fn of {project.train.module.name}; analyzer cache per span"),
+    ]
+    if project.tune is not None:
+        nodes.append(("Tuner", f"tuner_fn of {project.train.module.name}"))
+    nodes += [
+        ("Trainer", f"run_fn of {project.train.module.name}, {project.train.steps} steps"),
+        ("Baseline", f"{against} blessed model" if against == "latest" else against),
+        ("Evaluator", f"{', '.join(limits)}; "
+                      f"{len(evaluate.slices)} slice key(s) and each span"),
+        ("Pusher", f"{project.serving}"),
+    ]
+    return nodes

@@ -1,0 +1,105 @@
+"""`ordain schema`: the curated schema beside the project."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from contracts.errors import ConfigError
+from ordain.options import project_options
+from pipeline.config import Project
+from pipeline.history import History, Output
+from pipeline.loading import load_project
+from pipeline.schema import compare, read_schema, restrict, write_schema
+
+
+@click.group()
+def schema() -> None:
+    """Freeze, compare and accept a project's schema.
+
+    \b
+    Examples:
+      ordain schema freeze examples/flights   # the schema of the last run becomes schema.pbtxt
+      ordain schema diff examples/flights     # what the newest data would change
+      ordain schema accept examples/flights   # take those changes
+    """
+
+
+@schema.command()
+@project_options
+@click.option("--force", is_flag=True, help="Replace a schema that is frozen already.")
+def freeze(project: str, env: str | None, settings: tuple[str, ...], force: bool) -> None:
+    """Copy the schema of the last run beside the project, to be curated and kept in git."""
+    loaded = load_project(project, env, settings)
+    if loaded.schema_file.exists() and not force:
+        raise ConfigError(
+            f"{loaded.schema_file} is frozen already",
+            "ordain schema diff shows what changed; --force replaces it",
+        )
+    found = _latest(loaded, "SchemaGen", "schema")
+    write_schema(read_schema(f"{found.uri}/schema.pbtxt"), loaded.schema_file)
+    click.echo(f"wrote {loaded.schema_file}: read it, correct it, commit it")
+
+
+@schema.command()
+@project_options
+def diff(project: str, env: str | None, settings: tuple[str, ...]) -> None:
+    """Show what the newest span's statistics would change in the frozen schema."""
+    for line in compare(*_proposal(project, env, settings)) or ["no difference"]:
+        click.echo(line)
+
+
+@schema.command()
+@project_options
+@click.option("--feature", multiple=True, help="Only this feature; may be given more than once.")
+def accept(
+    project: str, env: str | None, settings: tuple[str, ...], feature: tuple[str, ...]
+) -> None:
+    """Take the newest span's changes into the frozen schema."""
+    loaded = load_project(project, env, settings)
+    frozen, proposed = _proposal(project, env, settings)
+    if feature:
+        unknown = set(feature) - {f.name for f in (*frozen.feature, *proposed.feature)}
+        if unknown:
+            raise ConfigError(f"--feature {sorted(unknown)[0]}: there is no such feature")
+        proposed = restrict(frozen, proposed, set(feature))
+    lines = compare(frozen, proposed)
+    for line in lines:
+        click.echo(line)
+    if lines:
+        write_schema(proposed, loaded.schema_file)
+        click.echo(f"wrote {loaded.schema_file}")
+    else:
+        click.echo("no difference")
+
+
+def _proposal(project: str, env: str | None, settings: tuple[str, ...]) -> tuple[Any, Any]:
+    """The frozen schema, and the one the newest measured span would make of it."""
+    from pipeline.schema_update import propose  # noqa: PLC0415  imports TensorFlow
+
+    loaded = load_project(project, env, settings)
+    if not loaded.schema_file.exists():
+        raise ConfigError(
+            f"{loaded.schema_file} does not exist: the schema is not frozen",
+            "ordain schema freeze PROJECT",
+        )
+    frozen = read_schema(loaded.schema_file)
+    statistics = _latest(loaded, "StatisticsGen", "statistics")
+    return frozen, propose(frozen, Path(statistics.uri))
+
+
+def _latest(project: Project, node: str, key: str) -> Output:
+    """What a node left last, for the newest span it worked on."""
+    history = History(project.metadata, project.name)
+    for run in history.list_runs():
+        done = [
+            n
+            for n in history.read_run(run.id).nodes
+            if n.node == node and n.state in ("complete", "cached")
+        ]
+        if done:
+            newest = max(done, key=lambda n: (n.span or 0, n.execution_id))
+            return next(o for o in newest.outputs if o.key == key)
+    raise ConfigError(f"no run of {project.name} got as far as {node}", "ordain run PROJECT")
