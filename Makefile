@@ -3,7 +3,7 @@
 .PHONY: help run test lint lock bench clean
 
 BIN := .venv/bin
-SETUP := tools/bootstrap.py tools/host.py tools/bootstrap.lock
+SETUP := $(wildcard tools/*.py tools/*.lock)
 # The first of these that starts and is 3.11 to 3.13 builds .venv; pyenv's may exist and not start.
 PYTHONS := $(or $(PYTHON),python3 python3.12 python3.13 python3.11 /usr/bin/python3)
 IS_SUPPORTED := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 13))
@@ -26,11 +26,13 @@ run: .venv/.ready ## run the flights pipeline: twelve months of data to a publis
 	@echo "run: ordain run examples/flights"
 	@$(BIN)/ordain run examples/flights
 
-test: lint ## lint, then unit and integration tests, then the end-to-end run
-	@echo "test: unit and integration"
-	@$(BIN)/python -m pytest -m "not e2e"
-	@echo "test: end to end"
-	@$(BIN)/python -m pytest -m e2e
+test: .venv/.ready ## lint, then unit and integration tests, then the end-to-end run
+	@echo "test: lint, then unit and integration tests, then the end-to-end run"
+	@$(MAKE) --no-print-directory lint
+	@echo "test: pytest tests --ignore=tests/e2e"
+	@$(BIN)/python -m pytest tests --ignore=tests/e2e
+	@echo "test: pytest tests/e2e"
+	@$(BIN)/python -m pytest tests/e2e
 
 lint: .venv/.ready ## ruff, mypy, and the rule that imports run downwards
 	@echo "lint: ruff check"
@@ -42,7 +44,7 @@ lint: .venv/.ready ## ruff, mypy, and the rule that imports run downwards
 	@echo "lint: lint-imports"
 	@$(BIN)/lint-imports
 
-lock: ## renew the locks from setup.py and tools/bootstrap.in, and install them
+lock: ## renew the locks from setup.py and tools/*.in, and install them
 	$(call bootstrap,--lock)
 
 bench: .venv/.ready ## measure speed and size beside the peers

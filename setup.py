@@ -19,6 +19,7 @@ RUNTIME = [
     "kfp-server-api>=2.16.1,<2.17",
     "click>=8.1,<9",
     "filelock>=3.16,<4",
+    "packaging>=23,<27",
     "psutil>=5.9,<8",
     "pyarrow>=14",
     "pydantic>=2.9,<3",

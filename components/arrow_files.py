@@ -65,6 +65,10 @@ def inspect(path: str, kind: str) -> dict[str, FeatureType | None]:
         return _inspect_csv(path)
     types: dict[str, FeatureType | None] = {}
     with _open_parquet(path) as file:
+        names = file.schema_arrow.names
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            raise DataBlockedError(f"{path}: holds column {twice[0]!r} more than once", _REPAIR)
         for field in file.schema_arrow:
             try:
                 types[field.name] = type_of_arrow(field.type)
@@ -118,7 +122,8 @@ def _batches(path: str, kind: str) -> Iterator[pa.RecordBatch]:
 
 def _open_parquet(path: str) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(_open(path))
+        # Checksums are rarely written, but where they are, a flipped bit is not data.
+        return pq.ParquetFile(_open(path), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise DataBlockedError(
             f"{path}: not a whole Parquet file (truncated or another format): {error}", _REPAIR

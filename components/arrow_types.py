@@ -15,9 +15,9 @@ import pyarrow.compute as pc
 
 from contracts.errors import DataBlockedError
 
-INT64 = np.iinfo(np.int64)
-_INTEGER = re.compile(r"[+-]?\d+")
-_PADDED = r"^-?0\d"
+_BEYOND_INT64 = re.compile(r"[+-]?\d{19,}")
+#: Numbers as text whose form is part of the value: "00501", "+4930123456", "0x1F".
+_WRITTEN = r"^([+-]?0\d+|\+\d+|[+-]?0[xX][0-9a-fA-F]+)$"
 #: Beyond this, a float64 no longer tells neighbouring integers apart.
 _EXACT_IN_FLOAT64 = 2**53
 
@@ -81,8 +81,10 @@ def to_feature(column: pa.Array, wanted: FeatureType, place: Place) -> pa.ListAr
     if pa.types.is_list(column.type) or pa.types.is_large_list(column.type):
         values = column.flatten()
         if values.null_count:
-            raise place.error("a list holds a null, which a tf.Example cannot")
-        flat = _cast(values, wanted, place)
+            index = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
+            row = _row_of(column, index)
+            raise place.error("a list holds a null, which a tf.Example cannot", row)
+        flat = _cast(values, wanted, place, column)
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
     else:
         flat = _cast(column.drop_null(), wanted, place, column)
@@ -111,7 +113,7 @@ class Place:
 
 
 def _cast(
-    values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array | None = None
+    values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array
 ) -> pa.Array:
     """Casts values without nulls; on failure finds the first that does not fit."""
     kind = values.type
@@ -132,9 +134,8 @@ def _cast(
     try:
         cast = values.cast(target)
     except pa.ArrowInvalid as error:
-        row = _first_row(whole, values, lambda v: v != v or not INT64.min <= v <= INT64.max
-                         or v != int(v))
-        value = None if row is None else _value(whole, values, row)
+        index = _first_unfit(values, target)
+        row, value = _row_of(whole, index), values[index].as_py()
         raise place.error(f"does not fit {wanted} exactly", row, value) from error
     return _narrow(cast, place, whole) if wanted is FeatureType.FLOAT else cast
 
@@ -150,7 +151,7 @@ def _iso8601(values: pa.Array) -> pa.Array:
     return pc.strftime(values, format="%Y-%m-%dT%H:%M:%S" + ("Z" if zone else ""))
 
 
-def _narrow(values: pa.Array, place: Place, whole: pa.Array | None) -> pa.Array:
+def _narrow(values: pa.Array, place: Place, whole: pa.Array) -> pa.Array:
     """float64 to float32, refusing what would turn into infinity."""
     wide = values.to_numpy(zero_copy_only=False)
     too_big = np.isfinite(wide) & (np.abs(wide) > np.finfo(np.float32).max)
@@ -162,7 +163,7 @@ def _narrow(values: pa.Array, place: Place, whole: pa.Array | None) -> pa.Array:
 
 
 def _parse(
-    values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array | None
+    values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array
 ) -> pa.Array:
     """Text to numbers."""
     target = pa.int64() if wanted is FeatureType.INT else pa.float64()
@@ -176,36 +177,43 @@ def _parse(
                 pa.array([raw.strip()]).cast(target)
             except pa.ArrowInvalid as error:
                 problem = f"is not a number ({wanted} expected)"
-                if _INTEGER.fullmatch(raw.strip()):
+                if _BEYOND_INT64.fullmatch(raw.strip()):
                     problem = "is an integer beyond 64 bits"
                 raise place.error(problem, _row_of(whole, index), raw) from error
         raise
-    return _narrow(parsed, place, whole) if wanted is FeatureType.FLOAT else parsed
+    if wanted is FeatureType.INT:
+        return parsed
+    # "1e400" parses as infinity; "inf" is meant to.
+    too_big = pc.and_(pc.is_inf(parsed), pc.match_substring_regex(text, r"\d"))
+    if pc.any(too_big).as_py():
+        index = int(np.argmax(too_big.to_numpy(zero_copy_only=False)))
+        row, value = _row_of(whole, index), text[index].as_py()
+        raise place.error("does not fit float32, a tf.Example's float", row, value)
+    return _narrow(parsed, place, whole)
 
 
-def _row_of(whole: pa.Array | None, index: int) -> int | None:
-    """Row in the column of the `index`-th non-null value; None inside list columns."""
-    if whole is None:
-        return None
+def _row_of(whole: pa.Array, index: int) -> int:
+    """Row in the column of the `index`-th value, nulls not counted."""
+    if pa.types.is_list(whole.type) or pa.types.is_large_list(whole.type):
+        return int(pc.list_parent_indices(whole)[index].as_py())
     return int(np.flatnonzero(whole.is_valid().to_numpy(zero_copy_only=False))[index])
 
 
-def _first_row(whole: pa.Array | None, values: pa.Array, is_bad: object) -> int | None:
-    for index, value in enumerate(values.to_pylist()):
-        if is_bad(value):  # type: ignore[operator]
-            return _row_of(whole, index)
-    return None
-
-
-def _value(whole: pa.Array | None, values: pa.Array, row: int) -> object:
-    return None if whole is None else whole[row].as_py()
+def _first_unfit(values: pa.Array, target: pa.DataType) -> int:
+    """Index of the first value that a cast refuses; there is one."""
+    for index in range(len(values)):
+        try:
+            values[index : index + 1].cast(target)
+        except pa.ArrowInvalid:
+            return index
+    raise AssertionError("every single value can be cast")
 
 
 class TextColumn:
     """Infers the type of a column of text, batch by batch, over the whole input.
 
     INT until a value is not an integer, then FLOAT, then BYTES. Text with leading zeros
-    ("00501") is BYTES: as a number it would lose them.
+    ("00501") or a plus sign ("+4930123456") is BYTES: as a number it would lose them.
     """
 
     def __init__(self, place: Place) -> None:
@@ -220,13 +228,15 @@ class TextColumn:
         text = pc.utf8_trim_whitespace(values.drop_null())
         if len(text) == 0:
             return
-        if pc.any(pc.match_substring_regex(text, _PADDED + r"\d*$")).as_py():
+        if pc.any(pc.match_substring_regex(text, _WRITTEN)).as_py():
             self.type = FeatureType.BYTES
             return
         try:
             numbers = text.cast(pa.int64())
-            self._note_beyond(pc.greater(pc.abs_checked(numbers), _EXACT_IN_FLOAT64), text, values,
-                              first_row)
+            beyond = pc.or_(
+                pc.greater(numbers, _EXACT_IN_FLOAT64), pc.less(numbers, -_EXACT_IN_FLOAT64)
+            )
+            self._note_beyond(beyond, text, values, first_row)
             self.type = self.type or FeatureType.INT
         except pa.ArrowInvalid:
             try:
@@ -252,4 +262,4 @@ class TextColumn:
     def _note_beyond(self, mask: pa.Array, text: pa.Array, values: pa.Array, first: int) -> None:
         if self._beyond is None and pc.any(mask).as_py():
             index = int(np.argmax(mask.to_numpy(zero_copy_only=False)))
-            self._beyond = (first + (_row_of(values, index) or 0), text[index].as_py())
+            self._beyond = (first + _row_of(values, index), text[index].as_py())

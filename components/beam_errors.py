@@ -1,7 +1,8 @@
-"""Errors that cross a Beam worker come back as text; here they become themselves again.
+"""Errors that cross a Beam worker come back changed; here they become themselves again.
 
-FnApiRunner reports what a DoFn raised as a RuntimeError whose text holds the worker's
-traceback. The last `contracts.errors` exception named in it is what the user should read.
+In one process, FnApiRunner raises what a DoFn raised, made anew with the step's name in its text.
+From a worker of its own it reports a RuntimeError whose text holds the worker's traceback: the
+last `contracts.errors` exception named in it is what the user should read.
 """
 
 from __future__ import annotations
@@ -15,6 +16,8 @@ from contracts import errors
 _RAISED = re.compile(
     r"^contracts\.errors\.(\w+): (.*?)(?: \[while running |\Z)", re.MULTILINE | re.DOTALL
 )
+#: What Beam appends to an error's text.
+_STEP = re.compile(r" \[while running '[^\n]*'\]\Z")
 
 
 @contextlib.contextmanager
@@ -22,8 +25,11 @@ def restored() -> Iterator[None]:
     """Re-raises errors of ours that come out of a Beam pipeline as what they were."""
     try:
         yield
-    except errors.OrdainError:
-        raise
+    except errors.OrdainError as error:
+        message = _STEP.sub("", error.message)
+        if message == error.message:
+            raise
+        raise type(error)(message, error.hint) from error
     except Exception as error:
         original = restore(error)
         if original is None:

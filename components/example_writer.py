@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tfx.dsl.io import fileio
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
@@ -106,7 +107,7 @@ class WriteShards(beam.DoFn):
             if is_split:
                 sides: Sequence[int] = [0] * len(records)
             elif self._by is None:
-                sides = [self._side(record) for record in records]
+                sides = [self._side(_row_key(record)) for record in records]
             else:
                 sides = self._sides_by_column(kept, path)
             yield records, sides, dropped
@@ -147,18 +148,15 @@ class WriteShards(beam.DoFn):
             for batch in dataset.as_numpy_iterator():
                 records, sides, dropped = [], [], 0
                 for record in batch:
-                    if is_split or (self._by is None and self._required is None):
-                        records.append(record)
-                        sides.append(0 if is_split else self._side(record))
-                        continue
                     features = tf.train.Example.FromString(record).features.feature
                     if self._required is not None and not _has_value(features, self._required):
                         dropped += 1
                         continue
+                    key = b"" if is_split else self._record_key(features, record, path)
                     records.append(record)
-                    sides.append(self._side(self._record_key(features, record, path)))
+                    sides.append(0 if is_split else self._side(key))
                 yield records, sides, dropped
-        except (tf.errors.OpError, ValueError) as error:
+        except (tf.errors.OpError, DecodeError) as error:
             raise DataBlockedError(
                 f"{path}: not a whole TFRecord file of tf.Examples: {str(error)[:200]}",
                 "replace the file",
@@ -166,7 +164,7 @@ class WriteShards(beam.DoFn):
 
     def _record_key(self, features: Any, record: bytes, path: str) -> bytes:
         if self._by is None:
-            return record
+            return _row_key(record)
         if not _has_value(features, self._by) or features[self._by].HasField("float_list"):
             raise Place(path, self._by).error("has no integer or text to split by")
         return bytes(features[self._by].SerializeToString(deterministic=True))
@@ -184,6 +182,15 @@ def _shuffled(batch: pa.RecordBatch, seed: int) -> pa.RecordBatch:
     """
     order = np.random.default_rng(seed).permutation(batch.num_rows)
     return batch.take(pa.array(order))
+
+
+def _row_key(record: bytes) -> bytes:
+    """The bytes TFX hashes for a whole row: the features in the order of their names.
+
+    The encoder writes them in an order that changes with every call, so a hash of its bytes
+    would move rows from train to eval with every run.
+    """
+    return bytes(tf.train.Example.FromString(record).SerializeToString(deterministic=True))
 
 
 @functools.lru_cache(maxsize=65_536)

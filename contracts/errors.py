@@ -40,7 +40,8 @@ class OrdainError(Exception):
     exit_code = ExitCode.NODE_FAILED
 
     def __init__(self, message: str, hint: str = "") -> None:
-        super().__init__(message)
+        # Beam makes an error anew from its arguments: the hint has to be one of them.
+        super().__init__(message, hint)
         self.message = message
         self.hint = hint
 

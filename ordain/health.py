@@ -7,6 +7,7 @@ imports TensorFlow or TFX: the checks answer where those do not start.
 from __future__ import annotations
 
 import os
+import shutil
 import sqlite3
 import sys
 import tempfile
@@ -69,7 +70,7 @@ def check_machine(workspace: Path, lock: Path) -> list[Check]:
         check_cpus(len(os.sched_getaffinity(0))),
         check_memory(_memory_bytes()),
         check_workspace(workspace),
-        check_disk(psutil.disk_usage(str(nearest)).free, workspace),
+        check_disk(shutil.disk_usage(nearest).free, workspace),
         check_database(workspace / "metadata.sqlite"),
         check_scratch(Path(os.environ.get("TMPDIR", "/tmp"))),  # noqa: S108  where others write
     ]
@@ -110,7 +111,7 @@ def check_packages(lock: Path, installed: Callable[[str], str | None]) -> Check:
         if version is None:
             missing.append(requirement.name)
         elif not requirement.specifier.contains(version, prereleases=True):
-            other.append(f"{requirement.name} {version} (locked {requirement.specifier})")
+            other.append(f"{requirement.name} {version} (locked {str(requirement.specifier)[2:]})")
     if missing:
         return Check("packages", "fail", f"missing: {_some(missing)}", _SET_UP)
     if other:
@@ -194,7 +195,7 @@ def check_scratch(folder: Path) -> Check:
     if problem:
         fix = "make it writable, or set TMPDIR to a folder that is"
         return Check("scratch", "fail", f"{folder}: {problem}", fix)
-    free = psutil.disk_usage(str(folder)).free
+    free = shutil.disk_usage(folder).free
     found = f"{folder}: {free / GB:.1f} GB free"
     if free >= SCRATCH_WARN_BYTES:
         return Check("scratch", "ok", found)

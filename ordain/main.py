@@ -72,9 +72,9 @@ def cli() -> None:
 def main() -> None:
     """Runs the command line and exits with the documented code."""
     try:
-        cli(standalone_mode=False)
-    except click.exceptions.Exit as stop:
-        sys.exit(stop.exit_code)
+        # Without standalone mode click returns the code that `ctx.exit` was given.
+        code = cli(standalone_mode=False)
+        sys.exit(code if isinstance(code, int) else int(ExitCode.DONE))
     except click.Abort:
         click.echo("interrupted", err=True)
         sys.exit(130)

@@ -39,7 +39,7 @@ def freeze(project: str, env: str | None, settings: tuple[str, ...], force: bool
             "ordain schema diff shows what changed; --force replaces it",
         )
     found = _latest(loaded, "SchemaGen", "schema")
-    write_schema(read_schema(f"{found.uri}/schema.pbtxt"), loaded.schema_file)
+    write_schema(read_schema(Path(found.uri) / "schema.pbtxt"), loaded.schema_file)
     click.echo(f"wrote {loaded.schema_file}: read it, correct it, commit it")
 
 

@@ -9,7 +9,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    field_validator,
+    model_validator,
+)
 
 Policy = Literal["pass", "warn", "block"]
 ScalarValue = str | int | float | bool
@@ -118,10 +125,11 @@ class Limit(Section):
     metric's own unit, how much worse than the baseline it may be.
     """
 
-    min: float | None = None
-    max: float | None = None
-    max_drop: Annotated[float, Field(ge=0)] | None = None
-    max_rise: Annotated[float, Field(ge=0)] | None = None
+    # Finite: no value is below -inf or on the wrong side of NaN, so these would limit nothing.
+    min: FiniteFloat | None = None
+    max: FiniteFloat | None = None
+    max_drop: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    max_rise: Annotated[FiniteFloat, Field(ge=0)] | None = None
 
     @model_validator(mode="after")
     def _one_direction(self) -> Limit:

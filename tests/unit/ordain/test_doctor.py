@@ -76,7 +76,7 @@ class TestPackages:
         check = health.check_packages(lock, {**FINE, "psutil": "5.9.8"}.get)
         assert (check.state, check.found) == (
             "warn",
-            "other versions: psutil 5.9.8 (locked ==7.2.2)",
+            "other versions: psutil 5.9.8 (locked 7.2.2)",
         )
 
     def test_missing_package_is_not_hidden_by_another_version(self, lock):

@@ -17,7 +17,8 @@ import pytest
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[3]
-LOCKS = ["requirements.lock", "requirements-dev.lock", "tools/bootstrap.lock"]
+OWN_LOCKS = ["tools/bootstrap.lock", "tools/compiler.lock"]
+LOCKS = ["requirements.lock", "requirements-dev.lock", *OWN_LOCKS]
 
 BOOKWORM = {"ID": "debian", "VERSION_CODENAME": "bookworm"}
 JAMMY = {"ID": "ubuntu", "ID_LIKE": "debian", "VERSION_CODENAME": "jammy"}
@@ -229,7 +230,7 @@ class TestInstall:
         self.fail_after(folder, f'rmdir "{folder}"/.venv/lib/python3.12/site-packages/tfx')
         assert not bootstrap.READY.exists()
 
-    def test_a_missing_compiler_is_named(self, folder):
+    def test_a_package_that_cannot_be_built_is_named(self, folder):
         noise = "seq 100"
         self.fail_after(folder, f"echo 'Failed to build `pyfarmhash==0.3.2`'; {noise}")
         assert self.message.startswith("pyfarmhash==0.3.2 comes as source")
@@ -302,6 +303,14 @@ class TestLocks:
         runtime, dev = pins(LOCKS[0], python), pins(LOCKS[1], python)
         assert runtime.items() <= dev.items()
         assert "pytest" in dev.keys() - runtime.keys()
+
+    def test_every_dependency_has_its_reason_in_writing(self):
+        text = (ROOT / "CONTRIBUTING.md").read_text()
+        inputs = [(ROOT / name).with_suffix(".in") for name in OWN_LOCKS]
+        tools = [requirement for path in inputs for requirement in path.read_text().split()]
+        for requirement in [*declared("RUNTIME"), *declared("DEV"), *tools]:
+            name = Requirement(requirement).name
+            assert re.search(rf"^\|(?:.*, )?{name}(?:,.*)? \|", text.replace("| ", "|"), re.M), name
 
 
 def declared(name: str) -> list[str]:

@@ -1,0 +1,255 @@
+"""Everything `ordain plan` finds before anything expensive starts."""
+
+import shutil
+import sqlite3
+from collections import namedtuple
+
+import pytest
+
+from contracts.errors import ConfigError, InfrastructureError
+from pipeline import checks
+from pipeline.checks import check_metadata, make_plan
+
+SCHEMA = """\
+feature { name: "x" type: INT }
+feature { name: "y" type: INT }
+feature { name: "color" type: BYTES }
+"""
+
+
+@pytest.fixture
+def make_frozen(make_folder):
+    """A project with a frozen schema."""
+    from pipeline.loading import load_project
+
+    def make(**keys):
+        folder = make_folder(**keys)
+        (folder / "schema.pbtxt").write_text(SCHEMA)
+        return load_project(folder)
+
+    return make
+
+
+class TestModule:
+    def test_a_missing_function_is_named_with_the_nearest(self, make_project):
+        module = "def preprocessing_fn(i): pass\ndef run_func(a): pass\n"
+        project = make_project(module=module)
+        with pytest.raises(ConfigError) as caught:
+            make_plan(project)
+        assert caught.value.message == (
+            f"{project.train.module}: defines no run_fn (there is 'run_func')"
+        )
+
+    def test_with_nothing_near_it_is_only_named(self, make_project):
+        project = make_project(module="def run_fn(a): pass\n")
+        with pytest.raises(ConfigError, match="defines no preprocessing_fn$"):
+            make_plan(project)
+
+    def test_a_tuner_is_wanted_only_where_it_is_used(self, make_project):
+        assert make_plan(make_project())
+        with pytest.raises(ConfigError, match="defines no tuner_fn"):
+            make_plan(make_project(tune={}))
+
+
+class TestNames:
+    @pytest.mark.parametrize(
+        ("key", "value", "where"),
+        [
+            ("data__label", "yy", "data.label"),
+            ("data__split", {"by": "yy"}, "data.split.by"),
+            ("evaluate__slices", [["x", "yy"]], "evaluate.slices"),
+            (
+                "evaluate__thresholds",
+                {"auc": {"slices": [{"keys": ["yy"], "min": 0.5}]}},
+                "evaluate.thresholds.auc.slices",
+            ),
+            (
+                "evaluate__thresholds",
+                {"auc": {"slices": [{"values": {"yy": 1}, "min": 0.5}]}},
+                "evaluate.thresholds.auc.slices",
+            ),
+        ],
+    )
+    def test_that_the_schema_does_not_have_are_refused(self, make_frozen, key, value, where):
+        project = make_frozen(**{key: value})
+        with pytest.raises(ConfigError) as caught:
+            make_plan(project)
+        assert caught.value.message == (
+            f"{where}: {project.schema_file} has no feature 'yy'; did you mean 'y'?"
+        )
+
+    def test_that_it_has_are_fine_and_so_is_the_span(self, make_frozen):
+        project = make_frozen(data__split={"by": "color"}, evaluate__slices=["color", "span"])
+        assert make_plan(project).newest == 3
+
+    def test_are_not_judged_by_a_schema_that_is_not_frozen(self, make_project):
+        assert make_plan(make_project(evaluate__slices=["anything"]))
+
+    def test_a_schema_that_cannot_be_read_is_named_with_the_line(self, make_frozen):
+        project = make_frozen()
+        project.schema_file.write_text('feature { name: "x" }\nfeatures { }\n')
+        with pytest.raises(ConfigError, match=r"schema.pbtxt: not a schema in text form: 2:1"):
+            make_plan(project)
+
+
+def test_a_threshold_on_a_metric_that_is_not_computed_is_refused(make_project):
+    project = make_project(evaluate__thresholds={"acu": {"min": 0.5}})
+    with pytest.raises(ConfigError) as caught:
+        make_plan(project)
+    assert caught.value.message == (
+        "evaluate.thresholds.acu: no such metric among evaluate.metrics (example_count, auc); "
+        "did you mean 'auc'?"
+    )
+
+
+class TestWindow:
+    def test_it_is_the_newest_spans(self, make_project):
+        plan = make_plan(make_project(data__window=2))
+        assert [s.number for s in plan.window] == [2, 3]
+        assert plan.newest == 3
+
+    def test_it_ends_with_the_span_asked_for(self, make_project):
+        assert [s.number for s in make_plan(make_project(data__window=2), 2).window] == [1, 2]
+
+    def test_a_span_that_is_not_there_is_refused(self, make_project):
+        with pytest.raises(ConfigError, match="--span 7: there is no such span"):
+            make_plan(make_project(), 7)
+
+    def test_a_span_means_nothing_to_a_pattern_without_one(self, make_project):
+        with pytest.raises(ConfigError, match=r"--span 1: data.pattern '\*/\*.csv' knows no spans"):
+            make_plan(make_project(data__pattern="*/*.csv"), 1)
+
+    @pytest.mark.parametrize(("window", "is_noted"), [(3, False), (4, True)])
+    def test_one_that_is_not_full_is_noted(self, make_project, window, is_noted):
+        notes = make_plan(make_project(data__window=window)).notes
+        assert ("data.window is 4; only 3 spans exist so far" in notes) is is_noted
+
+
+class TestNotes:
+    def test_an_inferred_schema_is_noted_until_it_is_frozen(self, make_project, make_frozen):
+        def has_note(project):
+            return any("no frozen schema" in note for note in make_plan(project).notes)
+
+        assert has_note(make_project())
+        assert not has_note(make_frozen())
+
+    def test_no_baseline_is_noted_with_its_reason(self, make_project):
+        notes = make_plan(make_project(evaluate__baseline={"none": "first release"})).notes
+        assert "no baseline: first release" in notes
+        assert not any("no baseline" in note for note in make_plan(make_project()).notes)
+
+
+class TestMetadata:
+    @pytest.fixture
+    def database(self, make_project):
+        path = make_project().metadata
+        path.parent.mkdir()
+        connection = sqlite3.connect(path)
+        connection.execute("CREATE TABLE t (x TEXT)")
+        connection.executemany("INSERT INTO t VALUES (?)", [("a" * 2000,)] * 500)
+        connection.commit()
+        connection.close()
+        return path
+
+    def test_none_yet_is_fine(self, tmp_path):
+        check_metadata(tmp_path / "metadata.sqlite")
+        assert not (tmp_path / "metadata.sqlite").exists()
+
+    def test_a_whole_one_is_fine_and_left_as_it_is(self, database):
+        before = database.read_bytes()
+        check_metadata(database)
+        assert database.read_bytes() == before
+
+    @pytest.mark.parametrize("damage", ["garbage", "page", "truncated"])
+    def test_a_corrupt_one_is_refused_with_what_to_do(self, make_project, database, damage):
+        content = bytearray(database.read_bytes())
+        if damage == "garbage":
+            content = bytearray(b"no database at all " * 1000)
+        elif damage == "page":
+            content[3 * 4096 : 4 * 4096] = b"\x99" * 4096
+        else:
+            del content[len(content) // 2 :]
+        database.write_bytes(content)
+        with pytest.raises(InfrastructureError) as caught:
+            make_plan(make_project())
+        assert f"{database}: ML Metadata is corrupt" in caught.value.message
+        assert f"mv {database} {database}.corrupt" in caught.value.hint
+
+    @pytest.mark.parametrize("mode", ["EXCLUSIVE", "IMMEDIATE"])
+    def test_one_that_another_holds_is_refused(self, make_project, database, mode, monkeypatch):
+        # The check waits a moment for the other one; the test need not.
+        connect = sqlite3.connect
+        monkeypatch.setattr(
+            checks.sqlite3, "connect", lambda path, **kw: connect(path, **{**kw, "timeout": 0.05})
+        )
+        holder = connect(database, isolation_level=None)
+        holder.execute(f"BEGIN {mode}")
+        try:
+            with pytest.raises(InfrastructureError) as caught:
+                make_plan(make_project())
+        finally:
+            holder.close()
+        assert f"{database}: ML Metadata cannot be used: database is locked" in caught.value.message
+        assert "fuser" in caught.value.hint
+        check_metadata(database)
+
+    def test_a_folder_in_its_place_is_refused(self, tmp_path):
+        with pytest.raises(InfrastructureError, match="cannot be used"):
+            check_metadata(tmp_path)
+
+
+class TestDisk:
+    @pytest.fixture
+    def free(self, monkeypatch):
+        usage = namedtuple("usage", "total used free")
+
+        def set_free(free_bytes):
+            self.asked = []
+
+            def measure(path):
+                self.asked.append(path)
+                return usage(10**12, 0, free_bytes)
+
+            monkeypatch.setattr(shutil, "disk_usage", measure)
+
+        return set_free
+
+    def test_too_little_is_refused_with_both_figures(self, make_project, free):
+        free(checks.DISK_FLOOR_BYTES - 1)
+        with pytest.raises(InfrastructureError) as caught:
+            make_plan(make_project())
+        assert "0.5 GB free, this run may need 0.5 GB" in caught.value.message
+
+    def test_enough_is_enough(self, make_project, free):
+        free(checks.DISK_FLOOR_BYTES)
+        assert make_plan(make_project()).needed_bytes == checks.DISK_FLOOR_BYTES
+
+    def test_the_disk_of_the_workspace_is_looked_at(self, make_project, free, tmp_path):
+        free(10**12)
+        make_plan(make_project(workspace="../deep/er/work"))
+        assert self.asked == [tmp_path]
+
+    @pytest.mark.parametrize(
+        ("name", "format", "factor"),
+        [
+            ("a.csv", None, 6),
+            ("a.parquet", None, 60),
+            ("a.pq", None, 60),
+            ("a.tfrecord", None, 6),
+            ("a.data", "parquet", 60),
+        ],
+    )
+    def test_the_need_follows_the_windows_size_and_format(
+        self, make_project, tmp_path, free, name, format, factor
+    ):
+        free(10**15)
+        project = make_project(
+            spans=(), data__pattern="{SPAN}/*", data__window=2, data__format=format
+        )
+        size = 100_000_000
+        for span in (1, 2, 3):
+            path = project.data.path / str(span) / name
+            path.parent.mkdir()
+            with path.open("wb") as file:
+                file.truncate(size)  # a hole, which takes no space
+        assert make_plan(project).needed_bytes == 2 * size * factor
