@@ -17,9 +17,8 @@ from tensorflow_transform.beam import analyzer_cache as tft_cache
 from tfx.dsl.io import fileio
 
 FILE = "analyzer_cache.tfrecord.gz"
-#: (dataset, analyzer's cache key) -> the entry's values. The key of a dataset's size is empty.
+#: (dataset, analyzer's cache key) -> the entry's values.
 Entries = dict[tuple[str, bytes], list[bytes]]
-_SIZE_KEY = b""
 
 
 def read_entries(folder: str | None, datasets: Iterable[str]) -> Entries:
@@ -45,13 +44,12 @@ def to_beam(entries: Entries, pipeline: beam.Pipeline) -> dict[Any, Any]:
         by_dataset[dataset][key] = values
     result = {}
     for number, (dataset, caches) in enumerate(sorted(by_dataset.items())):
-        size = caches.pop(_SIZE_KEY, None)
         collections = {
             key: pipeline | f"Cached[{number}][{index}]" >> beam.Create(values, reshuffle=False)
             for index, (key, values) in enumerate(sorted(caches.items()))
         }
-        metadata = tft_cache.DatasetCacheMetadata(dataset_size=int(size[0])) if size else None
-        result[tft_cache.DatasetKey(dataset)] = tft_cache.DatasetCache(collections, metadata)
+        # The metadata would only feed TFT's usage counters.
+        result[tft_cache.DatasetKey(dataset)] = tft_cache.DatasetCache(collections, metadata=None)
     return result
 
 
@@ -65,10 +63,6 @@ def write_entries(
             labelled.append(
                 values | f"Label[{number}][{index}]" >> beam.Map(_label, dataset.key, key)
             )
-        if cache.metadata is not None:
-            labelled.append(
-                cache.metadata | f"LabelSize[{number}]" >> beam.Map(_label_size, dataset.key)
-            )
     kept = [(d, k, v) for (d, k), values in known.items() for v in values]
     labelled.append(pipeline | "Known" >> beam.Create(kept, reshuffle=False))
     _ = (
@@ -81,10 +75,6 @@ def write_entries(
 
 def _label(value: bytes, dataset: str, key: bytes) -> tuple[str, bytes, bytes]:
     return dataset, key, value
-
-
-def _label_size(metadata: Any, dataset: str) -> tuple[str, bytes, bytes]:
-    return dataset, _SIZE_KEY, str(metadata.dataset_size).encode()
 
 
 def _write(entries: list[tuple[str, bytes, bytes]], folder: str) -> None:

@@ -79,9 +79,7 @@ def inspect(path: str, kind: str) -> dict[str, FeatureType | None]:
     return types
 
 
-def read(
-    path: str, kind: str, types: Mapping[str, FeatureType]
-) -> Iterator[pa.RecordBatch]:
+def read(path: str, kind: str, types: Mapping[str, FeatureType]) -> Iterator[pa.RecordBatch]:
     """Yields a file's rows with every column in its feature form.
 
     Args:
@@ -131,8 +129,9 @@ def _open_parquet(path: str) -> pq.ParquetFile:
 
 
 def _open(path: str) -> pa.NativeFile:
-    filesystem, inner = pafs.FileSystem.from_uri(path) if "://" in path else (
-        pafs.LocalFileSystem(), path)
+    filesystem, inner = (
+        pafs.FileSystem.from_uri(path) if "://" in path else (pafs.LocalFileSystem(), path)
+    )
     return filesystem.open_input_file(inner)
 
 
@@ -159,8 +158,9 @@ def _as_text(values: pa.Array, place: Place) -> pa.Array:
                 (value or b"").decode("utf-8")
             except UnicodeDecodeError:
                 raise place.error(
-                    "is not UTF-8 (Latin-1?); convert it, for example "
-                    "`iconv -f latin1 -t utf-8`", row, value
+                    "is not UTF-8 (Latin-1?); convert it, for example `iconv -f latin1 -t utf-8`",
+                    row,
+                    value,
                 ) from error
         raise
 
@@ -238,5 +238,3 @@ def _csv_header(path: str) -> list[str]:
         position = next(i for i, name in enumerate(names) if not name.strip())
         raise DataBlockedError(f"{path}: the header's field {position + 1} has no name", _REPAIR)
     return names
-
-

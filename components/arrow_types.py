@@ -112,9 +112,7 @@ class Place:
         )
 
 
-def _cast(
-    values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array
-) -> pa.Array:
+def _cast(values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array) -> pa.Array:
     """Casts values without nulls; on failure finds the first that does not fit."""
     kind = values.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
@@ -141,7 +139,7 @@ def _cast(
 
 
 def _iso8601(values: pa.Array) -> pa.Array:
-    """Timestamps and dates as ISO 8601 text: exact to the column's unit, UTC where it has a zone."""
+    """Timestamps and dates as ISO 8601 text, exact to their unit; in UTC where they have a zone."""
     if pa.types.is_date(values.type):
         return pc.strftime(values.cast(pa.timestamp("s")), format="%Y-%m-%d")
     zone = values.type.tz
@@ -162,9 +160,7 @@ def _narrow(values: pa.Array, place: Place, whole: pa.Array) -> pa.Array:
     return pa.array(wide.astype(np.float32))
 
 
-def _parse(
-    values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array
-) -> pa.Array:
+def _parse(values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array) -> pa.Array:
     """Text to numbers."""
     target = pa.int64() if wanted is FeatureType.INT else pa.float64()
     try:

@@ -1,8 +1,7 @@
-"""Beam asks the same questions thousands of times while it builds a graph; answers remembered.
+"""Beam asks the same question thousands of times while it builds a graph; the answer remembered.
 
 Measured on the flights project's Transform (Beam 2.77): a fifth of the wall time went into
-inspecting the signatures of the same DoFns over and over (`get_dofn_specs`), a tenth into
-re-parsing the same option texts (`PipelineOptions.view_as`). Neither answer changes.
+inspecting the signatures of the same DoFns over and over (`get_dofn_specs`). They do not change.
 `tests/unit/components/test_beam_overhead.py` fails when Beam remembers by itself.
 """
 
@@ -11,11 +10,9 @@ from __future__ import annotations
 import weakref
 from typing import Any
 
-from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.transforms import userstate
 
 _original_specs = userstate.get_dofn_specs
-_original_view = PipelineOptions.view_as
 _specs_by_class: dict[type, Any] = {}
 _specs_by_dofn: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary()
 
@@ -23,7 +20,6 @@ _specs_by_dofn: weakref.WeakKeyDictionary[Any, Any] = weakref.WeakKeyDictionary(
 def install() -> None:
     """Makes Beam remember; calling it again changes nothing."""
     userstate.get_dofn_specs = _specs
-    PipelineOptions.view_as = _view
 
 
 def _specs(dofn: Any) -> Any:
@@ -36,11 +32,3 @@ def _specs(dofn: Any) -> Any:
     if dofn not in _specs_by_dofn:
         _specs_by_dofn[dofn] = _original_specs(dofn)
     return _specs_by_dofn[dofn]
-
-
-def _view(self: PipelineOptions, cls: type) -> Any:
-    """A view of the options; views share one dictionary of values, so they never grow stale."""
-    views = self.__dict__.setdefault("_ordain_views", {})
-    if cls not in views:
-        views[cls] = _original_view(self, cls)
-    return views[cls]

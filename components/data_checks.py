@@ -38,36 +38,55 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "type": (
         "block",
         (
-            "UNEXPECTED_DATA_TYPE", "ENUM_TYPE_BYTES_NOT_STRING", "ENUM_TYPE_FLOAT_NOT_STRING",
-            "ENUM_TYPE_INT_NOT_STRING", "ENUM_TYPE_INVALID_UTF8", "FLOAT_TYPE_NOT_FLOAT",
-            "FLOAT_TYPE_STRING_NOT_FLOAT", "INT_TYPE_INT_EXPECTED", "INT_TYPE_NOT_STRING",
-            "INT_TYPE_STRING_EXPECTED", "STRING_TYPE_NOW_FLOAT", "STRING_TYPE_NOW_INT",
+            "UNEXPECTED_DATA_TYPE",
+            "ENUM_TYPE_BYTES_NOT_STRING",
+            "ENUM_TYPE_FLOAT_NOT_STRING",
+            "ENUM_TYPE_INT_NOT_STRING",
+            "ENUM_TYPE_INVALID_UTF8",
+            "FLOAT_TYPE_NOT_FLOAT",
+            "FLOAT_TYPE_STRING_NOT_FLOAT",
+            "INT_TYPE_INT_EXPECTED",
+            "INT_TYPE_NOT_STRING",
+            "INT_TYPE_STRING_EXPECTED",
+            "STRING_TYPE_NOW_FLOAT",
+            "STRING_TYPE_NOW_INT",
         ),
     ),
     "new_value": ("warn", ("ENUM_TYPE_UNEXPECTED_STRING_VALUES",)),
     "out_of_range": (
         "block",
         (
-            "INT_TYPE_BIG_INT", "INT_TYPE_SMALL_INT", "FLOAT_TYPE_BIG_FLOAT",
-            "FLOAT_TYPE_SMALL_FLOAT", "BOOL_TYPE_BIG_INT", "BOOL_TYPE_SMALL_INT",
+            "INT_TYPE_BIG_INT",
+            "INT_TYPE_SMALL_INT",
+            "FLOAT_TYPE_BIG_FLOAT",
+            "FLOAT_TYPE_SMALL_FLOAT",
+            "BOOL_TYPE_BIG_INT",
+            "BOOL_TYPE_SMALL_INT",
         ),
     ),
     "not_a_number": ("block", ("FLOAT_TYPE_HAS_NAN", "FLOAT_TYPE_HAS_INF")),
     "missing_values": (
-        "block", ("FEATURE_TYPE_LOW_FRACTION_PRESENT", "FEATURE_TYPE_LOW_NUMBER_PRESENT"),
+        "block",
+        ("FEATURE_TYPE_LOW_FRACTION_PRESENT", "FEATURE_TYPE_LOW_NUMBER_PRESENT"),
     ),
     "value_count": (
         "block",
         (
-            "FEATURE_TYPE_HIGH_NUMBER_VALUES", "FEATURE_TYPE_LOW_NUMBER_VALUES",
-            "FEATURE_TYPE_NO_VALUES", "FEATURE_TYPE_UNEXPECTED_REPEATED", "INVALID_FEATURE_SHAPE",
+            "FEATURE_TYPE_HIGH_NUMBER_VALUES",
+            "FEATURE_TYPE_LOW_NUMBER_VALUES",
+            "FEATURE_TYPE_NO_VALUES",
+            "FEATURE_TYPE_UNEXPECTED_REPEATED",
+            "INVALID_FEATURE_SHAPE",
         ),
     ),
     "row_count": (
         "block",
         (
-            "DATASET_LOW_NUM_EXAMPLES", "DATASET_HIGH_NUM_EXAMPLES",
-            "COMPARATOR_LOW_NUM_EXAMPLES", "COMPARATOR_HIGH_NUM_EXAMPLES", "NO_DATA_IN_SPAN",
+            "DATASET_LOW_NUM_EXAMPLES",
+            "DATASET_HIGH_NUM_EXAMPLES",
+            "COMPARATOR_LOW_NUM_EXAMPLES",
+            "COMPARATOR_HIGH_NUM_EXAMPLES",
+            "NO_DATA_IN_SPAN",
         ),
     ),
     "other": ("block", ()),
@@ -116,9 +135,7 @@ def judge(
     reasons: list[Reason] = []
     for fact in facts:
         reasons += _conservation(fact)
-        reasons += _anomalies(
-            fact, policy["anomalies"], policy["label"], policy["is_curated"]
-        )
+        reasons += _anomalies(fact, policy["anomalies"], policy["label"], policy["is_curated"])
         reasons += _emptiness(fact)
         if fact.left_out:
             text = f"{fact.left_out} rows without a label were left out, as configured"
@@ -136,9 +153,12 @@ def _conservation(fact: SpanFacts) -> Iterator[Reason]:
         measured = _examples(fact.statistics[split])
         if measured != expected:
             yield Reason(
-                Outcome.BLOCKED, "conservation",
+                Outcome.BLOCKED,
+                "conservation",
                 f"split {split!r}: {expected} rows ingested, {measured} in the statistics",
-                span=fact.span, measured=measured, limit=expected,
+                span=fact.span,
+                measured=measured,
+                limit=expected,
                 advice="rows were lost on the way: run again with one Beam worker (beam_args)",
             )
 
@@ -163,12 +183,16 @@ def _anomalies(
                 if not is_curated and kind in _ONLY_WARN_IF_INFERRED:
                     default = "warn"
                 chosen = policies.get(kind, default)
-                if feature == label and is_curated:  # a label that is not what it should be is never fine
+                if (
+                    feature == label and is_curated
+                ):  # a label that is not what it should be is never fine
                     chosen = "block"
                 yield Reason(
-                    _OUTCOMES[chosen], kind,
+                    _OUTCOMES[chosen],
+                    kind,
                     f"{detail.short_description}: {detail.description}"[:400],
-                    where=feature, span=fact.span,
+                    where=feature,
+                    span=fact.span,
                     advice=f"{_ADVICE.get(kind, _REPAIR)} (seen in split {split!r}; {code})",
                 )
 
@@ -178,8 +202,11 @@ def _emptiness(fact: SpanFacts) -> Iterator[Reason]:
     features = [f for s in fact.statistics.values() for d in s.datasets for f in d.features]
     if features and all(_common(f).num_non_missing == 0 for f in features):
         yield Reason(
-            Outcome.BLOCKED, "all_null", "no feature holds a single value",
-            span=fact.span, advice=_REPAIR,
+            Outcome.BLOCKED,
+            "all_null",
+            "no feature holds a single value",
+            span=fact.span,
+            advice=_REPAIR,
         )
 
 
@@ -188,8 +215,12 @@ def _splits(facts: Sequence[SpanFacts]) -> Iterator[Reason]:
         total = sum(_examples(f.statistics[split]) for f in facts if split in f.statistics)
         if total == 0:
             yield Reason(
-                Outcome.BLOCKED, "empty_split", f"split {split!r} of the window has no rows",
-                where=split, measured=0, limit=1,
+                Outcome.BLOCKED,
+                "empty_split",
+                f"split {split!r} of the window has no rows",
+                where=split,
+                measured=0,
+                limit=1,
                 advice="bring more data, or split by a column with more values (data.split)",
             )
 
@@ -205,23 +236,34 @@ def _label(facts: Sequence[SpanFacts], label: str) -> Iterator[Reason]:
                 missing = common.num_missing
                 if missing:
                     yield Reason(
-                        Outcome.BLOCKED, "label_missing",
-                        f"{missing} rows of split {split!r} have no label", where=label,
-                        span=fact.span, measured=missing, limit=0,
+                        Outcome.BLOCKED,
+                        "label_missing",
+                        f"{missing} rows of split {split!r} have no label",
+                        where=label,
+                        span=fact.span,
+                        measured=missing,
+                        limit=0,
                         advice="set data.unlabelled: drop to leave such rows out",
                     )
                 if common.num_non_missing:
                     values |= _extremes(feature)
     if not is_found:
         yield Reason(
-            Outcome.BLOCKED, "label_missing", "the label's column is in no span", where=label,
+            Outcome.BLOCKED,
+            "label_missing",
+            "the label's column is in no span",
+            where=label,
             advice="correct data.label in pipeline.yaml, or the data",
         )
     elif len(values) == 1:
         yield Reason(
-            Outcome.BLOCKED, "label_constant",
-            f"every row of the window has the label {next(iter(values))!r}", where=label,
-            measured=1, limit=2, advice="there is nothing to learn; correct the data",
+            Outcome.BLOCKED,
+            "label_constant",
+            f"every row of the window has the label {next(iter(values))!r}",
+            where=label,
+            measured=1,
+            limit=2,
+            advice="there is nothing to learn; correct the data",
         )
 
 
@@ -271,17 +313,24 @@ def _skew(newest: SpanFacts, schema: schema_pb2.Schema, outcome: Outcome) -> Ite
 def _distance(
     kind: str, path: path_pb2.Path, measure: Any, outcome: Outcome, span: int, other: str
 ) -> Reason:
+    kind_of = anomalies_pb2.DriftSkewInfo.Measurement
     names = {
-        anomalies_pb2.DriftSkewInfo.Measurement.L_INFTY: "L-infinity distance",
-        anomalies_pb2.DriftSkewInfo.Measurement.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence",
+        kind_of.L_INFTY: "L-infinity distance",
+        kind_of.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence",
     }
     is_ok = measure.value <= measure.threshold
     name = names.get(measure.type, "distance")
     return Reason(
-        Outcome.PASSED if is_ok else outcome, kind,
+        Outcome.PASSED if is_ok else outcome,
+        kind,
         f"{name} to {other}: {measure.value:.3f}, may be at most {measure.threshold:g}",
-        where=".".join(path.step), span=span, measured=measure.value, limit=measure.threshold,
-        advice="" if is_ok else "look at the feature in both; if the change is real, raise the "
+        where=".".join(path.step),
+        span=span,
+        measured=measure.value,
+        limit=measure.threshold,
+        advice=""
+        if is_ok
+        else "look at the feature in both; if the change is real, raise the "
         "limit (gate.drift) or set a drift_comparator in the schema",
     )
 

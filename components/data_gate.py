@@ -8,7 +8,7 @@ row counts, and answers with a verdict. The nodes after it run only if that is n
 from __future__ import annotations
 
 import json
-from typing import Any
+from typing import Any, ClassVar
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 from tfx import types
@@ -27,14 +27,14 @@ from components.example_gen import read_rows
 class DataGateSpec(types.ComponentSpec):
     """Inputs: the window's examples, statistics and anomalies; the schema. Output: a verdict."""
 
-    PARAMETERS = {"policy": ExecutionParameter(type=str)}
-    INPUTS = {
+    PARAMETERS: ClassVar[dict[str, Any]] = {"policy": ExecutionParameter(type=str)}
+    INPUTS: ClassVar[dict[str, Any]] = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
         "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
         "schema": ChannelParameter(type=standard_artifacts.Schema),
     }
-    OUTPUTS = {"verdict": ChannelParameter(type=GateVerdict)}
+    OUTPUTS: ClassVar[dict[str, Any]] = {"verdict": ChannelParameter(type=GateVerdict)}
 
 
 class Executor(base_executor.BaseExecutor):

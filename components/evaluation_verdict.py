@@ -60,9 +60,11 @@ def judge(config: Any, metrics: Iterable[Any], newest_span: int) -> Verdict:
             named = ", ".join(bound.keys or ()) or _name(bound.values)
             reasons.append(
                 Reason(
-                    Outcome.BLOCKED, f"{bound.metric}.{bound.kind}",
+                    Outcome.BLOCKED,
+                    f"{bound.metric}.{bound.kind}",
                     f"no example in the eval split belongs to slice {named}",
-                    where=named, limit=bound.limit,
+                    where=named,
+                    limit=bound.limit,
                     advice="correct the slice in evaluate.thresholds, or bring such data",
                 )
             )
@@ -74,21 +76,30 @@ def judge(config: Any, metrics: Iterable[Any], newest_span: int) -> Verdict:
 
 
 def _reason(
-    bound: _Bound, where: SliceKey, value: float | None, base: float | None,
-    has_baseline: bool, newest_span: int,
+    bound: _Bound,
+    where: SliceKey,
+    value: float | None,
+    base: float | None,
+    has_baseline: bool,
+    newest_span: int,
 ) -> Reason:
     of = f" on {_name(where)}" if where else ""
     if dict(where).get("span") == str(newest_span):
         of += ", the newest"
     span = int(dict(where)["span"]) if "span" in dict(where) else None
     common: dict[str, Any] = {
-        "kind": f"{bound.metric}.{bound.kind}", "where": _name(where), "span": span,
-        "measured": value, "limit": bound.limit, "baseline": base,
+        "kind": f"{bound.metric}.{bound.kind}",
+        "where": _name(where),
+        "span": span,
+        "measured": value,
+        "limit": bound.limit,
+        "baseline": base,
     }
     if value is None or math.isnan(value):
         common["measured"] = None
         return Reason(
-            Outcome.BLOCKED, **common,
+            Outcome.BLOCKED,
+            **common,
             text=f"{bound.metric}{of} has no value (too few examples, or the model gave NaN)",
             advice="look at the model's predictions, or at the slice's examples",
         )
@@ -153,7 +164,9 @@ def _measured(
     """Scalar values by metric, slice, and whether they are the baseline's."""
     found: dict[tuple[str, SliceKey, bool], float] = {}
     for entry in metrics:
-        where = tuple(sorted((k.column, _slice_value(k)) for k in entry.slice_key.single_slice_keys))
+        where = tuple(
+            sorted((k.column, _slice_value(k)) for k in entry.slice_key.single_slice_keys)
+        )
         for pair in entry.metric_keys_and_values:
             key, value = pair.key, pair.value
             if key.is_diff or not value.HasField("double_value"):

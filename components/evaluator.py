@@ -79,8 +79,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         )
 
     def _evaluate(
-        self, examples: list[Any], splits: list[str], schema: Any, models: list[Any],
-        config: Any, output_uri: str,
+        self,
+        examples: list[Any],
+        splits: list[str],
+        schema: Any,
+        models: list[Any],
+        config: Any,
+        output_uri: str,
     ) -> None:
         # Only slice keys are decoded: the model gets the serialized examples, and hands back the
         # label with the transformed features.
@@ -152,7 +157,11 @@ def lean_extractors(
 
 
 def _trim(extracts: dict[str, Any], slice_keys: frozenset[str]) -> dict[str, Any]:
-    dropped = (tfma.constants.INPUT_KEY, tfma.constants.ARROW_RECORD_BATCH_KEY, tfma.constants.TRANSFORMED_FEATURES_KEY)
+    dropped = (
+        tfma.constants.INPUT_KEY,
+        tfma.constants.ARROW_RECORD_BATCH_KEY,
+        tfma.constants.TRANSFORMED_FEATURES_KEY,
+    )
     kept = {key: value for key, value in extracts.items() if key not in dropped}
     features = extracts[tfma.constants.FEATURES_KEY]
     kept[tfma.constants.FEATURES_KEY] = {k: v for k, v in features.items() if k in slice_keys}
@@ -165,6 +174,4 @@ def add_span(batch: pa.RecordBatch, span: int) -> pa.RecordBatch:
     column = pa.ListArray.from_arrays(
         pa.array(range(rows + 1), pa.int32()), pa.array([span] * rows, pa.int64())
     )
-    return pa.RecordBatch.from_arrays(
-        [*batch.columns, column], [*batch.schema.names, SPAN_FEATURE]
-    )
+    return pa.RecordBatch.from_arrays([*batch.columns, column], [*batch.schema.names, SPAN_FEATURE])

@@ -239,5 +239,3 @@ def read_rows(artifact: Any) -> dict[str, Any]:
     """Rows of an Examples artifact: `{"splits": {name: rows}, "left_out": rows}`; {} if unknown."""
     text = artifact.get_string_custom_property(ROWS_PROPERTY)
     return json.loads(text) if text else {}
-
-

@@ -33,7 +33,10 @@ def tfxio_for(
         raw_column: Name of a further column that holds the serialized examples.
     """
     tfxio = tf_example_record.TFExampleRecord(
-        f"{uri}/*", schema=schema, raw_record_column_name=raw_column, telemetry_descriptors=["ordain"]
+        f"{uri}/*",
+        schema=schema,
+        raw_record_column_name=raw_column,
+        telemetry_descriptors=["ordain"],
     )
     return tfxio if columns is None else tfxio.Project(columns)
 

@@ -41,7 +41,5 @@ class Executor(pusher_executor.Executor):
         proto_utils.json_to_proto(
             exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination
         )
-        folder = publish(
-            self.GetModelPath(input_dict), destination.filesystem.base_directory
-        )
+        folder = publish(self.GetModelPath(input_dict), destination.filesystem.base_directory)
         self._MarkPushed(pushed, pushed_destination=str(folder), pushed_version=folder.name)

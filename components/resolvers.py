@@ -99,9 +99,7 @@ def _inputs_of_producers(store: mlmd.MetadataStore, artifact_ids: list[int]) -> 
     return [e.artifact_id for e in events if e.type == metadata_store_pb2.Event.INPUT]
 
 
-def _by_key(
-    events: list[Any], execution_id: int | None, kind: int
-) -> Mapping[str, list[int]]:
+def _by_key(events: list[Any], execution_id: int | None, kind: int) -> Mapping[str, list[int]]:
     found: dict[str, list[int]] = {}
     for event in events:
         if event.execution_id == execution_id and event.type == kind:

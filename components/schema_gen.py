@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow_data_validation as tfdv
 from tfx import types
@@ -59,13 +59,13 @@ class WindowSchemaGen(SchemaGen):
 class CuratedSchemaSpec(types.ComponentSpec):
     """ImportSchemaGen's spec, with a fingerprint of the file's content."""
 
-    PARAMETERS = {
+    PARAMETERS: ClassVar[dict[str, Any]] = {
         "schema_file": ExecutionParameter(type=str),
         # TFX's cache key holds the file's path only: an edited schema would go unnoticed.
         "schema_fingerprint": ExecutionParameter(type=str),
     }
-    INPUTS: dict[str, ChannelParameter] = {}
-    OUTPUTS = {"schema": ChannelParameter(type=standard_artifacts.Schema)}
+    INPUTS: ClassVar[dict[str, Any]] = {}
+    OUTPUTS: ClassVar[dict[str, Any]] = {"schema": ChannelParameter(type=standard_artifacts.Schema)}
 
 
 class CuratedSchema(base_component.BaseComponent):

@@ -37,9 +37,7 @@ class Executor(trainer_executor.GenericExecutor):
     ) -> Any:
         arguments = super()._GetFnArgs(input_dict, output_dict, exec_properties)
         config = dict(arguments.custom_config or {})
-        config["parameters"] = resolve_references(
-            config.get("parameters", {}), "train.parameters"
-        )
+        config["parameters"] = resolve_references(config.get("parameters", {}), "train.parameters")
         config["callbacks"] = training_callbacks(arguments.model_run_dir, arguments.train_steps)
         arguments.custom_config = config
         return arguments
@@ -107,7 +105,9 @@ class HistoryCallback(keras.callbacks.Callback):
         self._write("epoch", {"epoch": epoch, **values})
 
     def _check(self, values: dict[str, float]) -> None:
-        bad = [name for name, value in values.items() if "loss" in name and not math.isfinite(value)]
+        bad = [
+            name for name, value in values.items() if "loss" in name and not math.isfinite(value)
+        ]
         if bad:
             raise NodeFailedError(
                 f"training: {bad[0]} became {values[bad[0]]} at step {self._step}",

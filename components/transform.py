@@ -60,19 +60,29 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         old_cache, new_cache = (
             found[0].uri if (found := group.get(key)) else None
             for group, key in (
-                (input_dict, "analyzer_cache"), (output_dict, "updated_analyzer_cache")
+                (input_dict, "analyzer_cache"),
+                (output_dict, "updated_analyzer_cache"),
             )
         )
         with restored():
             self._analyze(
                 [(a, split) for split in splits.analyze for a in examples],
-                schema, _preprocessing_fn(exec_properties), graph, old_cache, new_cache,
+                schema,
+                _preprocessing_fn(exec_properties),
+                graph,
+                old_cache,
+                new_cache,
             )
             self._transform(list(splits.transform), examples, output_dict, graph)
 
     def _analyze(
-        self, sources: list[tuple[Any, str]], schema: Any, preprocessing_fn: Any, graph: str,
-        old_cache: str | None, new_cache: str | None,
+        self,
+        sources: list[tuple[Any, str]],
+        schema: Any,
+        preprocessing_fn: Any,
+        graph: str,
+        old_cache: str | None,
+        new_cache: str | None,
     ) -> None:
         uris = {_dataset_key(a, s): artifact_utils.get_split_uri([a], s) for a, s in sources}
         first = tfxio_for(next(iter(uris.values())), schema)
@@ -97,9 +107,9 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 else:
                     data[key] = None
             adapter = first.Project(columns).TensorAdapterConfig()
-            transform_fn, computed = (
-                data, cached, adapter
-            ) | tft_beam.AnalyzeDatasetWithCache(preprocessing_fn, pipeline=pipeline)
+            transform_fn, computed = (data, cached, adapter) | tft_beam.AnalyzeDatasetWithCache(
+                preprocessing_fn, pipeline=pipeline
+            )
             metadata = tft.DatasetMetadata(schema)
             raw_folder = f"{graph}/{tft.TFTransformOutput.RAW_METADATA_DIR}"
             _ = metadata | tft_beam.WriteMetadata(raw_folder, pipeline)
@@ -165,9 +175,7 @@ class TransformSplit(beam.DoFn):
                 for name, value in apply.get_concrete_function().structured_outputs.items()
             }
         )
-        self._encoder = RecordBatchToExamplesEncoder(
-            output.transformed_metadata.schema
-        )
+        self._encoder = RecordBatchToExamplesEncoder(output.transformed_metadata.schema)
 
     def process(self, element: tuple[str, str]) -> Iterator[str]:
         """Writes one split.

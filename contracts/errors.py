@@ -14,7 +14,6 @@ from __future__ import annotations
 
 from enum import IntEnum
 
-
 HINT_MARK = "\n  next: "
 
 

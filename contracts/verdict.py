@@ -72,9 +72,7 @@ class Verdict:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; fields that say nothing are left out."""
-        keep = [
-            {k: v for k, v in asdict(r).items() if v not in (None, "")} for r in self.reasons
-        ]
+        keep = [{k: v for k, v in asdict(r).items() if v not in (None, "")} for r in self.reasons]
         return {"gate": self.gate, "outcome": str(self.outcome), "reasons": keep}
 
     def to_json(self) -> str:

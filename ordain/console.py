@@ -17,9 +17,16 @@ from contracts.verdict import Outcome, Reason, Verdict
 from pipeline.outcome import NodeResult, RunResult
 
 _STYLES = {
-    "complete": "green", "cached": "cyan", "reused": "cyan", "skipped": "yellow",
-    "failed": "bold red", "running": "bold", "canceled": "yellow",
-    Outcome.PASSED: "green", Outcome.WARNED: "yellow", Outcome.BLOCKED: "bold red",
+    "complete": "green",
+    "cached": "cyan",
+    "reused": "cyan",
+    "skipped": "yellow",
+    "failed": "bold red",
+    "running": "bold",
+    "canceled": "yellow",
+    Outcome.PASSED: "green",
+    Outcome.WARNED: "yellow",
+    Outcome.BLOCKED: "bold red",
 }
 #: Reasons of one outcome shown before the rest is counted; all are in result.json.
 MAX_REASONS = 12
@@ -43,8 +50,11 @@ class RunView:
         logger.addHandler(self._listener)
         if self.console.is_terminal:
             self._live = Live(
-                get_renderable=self._draw, console=self.console, refresh_per_second=4,
-                redirect_stdout=False, redirect_stderr=False,
+                get_renderable=self._draw,
+                console=self.console,
+                refresh_per_second=4,
+                redirect_stdout=False,
+                redirect_stderr=False,
             )
             self._live.start()
         return self
@@ -109,8 +119,13 @@ class _ProgressHandler(logging.Handler):
 
 def _node_table() -> Table:
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, justify in (("node", "left"), ("state", "left"), ("seconds", "right"),
-                          ("rows", "right"), ("why", "left")):
+    for name, justify in (
+        ("node", "left"),
+        ("state", "left"),
+        ("seconds", "right"),
+        ("rows", "right"),
+        ("why", "left"),
+    ):
         table.add_column(name, justify=justify, style=None)  # type: ignore[arg-type]
     return table
 
@@ -121,8 +136,11 @@ def _cells(result: NodeResult) -> tuple[Text, ...]:
         state += " (" + ", ".join(f"{n} {s}" for s, n in result.spans.items()) + ")"
     rows = f"{result.rows:,}" if result.rows is not None else ""
     return (
-        Text(result.node), Text(state, style=_STYLES.get(result.state, "")),
-        Text(f"{result.seconds:.1f}"), Text(rows), Text(result.reason),
+        Text(result.node),
+        Text(state, style=_STYLES.get(result.state, "")),
+        Text(f"{result.seconds:.1f}"),
+        Text(rows),
+        Text(result.reason),
     )
 
 

@@ -14,7 +14,10 @@ def project_options(command: Command) -> Command:
     """Adds PROJECT, --env and --set."""
     for decorate in (
         click.option(
-            "--set", "settings", multiple=True, metavar="A.B=VALUE",
+            "--set",
+            "settings",
+            multiple=True,
+            metavar="A.B=VALUE",
             help="Override one key of pipeline.yaml; may be given more than once.",
         ),
         click.option("--env", metavar="NAME", help="Read pipeline.NAME.yaml on top."),

@@ -32,8 +32,11 @@ def plan(
     if as_json:
         spans = [s.number for s in made.window]
         document = {
-            "project": loaded.name, "window": spans, "notes": list(made.notes),
-            "needed_bytes": made.needed_bytes, "chain": [name for name, _ in chain(loaded, made)],
+            "project": loaded.name,
+            "window": spans,
+            "notes": list(made.notes),
+            "needed_bytes": made.needed_bytes,
+            "chain": [name for name, _ in chain(loaded, made)],
         }
         click.echo(json.dumps(document, indent=1))
         return
@@ -64,13 +67,19 @@ def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
     baseline = evaluate.baseline
     against = "none" if isinstance(baseline, NoBaseline) else str(baseline)
     nodes = [
-        ("ExampleGen", f"{count} span(s), {first} to {last}, {size:.1f} MB, "
-                       f"split {data.split.train}:{data.split.eval} {by}"),
+        (
+            "ExampleGen",
+            f"{count} span(s), {first} to {last}, {size:.1f} MB, "
+            f"split {data.split.train}:{data.split.eval} {by}",
+        ),
         ("StatisticsGen", "each span once"),
         ("SchemaGen", f"{project.schema_file.name}" if has_schema else "inferred from the window"),
         ("ExampleValidator", "each span against the schema"),
-        ("DataGate", f"label {data.label!r}; drift: numeric {drift.numeric}, "
-                     f"categorical {drift.categorical} ({drift.policy})"),
+        (
+            "DataGate",
+            f"label {data.label!r}; drift: numeric {drift.numeric}, "
+            f"categorical {drift.categorical} ({drift.policy})",
+        ),
         ("Transform", f"preprocessing_fn of {project.train.module.name}; analyzer cache per span"),
     ]
     if project.tune is not None:
@@ -78,8 +87,7 @@ def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
     nodes += [
         ("Trainer", f"run_fn of {project.train.module.name}, {project.train.steps} steps"),
         ("Baseline", f"{against} blessed model" if against == "latest" else against),
-        ("Evaluator", f"{', '.join(limits)}; "
-                      f"{len(evaluate.slices)} slice key(s) and each span"),
+        ("Evaluator", f"{', '.join(limits)}; {len(evaluate.slices)} slice key(s) and each span"),
         ("Pusher", f"{project.serving}"),
     ]
     return nodes

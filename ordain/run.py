@@ -24,8 +24,12 @@ from pipeline.runner import Options, new_run_id, run_project
 @click.command()
 @project_options
 @click.option("--span", type=int, help="Last span of the window; default: the newest there is.")
-@click.option("--from", "from_node", metavar="NODE",
-              help="Take over everything before NODE from the last run; run NODE and the rest.")
+@click.option(
+    "--from",
+    "from_node",
+    metavar="NODE",
+    help="Take over everything before NODE from the last run; run NODE and the rest.",
+)
 @click.option("--to", "to_node", metavar="NODE", help="Stop after NODE.")
 @click.option("--no-cache", is_flag=True, help="Execute every node.")
 @click.option("--wait", is_flag=True, help="Wait for another run in this workspace to end.")
@@ -79,9 +83,7 @@ def run(
     os._exit(int(result.exit_code))
 
 
-def _walk(
-    loaded: Project, made: Plan, run_id: str, options: Options, view: RunView
-) -> RunResult:
+def _walk(loaded: Project, made: Plan, run_id: str, options: Options, view: RunView) -> RunResult:
     with view:
         view.note("loading TensorFlow, TFX and Beam")
         return run_project(loaded, made, run_id, options, view)

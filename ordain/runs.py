@@ -42,7 +42,9 @@ def list_(
     """List runs, newest first."""
     loaded = load_project(project, env, settings)
     found = _history(loaded).list_runs()[:limit]
-    rows = [{"run": run.id, "started": _time(run.started_ms), **_brief(loaded, run)} for run in found]
+    rows = [
+        {"run": run.id, "started": _time(run.started_ms), **_brief(loaded, run)} for run in found
+    ]
     if as_json:
         click.echo(json.dumps(rows, indent=1))
         return
@@ -110,8 +112,12 @@ def lineage(
 @click.option("--node", help="Only this node's log; default: the last one written.")
 @click.option("--lines", type=click.IntRange(1), default=LOG_LINES, show_default=True)
 def logs(
-    project: str, env: str | None, settings: tuple[str, ...], run: str | None,
-    node: str | None, lines: int,
+    project: str,
+    env: str | None,
+    settings: tuple[str, ...],
+    run: str | None,
+    node: str | None,
+    lines: int,
 ) -> None:
     """Print the end of a node's log."""
     loaded = load_project(project, env, settings)
@@ -144,7 +150,7 @@ def _run_id(project: Project, run: str | None) -> str:
 
 
 def _brief(project: Project, run: Run) -> dict[str, Any]:
-    """Headline and verdicts from the run folder; a run without result.json never came to its end."""
+    """Headline and verdicts from the run folder; without result.json a run never ended."""
     path = project.runs / run.id / "result.json"
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
@@ -155,12 +161,14 @@ def _brief(project: Project, run: Run) -> dict[str, Any]:
 
 
 def _node(node: NodeRun) -> dict[str, Any]:
-    outputs = [
-        {"id": o.id, "key": o.key, "type": o.type, "uri": o.uri} for o in node.outputs
-    ]
+    outputs = [{"id": o.id, "key": o.key, "type": o.type, "uri": o.uri} for o in node.outputs]
     return {
-        "node": node.node, "span": node.span, "state": node.state, "seconds": node.seconds,
-        "execution_id": node.execution_id, "outputs": outputs,
+        "node": node.node,
+        "span": node.span,
+        "state": node.state,
+        "seconds": node.seconds,
+        "execution_id": node.execution_id,
+        "outputs": outputs,
     }
 
 

@@ -1,0 +1,1 @@
+"""Configuration, graph, evaluation, local runner and run history."""

@@ -30,13 +30,13 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
         ConfigError: A metric's class is known neither to TFMA nor to Keras.
     """
     evaluate = project.evaluate
-    slicing = [tfma.SlicingSpec(), tfma.SlicingSpec(feature_keys=[SPAN_SLICE])]
-    slicing += [tfma.SlicingSpec(feature_keys=list(keys)) for keys in evaluate.slices]
+    slicing = [config_pb2.SlicingSpec(), config_pb2.SlicingSpec(feature_keys=[SPAN_SLICE])]
+    slicing += [config_pb2.SlicingSpec(feature_keys=list(keys)) for keys in evaluate.slices]
     metrics = []
     for class_name in evaluate.metrics:
         _check_class(class_name)
         name = metric_name(class_name)
-        metric = tfma.MetricConfig(class_name=class_name, config=json.dumps({"name": name}))
+        metric = config_pb2.MetricConfig(class_name=class_name, config=json.dumps({"name": name}))
         threshold = evaluate.thresholds.get(name)
         if threshold is not None:
             if not threshold.is_empty:
@@ -51,16 +51,16 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
                 if spec not in slicing:
                     slicing.append(spec)
         metrics.append(metric)
-    return tfma.EvalConfig(
+    return config_pb2.EvalConfig(
         model_specs=[
-            tfma.ModelSpec(
+            config_pb2.ModelSpec(
                 signature_name=PREDICT_SIGNATURE,
                 label_key=project.data.label,
                 preprocessing_function_names=[TRANSFORM_SIGNATURE],
             )
         ],
         slicing_specs=slicing,
-        metrics_specs=[tfma.MetricsSpec(metrics=metrics)],
+        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
     )
 
 
@@ -82,8 +82,8 @@ def _threshold(limit: Limit) -> Any:
 
 def _slicing(limit: SliceLimit) -> Any:
     if limit.keys:
-        return tfma.SlicingSpec(feature_keys=list(limit.keys))
-    return tfma.SlicingSpec(feature_values={k: str(v) for k, v in limit.values.items()})
+        return config_pb2.SlicingSpec(feature_keys=list(limit.keys))
+    return config_pb2.SlicingSpec(feature_values={k: str(v) for k, v in limit.values.items()})
 
 
 def _per_slice(limit: SliceLimit) -> Any:
@@ -95,8 +95,11 @@ def _per_slice(limit: SliceLimit) -> Any:
 def _check_class(name: str) -> None:
     import keras  # noqa: PLC0415  as heavy as TFMA, and only its names are wanted
 
-    known = set(tfma.metrics.Metric.registered_metrics()) if hasattr(
-        tfma.metrics.Metric, "registered_metrics") else set()
+    known = (
+        set(tfma.metrics.Metric.registered_metrics())
+        if hasattr(tfma.metrics.Metric, "registered_metrics")
+        else set()
+    )
     known |= {n for n in dir(tfma.metrics) if n[:1].isupper()}
     known |= {n for n in dir(keras.metrics) if n[:1].isupper()}
     if name not in known:

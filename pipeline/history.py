@@ -140,8 +140,12 @@ class History:
             node, span = self._place(execution.id)
             nodes.append(
                 NodeRun(
-                    execution.id, node, span, state_of(execution),
-                    execution.create_time_since_epoch, execution.last_update_time_since_epoch,
+                    execution.id,
+                    node,
+                    span,
+                    state_of(execution),
+                    execution.create_time_since_epoch,
+                    execution.last_update_time_since_epoch,
                     tuple(outputs.get(execution.id, ())),
                 )
             )
@@ -154,7 +158,9 @@ class History:
         if not ids:
             return {}
         events = [e for e in self.store.get_events_by_execution_ids(ids) if _is_output(e)]
-        artifacts = {a.id: a for a in self.store.get_artifacts_by_id([e.artifact_id for e in events])}
+        artifacts = {
+            a.id: a for a in self.store.get_artifacts_by_id([e.artifact_id for e in events])
+        }
         result: dict[int, list[Output]] = defaultdict(list)
         for event in events:
             artifact = artifacts[event.artifact_id]
@@ -172,7 +178,7 @@ class History:
             if context.type == "node":
                 node = context.name.removeprefix(f"{self._name}.")
             elif context.type == "span":
-                span = int(context.name.rpartition("-")[2])
+                span = int(context.name.rpartition(".span-")[2])
         return node, span
 
 

@@ -56,7 +56,9 @@ def workspace_lock(
         try:
             (workspace / ".lock.json").write_text(json.dumps(about), encoding="utf-8")
         except OSError as error:
-            raise InfrastructureError(f"workspace {workspace} cannot be written: {error}") from error
+            raise InfrastructureError(
+                f"workspace {workspace} cannot be written: {error}"
+            ) from error
         yield
     finally:
         lock.release()

@@ -40,7 +40,8 @@ def reuse_latest(handle: Any, node: Any, run_id: str) -> int:
         if not done:
             raise ConfigError(
                 f"--from: {node.node_info.id} has not succeeded before, so there is nothing to "
-                "take over", "run the whole chain: ordain run PROJECT",
+                "take over",
+                "run the whole chain: ordain run PROJECT",
             )
         latest = max(done, key=lambda e: (e.create_time_since_epoch, e.id))
         execution = execution_publish_utils.register_execution(

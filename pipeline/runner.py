@@ -35,6 +35,8 @@ from pipeline.history import History, Output, state_of, verdict_of
 from pipeline.node_log import node_log
 from pipeline.outcome import Failure, NodeResult, RunResult, merge_states
 
+#: How the system, SQLite and TensorFlow say that there is no room left.
+_FULL_DISK = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 CACHED_REASON = "same inputs, settings and source as before"
 
 
@@ -120,9 +122,9 @@ class _Walk:
                 self._listener.finished(result)
                 if failure is not None or name == self._options.to_node:
                     break
-        result = self._conclude(started, time.monotonic() - began, failure)
-        result.write(self._folder)
-        return result
+        outcome = self._conclude(started, time.monotonic() - began, failure)
+        outcome.write(self._folder)
+        return outcome
 
     def _prepare(self) -> tuple[Any, Sequence[Any]]:
         from pipeline import graph, street  # noqa: PLC0415  TFX takes seconds to import
@@ -180,9 +182,7 @@ class _Walk:
 
         deployment = runner_utils.extract_local_deployment_config(ir)
         connection = deployment.metadata_connection_config
-        handle = metadata.Metadata(
-            getattr(connection, connection.WhichOneof("connection_config"))
-        )
+        handle = metadata.Metadata(getattr(connection, connection.WhichOneof("connection_config")))
         name = node.node_info.id
         if name in self._reused:
             return "reused", reuse.reuse_latest(handle, node, self._run_id)
@@ -209,8 +209,13 @@ class _Walk:
         return self._history.outputs_of([execution_id]).get(execution_id, [])
 
     def _summarize(
-        self, name: str, states: list[str], ids: list[int], outputs: list[Output],
-        seconds: float, log: Path,
+        self,
+        name: str,
+        states: list[str],
+        ids: list[int],
+        outputs: list[Output],
+        seconds: float,
+        log: Path,
     ) -> NodeResult:
         # Resolvers hand on what they were given, the data gate's verdict among it.
         fresh = [o for o in outputs if o.id not in self._seen]
@@ -239,7 +244,12 @@ class _Walk:
         )
 
     def _failed(
-        self, name: str, span: int | None, error: Exception, log: Path, seconds: float,
+        self,
+        name: str,
+        span: int | None,
+        error: Exception,
+        log: Path,
+        seconds: float,
         ids: list[int],
     ) -> _NodeError:
         with node_log(log):
@@ -253,8 +263,12 @@ class _Walk:
             exit_code=int(known.exit_code),
         )
         result = NodeResult(
-            node=name, state="failed", seconds=round(seconds, 3), reason=known.message,
-            log=str(log), execution_ids=tuple(ids),
+            node=name,
+            state="failed",
+            seconds=round(seconds, 3),
+            reason=known.message,
+            log=str(log),
+            execution_ids=tuple(ids),
         )
         return _NodeError(result, failure)
 
@@ -307,7 +321,7 @@ def as_known_error(error: BaseException) -> OrdainError:
         seen = seen.__cause__ or seen.__context__
     text = str(error).strip().splitlines()
     brief = text[-1] if text else ""
-    if "No space left on device" in str(error) or "Disk quota exceeded" in str(error):
+    if any(sign in str(error) for sign in _FULL_DISK):
         return InfrastructureError(
             f"the disk is full: {brief}", "free space and run again: finished nodes are cached"
         )

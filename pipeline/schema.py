@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import os
 from collections.abc import Collection
 from pathlib import Path
 
@@ -43,7 +42,7 @@ def write_schema(schema: schema_pb2.Schema, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     staged = path.with_name(f".{path.name}.staged")
     staged.write_text(text_format.MessageToString(schema), encoding="utf-8")
-    os.replace(staged, path)
+    staged.replace(path)
 
 
 def compare(frozen: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[str]:

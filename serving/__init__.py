@@ -1,0 +1,1 @@
+"""The serving directory and the signatures of what is in it; knows nothing of TFX."""

@@ -60,7 +60,7 @@ def private_compiler(
     uv: Path, python: Path, into: Path, variables: Mapping[str, str]
 ) -> dict[str, str]:
     """Installs zig, pinned by hash, and returns the variables that make it the C++ compiler."""
-    say("no C++ compiler here; installing zig's inside .venv (100 MB)")
+    say("no C++ compiler here; using zig's, installed inside .venv (100 MB)")
     command: list[str | Path] = [uv, "pip", "install", "--python", python, "--target", into]
     run(*command, "--require-hashes", "-r", LOCK, variables=variables)
     # With a target named, zig takes its own libc and the plain x86_64, whatever this machine has:

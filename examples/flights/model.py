@@ -9,8 +9,17 @@ from serving.signatures import export_model
 
 LABEL = "late"
 NUMERIC = [
-    "distance", "temp", "dewp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib",
-    "plane_year", "seats",
+    "distance",
+    "temp",
+    "dewp",
+    "humid",
+    "wind_dir",
+    "wind_speed",
+    "precip",
+    "pressure",
+    "visib",
+    "plane_year",
+    "seats",
 ]
 TEXT = ["carrier", "origin", "dest", "engine", "manufacturer"]
 CALENDAR = {"month": 13, "day": 32, "weekday": 7, "hour": 24}

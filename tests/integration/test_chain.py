@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import json
+import random
 
 import ml_metadata as mlmd
 import tensorflow as tf
-from sandbox import Sandbox, good_rows, states, write_csv
 from ml_metadata.proto import metadata_store_pb2
+from sandbox import Sandbox, good_rows, states, write_csv
 
 from contracts.errors import ExitCode
 
 ALL_NODES = [
-    "ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator", "DataGate", "AnalyzerCache",
-    "Transform", "Trainer", "Baseline", "Evaluator", "Pusher",
+    "ExampleGen",
+    "StatisticsGen",
+    "SchemaGen",
+    "ExampleValidator",
+    "DataGate",
+    "AnalyzerCache",
+    "Transform",
+    "Trainer",
+    "Baseline",
+    "Evaluator",
+    "Pusher",
 ]
 
 
@@ -58,8 +68,8 @@ def test_tuner_finds_the_better_width_and_the_trainer_takes_it(digits: Sandbox) 
     (best,) = digits.folder.glob("var/digits/artifacts/Tuner/best_hyperparameters/*/*")
     assert json.loads(best.read_text())["values"]["units"] == 32
     (model,) = digits.folder.glob("var/digits/artifacts/Trainer/model/*/Format-Serving")
-    loaded = tf.saved_model.load(str(model))
-    assert loaded.model.variables[0].shape == (64, 32)
+    shapes = [shape for _, shape in tf.train.list_variables(f"{model}/variables/variables")]
+    assert [64, 32] in shapes and [64, 4] not in shapes
 
 
 def test_a_new_span_moves_the_window_and_only_it_is_ingested(small) -> None:
@@ -111,7 +121,8 @@ def test_from_takes_over_what_was_before(small) -> None:
 
 def test_a_worse_model_is_not_blessed_and_the_better_one_is_in_both_orders(small) -> None:
     """Two real models: one that learned, one that was hardly trained on shuffled labels."""
-    good, bad = good_rows(), [[x, c, i % 2] for i, (x, c, _) in enumerate(good_rows())]
+    noise = random.Random(0)
+    good, bad = good_rows(), [[x, c, noise.randint(0, 1)] for x, c, _ in good_rows()]
     first = small({1: good}, data={"window": 1})
     assert first.run().exit_code is ExitCode.DONE
     write_csv(first.data / "2" / "rows.csv", bad, ["x", "c", "y"])
@@ -119,7 +130,7 @@ def test_a_worse_model_is_not_blessed_and_the_better_one_is_in_both_orders(small
     assert rejected.exit_code is ExitCode.NOT_BLESSED
     assert first.versions == ["1"]
     (reason,) = [r for r in rejected.verdicts[-1].reasons if r.outcome == "blocked"]
-    assert reason.kind == "auc.min" and reason.measured < reason.limit == 0.6
+    assert reason.kind == "auc.min" and reason.measured < reason.limit == 0.8
 
     second = small({1: bad}, data={"window": 1})
     assert second.run().exit_code is ExitCode.NOT_BLESSED
@@ -154,6 +165,9 @@ def _metric_slices(project: Sandbox) -> set:
     evaluations = (project.folder / "var/small/artifacts/Evaluator/evaluation").iterdir()
     newest = max(evaluations, key=lambda p: int(p.name))
     return {
-        tuple((k.column, str(k.int64_value or k.bytes_value.decode())) for k in m.slice_key.single_slice_keys)
+        tuple(
+            (k.column, str(k.int64_value or k.bytes_value.decode()))
+            for k in m.slice_key.single_slice_keys
+        )
         for m in tfma.load_metrics(str(newest))
     }

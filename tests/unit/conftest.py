@@ -1,6 +1,7 @@
 """Factories that several unit tests share; every one makes the real thing in a temporary folder."""
 
 import copy
+import functools
 import os
 from collections.abc import Callable
 from pathlib import Path
@@ -32,15 +33,17 @@ def run_fn(fn_args):
 """
 
 
-@pytest.fixture
-def make_folder(tmp_path: Path) -> Callable[..., Path]:
-    """Writes a project's files and returns its folder.
+@pytest.fixture(scope="session")
+def write_project() -> Callable[..., Path]:
+    """Writes a project's files into a folder that is made.
 
     Keyword arguments replace keys of `pipeline.yaml`, `__` standing for a dot; `spans` names the
     CSV spans there are.
     """
 
-    def make(spans: tuple[int, ...] = (1, 2, 3), module: str = MODEL, **keys: Any) -> Path:
+    def write(
+        folder: Path, spans: tuple[int, ...] = (1, 2, 3), module: str = MODEL, **keys: Any
+    ) -> Path:
         config = copy.deepcopy(CONFIG)
         for key, value in keys.items():
             *parents, last = key.split("__")
@@ -48,7 +51,6 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
             for part in parents:
                 here = here.setdefault(part, {})
             here[last] = value
-        folder = tmp_path / "toy"
         folder.mkdir(exist_ok=True)
         (folder / "pipeline.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
         (folder / "model.py").write_text(module)
@@ -58,12 +60,18 @@ def make_folder(tmp_path: Path) -> Callable[..., Path]:
             (folder / "data" / str(span) / "rows.csv").write_text("x,y\n1,0\n2,1\n")
         return folder
 
-    return make
+    return write
+
+
+@pytest.fixture
+def make_folder(tmp_path: Path, write_project: Callable[..., Path]) -> Callable[..., Path]:
+    """Writes a project's files and returns its folder; arguments as for `write_project`."""
+    return functools.partial(write_project, tmp_path / "toy")
 
 
 @pytest.fixture
 def make_project(make_folder: Callable[..., Path]) -> Callable[..., Project]:
-    """Writes a project's files and loads it; arguments as for `make_folder`."""
+    """Writes a project's files and loads it; arguments as for `write_project`."""
 
     def make(**keys: Any) -> Project:
         return load_project(make_folder(**keys))

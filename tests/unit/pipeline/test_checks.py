@@ -42,7 +42,7 @@ class TestModule:
 
     def test_with_nothing_near_it_is_only_named(self, make_project):
         project = make_project(module="def run_fn(a): pass\n")
-        with pytest.raises(ConfigError, match="defines no preprocessing_fn$"):
+        with pytest.raises(ConfigError, match=r"model.py: defines no preprocessing_fn\n"):
             make_plan(project)
 
     def test_a_tuner_is_wanted_only_where_it_is_used(self, make_project):

@@ -274,7 +274,9 @@ class TestFiles:
         assert load_project(folder).name == "toy"
 
     def test_a_folder_without_a_configuration_is_no_project(self, tmp_path):
-        assert refusal(tmp_path).message == f"{tmp_path} is not a project: it holds no pipeline.yaml"
+        assert (
+            refusal(tmp_path).message == f"{tmp_path} is not a project: it holds no pipeline.yaml"
+        )
 
     def test_the_file_itself_names_the_project_too(self, make_folder):
         folder = make_folder()

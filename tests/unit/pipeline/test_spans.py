@@ -98,8 +98,7 @@ def make_tree(tmp_path: Path):
 
 def named(spans: list[Span], data: Data) -> list[tuple]:
     return [
-        (s.number, s.version, [f.relative_to(data.path).as_posix() for f in s.files])
-        for s in spans
+        (s.number, s.version, [f.relative_to(data.path).as_posix() for f in s.files]) for s in spans
     ]
 
 
@@ -127,7 +126,9 @@ class TestFolders:
             resolved = processor.resolve_span_and_version()
             assert resolved == (number, version)
             filled = processor.get_pattern_for_span_version(pattern, *resolved)
-            found = [str(Path(p).relative_to(data.path)) for p in fileio.glob(f"{data.path}/{filled}")]
+            found = [
+                str(Path(p).relative_to(data.path)) for p in fileio.glob(f"{data.path}/{filled}")
+            ]
             assert sorted(found) == names
 
 

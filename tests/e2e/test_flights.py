@@ -1,0 +1,68 @@
+"""The flights project as a user runs it: a year of real flights, in a process of its own."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pyarrow.parquet as pq
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+ORDAIN = Path(sys.executable).parent / "ordain"
+MONTHS = [201300 + month for month in range(1, 13)]
+
+
+def _run(workspace: Path, *arguments: str, offline: bool = False) -> tuple[int, dict[str, Any]]:
+    command = [str(ORDAIN), "run", "examples/flights", "--json", *arguments]
+    command += ["--set", f"workspace={workspace}"]
+    if offline and _can_unshare():
+        # A network namespace with nothing but loopback in it: whatever asks the outside fails.
+        inside = ["sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
+        command = ["unshare", "--net", *inside]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.stdout, done.stderr[-3000:]
+    return done.returncode, json.loads(done.stdout)
+
+
+def _can_unshare() -> bool:
+    if not (shutil.which("unshare") and shutil.which("ip")):
+        return False
+    probe = ["unshare", "--net", "ip", "link", "set", "lo", "up"]
+    return subprocess.run(probe, check=False, capture_output=True).returncode == 0
+
+
+@pytest.mark.e2e
+def test_a_year_of_flights_becomes_a_blessed_model_and_then_is_cached(tmp_path: Path) -> None:
+    code, first = _run(tmp_path, offline=True)
+
+    assert (code, first["failure"]) == (0, None)
+    assert first["window"] == MONTHS
+    assert first["version"] == 1 and first["is_new_version"]
+    served = tmp_path / "serving" / "flights"
+    assert [p.name for p in served.iterdir()] == ["1"]
+    assert (served / "1" / "saved_model.pb").stat().st_size > 0
+
+    # Rows: what the files hold, less the flights that never arrived, reaches the trainer.
+    columns = [pq.read_table(ROOT / f"data/flights/{m}", columns=["late"]) for m in MONTHS]
+    labelled = sum(len(c) - c["late"].null_count for c in columns)
+    rows = {node["node"]: node["rows"] for node in first["nodes"]}
+    assert rows["ExampleGen"] == rows["Transform"] == labelled == 327_346
+
+    evaluation = next(v for v in first["verdicts"] if v["gate"] == "evaluation")
+    measured = {r.get("where", ""): r["measured"] for r in evaluation["reasons"] if "measured" in r}
+    assert measured[""] >= 0.72
+    assert measured["span=201312"] >= 0.68
+    assert set(measured) >= {"origin=EWR", "origin=JFK", "origin=LGA"}
+
+    code, again = _run(tmp_path)
+
+    assert code == 0
+    executed = [n["node"] for n in again["nodes"] if n["state"] != "cached"]
+    assert executed == ["AnalyzerCache", "Baseline"]  # they only look up what to start from
+    assert (again["version"], again["is_new_version"]) == (1, False)
+    assert [p.name for p in served.iterdir()] == ["1"]
