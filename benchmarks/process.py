@@ -3,8 +3,8 @@
 Memory is sampled: every 0.2 s the sum over the process and its descendants, as PSS, in which a page
 that several processes share counts once, and as RSS, in which it counts in each of them. PSS also
 shares with strangers: where another process has TensorFlow's libraries mapped, it comes out lower,
-so it says something on a quiet machine only. A peak shorter than the interval can be missed;
-`max_rss_bytes`, which the kernel keeps, is exact, but is that of the largest single process.
+so it says something on a quiet machine only. A peak of the sum that is shorter than the interval
+can be missed; `largest_rss_bytes` is kept by the kernel, but is that of a single process.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ class Measured:
         cpu_s: User and system time, descendants included that it waited for.
         peak_pss_bytes: Largest sum of PSS; None where the kernel does not say.
         peak_rss_bytes: Largest sum of RSS.
-        max_rss_bytes: The kernel's own peak of the largest single process.
+        largest_rss_bytes: The kernel's own peak (VmHWM) of the largest single process. Not from
+            `wait4`, whose figure begins with the memory of the process that forked.
         processes: Largest number of processes at once.
         samples: How often memory was read.
         foreign_cpu_s: CPU time of everything else on the machine meanwhile.
@@ -47,7 +48,7 @@ class Measured:
     cpu_s: float
     peak_pss_bytes: int | None
     peak_rss_bytes: int
-    max_rss_bytes: int
+    largest_rss_bytes: int
     processes: int
     samples: int
     foreign_cpu_s: float
@@ -107,7 +108,7 @@ def measure(
         cpu_s=round(cpu_s, 3),
         peak_pss_bytes=sampler.peak_pss_bytes if sampler.has_pss else None,
         peak_rss_bytes=sampler.peak_rss_bytes,
-        max_rss_bytes=usage.ru_maxrss * 1024,
+        largest_rss_bytes=sampler.largest_rss_bytes,
         processes=sampler.processes,
         samples=sampler.samples,
         foreign_cpu_s=round(max(all_s - own_s - cpu_s, 0.0), 3),
@@ -126,6 +127,7 @@ class _Sampler(threading.Thread):
         self.has_pss = True
         self.peak_pss_bytes = 0
         self.peak_rss_bytes = 0
+        self.largest_rss_bytes = 0
         self.processes = 0
         self.samples = 0
 
@@ -157,6 +159,7 @@ class _Sampler(threading.Thread):
             try:
                 rss += process.memory_info().rss
                 pss += self._pss(process)
+                self.largest_rss_bytes = max(self.largest_rss_bytes, _high_water_bytes(process.pid))
                 count += 1
             except psutil.Error:
                 continue  # it ended between the listing and the reading
@@ -173,6 +176,15 @@ class _Sampler(threading.Thread):
         except (psutil.AccessDenied, AttributeError):
             self.has_pss = False
             return 0
+
+
+def _high_water_bytes(pid: int) -> int:
+    try:
+        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    except OSError:
+        return 0
+    sizes = [line.split()[1] for line in status.splitlines() if line.startswith("VmHWM:")]
+    return int(sizes[0]) * 1024 if sizes else 0
 
 
 def _own_cpu_s() -> float:

@@ -13,8 +13,11 @@ from collections.abc import Iterator
 
 from contracts import errors
 
+#: An error as a traceback's text ends with it: kind, text, and the hint behind Beam's addition.
 _RAISED = re.compile(
-    r"^contracts\.errors\.(\w+): (.*?)(?: \[while running |\Z)", re.MULTILINE | re.DOTALL
+    r"^contracts\.errors\.(\w+): ((?:(?!^contracts\.errors\.).)*?)"
+    r"(?: \[while running '[^\n]*'\](\n  next: [^\n]*)?|(?=\n\n)|\Z)",
+    re.MULTILINE | re.DOTALL,
 )
 #: What Beam appends to an error's text.
 _STEP = re.compile(r" \[while running '[^\n]*'\]\Z")
@@ -42,10 +45,10 @@ def restore(error: BaseException) -> errors.OrdainError | None:
     found = _RAISED.findall(str(error))
     if not found:
         return None
-    name, text = found[-1]
+    name, text, hint = found[-1]
     kind = getattr(errors, name, None)
     if not (isinstance(kind, type) and issubclass(kind, errors.OrdainError)):
         return None
-    message, _, hint = text.partition(errors.HINT_MARK)
+    message, _, hint = (text + hint).partition(errors.HINT_MARK)
     # The traceback's text ends where the next frame or worker's message begins.
     return kind(message.strip(), hint.strip().splitlines()[0] if hint.strip() else "")

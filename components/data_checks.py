@@ -98,7 +98,7 @@ _ADVICE = {
 }
 _REPAIR = "repair the span (a new version or corrected files), or ordain schema diff PROJECT"
 #: Of an inferred schema nobody has decided where its domains end.
-_ONLY_WARN_IF_INFERRED = ("out_of_range", "new_value", "missing_values", "value_count")
+_ONLY_WARN_IF_INFERRED = ("out_of_range", "new_value")
 _KIND_OF = {name: group for group, (_, names) in KINDS.items() for name in names}
 
 

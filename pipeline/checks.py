@@ -18,6 +18,7 @@ from pipeline.schema import feature_types
 from pipeline.source import functions_of
 from pipeline.spans import Span, find_spans, select_window
 from pipeline.thresholds import check_thresholds
+from serving.directory import list_versions
 
 #: A run needs room for raw, transformed and evaluated copies; measured on the flights project a
 #: run's artifacts take about 45 times its zstd Parquet and 2 times a CSV.
@@ -60,6 +61,7 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
     types = feature_types(project.schema_file)
     _check_names(project, types)
     check_thresholds(project)
+    _check_baseline(project)
     spans = find_spans(project.data)
     if span is not None and not project.data.has_spans:
         raise ConfigError(f"--span {span}: data.pattern {project.data.pattern!r} knows no spans")
@@ -121,6 +123,17 @@ def _check_module(project: Project) -> None:
             raise ConfigError(
                 f"{project.train.module}: defines no {name}{meant}",
                 "see docs/model.md for what the module must define",
+            )
+
+
+def _check_baseline(project: Project) -> None:
+    pinned = project.evaluate.baseline
+    if isinstance(pinned, int):
+        have = list_versions(project.serving)
+        if pinned not in have:
+            raise ConfigError(
+                f"evaluate.baseline: there is no version {pinned} in {project.serving}",
+                f"versions there: {', '.join(map(str, have)) or 'none'}",
             )
 
 

@@ -64,7 +64,8 @@ class RunResult:
         version: Serving version that holds the run's model, or None.
         is_new_version: Whether this run pushed it.
         model: Folder of that version.
-        baseline: Where the model that the candidate was compared with came from.
+        baseline: Artifact of the model that the candidate was compared with; `none: <reason>`
+            where the project wants none; None where there was none yet.
     """
 
     project: str

@@ -30,7 +30,7 @@ from contracts.errors import (
 )
 from contracts.verdict import Verdict
 from pipeline.checks import Plan
-from pipeline.config import Project
+from pipeline.config import NoBaseline, Project
 from pipeline.history import History, Output, state_of, verdict_of
 from pipeline.node_log import node_log
 from pipeline.outcome import Failure, NodeResult, RunResult, merge_states
@@ -282,6 +282,8 @@ class _Walk:
                 model = pushed.properties["pushed_destination"]
                 is_new = self._results[-1].state == "complete"
         baseline = [o.uri for o in self._outputs.get("Baseline", []) if o.key == "model"]
+        chosen = self._project.evaluate.baseline
+        reason = f"none: {chosen.none}" if isinstance(chosen, NoBaseline) else None
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return RunResult(
             project=self._project.name,
@@ -294,7 +296,7 @@ class _Walk:
             version=version,
             is_new_version=is_new,
             model=model,
-            baseline=baseline[0] if baseline else None,
+            baseline=baseline[0] if baseline else reason,
             failure=failure,
             is_partial=self._options.to_node is not None,
             peak_rss_bytes=usage.ru_maxrss * 1024,

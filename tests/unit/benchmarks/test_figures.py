@@ -15,7 +15,7 @@ TITLES = {"stock": "stock TFX", "plain": "plain script", "ordain": "ordain"}
 def _measured(wall_s: float, pss: int | None = 1_000_000_000) -> Measured:
     return Measured(
         exit_code=0, is_timed_out=False, wall_s=wall_s, cpu_s=wall_s * 1.5, peak_pss_bytes=pss,
-        peak_rss_bytes=2_000_000_000, max_rss_bytes=2_000_000_000, processes=1, samples=5,
+        peak_rss_bytes=2_000_000_000, largest_rss_bytes=2_000_000_000, processes=1, samples=5,
         foreign_cpu_s=0.0,
     )  # fmt: skip
 

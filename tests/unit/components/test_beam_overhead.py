@@ -1,0 +1,133 @@
+"""Beam's answers remembered: the same answers, and the day Beam remembers by itself is told."""
+
+import apache_beam as beam
+import pytest
+from apache_beam.coders import BytesCoder, VarIntCoder
+from apache_beam.transforms import core, userstate
+
+from components import beam_overhead
+
+
+class Plain(beam.DoFn):
+    def process(self, element, window=beam.DoFn.WindowParam):
+        yield element
+
+
+class Stateful(beam.DoFn):
+    COUNT = userstate.CombiningValueStateSpec("count", VarIntCoder(), sum)
+    BUFFER = userstate.BagStateSpec("buffer", BytesCoder())
+    EXPIRY = userstate.TimerSpec("expiry", beam.TimeDomain.WATERMARK)
+
+    def process(
+        self,
+        element,
+        count=beam.DoFn.StateParam(COUNT),
+        expiry=beam.DoFn.TimerParam(EXPIRY),
+    ):
+        yield element
+
+    @userstate.on_timer(EXPIRY)
+    def expire(self, buffer=beam.DoFn.StateParam(BUFFER)):
+        yield None
+
+
+class OtherStateful(Stateful):
+    def process(self, element):
+        yield element
+
+
+class Keeper:
+    """Its method is wrapped by a DoFn of the same class as any other callable."""
+
+    STATE = userstate.BagStateSpec("kept", BytesCoder())
+
+    def keep(self, element, state=beam.DoFn.StateParam(STATE)):
+        yield element
+
+
+def callables() -> list[core.CallableWrapperDoFn]:
+    wrapped = (lambda element: [element], Keeper().keep, str.split)
+    return [core.CallableWrapperDoFn(function) for function in wrapped]
+
+
+@pytest.fixture(autouse=True)
+def installed(monkeypatch):
+    monkeypatch.setattr(userstate, "get_dofn_specs", userstate.get_dofn_specs)
+    beam_overhead.install()
+
+
+@pytest.mark.parametrize(
+    "make", [Plain, Stateful, OtherStateful, *[lambda i=i: callables()[i] for i in range(3)]]
+)
+def test_answers_are_the_originals(make):
+    dofn = make()
+    expected = beam_overhead._original_specs(dofn)
+    for _ in range(2):
+        assert userstate.get_dofn_specs(dofn) == expected
+
+
+def test_callables_of_one_class_are_told_apart():
+    plain, stateful, _ = callables()
+    for dofn, is_stateful in ((plain, False), (stateful, True), (plain, False)):
+        assert userstate.is_stateful_dofn(dofn) is is_stateful
+
+
+def test_a_class_is_told_apart_from_the_one_it_extends():
+    # The timer's callback is inherited, the state of `process` is not.
+    names = [
+        sorted(spec.name for spec in userstate.get_dofn_specs(dofn)[0])
+        for dofn in (Stateful(), OtherStateful())
+    ]
+    assert names == [["buffer", "count"], ["buffer"]]
+
+
+def test_installing_again_changes_nothing():
+    remembered = userstate.get_dofn_specs
+    beam_overhead.install()
+    assert userstate.get_dofn_specs is remembered
+
+
+@pytest.fixture
+def inspections(monkeypatch):
+    """How often a question makes Beam look at a method's signature."""
+    inspected = []
+    original = core.get_function_args_defaults
+
+    def look(function):
+        inspected.append(function)
+        return original(function)
+
+    monkeypatch.setattr(core, "get_function_args_defaults", look)
+
+    def count(ask, dofn) -> int:
+        inspected.clear()
+        ask(dofn)
+        return len(inspected)
+
+    return count
+
+
+def test_beam_does_not_remember_by_itself(inspections):
+    """Fails when Beam does: then `components/beam_overhead.py` can go."""
+    dofn = Plain()
+    counts = [inspections(beam_overhead._original_specs, dofn) for _ in range(3)]
+    assert counts[0] > 0
+    assert counts[0] == counts[1] == counts[2], "Beam remembers by itself: drop beam_overhead"
+
+
+def test_a_second_question_looks_at_no_signature(inspections):
+    class Fresh(Plain):
+        pass
+
+    assert inspections(userstate.get_dofn_specs, Fresh()) > 0
+    assert inspections(userstate.get_dofn_specs, Fresh()) == 0
+
+
+def test_what_is_replaced_is_what_beam_asks(inspections):
+    """The name that `install` replaces is looked up where Beam builds a graph."""
+
+    class Fresh(Stateful):
+        pass
+
+    assert inspections(userstate.is_stateful_dofn, Fresh()) > 0
+    assert inspections(userstate.is_stateful_dofn, Fresh()) == 0
