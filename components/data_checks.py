@@ -39,6 +39,14 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
         "block",
         (
             "UNEXPECTED_DATA_TYPE",
+            "BOOL_TYPE_BYTES_NOT_INT",
+            "BOOL_TYPE_BYTES_NOT_STRING",
+            "BOOL_TYPE_FLOAT_NOT_INT",
+            "BOOL_TYPE_FLOAT_NOT_STRING",
+            "BOOL_TYPE_INT_NOT_STRING",
+            "BOOL_TYPE_STRING_NOT_INT",
+            "BOOL_TYPE_UNEXPECTED_FLOAT",
+            "BOOL_TYPE_UNEXPECTED_STRING",
             "ENUM_TYPE_BYTES_NOT_STRING",
             "ENUM_TYPE_FLOAT_NOT_STRING",
             "ENUM_TYPE_INT_NOT_STRING",
@@ -277,8 +285,9 @@ def _drift(
         if feature.name in limits["ignore"]:
             feature.ClearField("drift_comparator")
         elif not feature.HasField("drift_comparator"):
-            is_text = feature.type == schema_pb2.BYTES or feature.HasField("string_domain")
-            is_text = is_text or feature.int_domain.is_categorical
+            # By how it was measured: integers that stand for categories have a histogram, and an
+            # L-infinity norm over value counts they do not have would always be 0.
+            is_text = feature.type == schema_pb2.BYTES
             limit = limits["categorical" if is_text else "numeric"]
             if limit is not None and is_text:
                 comparator.infinity_norm.threshold = limit

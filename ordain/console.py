@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import time
 from typing import TextIO
 
@@ -175,8 +176,8 @@ def _reason(reason: Reason) -> Text:
     style = _STYLES[reason.outcome]
     text = Text("  ")
     text.append(f"{reason.outcome:<8}", style=style)
-    where = reason.where if reason.where and reason.where not in reason.text else ""
-    if reason.span is not None and str(reason.span) not in reason.text:
+    where = "" if _names(reason.text, reason.where) else reason.where
+    if reason.span is not None and not _names(reason.text, str(reason.span)):
         where = f"span {reason.span} {where}".rstrip()
     text.append(f"{where}: " if where else "")
     text.append(reason.text)
@@ -185,7 +186,12 @@ def _reason(reason: Reason) -> Text:
     return text
 
 
-def print_result(console: Console, result: RunResult, project: str) -> None:
+def _names(text: str, name: str) -> bool:
+    """Whether a text already holds a name as a word of its own."""
+    return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) is not None
+
+
+def print_result(console: Console, result: RunResult, command: str) -> None:
     """The end of a run: verdicts, where the model is, or what to do."""
     console.print()
     for verdict in result.verdicts:
@@ -199,7 +205,7 @@ def print_result(console: Console, result: RunResult, project: str) -> None:
         console.print(Text(f"  baseline {result.baseline}"))
     if result.failure is not None:
         console.print(Text(f"  next     {result.failure.hint}"))
-        console.print(Text(f"  resume   ordain run {project}   (finished nodes are cached)"))
+        console.print(Text(f"  resume   {command}   (finished nodes are cached)"))
         logs = [n.log for n in result.nodes if n.state == "failed" and n.log]
         console.print(Text(f"  log      {logs[0]}") if logs else Text(""))
     console.print(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 
 import click
@@ -75,7 +76,7 @@ def run(
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=1))
     else:
-        print_result(view.console, result, project)
+        print_result(view.console, result, shlex.join(["ordain", *sys.argv[1:]]))
     stream.flush()
     # TensorFlow and gRPC take seconds to tear down, and nothing is left to save.
     sys.stdout.flush()

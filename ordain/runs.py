@@ -41,7 +41,7 @@ def list_(
 ) -> None:
     """List runs, newest first."""
     loaded = load_project(project, env, settings)
-    found = _history(loaded).list_runs()[:limit]
+    found = _history(loaded).list_runs()[:limit] if loaded.metadata.exists() else []
     rows = [
         {"run": run.id, "started": _time(run.started_ms), **_brief(loaded, run)} for run in found
     ]

@@ -141,6 +141,12 @@ def _check_names(project: Project, types: dict[str, str]) -> None:
     """Columns that the configuration names must be in the frozen schema."""
     if not types:
         return
+    if SPAN_SLICE in types:
+        raise ConfigError(
+            f"{project.schema_file}: the data has a column {SPAN_SLICE!r}, the name under which "
+            "evaluation slices by data span",
+            "rename the column",
+        )
     named: list[tuple[str, str]] = [("data.label", project.data.label)]
     if project.data.split.by:
         named.append(("data.split.by", project.data.split.by))

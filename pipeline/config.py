@@ -18,6 +18,19 @@ from pydantic import (
     model_validator,
 )
 
+#: What `gate.anomalies` may name; `components.data_checks.KINDS` says what each covers.
+AnomalyKind = Literal[
+    "missing_column",
+    "new_column",
+    "type",
+    "new_value",
+    "out_of_range",
+    "not_a_number",
+    "missing_values",
+    "value_count",
+    "row_count",
+    "other",
+]
 Policy = Literal["pass", "warn", "block"]
 ScalarValue = str | int | float | bool
 #: Reserved slice key under which examples are evaluated by the data span they came from.
@@ -97,7 +110,7 @@ class Drift(Section):
 class Gate(Section):
     """What each kind of anomaly means for a run (`docs/data-gate.md` lists the kinds)."""
 
-    anomalies: dict[str, Policy] = Field(default_factory=dict)
+    anomalies: dict[AnomalyKind, Policy] = Field(default_factory=dict)
     drift: Drift = Drift()
     skew_policy: Policy = "warn"
 

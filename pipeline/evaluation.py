@@ -83,7 +83,14 @@ def _threshold(limit: Limit) -> Any:
 def _slicing(limit: SliceLimit) -> Any:
     if limit.keys:
         return config_pb2.SlicingSpec(feature_keys=list(limit.keys))
-    return config_pb2.SlicingSpec(feature_values={k: str(v) for k, v in limit.values.items()})
+    return config_pb2.SlicingSpec(
+        feature_values={k: _slice_value(v) for k, v in limit.values.items()}
+    )
+
+
+def _slice_value(value: object) -> str:
+    """A slice's value as TFMA writes it; a boolean column holds 0 and 1."""
+    return str(int(value)) if isinstance(value, bool) else str(value)
 
 
 def _per_slice(limit: SliceLimit) -> Any:

@@ -95,11 +95,8 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
     )
     street: list[Any] = [example_gen, measured, schema_gen, validator, gate]
 
-    told = {
-        "source_fingerprint": fingerprint(project.folder),
-        "label": data.label,
-        "parameters": dict(train.parameters),
-    }
+    source = {"source_fingerprint": fingerprint(project.folder), "label": data.label}
+    told = {**source, "parameters": dict(train.parameters)}
     module = str(train.module)
     verdict = gate.outputs["verdict"].future()[0]
     with conditional.Cond(verdict.custom_property(OUTCOME_PROPERTY) != str(Outcome.BLOCKED)):
@@ -114,7 +111,7 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
             module_file=module,
             analyzer_cache=seen.outputs["analyzer_cache"],
             disable_statistics=True,  # the data gate has measured the data already
-            custom_config=told,
+            custom_config=source,  # without parameters: they change nothing here
         )
         transformer.executor_spec = executor_spec.BeamExecutorSpec(transform.Executor)
         transformed = {

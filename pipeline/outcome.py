@@ -109,7 +109,10 @@ class RunResult:
         if self.version is None:
             if self.is_partial:
                 return "the part that was asked for is done; nothing was pushed"
-            return "the model was blessed and yet is not in the serving directory"
+            return (
+                "the model was blessed and yet is not in the serving directory (removed since?); "
+                "push it again with --from Pusher"
+            )
         if self.is_new_version:
             return f"the model passed every gate and is version {self.version}"
         return f"nothing new: version {self.version} already holds this model"

@@ -123,7 +123,13 @@ class _Walk:
                 if failure is not None or name == self._options.to_node:
                     break
         outcome = self._conclude(started, time.monotonic() - began, failure)
-        outcome.write(self._folder)
+        try:
+            outcome.write(self._folder)
+        except OSError as error:
+            raise InfrastructureError(
+                f"{outcome.headline}; and {self._folder}/result.json cannot be written: {error}",
+                "free space and run again: finished nodes are cached",
+            ) from error
         return outcome
 
     def _prepare(self) -> tuple[Any, Sequence[Any]]:
@@ -252,7 +258,8 @@ class _Walk:
         seconds: float,
         ids: list[int],
     ) -> _NodeError:
-        with node_log(log):
+        # A disk that is full cannot take the log either; the headline still says what happened.
+        with contextlib.suppress(OSError), node_log(log):
             logging.getLogger("ordain").error("%s failed", name, exc_info=error)
         known = as_known_error(error)
         at = f", span {span}" if span is not None else ""
@@ -278,8 +285,11 @@ class _Walk:
         version, model, is_new = None, None, False
         for pushed in self._outputs.get("Pusher", []):
             if pushed.properties.get("pushed") == 1:
-                version = int(pushed.properties["pushed_version"])
                 model = pushed.properties["pushed_destination"]
+                if not Path(model).is_dir():  # somebody took it away since
+                    model = None
+                    continue
+                version = int(pushed.properties["pushed_version"])
                 is_new = self._results[-1].state == "complete"
         baseline = [o.uri for o in self._outputs.get("Baseline", []) if o.key == "model"]
         chosen = self._project.evaluate.baseline
