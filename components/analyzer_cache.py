@@ -7,12 +7,14 @@ entries here are the same bytes, all in one TFRecord file of tf.Examples.
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from typing import Any
 
 import apache_beam as beam
 import tensorflow as tf
+from google.protobuf.message import DecodeError
 from tensorflow_transform.beam import analyzer_cache as tft_cache
 from tfx.dsl.io import fileio
 
@@ -27,13 +29,19 @@ def read_entries(folder: str | None, datasets: Iterable[str]) -> Entries:
     if folder is None or not fileio.exists(f"{folder}/{FILE}"):
         return found
     wanted = set(datasets)
-    for record in tf.data.TFRecordDataset(f"{folder}/{FILE}", "GZIP").as_numpy_iterator():
-        feature = tf.train.Example.FromString(record).features.feature
-        dataset, key, value = (
-            feature[name].bytes_list.value[0] for name in ("dataset", "key", "value")
+    try:
+        for record in tf.data.TFRecordDataset(f"{folder}/{FILE}", "GZIP").as_numpy_iterator():
+            feature = tf.train.Example.FromString(record).features.feature
+            dataset, key, value = (
+                feature[name].bytes_list.value[0] for name in ("dataset", "key", "value")
+            )
+            if dataset.decode() in wanted:
+                found[(dataset.decode(), key)].append(value)
+    except (tf.errors.OpError, DecodeError, IndexError) as error:
+        logging.getLogger(__name__).warning(
+            "%s/%s cannot be read, every span is analyzed anew: %s", folder, FILE, error
         )
-        if dataset.decode() in wanted:
-            found[(dataset.decode(), key)].append(value)
+        return defaultdict(list)
     return found
 
 

@@ -83,11 +83,17 @@ def _build(learning_rate):
 def run_fn(fn_args):
     """Trains on the transformed examples and exports the model with its signatures."""
     parameters = fn_args.custom_config["parameters"]
+    keras.utils.set_random_seed(parameters["seed"])
     transform = tft.TFTransformOutput(fn_args.transform_output)
 
     def dataset(files):
+        # The spans are months, read one after another: without a buffer of about a year the model
+        # would end on whatever month came last.
         options = tfxio.TensorFlowDatasetOptions(
-            batch_size=parameters["batch_size"], label_key=LABEL
+            batch_size=parameters["batch_size"],
+            label_key=LABEL,
+            shuffle_buffer_size=parameters["shuffle_rows"],
+            shuffle_seed=parameters["seed"],
         )
         schema = transform.transformed_metadata.schema
         return fn_args.data_accessor.tf_dataset_factory(files, options, schema).repeat()

@@ -33,7 +33,8 @@ def test_ordain_is_given_the_peers_work(tmp_path: Path) -> None:
     assert project.workspace == tmp_path
     assert (project.data.window, project.train.steps) == (3, 7)
     assert project.train.eval_steps == EVAL_STEPS
-    assert project.train.parameters == {"batch_size": 256, "learning_rate": 0.001}
+    assert project.train.parameters["batch_size"] == 256
+    assert project.train.parameters["learning_rate"] == 0.001
     assert project.evaluate.metrics == ("ExampleCount", "AUC")
     assert project.evaluate.slices == (("origin",),)
     (auc,) = project.evaluate.thresholds.values()

@@ -102,6 +102,22 @@ def test_a_threshold_on_a_metric_that_is_not_computed_is_refused(make_project):
     )
 
 
+class TestBaseline:
+    def test_a_version_that_was_never_published_is_refused(self, make_project):
+        project = make_project(evaluate__baseline=3)
+        for have, listed in ((), "none"), (("1", "2", ".staging-x"), "1, 2"):
+            for name in have:
+                (project.serving / name).mkdir(parents=True)
+            with pytest.raises(ConfigError) as caught:
+                make_plan(project)
+            assert caught.value.message == (
+                f"evaluate.baseline: there is no version 3 in {project.serving}"
+            )
+            assert caught.value.hint == f"versions there: {listed}"
+        (project.serving / "3").mkdir()
+        assert make_plan(project)
+
+
 class TestWindow:
     def test_it_is_the_newest_spans(self, make_project):
         plan = make_plan(make_project(data__window=2))

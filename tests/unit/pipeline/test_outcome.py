@@ -70,7 +70,8 @@ RULES = {
     "blessed and not pushed": (
         {"version": None},
         5,
-        "the model was blessed and yet is not in the serving directory",
+        "the model was blessed and yet is not in the serving directory (removed since?); "
+        "push it again with --from Pusher",
     ),
     "no gate answered and nothing was pushed": ({"verdicts": (), "version": None}, 5, None),
     "part of the chain": (
