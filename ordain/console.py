@@ -72,7 +72,7 @@ class RunView:
         """What is going on before the first node."""
         self._note = text
         if self._live is None:
-            self.console.print(escape(text))
+            self.console.print(escape(text), soft_wrap=True)
 
     def started(self, node: str, span: int | None) -> None:
         """A launch begins."""
@@ -88,7 +88,7 @@ class RunView:
         self._current = None
         self._progress = ""
         if self._live is None:
-            self.console.print(_line(result))
+            self.console.print(_line(result), soft_wrap=True)
 
     def progress(self, text: str) -> None:
         """How far training is."""
@@ -154,22 +154,22 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     """A gate's answer: what blocked first, what passed in one line."""
     title = Text(f"{verdict.gate} gate: ")
     title.append(str(verdict.outcome), style=_STYLES[verdict.outcome])
-    console.print(title)
+    console.print(title, soft_wrap=True)
     for outcome in (Outcome.BLOCKED, Outcome.WARNED):
         reasons = [r for r in verdict.reasons if r.outcome is outcome]
         for reason in reasons[:MAX_REASONS]:
-            console.print(_reason(reason))
+            console.print(_reason(reason), soft_wrap=True)
         if len(reasons) > MAX_REASONS:
             console.print(f"  ... and {len(reasons) - MAX_REASONS} more {outcome} (result.json)")
     passed = [r for r in verdict.reasons if r.outcome is Outcome.PASSED]
     if verdict.gate == "data" and passed:
         left_out = [r for r in passed if r.kind == "unlabelled"]
         for reason in left_out[:MAX_REASONS]:
-            console.print(_reason(reason))
+            console.print(_reason(reason), soft_wrap=True)
         console.print(f"  passed: {len(passed) - len(left_out)} checks of drift and skew")
     else:
         for reason in passed:
-            console.print(_reason(reason))
+            console.print(_reason(reason), soft_wrap=True)
 
 
 def _reason(reason: Reason) -> Text:
@@ -198,19 +198,20 @@ def print_result(console: Console, result: RunResult, command: str) -> None:
         print_verdict(console, verdict)
     console.print()
     good = result.exit_code == 0
-    console.print(Text(result.headline, style="green" if good else "bold red"))
+    console.print(Text(result.headline, style="green" if good else "bold red"), soft_wrap=True)
     if result.model is not None:
-        console.print(Text(f"  model    {result.model}"))
+        console.print(Text(f"  model    {result.model}"), soft_wrap=True)
     if result.baseline is not None:
-        console.print(Text(f"  baseline {result.baseline}"))
+        console.print(Text(f"  baseline {result.baseline}"), soft_wrap=True)
     if result.failure is not None:
-        console.print(Text(f"  next     {result.failure.hint}"))
-        console.print(Text(f"  resume   {command}   (finished nodes are cached)"))
+        console.print(Text(f"  next     {result.failure.hint}"), soft_wrap=True)
+        console.print(Text(f"  resume   {command}   (finished nodes are cached)"), soft_wrap=True)
         logs = [n.log for n in result.nodes if n.state == "failed" and n.log]
-        console.print(Text(f"  log      {logs[0]}") if logs else Text(""))
+        console.print(Text(f"  log      {logs[0]}") if logs else Text(""), soft_wrap=True)
     console.print(
         Text(
             f"  run      {result.run_id}, {result.seconds:.0f} s, "
             f"{len(result.window)} span(s) to {result.window[-1]}, exit code {result.exit_code:d}"
-        )
+        ),
+        soft_wrap=True,
     )

@@ -77,8 +77,6 @@ def accept(
 
 def _proposal(project: str, env: str | None, settings: tuple[str, ...]) -> tuple[Any, Any]:
     """The frozen schema, and the one the newest measured span would make of it."""
-    from pipeline.schema_update import propose  # noqa: PLC0415  imports TensorFlow
-
     loaded = load_project(project, env, settings)
     if not loaded.schema_file.exists():
         raise ConfigError(
@@ -87,6 +85,9 @@ def _proposal(project: str, env: str | None, settings: tuple[str, ...]) -> tuple
         )
     frozen = read_schema(loaded.schema_file)
     statistics = _latest(loaded, "StatisticsGen", "statistics")
+
+    from pipeline.schema_update import propose  # noqa: PLC0415  imports TensorFlow
+
     return frozen, propose(frozen, Path(statistics.uri))
 
 

@@ -86,9 +86,7 @@ def test_no_cache_is_an_empty_one(tmp_path):
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "other records"])
-def test_one_that_cannot_be_read_is_an_empty_one_and_said_to_be(
-    tmp_path, first, caplog, damage
-):
+def test_one_that_cannot_be_read_is_an_empty_one_and_said_to_be(tmp_path, first, caplog, damage):
     content = (Path(first) / FILE).read_bytes()
     path = tmp_path / FILE
     if damage == "truncated":

@@ -8,7 +8,6 @@ from components.beam_errors import restore, restored
 from contracts.errors import ConfigError, DataBlockedError, NodeFailedError
 from pipeline.config import DEFAULT_BEAM_ARGS
 
-
 # Beam's worker threads lose their connection when a pipeline fails, and say so.
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
 

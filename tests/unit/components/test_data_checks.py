@@ -1,6 +1,8 @@
 """The data gate's rules, on real statistics and real anomalies of TFDV: a passing and a failing
 case for each."""
 
+from typing import get_args
+
 import pyarrow as pa
 import pytest
 import tensorflow_data_validation as tfdv
@@ -10,6 +12,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from components.data_checks import KINDS, SpanFacts, judge
 from contracts.verdict import Outcome, Reason, Verdict
+from pipeline.config import AnomalyKind
 
 PASSED, WARNED, BLOCKED = Outcome.PASSED, Outcome.WARNED, Outcome.BLOCKED
 POLICIES = {"pass": PASSED, "warn": WARNED, "block": BLOCKED}
@@ -234,8 +237,8 @@ ANOMALIES = {
 
 
 class TestAnomalies:
-    def test_every_kind_is_tried_here(self):
-        assert ANOMALIES.keys() == KINDS.keys()
+    def test_every_kind_is_tried_here_and_can_be_configured(self):
+        assert ANOMALIES.keys() == KINDS.keys() == set(get_args(AnomalyKind))
 
     def test_every_grouped_anomaly_is_one_of_tfdvs_and_in_one_group(self):
         grouped = [name for _, names in KINDS.values() for name in names]
@@ -347,7 +350,9 @@ class TestDrift:
 
     def test_an_integer_that_is_a_category_is_measured_at_all(self):
         # L-infinity would be 0: statistics made without the schema hold no counts of integers.
-        schema = SCHEMA.replace('"x" type: INT', '"x" type: INT int_domain { is_categorical: true }')
+        schema = SCHEMA.replace(
+            '"x" type: INT', '"x" type: INT int_domain { is_categorical: true }'
+        )
         before, after = {"x": spread([1, 2])}, {"x": spread([8, 9])}
         verdict = verdict_on(*pair(before, after, schema), schema=schema)
         (reason,) = [r for r in verdict.reasons if r.where == "x"]

@@ -105,9 +105,7 @@ class TestValues:
 
     @pytest.mark.parametrize("limit", [MIN % 0.0, MAX % 1.0, DROP % 1.0, RISE % 1.0])
     def test_a_value_that_is_no_number_blocks(self, limit):
-        verdict = judge(
-            config(limit, has_baseline=True), both({WHOLE: math.nan}, {WHOLE: 0.5}), 1
-        )
+        verdict = judge(config(limit, has_baseline=True), both({WHOLE: math.nan}, {WHOLE: 0.5}), 1)
         (reason,) = verdict.reasons
         assert (reason.outcome, reason.measured) == (BLOCKED, None)
         assert "has no value" in reason.text
@@ -173,9 +171,7 @@ class TestChanges:
         assert "no baseline" in reason.text
 
     def test_the_baselines_own_value_is_not_limited(self):
-        verdict = judge(
-            config(MIN % 0.7, has_baseline=True), both({WHOLE: 0.8}, {WHOLE: 0.1}), 1
-        )
+        verdict = judge(config(MIN % 0.7, has_baseline=True), both({WHOLE: 0.8}, {WHOLE: 0.1}), 1)
         assert verdict.outcome is PASSED
 
 

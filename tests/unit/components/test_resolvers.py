@@ -42,9 +42,7 @@ class Chain:
         for kind, artifacts in ((pb.Event.INPUT, inputs), (pb.Event.OUTPUT, outputs)):
             for key, listed in artifacts.items():
                 for index, artifact in enumerate(listed):
-                    event = pb.Event(
-                        artifact_id=artifact.id, execution_id=execution, type=kind
-                    )
+                    event = pb.Event(artifact_id=artifact.id, execution_id=execution, type=kind)
                     event.path.steps.add().key = key
                     event.path.steps.add().index = index
                     events.append(event)
@@ -235,9 +233,7 @@ class TestAnalyzerCache:
         chain.caches.reverse()
         assert self.seen(chain, examples[:2]) == [first.id]
 
-    def test_a_cached_execution_does_not_hide_the_one_that_wrote(
-        self, chain, examples, transform
-    ):
+    def test_a_cached_execution_does_not_hide_the_one_that_wrote(self, chain, examples, transform):
         first = transform(examples[:2])
         second = transform(examples[1:3], [first])
         chain.run(

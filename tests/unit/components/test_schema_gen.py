@@ -22,7 +22,10 @@ def infer(tmp_path):
             artifact.span = span
             artifact.split_names = artifact_utils.encode_split_names(["train", "eval"])
             batch = pa.RecordBatch.from_pydict(
-                {k: [None if v is None else [v] for v in column] for k, column in window[span].items()}
+                {
+                    k: [None if v is None else [v] for v in column]
+                    for k, column in window[span].items()
+                }
             )
             measured = stats_impl.generate_statistics_in_memory(batch)
             for split in ("train", "eval"):

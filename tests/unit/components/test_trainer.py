@@ -23,7 +23,13 @@ def fit(callbacks, steps: int = 4, epochs: int = 1, poison: str = "") -> None:
     if poison == "eval":
         validation[0] = math.inf
     model.fit(
-        x, x, batch_size=1, epochs=epochs, shuffle=False, verbose=0, callbacks=callbacks,
+        x,
+        x,
+        batch_size=1,
+        epochs=epochs,
+        shuffle=False,
+        verbose=0,
+        callbacks=callbacks,
         validation_data=(validation, x),
     )
 

@@ -78,6 +78,12 @@ class TestNames:
             f"{where}: {project.schema_file} has no feature 'yy'; did you mean 'y'?"
         )
 
+    def test_a_column_named_span_would_hide_the_spans(self, make_frozen):
+        project = make_frozen()
+        project.schema_file.write_text(SCHEMA + 'feature { name: "span" type: INT }\n')
+        with pytest.raises(ConfigError, match=r"schema.pbtxt: the data has a column 'span'"):
+            make_plan(project)
+
     def test_that_it_has_are_fine_and_so_is_the_span(self, make_frozen):
         project = make_frozen(data__split={"by": "color"}, evaluate__slices=["color", "span"])
         assert make_plan(project).newest == 3

@@ -196,6 +196,14 @@ class TestEvalConfig:
         assert len(self.metric(config, "auc").per_slice_thresholds) == 3
 
     @pytest.mark.parametrize(
+        ("value", "text"), [(5, "5"), (0.5, "0.5"), ("JFK", "JFK"), (True, "1"), (False, "0")]
+    )
+    def test_a_slices_value_is_written_as_tfma_writes_it(self, make_project, value, text):
+        slices = [{"values": {"a": value}, "min": 0.6}]
+        config = self.build(make_project, thresholds={"auc": {"slices": slices}})
+        assert config.slicing_specs[-1] == config_pb2.SlicingSpec(feature_values={"a": text})
+
+    @pytest.mark.parametrize(
         "thresholds",
         [
             {"auc": {"min": 0.5, "max_drop": 0.1, "newest": {"min": 0.4}}},

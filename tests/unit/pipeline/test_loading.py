@@ -101,6 +101,7 @@ class TestValues:
             ("gate.drift.numeric=0", "gate.drift.numeric", "greater than 0"),
             ("gate.drift.policy=maybe", "gate.drift.policy", "'pass', 'warn' or 'block'"),
             ("gate.anomalies.type=maybe", "gate.anomalies.type", "'pass', 'warn' or 'block'"),
+            ("gate.anomalies.typ=warn", "gate.anomalies.typ", "(got 'typ')"),
             ("train.parameters.x=[1]", "train.parameters.x", "(got [1])"),
             ("evaluate.metrics=AUC", "evaluate.metrics", "(got 'AUC')"),
             ("evaluate.slices=a", "evaluate.slices", "(got 'a')"),
