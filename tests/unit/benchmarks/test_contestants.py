@@ -19,7 +19,7 @@ from benchmarks.inputs import Rows
 from pipeline.loading import load_project
 from pipeline.thresholds import check_thresholds
 
-JOB = Job(Path("/work/csv/flights.csv"), months=3, rows=Rows(20, 10), steps=7)
+JOB = Job(Path("/folder/csv/flights.csv"), months=3, rows=Rows(20, 10), steps=7)
 BY_NAME = {contestant.name: contestant for contestant in CONTESTANTS}
 
 
