@@ -29,8 +29,8 @@ run: .venv/.ready ## run the flights pipeline: twelve months of data to a publis
 test: .venv/.ready ## lint, then unit and integration tests, then the end-to-end run
 	@echo "test: lint, then unit and integration tests, then the end-to-end run"
 	@$(MAKE) --no-print-directory lint
-	@echo "test: pytest tests --ignore=tests/e2e"
-	@$(BIN)/python -m pytest tests --ignore=tests/e2e
+	@echo "test: pytest -n 2 --dist loadfile tests --ignore=tests/e2e"
+	@$(BIN)/python -m pytest -n 2 --dist loadfile tests --ignore=tests/e2e
 	@echo "test: pytest tests/e2e"
 	@$(BIN)/python -m pytest tests/e2e
 

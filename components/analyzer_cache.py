@@ -61,6 +61,22 @@ def to_beam(entries: Entries, pipeline: beam.Pipeline) -> dict[Any, Any]:
     return result
 
 
+def to_presence(entries: Entries) -> dict[Any, Any]:
+    """The entries as far as TFT looks at them when it compiles its graph: which ones there are."""
+    by_dataset: dict[str, dict[bytes, bool]] = defaultdict(dict)
+    for dataset, key in entries:
+        by_dataset[dataset][key] = True
+    return {
+        tft_cache.DatasetKey(dataset): tft_cache.DatasetCache(keys, metadata=None)
+        for dataset, keys in by_dataset.items()
+    }
+
+
+def save_entries(entries: Entries, folder: str) -> None:
+    """Writes entries into one file."""
+    _write([(d, k, v) for (d, k), values in entries.items() for v in values], folder)
+
+
 def write_entries(
     computed: Mapping[Any, Any], known: Entries, folder: str, pipeline: beam.Pipeline
 ) -> None:

@@ -2,36 +2,38 @@
 
 TFX's own reads all examples as one heap. This one adds to every batch the span it came from, as
 a feature that only slicing sees (the model never does), and answers with a verdict that names,
-for every threshold, the slice, the measured value, the limit and the baseline. Spec, artifacts
-and properties are TFX's.
+for every threshold, the slice, the measured value, the limit and the baseline. Metrics are
+computed from batches (`evaluation_metrics.py`); what needs single examples goes through TFMA's
+evaluator, and the log says why. Spec, artifacts and properties are TFX's.
 """
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 import apache_beam as beam
-import pyarrow as pa
 import tensorflow_model_analysis as tfma
-from tensorflow_model_analysis.extractors import unbatch_extractor
 from tfx.components.evaluator import constants
-from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, path_utils, proto_utils
 
 from components.artifacts import keep_verdict
 from components.beam_errors import restored
+from components.beam_executor import BeamExecutor
+from components.evaluation_metrics import batched, needs_examples
+from components.evaluation_reader import SPAN_FEATURE, ReadWindow
+from components.evaluation_slices import slice_keys
+from components.evaluation_tfma import UNBATCH_STAGE
 from components.evaluation_verdict import judge
-from components.example_reader import ReadBatches, tfxio_for
+from components.example_reader import tfxio_for
 from contracts.errors import DataBlockedError
 
-#: Feature that carries the span during evaluation.
-SPAN_FEATURE = "span"
-BASELINE_NAME = "baseline"
+_LOG = logging.getLogger(__name__)
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class Executor(BeamExecutor):
     """Evaluates a candidate, beside a baseline if there is one, and blesses it or not."""
 
     def Do(
@@ -87,31 +89,38 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         config: Any,
         output_uri: str,
     ) -> None:
-        # Only slice keys are decoded: the model gets the serialized examples, and hands back the
-        # label with the transformed features.
-        keys = {key for spec in config.slicing_specs for key in spec.feature_keys}
-        keys |= {key for spec in config.slicing_specs for key in spec.feature_values}
-        columns = sorted(keys & {feature.name for feature in schema.feature})
+        by_example = needs_examples(config, models, schema)
+        folders = [
+            (artifact_utils.get_split_uri([artifact], split), artifact.span)
+            for artifact in examples
+            for split in splits
+        ]
+        reads_features = by_example is not None and by_example.reads_features
+        columns = _columns(config, schema, reads_features)
+        tfxio = tfxio_for(folders[0][0], schema, columns, tfma.ARROW_INPUT_COLUMN)
+        one_or_all = models[0] if len(models) == 1 else models
+        extractors = tfma.default_extractors(
+            eval_shared_model=one_or_all,
+            eval_config=config,
+            tensor_adapter_config=tfxio.TensorAdapterConfig(),
+        )
+        evaluators = None
+        if by_example is None:
+            extractors, evaluators = batched(config, schema, extractors)
+        else:
+            _LOG.info("evaluating example by example, for %s", by_example.reason)
+            kept = None if reads_features else frozenset(slice_keys(config.slicing_specs))
+            extractors = lean(extractors, kept)
         with restored(), self._make_beam_pipeline() as pipeline:
-            batches = []
-            for artifact in examples:
-                for split in splits:
-                    uri = artifact_utils.get_split_uri([artifact], split)
-                    tfxio = tfxio_for(uri, schema, columns, tfma.ARROW_INPUT_COLUMN)
-                    name = f"{artifact.id}-{split}"
-                    batches.append(
-                        pipeline
-                        | f"Read[{name}]" >> ReadBatches(tfxio)
-                        | f"AddSpan[{name}]" >> beam.Map(add_span, span=artifact.span)
-                    )
             _ = (
-                batches
-                | "Window" >> beam.Flatten()
+                pipeline
+                | "Window" >> ReadWindow(folders, schema, columns, tfma.ARROW_INPUT_COLUMN)
                 | "Evaluate"
                 >> tfma.ExtractEvaluateAndWriteResults(
-                    eval_shared_model=models[0] if len(models) == 1 else models,
+                    eval_shared_model=one_or_all,
                     eval_config=config,
-                    extractors=lean_extractors(models, config, keys, tfxio.TensorAdapterConfig()),
+                    extractors=extractors,
+                    evaluators=evaluators,
                     output_path=output_uri,
                     schema=schema,
                 )
@@ -137,41 +146,46 @@ class Executor(base_beam_executor.BaseBeamExecutor):
         blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
 
 
-def lean_extractors(
-    models: list[Any], config: Any, slice_keys: set[str], adapter: Any
-) -> list[Any]:
+def _columns(config: Any, schema: Any, reads_features: bool) -> list[str]:
+    """Columns of the data to decode; the model itself gets the serialized examples."""
+    names = {feature.name for feature in schema.feature}
+    if reads_features:
+        return sorted(names)
+    keys = slice_keys(config.slicing_specs)
+    for spec in config.model_specs:
+        # Labels, weights and predictions that the data holds; most come with the transformed
+        # features, which are looked at first.
+        keys |= {spec.label_key, spec.example_weight_key, spec.prediction_key}
+        for several in (spec.label_keys, spec.example_weight_keys, spec.prediction_keys):
+            keys |= set(several.values())
+    return sorted(keys & names)
+
+
+def lean(extractors: list[Any], features: frozenset[str] | None) -> list[Any]:
     """TFMA's own extractors, with one more before batches are split into examples.
 
     It drops what neither a metric nor a slice looks at: the serialized examples and all
-    transformed features. Splitting those is a quarter of TFMA's time.
+    transformed features, and all features but those named. Splitting those is a quarter of
+    TFMA's time.
+
+    Args:
+        extractors: TFMA's default extractors.
+        features: Features to keep; None for all.
     """
-    extractors = tfma.default_extractors(
-        eval_shared_model=models[0] if len(models) == 1 else models,
-        eval_config=config,
-        tensor_adapter_config=adapter,
-    )
     names = [extractor.stage_name for extractor in extractors]
-    trim = tfma.extractors.Extractor("Trim", beam.Map(_trim, frozenset(slice_keys)))
-    extractors.insert(names.index(unbatch_extractor.UNBATCH_EXTRACTOR_STAGE_NAME), trim)
-    return extractors
+    trim = tfma.extractors.Extractor("Trim", beam.Map(_trim, features))
+    place = names.index(UNBATCH_STAGE)
+    return [*extractors[:place], trim, *extractors[place:]]
 
 
-def _trim(extracts: dict[str, Any], slice_keys: frozenset[str]) -> dict[str, Any]:
+def _trim(extracts: dict[str, Any], names: frozenset[str] | None) -> dict[str, Any]:
     dropped = (
         tfma.constants.INPUT_KEY,
         tfma.constants.ARROW_RECORD_BATCH_KEY,
         tfma.constants.TRANSFORMED_FEATURES_KEY,
     )
     kept = {key: value for key, value in extracts.items() if key not in dropped}
-    features = extracts[tfma.constants.FEATURES_KEY]
-    kept[tfma.constants.FEATURES_KEY] = {k: v for k, v in features.items() if k in slice_keys}
+    if names is not None:
+        features = extracts[tfma.constants.FEATURES_KEY]
+        kept[tfma.constants.FEATURES_KEY] = {k: v for k, v in features.items() if k in names}
     return kept
-
-
-def add_span(batch: pa.RecordBatch, span: int) -> pa.RecordBatch:
-    """A batch with one more column: its span, `[rows] list<int64>` of one value each."""
-    rows = batch.num_rows
-    column = pa.ListArray.from_arrays(
-        pa.array(range(rows + 1), pa.int32()), pa.array([span] * rows, pa.int64())
-    )
-    return pa.RecordBatch.from_arrays([*batch.columns, column], [*batch.schema.names, SPAN_FEATURE])

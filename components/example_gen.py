@@ -18,7 +18,7 @@ from tfx.components.example_gen import utils as example_gen_utils
 from tfx.components.example_gen import write_split
 from tfx.components.example_gen.component import FileBasedExampleGen
 from tfx.components.util import examples_utils
-from tfx.dsl.components.base import base_beam_executor, executor_spec
+from tfx.dsl.components.base import executor_spec
 from tfx.dsl.io import fileio
 from tfx.proto import example_gen_pb2
 from tfx.types import artifact_utils, standard_component_specs
@@ -27,6 +27,7 @@ from tfx.utils import proto_utils
 from components import arrow_files
 from components.arrow_types import FeatureType
 from components.beam_errors import restored
+from components.beam_executor import BeamExecutor
 from components.example_writer import WriteShards, finish
 from contracts.errors import DataBlockedError
 
@@ -69,7 +70,7 @@ class IngestOptions:
         return cls(**json.loads(value.value))
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class Executor(BeamExecutor):
     """Reads the files of one span and writes its splits."""
 
     def Do(

@@ -20,7 +20,7 @@ BATCH_ROWS = 4096
 
 def tfxio_for(
     uri: str,
-    schema: schema_pb2.Schema,
+    schema: schema_pb2.Schema | None = None,
     columns: list[str] | None = None,
     raw_column: str | None = None,
 ) -> Any:
@@ -28,7 +28,7 @@ def tfxio_for(
 
     Args:
         uri: Folder of the split.
-        schema: Schema of the examples.
+        schema: Schema of the examples; None to take them as they are.
         columns: Columns to decode; None for all.
         raw_column: Name of a further column that holds the serialized examples.
     """
@@ -54,11 +54,15 @@ class ReadBatches(beam.PTransform):
         return (
             pipeline
             | "Split" >> beam.Create([0])
-            | "Decode" >> beam.FlatMap(_batches, self._tfxio).with_output_types(pa.RecordBatch)
+            | "Decode"
+            >> beam.FlatMap(lambda _, tfxio: read_batches(tfxio), self._tfxio).with_output_types(
+                pa.RecordBatch
+            )
         )
 
 
-def _batches(_: int, tfxio: Any) -> Iterator[pa.RecordBatch]:
+def read_batches(tfxio: Any) -> Iterator[pa.RecordBatch]:
+    """The record batches of one split, in the order of its files."""
     options = dataset_options.RecordBatchesOptions(
         batch_size=BATCH_ROWS, drop_final_batch=False, num_epochs=1, shuffle=False
     )

@@ -1,24 +1,42 @@
-"""Publisher: Pusher's executor, by one rename instead of file by file.
+"""Publisher: Pusher by one rename instead of file by file, with a manifest beside the model.
 
 TFX's own executor copies into the version folder that a model server is watching; killed
-half-way it leaves a version that does not load. This one goes through `serving.directory`.
+half-way it leaves a version that does not load. This one goes through `serving.directory`, or
+for `gs://` through `serving.object_store`. It also takes what the manifest tells of: the
+examples, the schema and the gates' answers.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from pathlib import Path
+from typing import Any, ClassVar
 
+from tfx import types
 from tfx.components.pusher import executor as pusher_executor
+from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import pusher_pb2
-from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import proto_utils
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ChannelParameter
+from tfx.utils import json_utils, proto_utils
 
+from components import lineage
+from components.artifacts import GateVerdict
+from contracts.errors import ConfigError, InfrastructureError
+from contracts.references import resolve_references
 from serving.directory import publish
+from serving.labels import record_push, settle
+from serving.object_store import is_object_store, publish_objects
+from serving.scan import scan
+from serving.signing import SigningKey
 
 #: Custom properties of PushedModel, as TFX's executor names them.
 PUSHED_PROPERTY = "pushed"
 VERSION_PROPERTY = "pushed_version"
 DESTINATION_PROPERTY = "pushed_destination"
+#: And of our own: whether the push made the version stable, and why or why not.
+STABLE_PROPERTY = "stable"
+REASON_PROPERTY = "stable_reason"
+NO_LABELS = "an object store has no labels: its reader chooses the version"
 
 
 class Executor(pusher_executor.Executor):
@@ -41,5 +59,104 @@ class Executor(pusher_executor.Executor):
         proto_utils.json_to_proto(
             exec_properties[standard_component_specs.PUSH_DESTINATION_KEY], destination
         )
-        folder = publish(self.GetModelPath(input_dict), destination.filesystem.base_directory)
-        self._MarkPushed(pushed, pushed_destination=str(folder), pushed_version=folder.name)
+        base = destination.filesystem.base_directory
+        settings = json_utils.loads(exec_properties.get("custom_config") or "null") or {}
+        run_id = (self._context and self._context.pipeline_run_id) or ""
+        model = self.GetModelPath(input_dict)
+        _refuse_dangerous(model)
+        about = lineage.describe(
+            input_dict,
+            model,
+            project=settings.get("project", Path(base).name),
+            run_id=run_id,
+            source_fingerprint=settings.get("source_fingerprint", ""),
+        )
+        key = signing_key(settings.get("signing"))
+        if is_object_store(base):
+            address = publish_objects(model, base, about, key)
+            version, is_stable, reason = address.rpartition("/")[2], False, NO_LABELS
+        else:
+            settle(base)
+            folder = publish(model, base, about, key)
+            done = record_push(
+                base,
+                int(folder.name),
+                who=f"run {run_id}" if run_id else "a push outside a run",
+                promote=settings.get("promote", "auto"),
+            )
+            address, version = str(folder), folder.name
+            is_stable, reason = done.is_stable, done.reason
+        self._MarkPushed(pushed, pushed_destination=address, pushed_version=version)
+        pushed.set_int_custom_property(STABLE_PROPERTY, int(is_stable))
+        pushed.set_string_custom_property(REASON_PROPERTY, reason)
+
+
+def _refuse_dangerous(model: str) -> None:
+    """The server gate has scanned the model too, where there is one."""
+    problems = scan(model)
+    if problems:
+        named = "; ".join(str(problem) for problem in problems[:5])
+        raise InfrastructureError(
+            f"the model may not be published: {len(problems)} thing(s) in it are not allowed: "
+            f"{named}",
+            "leave them out of what run_fn exports (docs/serving-gate.md), then run again",
+        )
+
+
+def signing_key(settings: dict[str, Any] | None) -> SigningKey | None:
+    """The private key that `push.signing` names; its pass phrase is looked up only here.
+
+    Raises:
+        ConfigError: Signing is on, and there is no private key or its pass phrase is not set.
+    """
+    if settings is None:
+        return None
+    path = settings.get("private_key")
+    if not path:
+        raise ConfigError(
+            "push.signing has no private_key, so nothing can be published from here",
+            "name the PEM file, or leave push.signing out",
+        )
+    password = resolve_references(settings.get("password"), "push.signing.password")
+    return SigningKey(Path(path), password)
+
+
+class PublisherSpec(standard_component_specs.PusherSpec):
+    """Pusher's spec, with the artifacts that the manifest tells of."""
+
+    INPUTS: ClassVar[dict[str, Any]] = {
+        **standard_component_specs.PusherSpec.INPUTS,
+        lineage.EXAMPLES: ChannelParameter(type=standard_artifacts.Examples, optional=True),
+        lineage.SCHEMA: ChannelParameter(type=standard_artifacts.Schema, optional=True),
+        lineage.EVALUATION: ChannelParameter(
+            type=standard_artifacts.ModelEvaluation, optional=True
+        ),
+        lineage.DATA_VERDICT: ChannelParameter(type=GateVerdict, optional=True),
+    }
+
+
+class Publisher(base_component.BaseComponent):
+    """Pusher as a node of the chain, with the lineage of what it publishes."""
+
+    SPEC_CLASS = PublisherSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(self, base: str, settings: dict[str, Any], **channels: Any) -> None:
+        """Takes what Pusher takes, and the channels of the lineage.
+
+        Args:
+            base: The serving directory, or an address `gs://bucket/folder`.
+            settings: `project`, `source_fingerprint`, `promote` and `signing`, for the manifest
+                and the labels. Kept in ML Metadata: a pass phrase stays a reference.
+            **channels: `model`, `model_blessing`, `infra_blessing`, `examples`, `schema`,
+                `evaluation`, `data_verdict`.
+        """
+        filesystem = pusher_pb2.PushDestination.Filesystem(base_directory=base)
+        super().__init__(
+            PublisherSpec(
+                push_destination=pusher_pb2.PushDestination(filesystem=filesystem),
+                custom_config=json_utils.dumps(settings),
+                pushed_model=types.Channel(type=standard_artifacts.PushedModel),
+                **channels,
+            )
+        )

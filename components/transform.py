@@ -16,27 +16,25 @@ from typing import Any
 import apache_beam as beam
 import tensorflow as tf
 import tensorflow_transform as tft
-import tensorflow_transform.beam as tft_beam
-from tensorflow_transform.beam import analysis_graph_builder
-from tensorflow_transform.beam import analyzer_cache as tft_cache
 from tfx.components.transform import executor_utils
 from tfx.components.util import udf_utils
-from tfx.dsl.components.base import base_beam_executor
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, json_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio import tensor_to_arrow
 
-from components import analyzer_cache
+from components import analysis_run
 from components.beam_errors import restored
+from components.beam_executor import BeamExecutor
 from components.example_gen import ROWS_PROPERTY, read_rows
-from components.example_reader import BATCH_ROWS, ReadBatches, tfxio_for
+from components.example_reader import BATCH_ROWS
 from components.example_writer import GZIP_LEVEL
+from components.read_ahead import read_ahead
 from contracts.errors import NodeFailedError
 
 
-class Executor(base_beam_executor.BaseBeamExecutor):
+class Executor(BeamExecutor):
     """Runs the project's `preprocessing_fn` over the window."""
 
     def Do(
@@ -65,8 +63,13 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             )
         )
         with restored():
-            self._analyze(
-                [(a, split) for split in splits.analyze for a in examples],
+            analysis_run.analyze(
+                self._make_beam_pipeline,
+                {
+                    _dataset_key(a, split): artifact_utils.get_split_uri([a], split)
+                    for split in splits.analyze
+                    for a in examples
+                },
                 schema,
                 _preprocessing_fn(exec_properties),
                 graph,
@@ -75,59 +78,22 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             )
             self._transform(list(splits.transform), examples, output_dict, graph)
 
-    def _analyze(
-        self,
-        sources: list[tuple[Any, str]],
-        schema: Any,
-        preprocessing_fn: Any,
-        graph: str,
-        old_cache: str | None,
-        new_cache: str | None,
-    ) -> None:
-        uris = {_dataset_key(a, s): artifact_utils.get_split_uri([a], s) for a, s in sources}
-        first = tfxio_for(next(iter(uris.values())), schema)
-        specs = first.TensorAdapter().OriginalTypeSpecs()
-        columns = sorted(tft.get_analyze_input_columns(preprocessing_fn, specs))
-        known = analyzer_cache.read_entries(old_cache, uris)
-        temporary = f"{graph}/.temp"
-        with (
-            self._make_beam_pipeline() as pipeline,
-            tft_beam.Context(temp_dir=temporary, use_deep_copy_optimization=True),
-        ):
-            cached = analyzer_cache.to_beam(known, pipeline)
-            keys = [tft_cache.DatasetKey(name) for name in uris]
-            unread = analysis_graph_builder.get_analysis_dataset_keys(
-                preprocessing_fn, specs, frozenset(keys), cached, force_tf_compat_v1=False
-            )
-            data: dict[Any, Any] = {}
-            for number, key in enumerate(keys):
-                if key in unread:
-                    tfxio = tfxio_for(uris[key.key], schema, columns)
-                    data[key] = pipeline | f"Read[{number}]" >> ReadBatches(tfxio)
-                else:
-                    data[key] = None
-            adapter = first.Project(columns).TensorAdapterConfig()
-            transform_fn, computed = (data, cached, adapter) | tft_beam.AnalyzeDatasetWithCache(
-                preprocessing_fn, pipeline=pipeline
-            )
-            metadata = tft.DatasetMetadata(schema)
-            raw_folder = f"{graph}/{tft.TFTransformOutput.RAW_METADATA_DIR}"
-            _ = metadata | tft_beam.WriteMetadata(raw_folder, pipeline)
-            _ = transform_fn | tft_beam.WriteTransformFn(graph)
-            if new_cache is not None:
-                analyzer_cache.write_entries(computed or {}, known, new_cache, pipeline)
-        if fileio.exists(temporary):
-            fileio.rmtree(temporary)
-
     def _transform(
         self, splits: list[str], examples: list[Any], output_dict: dict[str, list[Any]], graph: str
     ) -> None:
         results = output_dict.get("transformed_examples") or []
         executor_utils.SetSplitNames(splits, results)
+        temporary = f"{graph}/.temp"
+        fileio.makedirs(temporary)
+        pairs = list(zip(examples, results, strict=False))
+        counts = {
+            (number, split): f"{temporary}/{number}-{split}.rows"
+            for number in range(len(pairs))
+            for split in splits
+        }
         work = [
-            (artifact_utils.get_split_uri([source], s), artifact_utils.get_split_uri([target], s))
-            for source, target in zip(examples, results, strict=False)
-            for s in splits
+            (*(artifact_utils.get_split_uri([a], split) for a in pairs[number]), count)
+            for (number, split), count in counts.items()
         ]
         with self._make_beam_pipeline() as pipeline:
             _ = (
@@ -136,8 +102,8 @@ class Executor(base_beam_executor.BaseBeamExecutor):
                 | "Spread" >> beam.Reshuffle()
                 | "Transform" >> beam.ParDo(TransformSplit(graph))
             )
-        for source, target in zip(examples, results, strict=False):
-            written = {s: _rows_of(artifact_utils.get_split_uri([target], s)) for s in splits}
+        for number, (source, target) in enumerate(pairs):
+            written = {split: _read_count(counts[number, split]) for split in splits}
             expected = read_rows(source).get("splits", {})
             for split, count in written.items():
                 if count != expected.get(split, count):
@@ -149,6 +115,7 @@ class Executor(base_beam_executor.BaseBeamExecutor):
             target.span = source.span
             rows = {"splits": written, "left_out": 0}
             target.set_string_custom_property(ROWS_PROPERTY, json.dumps(rows, sort_keys=True))
+        fileio.rmtree(temporary)
 
 
 class TransformSplit(beam.DoFn):
@@ -177,25 +144,29 @@ class TransformSplit(beam.DoFn):
         )
         self._encoder = RecordBatchToExamplesEncoder(output.transformed_metadata.schema)
 
-    def process(self, element: tuple[str, str]) -> Iterator[str]:
+    def process(self, element: tuple[str, str, str]) -> Iterator[str]:
         """Writes one split.
 
         Args:
-            element: Folders to read from and to write into.
+            element: Folders to read from and to write into, and a file for the number of rows.
 
         Yields:
             The folder written.
         """
-        source, target = element
+        source, target, count = element
         fileio.makedirs(target)
         files = sorted(f"{source}/{name}" for name in fileio.listdir(source))
+        batches = tf.data.TFRecordDataset(files, "GZIP").batch(BATCH_ROWS)
         options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=GZIP_LEVEL)
         path = f"{target}/transformed_examples-00000-of-00001.gz"
+        written = 0
         with tf.io.TFRecordWriter(path, options) as writer:
-            for records in tf.data.TFRecordDataset(files, "GZIP").batch(BATCH_ROWS):
-                batch = self._converter.convert(self._apply(records))
-                for record in self._encoder.encode(batch):
+            for tensors in read_ahead(map(self._apply, batches)):
+                for record in self._encoder.encode(self._converter.convert(tensors)):
                     writer.write(record)
+                    written += 1
+        with fileio.open(count, "w") as file:
+            file.write(str(written))
         yield target
 
 
@@ -215,7 +186,6 @@ def _dataset_key(artifact: Any, split: str) -> str:
     return f"span-{artifact.span}-{split}-{digest}"
 
 
-def _rows_of(uri: str) -> int:
-    files = [f"{uri}/{name}" for name in fileio.listdir(uri)]
-    dataset = tf.data.TFRecordDataset(files, "GZIP", num_parallel_reads=2)
-    return int(dataset.batch(BATCH_ROWS).reduce(0, lambda n, batch: n + tf.size(batch)).numpy())
+def _read_count(path: str) -> int:
+    with fileio.open(path, "r") as file:
+        return int(file.read())

@@ -201,6 +201,9 @@ def print_result(console: Console, result: RunResult, command: str) -> None:
     console.print(Text(result.headline, style="green" if good else "bold red"), soft_wrap=True)
     if result.model is not None:
         console.print(Text(f"  model    {result.model}"), soft_wrap=True)
+    if result.is_stable is not None:
+        label = "stable" if result.is_stable else "none"
+        console.print(Text(f"  label    {label}: {result.stable_reason}"), soft_wrap=True)
     if result.baseline is not None:
         console.print(Text(f"  baseline {result.baseline}"), soft_wrap=True)
     if result.failure is not None:

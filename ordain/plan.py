@@ -8,7 +8,7 @@ import click
 
 from ordain.options import json_option, project_options
 from pipeline.checks import Plan, make_plan
-from pipeline.config import NoBaseline, Project
+from pipeline.config import NoBaseline, Project, ServerGate
 from pipeline.loading import load_project
 from pipeline.spans import describe_span
 
@@ -88,6 +88,20 @@ def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
         ("Trainer", f"run_fn of {project.train.module.name}, {project.train.steps} steps"),
         ("Baseline", f"{against} blessed model" if against == "latest" else against),
         ("Evaluator", f"{', '.join(limits)}; {len(evaluate.slices)} slice key(s) and each span"),
-        ("Pusher", f"{project.serving}"),
     ]
+    server = project.gate.server
+    if server.none is None:
+        nodes.append(("ServerGate", _server_gate(server)))
+    nodes.append(("Pusher", f"{project.serving}"))
     return nodes
+
+
+def _server_gate(server: ServerGate) -> str:
+    """What the server gate will do, in a line."""
+    if server.runner != "ordain":
+        where = "in docker" if server.runner == "tensorflow_serving_docker" else "in Kubernetes"
+        return f"TensorFlow Serving {where} has to load it within {server.max_load_s:g} s"
+    return (
+        f"{server.requests} rows through REST and gRPC; size {server.max_size_mb:g} MB, memory "
+        f"{server.max_memory_mb:g} MB, load {server.max_load_s:g} s, p99 {server.max_p99_ms:g} ms"
+    )

@@ -13,12 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from contracts.errors import ConfigError, InfrastructureError
+from contracts.references import resolve_references
 from pipeline.config import SPAN_SLICE, NoBaseline, Project
 from pipeline.schema import feature_types
 from pipeline.source import functions_of
 from pipeline.spans import Span, find_spans, select_window
 from pipeline.thresholds import check_thresholds
-from serving.directory import list_versions
+from serving.versions import list_versions
 
 #: A run needs room for raw, transformed and evaluated copies; measured on the flights project a
 #: run's artifacts take about 45 times its zstd Parquet and 2 times a CSV.
@@ -62,6 +63,7 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
     _check_names(project, types)
     check_thresholds(project)
     _check_baseline(project)
+    _check_signing(project)
     spans = find_spans(project.data)
     if span is not None and not project.data.has_spans:
         raise ConfigError(f"--span {span}: data.pattern {project.data.pattern!r} knows no spans")
@@ -78,6 +80,8 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
         )
     if isinstance(project.evaluate.baseline, NoBaseline):
         notes.append(f"no baseline: {project.evaluate.baseline.none}")
+    if project.gate.server.none is not None:
+        notes.append(f"no server gate: {project.gate.server.none}")
     return Plan(tuple(window), tuple(notes), needed)
 
 
@@ -128,13 +132,27 @@ def _check_module(project: Project) -> None:
 
 def _check_baseline(project: Project) -> None:
     pinned = project.evaluate.baseline
-    if isinstance(pinned, int):
+    if isinstance(pinned, int) and not project.is_pushed_away:
         have = list_versions(project.serving)
         if pinned not in have:
             raise ConfigError(
                 f"evaluate.baseline: there is no version {pinned} in {project.serving}",
                 f"versions there: {', '.join(map(str, have)) or 'none'}",
             )
+
+
+def _check_signing(project: Project) -> None:
+    """A key that is missed after an hour of training is missed too late."""
+    signing = project.push.signing
+    if signing is None:
+        return
+    for key, path in (("private_key", signing.private_key), ("public_key", signing.public_key)):
+        if path is None or not path.is_file():
+            raise ConfigError(
+                f"push.signing.{key}: {path or 'it is not set and'} is not there",
+                "a run that publishes needs both keys; docs/serving-directory.md makes a pair",
+            )
+    resolve_references(signing.password, "push.signing.password")
 
 
 def _check_names(project: Project, types: dict[str, str]) -> None:

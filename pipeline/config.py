@@ -6,8 +6,9 @@ Paths are absolute once loaded (`pipeline.loading`).
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import (
     BaseModel,
@@ -107,12 +108,42 @@ class Drift(Section):
     policy: Policy = "warn"
 
 
+class ServerGate(Section):
+    """Limits that a model has to keep while it is served on trial, before it is published.
+
+    `ordain` starts a server of our own; the other runners are TFX's InfraValidator, which loads
+    the model with TensorFlow Serving and knows `max_load_s` only. The megabytes are 10^6 bytes;
+    resident memory includes TensorFlow's own, about 700 MB. `none`, a reason that is recorded,
+    switches the gate off, whatever else is set.
+    """
+
+    none: Annotated[str, Field(min_length=3)] | None = None
+    runner: Literal["ordain", "tensorflow_serving_docker", "kubernetes"] = "ordain"
+    image_tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] = "latest"
+    requests: Annotated[int, Field(ge=1, le=1000)] = 32
+    tolerance: Annotated[FiniteFloat, Field(ge=0)] = 1e-4
+    max_load_s: Annotated[FiniteFloat, Field(gt=0, le=3600)] = 60.0
+    max_size_mb: Annotated[FiniteFloat, Field(gt=0)] = 2000.0
+    max_memory_mb: Annotated[FiniteFloat, Field(gt=0)] = 4000.0
+    max_p99_ms: Annotated[FiniteFloat, Field(gt=0)] = 500.0
+
+    @property
+    def policy(self) -> dict[str, float]:
+        """What our own runner is told."""
+        return self.model_dump(exclude={"none", "runner", "image_tag"})
+
+
 class Gate(Section):
-    """What each kind of anomaly means for a run (`docs/data-gate.md` lists the kinds)."""
+    """What each kind of anomaly means for a run (`docs/data-gate.md` lists the kinds).
+
+    `server` is the other gate's, the last one before a model is published
+    (`docs/serving-gate.md`).
+    """
 
     anomalies: dict[AnomalyKind, Policy] = Field(default_factory=dict)
     drift: Drift = Drift()
     skew_policy: Policy = "warn"
+    server: ServerGate = ServerGate()
 
 
 class Train(Section):
@@ -214,6 +245,54 @@ class Evaluate(Section):
         return self
 
 
+class Signing(Section):
+    """The key pair that versions are signed with.
+
+    A machine that only serves needs the public key alone. The pass phrase of the private key
+    is a reference, `${env:NAME}`, which is looked up when a version is signed.
+    """
+
+    public_key: Path
+    private_key: Path | None = None
+    password: str | None = None
+
+    @field_validator("password")
+    @classmethod
+    def _is_reference(cls, value: str | None) -> str | None:
+        if value is not None and not re.fullmatch(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}", value):
+            raise ValueError("must be a reference such as ${env:NAME}, not the pass phrase itself")
+        return value
+
+
+class Push(Section):
+    """Where versions are published, and what a push means for the label `stable`.
+
+    `directory` holds one serving directory for each project, named as the project is.
+    """
+
+    directory: str | None = None
+    promote: Literal["auto", "manual"] = "auto"
+    signing: Signing | None = None
+
+    @field_validator("directory")
+    @classmethod
+    def _is_known_scheme(cls, value: str | None) -> str | None:
+        if value is not None and "://" in value and not value.startswith("gs://"):
+            raise ValueError("is a path, or an address gs://bucket/folder")
+        return value
+
+    @property
+    def public_key(self) -> Path | None:
+        """The key that a version has to be signed with; None while signing is off."""
+        return self.signing.public_key if self.signing is not None else None
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the publisher is told; it is kept in ML Metadata."""
+        signing = self.signing.model_dump(mode="json") if self.signing is not None else None
+        return {"promote": self.promote, "signing": signing}
+
+
 class Project(Section):
     """A whole project as `pipeline.yaml` describes it.
 
@@ -230,6 +309,7 @@ class Project(Section):
     train: Train = Train()
     tune: Tune | None = None
     evaluate: Evaluate
+    push: Push = Push()
     beam_args: tuple[str, ...] = DEFAULT_BEAM_ARGS
 
     @property
@@ -249,8 +329,25 @@ class Project(Section):
 
     @property
     def serving(self) -> Path:
-        """Serving directory: one folder per published version."""
-        return self.workspace / "serving" / self.name
+        """Serving directory: one folder per published version.
+
+        For a project that publishes to an object store, the local one, which then stays empty.
+        """
+        if self.push.directory is None or self.is_pushed_away:
+            return self.workspace / "serving" / self.name
+        return Path(self.push.directory) / self.name
+
+    @property
+    def push_base(self) -> str:
+        """The serving directory as the publisher takes it: a path, or `gs://bucket/folder`."""
+        if self.is_pushed_away:
+            return f"{str(self.push.directory).rstrip('/')}/{self.name}"
+        return str(self.serving)
+
+    @property
+    def is_pushed_away(self) -> bool:
+        """Whether versions go to an object store."""
+        return self.push.directory is not None and self.push.directory.startswith("gs://")
 
     @property
     def metadata(self) -> Path:

@@ -15,7 +15,7 @@ from pipeline.config import SPAN_SLICE, Limit, Project, SliceLimit
 from pipeline.thresholds import metric_name
 
 #: Signature the models are evaluated through, and the one that prepares features and label.
-PREDICT_SIGNATURE = "serving_default"
+PREDICT_SIGNATURE = "serving_tf_example"
 TRANSFORM_SIGNATURE = "transform_features"
 
 

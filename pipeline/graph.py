@@ -1,7 +1,8 @@
 """The street: the whole chain from data to serving directory, in one place.
 
     ExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> DataGate
-        -> Transform -> (Tuner) -> Trainer -> Baseline -> Evaluator -> Pusher
+        -> Transform -> (Tuner) -> Trainer -> Baseline -> Evaluator
+        -> (ServerGate) -> Pusher
 
 Both drivers (`pipeline.runner` here, `kubeflow/entrypoint.py` in a pod) walk the IR that this
 graph compiles to. ExampleGen, StatisticsGen and ExampleValidator are launched once for each
@@ -11,15 +12,15 @@ Everything behind the data gate hangs on its verdict.
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any
 
 from tfx.components import (
     Evaluator,
     ExampleValidator,
-    Pusher,
+    InfraValidator,
     StatisticsGen,
-    Trainer,
     Transform,
     Tuner,
 )
@@ -28,17 +29,21 @@ from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.experimental.conditionals import conditional
 from tfx.orchestration import metadata, pipeline
-from tfx.proto import pusher_pb2, trainer_pb2
+from tfx.proto import infra_validator_pb2, trainer_pb2
 from tfx.types import Channel, standard_artifacts
 
-from components import beam_overhead, evaluator, publisher, statistics_gen, trainer, transform
+from components import beam_overhead, evaluator, statistics_gen, transform
 from components.artifacts import OUTCOME_PROPERTY
 from components.data_gate import DataGate
 from components.example_gen import ArrowExampleGen, IngestOptions
+from components.publisher import Publisher
 from components.resolvers import BaselineModel, SeenAnalyzerCache
 from components.schema_gen import CuratedSchema, WindowSchemaGen
+from components.server_gate import InfraExecutor, ServerGate
+from components.trainer import Trainer
 from contracts.verdict import Outcome
 from pipeline.config import NoBaseline, Project
+from pipeline.config import ServerGate as ServerGateConfig
 from pipeline.evaluation import build_eval_config
 from pipeline.schema import feature_types
 from pipeline.source import fingerprint
@@ -88,7 +93,7 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
         anomalies=validator.outputs["anomalies"],
         schema=schema,
         policy={
-            **project.gate.model_dump(),
+            **project.gate.model_dump(exclude={"server"}),
             "label": data.label,
             "is_curated": project.schema_file.exists(),
         },
@@ -134,12 +139,12 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
             street.append(tuner)
 
         training = Trainer(
+            raw_examples=examples,
             module_file=module,
-            train_args=trainer_pb2.TrainArgs(num_steps=train.steps),
-            eval_args=trainer_pb2.EvalArgs(num_steps=train.eval_steps),
+            train_steps=train.steps,
+            eval_steps=train.eval_steps,
             custom_config=told,
             hyperparameters=hyperparameters,
-            custom_executor_spec=executor_spec.ExecutorClassSpec(trainer.Executor),
             **transformed,
         )
         model = training.outputs["model"]
@@ -168,17 +173,28 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
         )
         evaluation.executor_spec = executor_spec.BeamExecutorSpec(evaluator.Executor)
 
-        pusher = Pusher(
+        street.append(evaluation)
+
+        allowed = {}
+        if project.gate.server.none is None:
+            server = _server_gate(project.gate.server, model, examples)
+            # It takes nothing from the evaluation, and TFX would run it before.
+            server.add_upstream_node(evaluation)
+            allowed = {"infra_blessing": server.outputs["blessing"]}
+            street.append(server)
+
+        pusher = Publisher(
+            base=project.push_base,
+            settings={**source, "project": project.name, **project.push.told},
             model=model,
             model_blessing=evaluation.outputs["blessing"],
-            push_destination=pusher_pb2.PushDestination(
-                filesystem=pusher_pb2.PushDestination.Filesystem(
-                    base_directory=str(project.serving)
-                )
-            ),
-            custom_executor_spec=executor_spec.ExecutorClassSpec(publisher.Executor),
-        )
-        street += [evaluation, pusher]
+            examples=examples,
+            schema=schema,
+            evaluation=evaluation.outputs["evaluation"],
+            data_verdict=gate.outputs["verdict"],
+            **allowed,
+        ).with_id("Pusher")
+        street.append(pusher)
 
     return pipeline.Pipeline(
         pipeline_name=project.name,
@@ -190,6 +206,29 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
             str(project.metadata)
         ),
     )
+
+
+def _server_gate(config: ServerGateConfig, model: Any, examples: Any) -> Any:
+    """The last gate: our own server on trial, or TFX's InfraValidator."""
+    if config.runner == "ordain":
+        return ServerGate(model=model, examples=examples, policy=config.policy)
+    serving = infra_validator_pb2.ServingSpec(
+        tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[config.image_tag])
+    )
+    if config.runner == "kubernetes":
+        serving.kubernetes.SetInParent()
+    else:
+        serving.local_docker.SetInParent()
+    # Without examples it loads and asks nothing: it takes the examples of one span only.
+    validator = InfraValidator(
+        model=model,
+        serving_spec=serving,
+        validation_spec=infra_validator_pb2.ValidationSpec(
+            max_loading_time_seconds=math.ceil(config.max_load_s), num_tries=1
+        ),
+    ).with_id("ServerGate")
+    validator.executor_spec = executor_spec.ExecutorClassSpec(InfraExecutor)
+    return validator
 
 
 def compile_ir(project: Project, newest_span: int) -> Any:

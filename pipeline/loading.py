@@ -42,12 +42,24 @@ def load_project(
         ConfigError: Naming the file and the key, what it got and what is allowed.
     """
     raw, root = read_effective(folder, env, settings)
+    # A pass phrase is looked up by whoever signs; a machine that only serves does not have it.
+    password = _take_password(raw)
     resolved = resolve_references(raw, str(root / MAIN_FILE))
+    if password is not None:
+        raw["push"]["signing"]["password"] = password
+        resolved["push"]["signing"]["password"] = password
     # Training parameters are kept in ML Metadata, so their references stay references until the
     # trainer uses them; here they were only checked.
     if isinstance(resolved.get("train"), dict) and "parameters" in resolved["train"]:
         resolved["train"]["parameters"] = raw["train"]["parameters"]
     return _validate(resolved, root, env)
+
+
+def _take_password(raw: dict[str, Any]) -> Any:
+    """Takes the signing key's pass phrase out of the configuration."""
+    push = raw.get("push")
+    signing = push.get("signing") if isinstance(push, dict) else None
+    return signing.pop("password", None) if isinstance(signing, dict) else None
 
 
 def read_effective(
@@ -157,8 +169,19 @@ def _with_absolute_paths(project: Project) -> Project:
     def absolute(path: Path) -> Path:
         return Path(os.path.normpath(project.folder / path.expanduser()))
 
+    push = project.push
+    if push.directory is not None and not project.is_pushed_away:
+        push = push.model_copy(update={"directory": str(absolute(Path(push.directory)))})
+    if push.signing is not None:
+        private = push.signing.private_key
+        keys = {
+            "public_key": absolute(push.signing.public_key),
+            "private_key": None if private is None else absolute(private),
+        }
+        push = push.model_copy(update={"signing": push.signing.model_copy(update=keys)})
     return project.model_copy(
         update={
+            "push": push,
             "workspace": absolute(project.workspace),
             "schema_file": absolute(project.schema_file),
             "data": project.data.model_copy(update={"path": absolute(project.data.path)}),
@@ -180,7 +203,9 @@ def _explain(detail: Any, path: Path) -> str:
         return f"{path}: key {key!r} is required"
     problem = detail["msg"].removeprefix("Value error, ")
     got = detail.get("input")
-    shown = "" if isinstance(got, (dict, BaseModel)) or got is None else f" (got {got!r:.80})"
+    is_secret = location[-1:] == ["password"]
+    is_told = got is not None and not is_secret and not isinstance(got, (dict, BaseModel))
+    shown = f" (got {got!r:.80})" if is_told else ""
     return f"{path}: {key}: {problem}{shown}"
 
 

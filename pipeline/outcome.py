@@ -5,8 +5,9 @@ Rules for the exit code, first that applies:
 1. a node failed: the code of its error (1 unless the error knows better);
 2. the data gate blocked: 3;
 3. the model was not blessed: 4;
-4. the model was blessed and is not in the serving directory: 5;
-5. otherwise 0.
+4. the server gate refused the model: 5;
+5. the model was blessed and is not in the serving directory: 5;
+6. otherwise 0.
 """
 
 from __future__ import annotations
@@ -63,6 +64,8 @@ class RunResult:
     Attributes:
         version: Serving version that holds the run's model, or None.
         is_new_version: Whether this run pushed it.
+        is_stable: Whether the push made the version stable; None if this run pushed nothing.
+        stable_reason: Why it did or did not.
         model: Folder of that version.
         baseline: Artifact of the model that the candidate was compared with; `none: <reason>`
             where the project wants none; None where there was none yet.
@@ -77,6 +80,8 @@ class RunResult:
     verdicts: tuple[Verdict, ...]
     version: int | None = None
     is_new_version: bool = False
+    is_stable: bool | None = None
+    stable_reason: str = ""
     model: str | None = None
     baseline: str | None = None
     failure: Failure | None = None
@@ -106,6 +111,8 @@ class RunResult:
             return "the data gate blocked this run: nothing was trained, nothing was pushed"
         if "evaluation" in blocked:
             return "the model was not blessed: nothing was pushed"
+        if "server" in blocked:
+            return "the server gate refused the model: nothing was pushed"
         if self.version is None:
             if self.is_partial:
                 return "the part that was asked for is done; nothing was pushed"
@@ -114,7 +121,9 @@ class RunResult:
                 "push it again with --from Pusher"
             )
         if self.is_new_version:
-            return f"the model passed every gate and is version {self.version}"
+            stable = ", stable" if self.is_stable else ""
+            stable = ", not stable" if self.is_stable is False else stable
+            return f"the model passed every gate and is version {self.version}{stable}"
         return f"nothing new: version {self.version} already holds this model"
 
     def to_dict(self) -> dict[str, Any]:

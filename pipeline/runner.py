@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
+import gc
 import json
 import logging
 import resource
@@ -57,6 +58,23 @@ class Options:
     use_cache: bool = True
     from_node: str | None = None
     to_node: str | None = None
+
+
+def _load_tfx() -> tuple[Any, Any]:
+    """Imports what builds and binds the graph, which takes TFX some twenty seconds.
+
+    A fifth of it would go to the garbage collector, which walks the growing heap again and
+    again for next to nothing.
+    """
+    is_first = "pipeline.graph" not in sys.modules
+    gc.disable()
+    try:
+        from pipeline import graph, street  # noqa: PLC0415  only a run needs them
+    finally:
+        gc.enable()
+    if is_first:
+        gc.freeze()
+    return graph, street
 
 
 def new_run_id() -> str:
@@ -133,8 +151,7 @@ class _Walk:
         return outcome
 
     def _prepare(self) -> tuple[Any, Sequence[Any]]:
-        from pipeline import graph, street  # noqa: PLC0415  TFX takes seconds to import
-
+        graph, street = _load_tfx()
         ir = graph.compile_ir(self._project, self._plan.newest)
         ir = street.bind_run(ir, self._run_id, self._options.use_cache)
         names = [n.pipeline_node.node_info.id for n in ir.nodes]
@@ -283,14 +300,18 @@ class _Walk:
         self, started: datetime.datetime, seconds: float, failure: Failure | None
     ) -> RunResult:
         version, model, is_new = None, None, False
+        stable: tuple[bool, str] | None = None
         for pushed in self._outputs.get("Pusher", []):
             if pushed.properties.get("pushed") == 1:
                 model = pushed.properties["pushed_destination"]
-                if not Path(model).is_dir():  # somebody took it away since
+                # Somebody may have taken it away since; what is elsewhere is not looked after.
+                if "://" not in model and not Path(model).is_dir():
                     model = None
                     continue
                 version = int(pushed.properties["pushed_version"])
                 is_new = self._results[-1].state == "complete"
+                told = pushed.properties
+                stable = (bool(told.get("stable", 0)), str(told.get("stable_reason", "")))
         baseline = [o.uri for o in self._outputs.get("Baseline", []) if o.key == "model"]
         chosen = self._project.evaluate.baseline
         reason = f"none: {chosen.none}" if isinstance(chosen, NoBaseline) else None
@@ -305,6 +326,8 @@ class _Walk:
             verdicts=tuple(self._verdicts),
             version=version,
             is_new_version=is_new,
+            is_stable=stable[0] if stable and is_new else None,
+            stable_reason=stable[1] if stable and is_new else "",
             model=model,
             baseline=baseline[0] if baseline else reason,
             failure=failure,

@@ -9,9 +9,9 @@ from sklearn.metrics import roc_auc_score
 IMPORT = time.time() - T0
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 from day_split import is_train
-NUM = ['distance', 'temp', 'dewp', 'humid', 'wind_dir', 'wind_speed', 'precip', 'pressure', 'visib', 'plane_year', 'seats']
+NUM = ['distance', 'temp', 'dewp', 'humid', 'wind_dir', 'wind_speed', 'precip', 'pressure', 'visib', 'plane_year', 'seats', 'minute']
 STR = ['carrier', 'origin', 'dest', 'engine', 'manufacturer']
-INT = {'month': 13, 'day': 32, 'weekday': 7, 'hour': 24}
+INT = {'month': 13, 'weekday': 7, 'hour': 24}
 csv, out = sys.argv[1], sys.argv[2]
 steps = int(sys.argv[3]) if len(sys.argv) > 3 else 2000
 t = time.time()
@@ -40,7 +40,7 @@ x = keras.layers.Concatenate()(parts)
 for u in (128, 64):
     x = keras.layers.Dense(u, activation='relu')(x)
 m = keras.Model(ins, keras.layers.Dense(1, activation='sigmoid')(x))
-m.compile(loss='binary_crossentropy', optimizer=keras.optimizers.Adam(1e-3), metrics=[keras.metrics.AUC(name='auc')])
+m.compile(loss='binary_crossentropy', optimizer=keras.optimizers.Adam(keras.optimizers.schedules.CosineDecay(1e-3, steps)), metrics=[keras.metrics.AUC(name='auc')])
 ds = tf.data.Dataset.from_tensor_slices(({k: v[tr] for k, v in feats.items()}, y[tr])).shuffle(50000).batch(256).repeat().prefetch(2)
 m.fit(ds, steps_per_epoch=steps, verbose=2)
 p = m.predict({k: v[~tr] for k, v in feats.items()}, batch_size=8192, verbose=0)[:, 0]

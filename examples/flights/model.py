@@ -8,6 +8,7 @@ from tfx_bsl.public import tfxio
 from serving.signatures import export_model
 
 LABEL = "late"
+CLASSES = ["on time", "late"]
 NUMERIC = [
     "distance",
     "temp",
@@ -112,4 +113,4 @@ def run_fn(fn_args):
         callbacks=fn_args.custom_config["callbacks"],
         verbose=0,
     )
-    export_model(model, transform, fn_args.serving_model_dir, label=LABEL)
+    export_model(model, transform, fn_args.serving_model_dir, label=LABEL, classes=CLASSES)

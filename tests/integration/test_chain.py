@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from pathlib import Path
 
 import ml_metadata as mlmd
 import tensorflow as tf
@@ -11,6 +12,7 @@ from ml_metadata.proto import metadata_store_pb2
 from sandbox import Sandbox, good_rows, states, write_csv
 
 from contracts.errors import ExitCode
+from serving.scan import scan
 
 ALL_NODES = [
     "ExampleGen",
@@ -23,6 +25,7 @@ ALL_NODES = [
     "Trainer",
     "Baseline",
     "Evaluator",
+    "ServerGate",
     "Pusher",
 ]
 
@@ -39,12 +42,20 @@ def test_a_multi_class_csv_project_goes_through_the_same_chain(digits: Sandbox) 
     # Both spans, each on its own, through the three nodes that work span by span.
     for node in ("ExampleGen", "StatisticsGen", "ExampleValidator"):
         assert [e for e in digits.events if e[0] == node] == [(node, 1), (node, 2)]
-    evaluation = result.verdicts[-1]
+    evaluation = next(v for v in result.verdicts if v.gate == "evaluation")
     accuracy = next(r for r in evaluation.reasons if r.kind == "sparse_categorical_accuracy.min")
     assert accuracy.measured is not None and accuracy.measured >= 0.7
 
     model = tf.saved_model.load(result.model)
-    assert set(model.signatures) == {"serving_default", "transform_features"}
+    assert set(model.signatures) == {"serving_default", "serving_tf_example", "transform_features"}
+    assert scan(result.model) == []
+    example = json.loads(Path(result.model, "assets.extra/ordain/example.json").read_text())
+    rows = {
+        name: tf.constant([row[name] for row in example["instances"]], tf.int64)
+        for name in (example["instances"][0])
+    }
+    assert model.signatures["serving_default"](**rows)["outputs"].shape == (2, 10)
+    assert Path(result.model, "assets.extra/tf_serving_warmup_requests").stat().st_size > 0
 
     again = digits.run()
     assert again.exit_code is ExitCode.DONE

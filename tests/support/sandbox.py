@@ -16,6 +16,8 @@ from pipeline.outcome import NodeResult, RunResult
 from pipeline.runner import Options, new_run_id, run_project
 
 PROJECTS = Path(__file__).parent.parent / "projects"
+#: What a serving directory holds that is no version and no staging.
+BESIDE_VERSIONS = {".labels.lock", ".publish.lock", "labels.json", "tensorflow_serving"}
 
 
 @dataclass
@@ -33,7 +35,8 @@ class Sandbox:
     def versions(self) -> list[str]:
         """What a model server reading the serving directory would see, staging included."""
         base = self.folder / "var" / "serving"
-        return sorted(p.name for d in base.glob("*") for p in d.iterdir()) if base.exists() else []
+        names = {p.name for d in base.glob("*") for p in d.iterdir()}
+        return sorted(names - BESIDE_VERSIONS)
 
     def set(self, **changes: Any) -> None:
         """Changes keys of pipeline.yaml: `set(train={"steps": 1})` merges one level deep."""

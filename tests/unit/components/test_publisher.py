@@ -1,29 +1,79 @@
 """Pusher's executor: TFX's properties, and only blessed models."""
 
+import json
 from pathlib import Path
 
 import pytest
+from google.protobuf import text_format
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tfx.components.evaluator import constants
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from components.publisher import Executor
+from components import lineage
+from components.artifacts import GateVerdict, keep_verdict
+from components.publisher import Executor, signing_key
+from contracts.errors import ConfigError, InfrastructureError
+from contracts.manifest import Metric, Signature, Tensor
+from contracts.verdict import Outcome, Reason, Verdict
+from serving.labels import read_labels
+from serving.manifest import read_manifest, verify
+
+SAVED_MODEL = text_format.Parse(
+    """
+    meta_graphs {
+      meta_info_def { tags: "serve" tensorflow_version: "2.21.0" }
+      graph_def {
+        node { name: "examples" op: "Placeholder" }
+        node { name: "outputs" op: "Identity" input: "examples" }
+      }
+      signature_def { key: "__saved_model_init_op" value {} }
+      signature_def {
+        key: "serving_default"
+        value {
+          inputs {
+            key: "examples"
+            value { name: "examples:0" dtype: DT_STRING tensor_shape { dim { size: -1 } } }
+          }
+          outputs {
+            key: "outputs"
+            value {
+              name: "outputs:0"
+              dtype: DT_FLOAT
+              tensor_shape { dim { size: -1 } dim { size: 1 } }
+            }
+          }
+          outputs {
+            key: "any"
+            value { name: "outputs:0" dtype: DT_INT64 tensor_shape { unknown_rank: true } }
+          }
+        }
+      }
+    }
+    meta_graphs {
+      meta_info_def { tags: "train" tensorflow_version: "2.21.0" }
+      signature_def { key: "train" value {} }
+    }
+    """,
+    saved_model_pb2.SavedModel(),
+)
 
 
 @pytest.fixture
 def push(tmp_path):
-    def run(is_blessed: bool | None):
+    def run(is_blessed: bool | None, more: dict | None = None, **settings):
         model = standard_artifacts.Model()
         model.uri = str(tmp_path / "model")
         saved = tmp_path / "model" / "Format-Serving"
-        saved.mkdir(parents=True)
-        (saved / "saved_model.pb").write_bytes(b"a model")
-        inputs = {"model": [model]}
+        saved.mkdir(parents=True, exist_ok=True)
+        (saved / "saved_model.pb").write_bytes(SAVED_MODEL.SerializeToString())
+        inputs = {"model": [model], **(more or {})}
         if is_blessed is not None:
             blessing = standard_artifacts.ModelBlessing()
             blessing.uri = str(tmp_path / "blessing")
-            Path(blessing.uri).mkdir()
+            Path(blessing.uri).mkdir(exist_ok=True)
             name = constants.BLESSED_FILE_NAME if is_blessed else constants.NOT_BLESSED_FILE_NAME
             (tmp_path / "blessing" / name).touch()
             blessing.set_int_custom_property("blessed", int(is_blessed))
@@ -32,7 +82,8 @@ def push(tmp_path):
         pushed.uri = str(tmp_path / "pushed")
         where = pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "serving"))
         destination = proto_utils.proto_to_json(pusher_pb2.PushDestination(filesystem=where))
-        Executor().Do(inputs, {"pushed_model": [pushed]}, {"push_destination": destination})
+        properties = {"push_destination": destination, "custom_config": json.dumps(settings)}
+        Executor().Do(inputs, {"pushed_model": [pushed]}, properties)
         return pushed
 
     return run
@@ -41,7 +92,7 @@ def push(tmp_path):
 def test_a_blessed_model_is_published_and_told_as_tfx_tells_it(push, tmp_path):
     pushed = push(True)
     version = tmp_path / "serving" / "1"
-    assert (version / "saved_model.pb").read_bytes() == b"a model"
+    assert (version / "saved_model.pb").read_bytes() == SAVED_MODEL.SerializeToString()
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_string_custom_property("pushed_version") == "1"
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
@@ -52,3 +103,112 @@ def test_a_model_that_is_not_blessed_is_not(push, tmp_path):
     assert not (tmp_path / "serving").exists()
     assert pushed.get_int_custom_property("pushed") == 0
     assert not pushed.has_custom_property("pushed_version")
+
+
+def test_the_push_and_what_it_did_to_the_labels_are_told(push, tmp_path):
+    first = push(True)
+    assert first.get_int_custom_property("stable") == 1
+    assert first.get_string_custom_property("stable_reason") == "it is the first"
+    second = push(True, promote="manual")
+    assert second.get_int_custom_property("stable") == 0
+    assert "push.promote is manual" in second.get_string_custom_property("stable_reason")
+    assert read_labels(tmp_path / "serving").stable == 1
+
+
+def artifact(kind, folder: Path, **files: str):
+    folder.mkdir(parents=True)
+    made = kind()
+    made.uri = str(folder)
+    for name, text in files.items():
+        (folder / name.replace("__", ".")).write_text(text)
+    return made
+
+
+def test_the_manifest_tells_what_the_inputs_say(push, tmp_path):
+    examples = [artifact(standard_artifacts.Examples, tmp_path / f"e{n}") for n in (7, 5)]
+    for made, span in zip(examples, (7, 5), strict=True):
+        made.span = span
+    gate = artifact(GateVerdict, tmp_path / "gate")
+    keep_verdict(Verdict.of("data", [Reason(Outcome.WARNED, "drift", "drifted")]), gate)
+    evaluation = artifact(standard_artifacts.ModelEvaluation, tmp_path / "evaluation")
+    keep_verdict(Verdict.of("evaluation", []), evaluation)
+    schema = artifact(standard_artifacts.Schema, tmp_path / "schema", schema__pbtxt="x")
+    inputs = {
+        "examples": examples,
+        "schema": [schema],
+        "data_verdict": [gate],
+        "evaluation": [evaluation],
+    }
+    push(True, inputs, project="toy", source_fingerprint="f" * 64)
+    version = tmp_path / "serving" / "1"
+    manifest = read_manifest(version)
+    assert verify(version) == []
+    assert manifest.project == "toy" and manifest.spans == (5, 7)
+    assert [(v.gate, v.outcome) for v in manifest.verdicts] == [
+        ("data", Outcome.WARNED),
+        ("evaluation", Outcome.PASSED),
+    ]
+    # echo -n x | sha256sum
+    assert manifest.schema_fingerprint.startswith("2d711642b726b044")
+    assert manifest.source_fingerprint == "f" * 64
+    assert manifest.tensorflow == "2.21.0"
+    assert manifest.signatures == {
+        "serving_default": Signature(
+            {"examples": Tensor("string", (None,))},
+            {"outputs": Tensor("float32", (None, 1)), "any": Tensor("int64", None)},
+        )
+    }
+    card = (version / "MODEL_CARD.md").read_text()
+    assert "# toy, version 1" in card and "5, 7" in card and "drifted" in card
+
+
+def test_metrics_stand_beside_the_baselines():
+    measured = text_format.Parse(
+        """
+        slice_key { single_slice_keys { column: "origin" bytes_value: "EWR" } }
+        metric_keys_and_values {
+          key { name: "auc" } value { double_value { value: 0.75 } }
+        }
+        metric_keys_and_values {
+          key { name: "auc" model_name: "baseline" } value { double_value { value: 0.5 } }
+        }
+        metric_keys_and_values {
+          key { name: "auc" is_diff: true } value { double_value { value: 0.25 } }
+        }
+        metric_keys_and_values {
+          key { name: "loss" } value { double_value { value: nan } }
+        }
+        metric_keys_and_values { key { name: "text" } value { bytes_value: "x" } }
+        """,
+        metrics_for_slice_pb2.MetricsForSlice(),
+    )
+    assert lineage.metrics_of([measured]) == [Metric("auc", 0.75, "origin=EWR", 0.5)]
+
+
+def test_what_is_no_saved_model_is_refused(tmp_path):
+    (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff not a model")
+    with pytest.raises(InfrastructureError, match="cannot be read as a SavedModel"):
+        lineage.describe({}, str(tmp_path), "toy", "", "")
+
+
+def test_a_pass_phrase_is_looked_up_when_it_is_needed(monkeypatch):
+    settings = {"private_key": "/keys/private.pem", "password": "${env:PHRASE}"}
+    monkeypatch.delenv("PHRASE", raising=False)
+    with pytest.raises(ConfigError, match="PHRASE is not set"):
+        signing_key(settings)
+    monkeypatch.setenv("PHRASE", "open sesame")
+    assert signing_key(settings).password == "open sesame"
+    assert "sesame" not in repr(signing_key(settings))
+    assert signing_key(None) is None
+    with pytest.raises(ConfigError, match="no private_key"):
+        signing_key({"public_key": "/keys/public.pem", "private_key": None})
+
+
+def test_a_model_that_reads_files_is_not_published(push, tmp_path, monkeypatch):
+    dangerous = saved_model_pb2.SavedModel()
+    dangerous.CopyFrom(SAVED_MODEL)
+    dangerous.meta_graphs[0].graph_def.node.add(name="steal", op="ReadFile")
+    monkeypatch.setitem(globals(), "SAVED_MODEL", dangerous)
+    with pytest.raises(InfrastructureError, match="ReadFile"):
+        push(True)
+    assert not (tmp_path / "serving").exists()

@@ -88,8 +88,9 @@ def test_examples_name_commands_and_options_that_exist():
 
 def test_the_first_page_lists_each_command_with_the_first_line_of_its_own():
     page = invoke("--help")
+    width = max(map(len, COMMANDS)) + 2
     for name, (_, line) in COMMANDS.items():
-        assert f"  {name:<8}{line}\n" in page
+        assert f"  {name:<{width}}{line}\n" in page
         first = invoke(name, "--help").split("\n\n")[1].strip().splitlines()[0]
         assert first.replace("PROJECT's", "a project's").replace("PROJECT", "a project") == line
 

@@ -107,7 +107,7 @@ class TestEvalConfig:
     def test_the_model_is_asked_through_its_signatures(self, make_project):
         (spec,) = self.build(make_project).model_specs
         assert spec == config_pb2.ModelSpec(
-            signature_name="serving_default",
+            signature_name="serving_tf_example",
             label_key="y",
             preprocessing_function_names=["transform_features"],
         )

@@ -66,7 +66,17 @@ RULES = {
         3,
         "the data gate blocked this run: nothing was trained, nothing was pushed",
     ),
-    "a gate of another name": ({"verdicts": (verdict("server"),), "version": None}, 5, None),
+    "server gate blocked": (
+        {"verdicts": (verdict("server"),), "version": None},
+        5,
+        "the server gate refused the model: nothing was pushed",
+    ),
+    "evaluation before server gate": (
+        {"verdicts": (EVALUATION, verdict("server")), "version": None},
+        4,
+        "the model was not blessed: nothing was pushed",
+    ),
+    "a gate of another name": ({"verdicts": (verdict("other"),), "version": None}, 5, None),
     "blessed and not pushed": (
         {"version": None},
         5,

@@ -19,6 +19,7 @@ NODES = [
     "Trainer",
     "Baseline",
     "Evaluator",
+    "ServerGate",
     "Pusher",
 ]
 
@@ -69,6 +70,39 @@ class TestGraph:
         assert names(ir) == [n for n in NODES if n != "Baseline"]
         assert "baseline_model" not in node_of(ir, "Evaluator").inputs.inputs
 
+    def test_the_server_gate_follows_the_evaluation_and_the_pusher_asks_it(self, ir):
+        assert "Evaluator" in node_of(ir, "ServerGate").upstream_nodes
+        (channel,) = node_of(ir, "Pusher").inputs.inputs["infra_blessing"].channels
+        assert channel.producer_node_query.id == "ServerGate"
+
+    def test_without_a_server_gate_nothing_is_asked(self, make_project):
+        ir = graph.compile_ir(make_project(gate__server={"none": "nobody serves it"}), 3)
+        assert names(ir) == [n for n in NODES if n != "ServerGate"]
+        assert "infra_blessing" not in node_of(ir, "Pusher").inputs.inputs
+
+    @pytest.mark.parametrize(
+        ("runner", "platform"),
+        [("tensorflow_serving_docker", "localDocker"), ("kubernetes", "kubernetes")],
+    )
+    def test_tfx_own_infra_validator_can_be_chosen(self, make_project, runner, platform):
+        settings = {"runner": runner, "max_load_s": 12.5, "image_tag": "2.19.1"}
+        node = node_of(graph.compile_ir(make_project(gate__server=settings), 3), "ServerGate")
+        assert node.node_info.type.name.startswith("tfx.components.infra_validator")
+        told = node.parameters.parameters
+        spec = json.loads(told["serving_spec"].field_value.string_value)
+        key = next(k for k in spec if k.replace("_", "").lower() == platform.lower())
+        assert spec[key] == {}
+        assert "2.19.1" in json.dumps(spec)
+        assert "13" in told["validation_spec"].field_value.string_value
+
+    def test_a_limit_of_the_server_gate_is_no_setting_of_the_data_gate(self, make_project):
+        one, other = (
+            graph.compile_ir(make_project(gate__server={"max_size_mb": size}), 3)
+            for size in (10, 20)
+        )
+        assert settings(one, "DataGate") == settings(other, "DataGate")
+        assert settings(one, "ServerGate") != settings(other, "ServerGate")
+
     @pytest.mark.parametrize(("baseline", "version"), [("latest", 0), (4, 4)])
     def test_the_baseline_is_the_latest_or_the_pinned_version(
         self, make_project, baseline, version
@@ -114,6 +148,7 @@ class TestCacheKey:
         assert changed(lambda f: (f / "helper.py").write_text("X = 2\n")) == {
             "Transform",
             "Trainer",
+            "Pusher",  # whose manifest names the source; the model is a new one anyway
         }
 
     def test_the_content_of_the_curated_schema_is_part_of_it(self, make_folder):
@@ -141,6 +176,13 @@ class TestCacheKey:
         text = json_format.MessageToJson(graph.compile_ir(project, 3))
         assert "open-sesame" not in text
         assert "${env:ORDAIN_TEST_TOKEN}" in text
+
+    def test_a_pass_phrase_is_not_in_it(self, make_project, monkeypatch):
+        monkeypatch.setenv("ORDAIN_TEST_PHRASE", "open-sesame")
+        keys = {"public_key": "a.pub", "private_key": "a", "password": "${env:ORDAIN_TEST_PHRASE}"}
+        text = json_format.MessageToJson(graph.compile_ir(make_project(push={"signing": keys}), 3))
+        assert "open-sesame" not in text
+        assert "${env:ORDAIN_TEST_PHRASE}" in text
 
 
 class TestBindRun:

@@ -10,8 +10,16 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import InfrastructureError
-from serving.directory import list_versions, publish
+from contracts.manifest import Manifest
+from serving import directory
+from serving.label_file import Change, Labels
+from serving.manifest import read_manifest, verify
+from serving.versions import list_versions
 
+ABOUT = Manifest(project="toy", version=0, created="")
+#: What publishing adds to a model, and what it leaves beside the versions.
+ADDED = {"manifest.json", "MODEL_CARD.md"}
+LOCKS = {".publish.lock"}
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -34,10 +42,22 @@ def write_model(folder: Path, content: bytes, files: int = 3) -> Path:
     return folder
 
 
+def publish(model: Path, base: Path) -> Path:
+    return directory.publish(model, base, ABOUT)
+
+
 def content(folder: Path) -> dict[str, bytes]:
+    """The model's own files."""
     return {
-        str(p.relative_to(folder)): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()
+        str(p.relative_to(folder)): p.read_bytes()
+        for p in sorted(folder.rglob("*"))
+        if p.is_file() and p.name not in ADDED
     }
+
+
+def left(base: Path) -> set[str]:
+    """What is there beside the publishers' lock."""
+    return {p.name for p in base.iterdir()} - LOCKS
 
 
 class TestVersions:
@@ -65,7 +85,7 @@ class TestVersions:
         assert publish(model, base).name == "3"
 
     def test_sort_as_numbers_and_are_folders_of_digits_only(self, base):
-        for name in ("10", "9", "1a", ".staging-x", "-1", "1.5", "stable"):
+        for name in ("10", "9", "1a", ".staging-x", "-1", "1.5", "stable", "007", "\u0663"):
             (base / name).mkdir(parents=True)
         (base / "11").write_text("a file")
         assert list_versions(base) == [9, 10]
@@ -80,6 +100,56 @@ class TestVersions:
         assert (base / "1").read_text() == "a file"
 
 
+class TestManifest:
+    def test_tells_what_is_known_and_every_file(self, model, base):
+        first = publish(model, base)
+        second = publish(model, base)
+        manifest = read_manifest(second)
+        assert (manifest.project, manifest.version, manifest.parent) == ("toy", 2, 1)
+        assert manifest.created.endswith("+00:00")
+        on_disk = {str(p.relative_to(second)) for p in second.rglob("*") if p.is_file()}
+        assert {f.path for f in manifest.files} == on_disk - {"manifest.json"}
+        assert read_manifest(first).parent is None
+        assert verify(first) == verify(second) == []
+
+    def test_a_number_that_was_used_is_not_used_again(self, model, base):
+        publish(model, base)
+        told = Change("2026-01-01", "ada", "", "publish", None, 7, version=7)
+        (base / "labels.json").write_text(Labels(stable=7, changes=(told,)).to_json())
+        assert publish(model, base).name == "8"
+
+    def test_a_model_with_a_file_of_that_name_is_refused(self, model, base):
+        (model / "manifest.json").write_text("{}")
+        with pytest.raises(InfrastructureError, match=r"manifest\.json, a name"):
+            publish(model, base)
+        assert left(base) == set()
+
+    def test_a_copy_that_reads_back_differently_is_refused(self, model, base, monkeypatch):
+        # The disk's fault, played by what is written between the sync and the reading back.
+        def spoil(folder: Path) -> None:
+            (folder / "saved_model.pb").write_bytes(b"weighty")
+
+        monkeypatch.setattr(directory, "sync_tree", spoil)
+        with pytest.raises(InfrastructureError, match=r"saved_model\.pb reads back"):
+            publish(model, base)
+        assert left(base) == set()
+
+
+class TestSweep:
+    def test_leaves_a_living_publishers_folder_alone(self, model, base):
+        with directory._staging(base) as staging:
+            publish(model, base)
+            assert staging.is_dir()
+        assert left(base) == {"1"}
+
+    def test_removes_what_no_publisher_holds(self, model, base):
+        for name in (".staging-unmarked", ".staging-marked", ".removed-3-abcd"):
+            (base / name).mkdir(parents=True)
+        (base / ".staging-marked" / "owner").touch()
+        publish(model, base)
+        assert left(base) == {"1"}
+
+
 class TestFailures:
     def refused(self, model: Path, base: Path) -> str:
         with pytest.raises(InfrastructureError) as caught:
@@ -89,24 +159,25 @@ class TestFailures:
     def test_a_missing_model_leaves_nothing(self, tmp_path, base):
         message = self.refused(tmp_path / "none", base)
         assert message.startswith(f"publishing to {base} failed: ")
-        assert list(base.iterdir()) == []
+        assert left(base) == set()
 
     def test_a_file_that_cannot_be_copied_leaves_nothing(self, model, base):
         # The last file in order: others are copied by then.
         (model / "variables" / "zzz").symlink_to("nowhere")
         assert "zzz" in self.refused(model, base)
-        assert list(base.iterdir()) == []
+        assert left(base) == set()
 
     def test_a_full_disk_leaves_nothing(self, tmp_path, base):
         # A limit on file sizes fails a copy half-way, as a full disk does, without being root.
         model = write_model(tmp_path / "large", b"w" * 10_000)
         script = (
             "import resource, signal, sys\n"
+            "from contracts.manifest import Manifest\n"
             "from serving.directory import publish\n"
             "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\n"
             "resource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
             "try:\n"
-            "    publish(sys.argv[1], sys.argv[2])\n"
+            "    publish(sys.argv[1], sys.argv[2], Manifest('toy', 0, ''))\n"
             "except Exception as error:\n"
             "    print(type(error).__name__, error)\n"
         )
@@ -119,15 +190,16 @@ class TestFailures:
         )
         assert done.stdout.startswith(f"InfrastructureError publishing to {base} failed: ")
         assert "File too large" in done.stdout
-        assert list(base.iterdir()) == []
+        assert left(base) == set()
 
     def test_a_killed_publisher_leaves_nothing_that_a_server_reads(self, model, base):
         # Killed between the copy and the rename, where most of it is on the disk.
         script = (
             "import sys, time\n"
+            "from contracts.manifest import Manifest\n"
             "from serving import directory\n"
-            "directory._sync_tree = lambda _: (print('copied', flush=True), time.sleep(600))\n"
-            "directory.publish(sys.argv[1], sys.argv[2])\n"
+            "directory.sync_tree = lambda _: (print('copied', flush=True), time.sleep(600))\n"
+            "directory.publish(sys.argv[1], sys.argv[2], Manifest('toy', 0, ''))\n"
         )
         process = subprocess.Popen(
             [sys.executable, "-c", script, str(model), str(base)],
@@ -139,8 +211,10 @@ class TestFailures:
         process.kill()
         process.communicate()
         assert list_versions(base) == []
-        assert all(p.name.startswith(".") for p in base.iterdir())
+        (staging,) = left(base)
+        assert staging.startswith(".staging-")
         assert content(publish(model, base)) == content(model)
+        assert left(base) == {"1"}
 
     def test_what_was_served_before_stays(self, model, base):
         before = content(publish(model, base))
@@ -165,11 +239,13 @@ class TestFailures:
 class TestConcurrency:
     SCRIPT = (
         "import sys\n"
+        "from contracts.manifest import Manifest\n"
         "from serving.directory import publish\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
         "for _ in range(5):\n"
-        "    print(publish(sys.argv[1], sys.argv[2]).name, flush=True)\n"
+        "    done = publish(sys.argv[1], sys.argv[2], Manifest('toy', 0, ''))\n"
+        "    print(done.name, flush=True)\n"
     )
 
     def test_publishers_at_once_get_a_whole_version_each(self, tmp_path, base):
@@ -194,11 +270,11 @@ class TestConcurrency:
         for model, names in zip(models, given, strict=True):
             for name in names:
                 assert content(base / name) == content(model)
-        assert sorted(p.name for p in base.iterdir()) == sorted(map(str, range(1, 11)))
+        assert left(base) == set(map(str, range(1, 11)))
 
     def test_a_reader_never_sees_a_part_of_one(self, tmp_path, base):
         model = write_model(tmp_path / "model", b"w" * 1000, 50)
-        expected = len(content(model))
+        expected = len(content(model)) + len(ADDED)
         parts, done = [], threading.Event()
 
         def watch():

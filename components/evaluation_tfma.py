@@ -1,0 +1,119 @@
+"""What evaluation uses from inside TFMA 0.52, in one place.
+
+TFMA's combiners, and the steps it takes from combined metrics to results, are not part of its
+public interface. `tests/integration/test_evaluator_parity.py` compares what comes of them here
+with TFMA's own run, and so fails when a new version of TFMA has moved or changed one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as _steps
+from tensorflow_model_analysis.evaluators import metrics_validator
+from tensorflow_model_analysis.extractors import slice_key_extractor, unbatch_extractor
+from tensorflow_model_analysis.metrics import (
+    binary_confusion_matrices,
+    calibration,
+    calibration_histogram,
+    example_count,
+    mean_regression_error,
+    metric_specs,
+    metric_types,
+    metric_util,
+    multi_class_confusion_matrix_metrics,
+    squared_pearson_correlation,
+    tf_metric_wrapper,
+)
+from tensorflow_model_analysis.slicer import slicer_lib
+from tensorflow_model_analysis.utils import model_util, util
+
+# Computations of an EvalConfig, duplicates removed, and what follows once they are combined.
+to_computations = metric_specs.to_computations
+separate = _steps._filter_and_separate_computations
+AddDerivedMetrics = _steps._AddDerivedCrossSliceAndDiffMetrics
+add_ci_derived_metrics = _steps._add_ci_derived_metrics
+remove_private_metrics = _steps._remove_private_metrics
+filter_by_key_type = _steps._filter_by_key_type
+MetricKey = metric_types.MetricKey
+PlotKey = metric_types.PlotKey
+AttributionsKey = metric_types.AttributionsKey
+validate_metrics = metrics_validator.validate_metrics
+baseline_spec = model_util.get_baseline_model_spec
+
+# From a batch to its examples, and from an example to its slices.
+UNBATCH_STAGE = unbatch_extractor.UNBATCH_EXTRACTOR_STAGE_NAME
+split_extracts = util.split_extracts
+slices_of = slicer_lib.get_slices_for_features_dicts
+SliceKeyExtractor = slice_key_extractor.SliceKeyExtractor
+StandardMetricInputs = metric_types.StandardMetricInputs
+StandardMetricInputsPreprocessor = metric_types.StandardMetricInputsPreprocessor
+
+# What `metric_util.to_label_prediction_example_weight` is made of; these take batches as well.
+pairs_of_example = metric_util.to_label_prediction_example_weight
+prepare_labels_and_predictions = metric_util.prepare_labels_and_predictions
+top_k_indices = metric_util.top_k_indices
+select_indices = metric_util.select_indices
+select_class_id = metric_util.select_class_id
+one_hot = metric_util.one_hot
+
+# Combiners, and the parts of their accumulators. Beside what `inputs_of` reads, the attributes
+# used are: of the histogram _left, _range, _num_buckets, _fractional_labels and
+# _prediction_based_bucketing; of the matrices _example_id_key, _enable_fractional_labels,
+# _extract_label_prediction_and_weight, _thresholds and _binary_confusion_matrices._thresholds;
+# of Keras' _output_names, _sub_key_in_config and _process_batch.
+CalibrationHistogram = calibration_histogram._CalibrationHistogramCombiner
+Bucket = calibration_histogram.Bucket
+BinaryConfusionMatrix = binary_confusion_matrices._BinaryConfusionMatrixCombiner
+Matrix = binary_confusion_matrices.bcm_computations.Matrix
+ThresholdEntry = binary_confusion_matrices.bcm_computations._ThresholdEntry
+MultiClassConfusionMatrix = multi_class_confusion_matrix_metrics._MultiClassConfusionMatrixCombiner
+MatrixEntryKey = multi_class_confusion_matrix_metrics.MatrixEntryKey
+NO_PREDICTED_CLASS_ID = multi_class_confusion_matrix_metrics.NO_PREDICTED_CLASS_ID
+ExampleCount = example_count._ExampleCountCombiner
+LabelsAndPredictions = calibration._WeightedLabelsPredictionsExamplesCombiner
+SquaredPearsonCorrelation = squared_pearson_correlation._SquaredPearsonCorrelationCombiner
+MeanAbsoluteError = mean_regression_error._MeanAbsoluteErrorCombiner
+MeanSquaredError = mean_regression_error._MeanSquaredErrorCombiner
+MeanAbsolutePercentageError = mean_regression_error._MeanAbsolutePercentageErrorCombiner
+MeanSquaredLogarithmicError = mean_regression_error._MeanSquaredLogarithmicErrorCombiner
+KerasMetrics = tf_metric_wrapper._CompilableMetricsCombiner
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Which labels, predictions and weights a combiner looks at.
+
+    The fields are those of TFMA's `to_label_prediction_example_weight`.
+    """
+
+    eval_config: Any
+    model_name: str
+    output_name: str
+    sub_key: Any
+    aggregation_type: Any
+    class_weights: dict[int, float] | None
+    example_weighted: bool
+
+    @property
+    def cache_key(self) -> tuple[Any, ...]:
+        """Equal for inputs that are equal, within one EvalConfig."""
+        weights = tuple(sorted((self.class_weights or {}).items()))
+        names = (self.model_name, self.output_name, self.sub_key)
+        return (*names, self.aggregation_type, weights, self.example_weighted)
+
+
+def inputs_of(combiner: Any, **changes: Any) -> Inputs:
+    """The inputs of one of the combiners above; `changes` replace what it has otherwise."""
+    key = getattr(combiner, "_key", None) or getattr(combiner, "_metric_key", None)
+    fields = {
+        "eval_config": combiner._eval_config,
+        "model_name": key.model_name if key else combiner._model_name,
+        "output_name": key.output_name if key else "",
+        "sub_key": key.sub_key if key else combiner._sub_key,
+        "aggregation_type": getattr(combiner, "_aggregation_type", None),
+        "class_weights": getattr(combiner, "_class_weights", None),
+        "example_weighted": combiner._example_weighted,
+    }
+    return Inputs(**(fields | changes))

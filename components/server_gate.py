@@ -1,0 +1,229 @@
+"""The server gate: a candidate is served for a while before anybody gets it.
+
+It is scanned, then loaded by a server in a process of its own, without network and with bounded
+memory and time, and asked real rows of the eval split through REST and gRPC. Its answers have to
+be those of the signature that the evaluation predicted through. Output and properties are those
+of TFX's InfraValidator, which can be chosen instead.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from tfx import types
+from tfx.components.infra_validator import executor as infra_executor
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.utils import path_utils
+
+from components.artifacts import keep_verdict
+from components.raw_rows import read_raw_rows
+from components.server_checks import (
+    GATE,
+    Asked,
+    Limits,
+    judge_network,
+    judge_run,
+    judge_scan,
+    judge_size,
+    judge_stop,
+    verdict_of,
+)
+from contracts.manifest import Manifest
+from contracts.verdict import Outcome, Reason, Verdict
+from serving import trial
+from serving.description import read_description
+from serving.directory import publish
+from serving.golden import Golden, distance, make_requests, predict, read_answer
+from serving.scan import scan
+
+BLESSED_FILE, NOT_BLESSED_FILE = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
+#: Custom property of InfraBlessing, as TFX's executor names it.
+BLESSED_PROPERTY = "blessed"
+#: Folder in the blessing that keeps the golden requests, for whoever wants to ask again.
+GOLDEN_FOLDER = "golden"
+
+log = logging.getLogger(__name__)
+
+
+class ServerGateSpec(types.ComponentSpec):
+    """Inputs: the candidate and the window's raw examples. Output: an InfraBlessing."""
+
+    PARAMETERS: ClassVar[dict[str, Any]] = {"policy": ExecutionParameter(type=str)}
+    INPUTS: ClassVar[dict[str, Any]] = {
+        "model": ChannelParameter(type=standard_artifacts.Model),
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+    }
+    OUTPUTS: ClassVar[dict[str, Any]] = {
+        "blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)
+    }
+
+
+class Executor(base_executor.BaseExecutor):
+    """Serves the candidate on trial and judges what came."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Marks the blessing and writes `verdict.json` into it."""
+        policy = json.loads(exec_properties["policy"])
+        requests = int(policy.pop("requests"))
+        model = artifact_utils.get_single_instance(input_dict["model"])
+        folder = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+        (blessing,) = output_dict["blessing"]
+        examples = read_raw_rows(input_dict["examples"], "eval", requests)
+        verdict = try_model(
+            Path(folder), examples, Limits(**policy), Path(blessing.uri, GOLDEN_FOLDER)
+        )
+        mark(blessing, verdict)
+
+
+class ServerGate(base_component.BaseComponent):
+    """The component; `policy` is `pipeline.config.ServerGate` as a dict, without the runner."""
+
+    SPEC_CLASS = ServerGateSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(self, model: Any, examples: Any, policy: dict[str, Any]) -> None:
+        """Takes the candidate's and the examples' channels, and the limits."""
+        super().__init__(
+            ServerGateSpec(
+                model=model,
+                examples=examples,
+                policy=json.dumps(policy, sort_keys=True),
+                blessing=types.Channel(type=standard_artifacts.InfraBlessing),
+            )
+        )
+
+
+class InfraExecutor(infra_executor.Executor):
+    """TFX's InfraValidator, whose answer is also kept as a verdict."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """See `tfx.components.infra_validator.executor`."""
+        super().Do(input_dict, output_dict, exec_properties)
+        (blessing,) = output_dict["blessing"]
+        is_blessed = blessing.get_int_custom_property(BLESSED_PROPERTY) == 1
+        reason = Reason(
+            Outcome.PASSED if is_blessed else Outcome.BLOCKED,
+            "infra_validator",
+            "TensorFlow Serving loaded the model"
+            if is_blessed
+            else "TensorFlow Serving did not load the model",
+            advice="" if is_blessed else "the node's log has what TensorFlow Serving said",
+        )
+        keep_verdict(Verdict.of(GATE, [reason]), blessing)
+
+
+def try_model(
+    model: Path, examples: Sequence[bytes], limits: Limits, keep: Path | None = None
+) -> Verdict:
+    """Tries a model.
+
+    Args:
+        model: Folder of the SavedModel.
+        examples: Serialized tf.Examples of raw columns: the rows it is asked.
+        limits: What it is held against.
+        keep: Folder that the golden requests are written into.
+
+    Returns:
+        The verdict. A model that fails the scan or is too large is not loaded at all.
+    """
+    reasons = judge_scan(scan(model))
+    size = judge_size(sum(p.stat().st_size for p in model.rglob("*") if p.is_file()), limits)
+    reasons.append(size)
+    if any(reason.outcome is Outcome.BLOCKED for reason in reasons):
+        return verdict_of(reasons)
+    if not examples:
+        text = "the eval split holds no row that the model could be asked"
+        return verdict_of([*reasons, Reason(Outcome.BLOCKED, "golden", text)])
+    with tempfile.TemporaryDirectory(prefix="ordain-trial-") as temporary:
+        folder = Path(temporary)
+        return verdict_of([*reasons, *_serve(model, examples, limits, folder, keep)])
+
+
+def mark(blessing: Any, verdict: Verdict) -> None:
+    """Marks an InfraBlessing as TFX's executor does, and keeps the verdict in it."""
+    name = NOT_BLESSED_FILE if verdict.is_blocked else BLESSED_FILE
+    keep_verdict(verdict, blessing)
+    with fileio.open(f"{blessing.uri}/{name}", "w") as file:
+        file.write("")
+    blessing.set_int_custom_property(BLESSED_PROPERTY, 0 if verdict.is_blocked else 1)
+
+
+def _serve(
+    model: Path, examples: Sequence[bytes], limits: Limits, folder: Path, keep: Path | None
+) -> list[Reason]:
+    base = folder / "candidate"
+    publish(model, base, Manifest(project="candidate", version=0, created=""))
+    instances, requests = make_requests(read_description(model), examples)
+    bounds = trial.Bounds(
+        load_s=limits.max_load_s, memory_bytes=int(limits.max_memory_mb * 1_000_000)
+    )
+    process = trial.start(folder, base, requests, bounds)
+    expected, failure = None, ""
+    try:
+        # Meanwhile: the server imports TensorFlow for longer than this takes.
+        expected = predict(model, examples)
+    except Exception as error:
+        failure = f"{type(error).__name__}: {error}"[:500]
+    outcome = trial.finish(process, folder, bounds)
+    _log_server(folder)
+    reasons = [judge_network(outcome.has_network)]
+    if outcome.stopped is not None or outcome.load_s is None:
+        return [*reasons, judge_stop(outcome.stopped or "crash", outcome.detail, limits)]
+    if expected is None:
+        text = f"called directly, the model does not answer: {failure}"
+        return [*reasons, Reason(Outcome.BLOCKED, "golden", text)]
+    golden = Golden(tuple(examples), tuple(instances), expected)
+    if keep is not None:
+        golden.write(keep)
+    asked = [_compare(protocol, golden, requests, outcome.answers) for protocol in ("rest", "grpc")]
+    return [*reasons, *judge_run(outcome.load_s, outcome.peak_bytes, asked, limits)]
+
+
+def _compare(
+    protocol: str,
+    golden: Golden,
+    requests: Sequence[trial.Request],
+    answers: Sequence[trial.Answer],
+) -> Asked:
+    """Holds the answers of one protocol against the golden ones."""
+    mine = [pair for pair in zip(requests, answers, strict=True) if pair[0].protocol == protocol]
+    distances, errors, single_ms = [], [], []
+    for request, answer in mine:
+        if answer.error:
+            errors.append(answer.error)
+            continue
+        if request.rows == 1:
+            single_ms += [seconds * 1000 for seconds in answer.seconds]
+        rows = slice(request.first, request.first + request.rows)
+        expected = {name: array[rows] for name, array in golden.expected.items()}
+        try:
+            distances.append(distance(expected, read_answer(request, answer.body)))
+        except (ValueError, KeyError, TypeError) as error:
+            errors.append(f"an answer that is none: {error}")
+    name = "REST" if protocol == "rest" else "gRPC"
+    return Asked(name, len(mine), tuple(distances), tuple(errors), tuple(single_ms))
+
+
+def _log_server(folder: Path) -> None:
+    for name in (trial.LOG_FILE, "trial.log"):
+        path = folder / name
+        if path.exists() and path.stat().st_size:
+            log.info("%s:\n%s", name, path.read_text(errors="replace")[-10_000:])

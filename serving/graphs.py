@@ -1,0 +1,175 @@
+"""Every node of a SavedModel's protobuf, wherever it stands. Runs nothing, loads nothing.
+
+A node can be in the graph of each meta graph, in each function of its library, and in a graph
+that is serialized, as protobuf or as text, inside an attribute of another node.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from google.protobuf import text_format
+from google.protobuf.message import DecodeError
+from tensorflow.core.framework import function_pb2, graph_pb2
+from tensorflow.core.protobuf import meta_graph_pb2
+
+#: A graph in an attribute of a node of a graph in an attribute ...: nobody honest goes deeper.
+MAX_DEPTH = 4
+#: What can be serialized in a string: the forms in which nodes are kept.
+_FORMS = (
+    graph_pb2.GraphDef,
+    function_pb2.FunctionDefLibrary,
+    function_pb2.FunctionDef,
+    meta_graph_pb2.MetaGraphDef,
+)
+_OPERATION = re.compile(r"[A-Za-z_][A-Za-z0-9_.>/-]*")
+
+
+@dataclass(frozen=True)
+class Located:
+    """A node and where it stands.
+
+    Attributes:
+        node: The `NodeDef`.
+        meta: Index of the meta graph.
+        function: The library function it stands in; empty for a graph itself.
+        nested: Node whose attribute holds this node's graph; empty outside of one.
+    """
+
+    node: Any
+    meta: int
+    function: str = ""
+    nested: str = ""
+
+    @property
+    def where(self) -> str:
+        """The place, for a person."""
+        scope = f"function {self.function}, " if self.function else ""
+        inside = f"graph inside node {self.nested}, " if self.nested else ""
+        return f"{inside}{scope}node {self.node.name}"
+
+
+def nodes_of(saved: Any) -> Iterator[Located]:
+    """All nodes of a `SavedModel` proto.
+
+    Raises:
+        ValueError: Graphs are nested deeper than `MAX_DEPTH`.
+    """
+    for index, meta in enumerate(saved.meta_graphs):
+        yield from _of_graph(meta.graph_def, index, "", 0)
+
+
+def operations_of(saved: Any) -> set[str]:
+    """Operations of a `SavedModel` proto; calls of library functions by name are not among them."""
+    functions = {
+        function.signature.name
+        for meta in saved.meta_graphs
+        for function in meta.graph_def.library.function
+    }
+    return {located.node.op for located in nodes_of(saved)} - functions
+
+
+def called_functions(attributes: Any) -> Iterator[str]:
+    """Names of the functions that a map of attributes refers to, nested references included."""
+    for value in attributes.values():
+        for reference in (value.func, *value.list.func):
+            if reference.name:
+                yield reference.name
+            yield from called_functions(reference.attr)
+
+
+def _of_graph(graph: Any, meta: int, nested: str, depth: int) -> Iterator[Located]:
+    for node in graph.node:
+        yield from _of_node(Located(node, meta, "", nested), depth)
+    yield from _of_functions(graph.library.function, meta, nested, depth)
+
+
+def _of_functions(
+    functions: Iterable[Any], meta: int, nested: str, depth: int
+) -> Iterator[Located]:
+    for function in functions:
+        name = function.signature.name
+        for node in function.node_def:
+            yield from _of_node(Located(node, meta, name, nested), depth)
+        attributes = [function.attr, *(a.attr for a in function.arg_attr.values())]
+        for text in (t for a in attributes for t in _texts(a)):
+            yield from _of_text(text, meta, f"function {name}", depth)
+
+
+def _of_node(located: Located, depth: int) -> Iterator[Located]:
+    yield located
+    for text in _texts(located.node.attr):
+        yield from _of_text(text, located.meta, located.node.name, depth)
+
+
+def _of_text(text: bytes, meta: int, holder: str, depth: int) -> Iterator[Located]:
+    for found in _parsed(text):
+        if depth == MAX_DEPTH:
+            raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep, in {holder}")
+        if isinstance(found, function_pb2.FunctionDefLibrary):
+            yield from _of_functions(found.function, meta, holder, depth + 1)
+        elif isinstance(found, function_pb2.FunctionDef):
+            yield from _of_functions([found], meta, holder, depth + 1)
+        else:
+            graph = found.graph_def if isinstance(found, meta_graph_pb2.MetaGraphDef) else found
+            yield from _of_graph(graph, meta, holder, depth + 1)
+
+
+def _texts(attributes: Any) -> Iterator[bytes]:
+    """Every string that a map of attributes holds: plain, listed, in tensors, in references."""
+    for value in attributes.values():
+        kind = value.WhichOneof("value")
+        if kind == "s":
+            yield value.s
+        elif kind == "tensor":
+            yield from value.tensor.string_val
+        elif kind == "func":
+            yield from _texts(value.func.attr)
+        elif kind == "list":
+            yield from value.list.s
+            for tensor in value.list.tensor:
+                yield from tensor.string_val
+            for reference in value.list.func:
+                yield from _texts(reference.attr)
+
+
+def _parsed(text: bytes) -> Iterator[Any]:
+    """The graph or functions that a string is, if it is any."""
+    if len(text) < 8:
+        return
+    for form in _FORMS:
+        try:
+            message = form.FromString(text)
+        except DecodeError:
+            continue
+        if _has_nodes(message):
+            yield message
+            return
+    if b"node" in text and b"op:" in text.replace(b" ", b""):
+        for form in _FORMS:
+            try:
+                message = text_format.Parse(text, form())
+            except (text_format.ParseError, UnicodeDecodeError):
+                continue
+            if _has_nodes(message):
+                yield message
+                return
+
+
+def _has_nodes(message: Any) -> bool:
+    """Whether what was parsed is what it was taken for: many strings parse as some message."""
+    if isinstance(message, meta_graph_pb2.MetaGraphDef):
+        return _has_nodes(message.graph_def)
+    if isinstance(message, function_pb2.FunctionDef):
+        return _are_nodes(message.node_def)
+    if isinstance(message, function_pb2.FunctionDefLibrary):
+        return any(_are_nodes(function.node_def) for function in message.function)
+    return _are_nodes(message.node) or _has_nodes(message.library)
+
+
+def _are_nodes(nodes: Any) -> bool:
+    # One that looks like a node is enough: others may be there to make it look like none.
+    return any(node.name and _OPERATION.fullmatch(node.op) for node in nodes)

@@ -1,0 +1,288 @@
+"""Moving labels: promote, canary, rollback, and what a push does to them.
+
+Each change is one rename of `labels.json` under a lock, so that a reader sees the labels before
+or after it, and two writers lose no change. Nothing is deleted: a rollback moves a label. A
+version that is not whole gets no label.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Literal
+
+from contracts.errors import ConfigError, InfrastructureError
+from serving import tensorflow_serving
+from serving.files import locked, write_whole
+from serving.label_file import CANARY, LABELS_FILE, STABLE, Canary, Change, Labels, read_labels
+from serving.manifest import verify
+from serving.versions import list_versions
+
+__all__ = [
+    "CANARY",
+    "STABLE",
+    "Canary",
+    "Change",
+    "Labels",
+    "Pushed",
+    "drop_canary",
+    "labels_lock",
+    "promote",
+    "read_labels",
+    "record_push",
+    "rollback",
+    "set_canary",
+    "settle",
+]
+
+LOCK_FILE = ".labels.lock"
+
+
+@dataclass(frozen=True)
+class Pushed:
+    """What a push did to the labels.
+
+    Attributes:
+        labels: The labels after it.
+        is_stable: Whether the new version is stable.
+        reason: Why it is or is not, a sentence without its full stop.
+    """
+
+    labels: Labels
+    is_stable: bool
+    reason: str
+
+
+def settle(base: str | Path) -> None:
+    """Writes down the labels of a directory that has no file yet.
+
+    Before a push: without the file its version would be stable from its first moment on, also
+    where it is not meant to be.
+    """
+    base = Path(base)
+    with labels_lock(base):
+        if not (base / LABELS_FILE).exists():
+            _write(base, read_labels(base))
+
+
+def record_push(
+    base: str | Path, version: int, who: str, promote: Literal["auto", "manual"]
+) -> Pushed:
+    """Says what a push means for the labels, and makes it so.
+
+    The rules, first that applies: with `push.promote: manual` nothing moves; a rollback has
+    pinned stable: nothing moves; a push that ended before this one's has a higher version and
+    is stable: nothing moves; otherwise the version becomes stable.
+
+    Args:
+        base: The serving directory.
+        version: The new version.
+        who: Whose push it was.
+        promote: The project's `push.promote`.
+    """
+    base = Path(base)
+    with labels_lock(base):
+        labels = read_labels(base)
+        before = labels.stable
+        is_stable = False
+        if promote == "manual":
+            reason = f"push.promote is manual; stable stays {_name(before)}"
+        elif labels.pinned:
+            reason = f"a rollback pinned stable to {_name(before)}"
+        elif before is not None and before > version:
+            reason = f"version {before}, pushed meanwhile, is stable"
+        else:
+            is_stable = True
+            reason = "it is the first" if before in (None, version) else f"stable was {before}"
+        after = version if is_stable else before
+        changed = replace(
+            labels, stable=after, canary=_canary_beside(labels, version if is_stable else None)
+        )
+        changed = _with_change(changed, who, reason, "publish", before, after, version)
+        _write(base, changed)
+        return Pushed(changed, is_stable, reason)
+
+
+def promote(
+    base: str | Path, version: int, who: str, why: str, public_key: Path | None = None
+) -> Labels:
+    """Makes a version stable; a push may then move the label on again.
+
+    Args:
+        base: The serving directory.
+        version: The version.
+        who: Who wants it.
+        why: The reason.
+        public_key: Key that the version has to be signed with; None if signing is off.
+
+    Raises:
+        ConfigError: There is no such version.
+        InfrastructureError: The version is not whole, or the labels cannot be written.
+    """
+    base = Path(base)
+    with labels_lock(base):
+        labels = read_labels(base)
+        _check_version(base, version, public_key)
+        changed = replace(
+            labels, stable=version, pinned=False, canary=_canary_beside(labels, version)
+        )
+        changed = _with_change(changed, who, why, "promote", labels.stable, version, version)
+        return _write(base, changed)
+
+
+def rollback(
+    base: str | Path,
+    who: str,
+    why: str,
+    to: int | None = None,
+    public_key: Path | None = None,
+) -> Labels:
+    """Puts stable back, and pins it there until the next `promote`.
+
+    Args:
+        base: The serving directory.
+        who: Who wants it.
+        why: The reason.
+        to: The version; None for the one that was stable before.
+        public_key: Key that the version has to be signed with; None if signing is off.
+
+    Raises:
+        ConfigError: There is no such version, no earlier one, or it is stable already.
+        InfrastructureError: The version is not whole, or the labels cannot be written.
+    """
+    base = Path(base)
+    with labels_lock(base):
+        labels = read_labels(base)
+        target = to if to is not None else _previous(base, labels)
+        if target == labels.stable:
+            raise ConfigError(f"version {target} is stable already", "ordain models list PROJECT")
+        _check_version(base, target, public_key)
+        changed = replace(labels, stable=target, pinned=True, canary=_canary_beside(labels, target))
+        changed = _with_change(changed, who, why, "rollback", labels.stable, target, target)
+        return _write(base, changed)
+
+
+def set_canary(
+    base: str | Path,
+    version: int,
+    share: float,
+    who: str,
+    why: str,
+    public_key: Path | None = None,
+) -> Labels:
+    """Gives a version a share of the traffic beside stable.
+
+    Raises:
+        ConfigError: There is no such version, it is stable, or the share is not in (0, 1).
+        InfrastructureError: The version is not whole, or the labels cannot be written.
+    """
+    base = Path(base)
+    if not 0 < share < 1:
+        raise ConfigError(
+            f"a canary's share is above 0 and below 1, not {share:g}",
+            "0.1 is a tenth of the requests; to give it all: ordain models promote",
+        )
+    with labels_lock(base):
+        labels = read_labels(base)
+        if version == labels.stable:
+            raise ConfigError(f"version {version} is stable, so it cannot be the canary beside it")
+        _check_version(base, version, public_key)
+        before = labels.version_of(CANARY)
+        changed = replace(labels, canary=Canary(version, share))
+        changed = _with_change(changed, who, why, "canary", before, version, version, share)
+        return _write(base, changed)
+
+
+def drop_canary(base: str | Path, who: str, why: str) -> Labels:
+    """Takes the canary's share away; the version stays.
+
+    Raises:
+        ConfigError: There is no canary.
+        InfrastructureError: The labels cannot be written.
+    """
+    base = Path(base)
+    with labels_lock(base):
+        labels = read_labels(base)
+        if labels.canary is None:
+            raise ConfigError("there is no canary", "ordain models canary PROJECT VERSION --share")
+        before = labels.canary.version
+        changed = replace(labels, canary=None)
+        return _write(base, _with_change(changed, who, why, "drop_canary", before, None, before))
+
+
+@contextlib.contextmanager
+def labels_lock(base: Path) -> Iterator[None]:
+    """Keeps the labels of a serving directory as they are, but for the holder's own changes."""
+    with locked(base / LOCK_FILE):
+        yield
+
+
+def _previous(base: Path, labels: Labels) -> int:
+    """Where a rollback without a version leads."""
+    have = list_versions(base)
+    if labels.previous is not None and labels.previous in have:
+        return labels.previous
+    older = [v for v in have if labels.stable is not None and v < labels.stable]
+    if not older:
+        raise ConfigError(
+            "no version was stable before: there is nothing to roll back to",
+            "name one: ordain models rollback PROJECT VERSION",
+        )
+    return older[-1]
+
+
+def _check_version(base: Path, version: int, public_key: Path | None) -> None:
+    have = list_versions(base)
+    if version not in have:
+        raise ConfigError(
+            f"there is no version {version} in {base}",
+            f"versions there: {', '.join(map(str, have)) or 'none'}",
+        )
+    problems = verify(base / str(version), public_key)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InfrastructureError(
+            f"version {version} gets no label, it does not verify: {problems[0]}{more}",
+            f"ordain models verify PROJECT {version}",
+        )
+
+
+def _canary_beside(labels: Labels, stable: int | None) -> Canary | None:
+    """The canary that is left when a version becomes stable: not that version itself."""
+    if labels.canary is not None and labels.canary.version == stable:
+        return None
+    return labels.canary
+
+
+def _with_change(
+    labels: Labels,
+    who: str,
+    why: str,
+    action: str,
+    before: int | None,
+    after: int | None,
+    version: int,
+    share: float | None = None,
+) -> Labels:
+    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
+    change = Change(at, who, why, action, before, after, version, share)
+    return replace(labels, changes=(*labels.changes, change))
+
+
+def _write(base: Path, labels: Labels) -> Labels:
+    try:
+        write_whole(base / LABELS_FILE, labels.to_json())
+    except OSError as error:
+        raise InfrastructureError(
+            f"{base / LABELS_FILE} cannot be written: {error.strerror}; the labels are as before",
+            "free space or correct permissions, then try again",
+        ) from error
+    tensorflow_serving.write_config(base, labels)
+    return labels
+
+
+def _name(version: int | None) -> str:
+    return "none" if version is None else str(version)

@@ -1,0 +1,128 @@
+"""Reading a version's manifest, and holding a version against it. Runs no code of the model.
+
+A version is whole if its folder holds exactly the files that its manifest lists, each with its
+digest, and, where a public key is given, if the signature over all of it is that key's.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from pathlib import Path
+
+from contracts.errors import InfrastructureError
+from contracts.manifest import FileDigest, Manifest
+
+MANIFEST_FILE = "manifest.json"
+#: Signature over the whole version, in the form of the `model-signing` package.
+SIGNATURE_FILE = "manifest.json.sig"
+MODEL_CARD_FILE = "MODEL_CARD.md"
+#: A manifest lists files, metrics and verdicts; a larger one is not one of ours.
+MAX_MANIFEST_BYTES = 64_000_000
+_CHUNK_BYTES = 1 << 20
+
+
+def digest_file(path: Path, name: str) -> FileDigest:
+    """SHA-256 and size of a file, under a name of the caller's."""
+    digest, size = hashlib.sha256(), 0
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK_BYTES):
+            digest.update(chunk)
+            size += len(chunk)
+    return FileDigest(name, digest.hexdigest(), size)
+
+
+def read_manifest(folder: str | Path) -> Manifest:
+    """The manifest of a version's folder, which is not held against the files.
+
+    Raises:
+        InfrastructureError: There is none, or it cannot be read; names the file.
+    """
+    path = Path(folder, MANIFEST_FILE)
+    try:
+        if path.stat().st_size > MAX_MANIFEST_BYTES:
+            raise InfrastructureError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes")
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError as error:
+        raise InfrastructureError(
+            f"{folder} holds no {MANIFEST_FILE}: it was not published whole, or by something else",
+            "publish it again: ordain run PROJECT --from Pusher",
+        ) from error
+    except (OSError, UnicodeDecodeError) as error:
+        raise InfrastructureError(f"{path} cannot be read: {error}") from error
+    try:
+        return Manifest.from_json(text)
+    except InfrastructureError as error:
+        raise InfrastructureError(f"{path}: {error.message}", error.hint) from error
+
+
+def verify(folder: str | Path, public_key: str | Path | None = None) -> list[str]:
+    """Holds a version's folder against its manifest, and its signature against a key.
+
+    Args:
+        folder: The version's folder, named by its number.
+        public_key: PEM file of the public key the signature must be of; None if none is asked
+            for, and a signature is then not looked at.
+
+    Returns:
+        One sentence for each problem: manifest missing or damaged, file missing, not listed, of
+        another content, no plain file, signature missing or of somebody else. Empty: it is whole.
+
+    Raises:
+        InfrastructureError: The key itself cannot be used.
+    """
+    folder = Path(folder)
+    problems = []
+    if public_key is not None:
+        from serving.signing import check_signature  # noqa: PLC0415  takes a second to import
+
+        problems += check_signature(folder, Path(public_key))
+    try:
+        manifest = read_manifest(folder)
+    except InfrastructureError as error:
+        return [*problems, error.message]
+    if folder.name.isdecimal() and int(folder.name) != manifest.version:
+        problems.append(f"the manifest is that of version {manifest.version}, not {folder.name}")
+    try:
+        problems += _compare(folder, manifest)
+    except OSError as error:
+        problems.append(f"{error.filename or folder} cannot be read: {error.strerror}")
+    return problems
+
+
+def _compare(folder: Path, manifest: Manifest) -> list[str]:
+    found = {}
+    problems = []
+    for name, path in _walk(folder):
+        # A link may lead to a file that changes, or out of the folder.
+        if path.is_symlink() or not path.is_file():
+            problems.append(f"{name} is not a plain file")
+        else:
+            found[name] = path
+    for name in (MANIFEST_FILE, SIGNATURE_FILE):
+        found.pop(name, None)
+    listed = {file.path: file for file in manifest.files}
+    problems += [f"{name} is missing" for name in sorted(listed.keys() - found.keys())]
+    problems += [f"{name} is not listed" for name in sorted(found.keys() - listed.keys())]
+    for name in sorted(found.keys() & listed.keys()):
+        expected, is_size = listed[name], found[name].stat().st_size
+        if is_size != expected.size_bytes:
+            problems.append(f"{name} has {is_size} bytes, not {expected.size_bytes}")
+        elif digest_file(found[name], name) != expected:
+            problems.append(f"{name} has another content than was published")
+    return problems
+
+
+def _walk(folder: Path) -> list[tuple[str, Path]]:
+    """Everything below a folder that is no folder itself, by its relative name."""
+    entries = []
+    for parent, folders, files in os.walk(folder, onerror=_raise):
+        links = [name for name in folders if Path(parent, name).is_symlink()]
+        for name in (*files, *links):
+            path = Path(parent, name)
+            entries.append((path.relative_to(folder).as_posix(), path))
+    return sorted(entries)
+
+
+def _raise(error: OSError) -> None:
+    raise error

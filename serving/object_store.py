@@ -1,0 +1,152 @@
+"""Publishing to an object store (`gs://bucket/folder`), which knows no rename.
+
+There a version is what has a manifest: the files are uploaded first and `manifest.json` last, so
+a push that ends half-way leaves objects and no version. A number is taken by creating a marker
+that must not exist (`if_generation_match=0`), so two publishers never write below the same one.
+Every upload's checksum is computed on both sides.
+
+Labels, rollback and pruning are for local and mounted directories; here versions are all there is.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import re
+import tempfile
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import InfrastructureError
+from contracts.manifest import Manifest
+from serving.directory import copy_tree, prepare
+from serving.manifest import MANIFEST_FILE
+from serving.signing import SigningKey
+
+SCHEME = "gs://"
+#: Folder of the markers; hidden, so that no reader takes it for a version.
+CLAIMS = ".claims"
+MAX_ATTEMPTS = 100
+_VERSION = re.compile(r"(?:\.claims/)?([1-9]\d*)(?:/(.+))?")
+
+
+def is_object_store(base: str) -> bool:
+    """Whether a serving directory is an address of an object store."""
+    return base.startswith(SCHEME)
+
+
+def list_object_versions(address: str) -> list[int]:
+    """Versions at an address, oldest first: numbers below which there is a manifest.
+
+    Raises:
+        InfrastructureError: The store does not answer.
+    """
+    return _listed(*_bucket(address))[0]
+
+
+def publish_objects(
+    model: str | Path, address: str, about: Manifest, key: SigningKey | None = None
+) -> str:
+    """Uploads a SavedModel as the next version at an address.
+
+    Args:
+        model: Folder of the SavedModel.
+        address: `gs://bucket/folder`.
+        about: What is known of the model, as for `serving.directory.publish`.
+        key: Signs the version; None leaves it unsigned.
+
+    Returns:
+        The version's own address, `gs://bucket/folder/<version>`.
+
+    Raises:
+        InfrastructureError: The store does not answer, or refuses.
+        ConfigError: The key cannot be used.
+    """
+    bucket, prefix = _bucket(address)
+    try:
+        with tempfile.TemporaryDirectory(prefix="ordain-push-") as temporary:
+            folder = Path(temporary, "version")
+            files = copy_tree(Path(model), folder)
+            whole, told = _listed(bucket, prefix)
+            version = _claim(bucket, prefix, max([0, *told]) + 1)
+            created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+            parent = whole[-1] if whole else None
+            known = replace(about, version=version, created=created, parent=parent)
+            prepare(folder, known, files, key)
+            _upload(bucket, f"{prefix}{version}/", folder)
+            return f"{address.rstrip('/')}/{version}"
+    except OSError as error:
+        raise InfrastructureError(
+            f"publishing to {address} failed: {error}", "free space, then run again"
+        ) from error
+
+
+def _upload(bucket: Any, prefix: str, folder: Path) -> None:
+    names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
+    names.remove(MANIFEST_FILE)
+    for name in (*names, MANIFEST_FILE):
+        # The number was claimed: an object that is there already is not ours.
+        with _told(f"{SCHEME}{bucket.name}/{prefix}{name}"):
+            bucket.blob(prefix + name).upload_from_filename(
+                folder / name, checksum="crc32c", if_generation_match=0
+            )
+
+
+def _claim(bucket: Any, prefix: str, first: int) -> int:
+    from google.api_core import exceptions  # noqa: PLC0415  slow to import
+
+    for version in range(first, first + MAX_ATTEMPTS):
+        name = f"{prefix}{CLAIMS}/{version}"
+        with _told(f"{SCHEME}{bucket.name}/{name}"):
+            try:
+                bucket.blob(name).upload_from_string(b"", if_generation_match=0)
+            except exceptions.PreconditionFailed:
+                continue
+            return version
+    raise InfrastructureError(f"{MAX_ATTEMPTS} versions were taken by others meanwhile")
+
+
+def _listed(bucket: Any, prefix: str) -> tuple[list[int], list[int]]:
+    """Versions that have a manifest, and every number that is taken."""
+    whole, told = set(), set()
+    with _told(f"{SCHEME}{bucket.name}/{prefix}"):
+        for blob in bucket.client.list_blobs(bucket.name, prefix=prefix or None):
+            match = _VERSION.fullmatch(blob.name.removeprefix(prefix))
+            if match is None:
+                continue
+            told.add(int(match[1]))
+            if match[2] == MANIFEST_FILE:
+                whole.add(int(match[1]))
+    return sorted(whole), sorted(told)
+
+
+def _bucket(address: str) -> tuple[Any, str]:
+    """The bucket of an address, and the prefix of its objects, which ends with `/`."""
+    from google.cloud import storage  # noqa: PLC0415  seconds, and only for gs://
+
+    name, _, folder = address.removeprefix(SCHEME).partition("/")
+    if not name:
+        raise InfrastructureError(f"{address!r} names no bucket", "gs://bucket/folder")
+    with _told(address):
+        bucket = storage.Client().bucket(name)
+    folder = folder.strip("/")
+    return bucket, f"{folder}/" if folder else ""
+
+
+@contextlib.contextmanager
+def _told(address: str) -> Iterator[None]:
+    """Turns what the client raises into an error that names the address."""
+    from google.api_core import exceptions  # noqa: PLC0415
+    from google.auth import exceptions as auth  # noqa: PLC0415
+    from requests import RequestException  # noqa: PLC0415
+
+    try:
+        yield
+    except (exceptions.GoogleAPIError, auth.GoogleAuthError, RequestException) as error:
+        brief = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InfrastructureError(
+            f"{address}: {brief:.300}",
+            "check the bucket, the credentials and the network, then run again",
+        ) from error

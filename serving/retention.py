@@ -1,0 +1,131 @@
+"""Which versions a serving directory may lose, and their removal.
+
+A version disappears by one rename to a hidden name and is deleted then, so that no reader sees
+half of one. What is kept, and why:
+
+1. every version that has a label;
+2. the one that was stable before: a rollback leads there;
+3. the newest N;
+4. the newest, whatever N is: the latest blessed model, the next candidate's baseline;
+5. what the caller names, such as the version that `evaluate.baseline` pins.
+"""
+
+from __future__ import annotations
+
+import secrets
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from contracts.errors import InfrastructureError
+from serving import tensorflow_serving
+from serving.directory import REMOVED_PREFIX
+from serving.files import sync
+from serving.label_file import LABELS_FILE, Labels, read_labels
+from serving.labels import labels_lock
+from serving.versions import list_versions
+
+
+@dataclass(frozen=True)
+class Fate:
+    """What becomes of a version.
+
+    Attributes:
+        version: The version.
+        size_bytes: Size of its files.
+        kept: Why it is kept; empty for one that goes.
+    """
+
+    version: int
+    size_bytes: int
+    kept: tuple[str, ...]
+
+
+def decide(
+    versions: list[int], labels: Labels, keep: int, named: Mapping[int, str] | None = None
+) -> dict[int, tuple[str, ...]]:
+    """Why each version is kept; versions without a reason go. See the module's rules.
+
+    Args:
+        versions: Versions there are, oldest first.
+        labels: The labels.
+        keep: How many of the newest are kept.
+        named: Further versions to keep, with the reason.
+    """
+    newest = versions[-keep:] if keep else []
+    reasons: dict[int, tuple[str, ...]] = {}
+    for version in versions:
+        why = list(labels.labels_of(version))
+        why += ["stable before"] if version == labels.previous else []
+        why += [f"among the newest {keep}"] if version in newest else []
+        why += ["the newest: the next baseline"] if version == versions[-1] else []
+        why += [named[version]] if named and version in named else []
+        reasons[version] = tuple(why)
+    return reasons
+
+
+def prune(
+    base: str | Path,
+    keep: int,
+    is_dry_run: bool = False,
+    named: Mapping[int, str] | None = None,
+) -> list[Fate]:
+    """Removes the versions that nothing keeps.
+
+    Args:
+        base: The serving directory.
+        keep: How many of the newest are kept.
+        is_dry_run: Whether to say only what would be removed.
+        named: Further versions to keep, with the reason.
+
+    Returns:
+        Each version's fate, oldest first.
+
+    Raises:
+        InfrastructureError: A version cannot be removed; those before it are.
+    """
+    base = Path(base)
+    if not base.is_dir():
+        return []
+    if is_dry_run:
+        return _fates(base, read_labels(base), keep, named)
+    with labels_lock(base):
+        labels = read_labels(base)
+        fates = _fates(base, labels, keep, named)
+        gone = [fate.version for fate in fates if not fate.kept]
+        # A server that follows drops them before their files go.
+        if gone and (base / LABELS_FILE).exists():
+            tensorflow_serving.write_config(base, labels)
+        hidden = [_hide(base, version) for version in gone]
+    for folder in hidden:
+        shutil.rmtree(folder, ignore_errors=True)
+    return fates
+
+
+def _fates(base: Path, labels: Labels, keep: int, named: Mapping[int, str] | None) -> list[Fate]:
+    reasons = decide(list_versions(base), labels, keep, named)
+    return [Fate(version, size_of(base / str(version)), why) for version, why in reasons.items()]
+
+
+def size_of(folder: Path) -> int:
+    """Size of all files below a folder, in bytes; what vanishes meanwhile does not count."""
+    total = 0
+    for path in folder.rglob("*"):
+        try:
+            total += path.stat().st_size if path.is_file() else 0
+        except OSError:
+            continue
+    return total
+
+
+def _hide(base: Path, version: int) -> Path:
+    hidden = base / f"{REMOVED_PREFIX}{version}-{secrets.token_hex(4)}"
+    try:
+        (base / str(version)).rename(hidden)
+        sync(base)
+    except OSError as error:
+        raise InfrastructureError(
+            f"{base / str(version)} cannot be removed: {error.strerror}", "correct permissions"
+        ) from error
+    return hidden

@@ -1,0 +1,182 @@
+"""The files of a SavedModel: which belong to one, and Python in what Keras notes beside it.
+
+Reads bytes, and runs or loads none of them.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+#: Everything a version's folder may hold; assets are compared with what the graph names.
+_PARTS = re.compile(
+    r"saved_model\.pb|saved_model\.pbtxt|fingerprint\.pb|keras_metadata\.pb"
+    r"|variables/variables\.(index|data-\d{5}-of-\d{5})"
+    r"|assets\.extra/tf_serving_warmup_requests|assets\.extra/ordain/example\.json"
+    r"|manifest\.json|manifest\.json\.sig|MODEL_CARD\.md"
+)
+#: What runs when somebody opens or imports it, whatever a graph says it is for.
+_CODE = re.compile(r".*\.(so(\.[0-9]+)*|dll|dylib|py|pyc|pyo|pyd|pkl|pickle|sh|exe|jar|keras|h5)")
+#: How a shared library and a pickle begin. Not for variables: numbers begin with anything.
+_MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\x80\x04\x95")
+#: Keras' notes about a model's layers; a larger file is refused unread.
+MAX_METADATA_BYTES = 256_000_000
+_MAX_DEPTH = 16
+
+
+def unreadable_files(folder: Path) -> Iterator[tuple[str, str]]:
+    """Files that must not even be opened: links out of the folder, pipes, devices.
+
+    Args:
+        folder: The model.
+
+    Yields:
+        The file's name relative to the folder, and why it is refused.
+    """
+    for parent, folders, files in os.walk(folder):
+        for name in sorted(folders + files):
+            path = Path(parent, name)
+            if path.is_symlink():
+                why = "is a link, which may lead out of the model's folder"
+                yield path.relative_to(folder).as_posix(), why
+            elif not path.is_dir() and not path.is_file():
+                yield path.relative_to(folder).as_posix(), "is no plain file"
+
+
+def unknown_files(folder: Path, assets: Iterable[str]) -> Iterator[tuple[str, str]]:
+    """Files that no SavedModel has, in a folder without `unreadable_files`.
+
+    Args:
+        folder: The model.
+        assets: Names below `assets/` that its graphs use.
+
+    Yields:
+        The file's name relative to the folder, and why it is refused.
+    """
+    known = {f"assets/{name}" for name in assets}
+    for parent, folders, files in os.walk(folder):
+        for name in sorted(folders + files):
+            path = Path(parent, name)
+            relative = path.relative_to(folder).as_posix()
+            if path.is_dir():
+                continue
+            if relative == "saved_model.cpb":
+                yield relative, "is a SavedModel in pieces, which this scan does not read"
+            elif _CODE.fullmatch(name.lower()) or (
+                not relative.startswith("variables/") and _starts_like_code(path)
+            ):
+                yield relative, "is code, which no SavedModel needs"
+            elif not _PARTS.fullmatch(relative) and relative not in known:
+                yield relative, "is not part of a SavedModel"
+
+
+def _starts_like_code(path: Path) -> bool:
+    with path.open("rb") as file:
+        return file.read(8).startswith(_MAGIC)
+
+
+def python_in_metadata(texts: Iterable[bytes | str]) -> bool:
+    """Whether notes of Keras hold a function as Python bytecode, as a Lambda layer's do.
+
+    Args:
+        texts: JSON texts; what is no JSON is searched as text.
+    """
+    for text in texts:
+        try:
+            found: Any = json.loads(text)
+        except (ValueError, RecursionError):
+            raw = text.encode() if isinstance(text, str) else text
+            if b'"Lambda"' in raw or b"__lambda__" in raw:
+                return True
+            continue
+        if _has_lambda(found):
+            return True
+    return False
+
+
+def _has_lambda(value: Any) -> bool:
+    """Walks JSON without recursion: it may be nested as deep as its author liked."""
+    waiting = [value]
+    while waiting:
+        found = waiting.pop()
+        if isinstance(found, dict):
+            named = {
+                found.get(key)
+                for key in ("class_name", "function_type", "module")
+                if isinstance(found.get(key), str)
+            }
+            if named & {"Lambda", "__lambda__", "lambda"}:
+                return True
+            waiting += found.values()
+        elif isinstance(found, list):
+            waiting += found
+    return False
+
+
+def metadata_texts(path: Path) -> list[bytes]:
+    """The JSON texts in `keras_metadata.pb`.
+
+    The message is Keras' own and not TensorFlow's, so it is read as what every protobuf is:
+    fields that are numbers, or texts, or further messages.
+
+    Raises:
+        ValueError: The file is too large, or no protobuf.
+        OSError: It cannot be read.
+    """
+    if path.stat().st_size > MAX_METADATA_BYTES:
+        raise ValueError(f"larger than {MAX_METADATA_BYTES} bytes")
+    return list(_texts(path.read_bytes(), 0))
+
+
+def _texts(data: bytes, depth: int) -> Iterator[bytes]:
+    for content in _fields(data):
+        if content[:1] in (b"{", b"["):
+            yield content
+            continue
+        try:
+            below = list(_texts(content, depth + 1)) if depth < _MAX_DEPTH and content else []
+        except ValueError:
+            below = []
+        yield from below or [content]
+
+
+def _fields(data: bytes) -> Iterator[bytes]:
+    """Contents of a message's length-delimited fields.
+
+    Raises:
+        ValueError: The bytes are no message.
+    """
+    position = 0
+    while position < len(data):
+        key, position = _varint(data, position)
+        kind = key & 7
+        if key >> 3 == 0:
+            raise ValueError("not a protobuf: field number 0")
+        if kind == 0:
+            _, position = _varint(data, position)
+        elif kind == 2:
+            size, position = _varint(data, position)
+            if position + size > len(data):
+                raise ValueError("not a protobuf: it ends too early")
+            yield data[position : position + size]
+            position += size
+        elif kind in (1, 5):
+            position += 8 if kind == 1 else 4
+        else:
+            raise ValueError(f"not a protobuf: wire type {kind}")
+
+
+def _varint(data: bytes, position: int) -> tuple[int, int]:
+    value = shift = 0
+    while True:
+        if position >= len(data) or shift > 63:
+            raise ValueError("not a protobuf: it ends too early")
+        byte = data[position]
+        value |= (byte & 0x7F) << shift
+        position, shift = position + 1, shift + 7
+        if byte < 0x80:
+            return value, position

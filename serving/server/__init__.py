@@ -1,0 +1,1 @@
+"""The model server: TF Serving's REST and gRPC, the Open Inference Protocol, hot reload."""

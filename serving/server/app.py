@@ -1,0 +1,186 @@
+"""The server's life: load, listen, follow the directory, drain, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+import tensorflow as tf
+from aiohttp import web
+
+from contracts.errors import ConfigError, InfrastructureError
+from serving.label_file import STABLE
+from serving.server import grpc_tfserving, grpc_v2
+from serving.server.connections import Listener, Server
+from serving.server.http import Front
+from serving.server.metrics import Metrics
+from serving.server.reload import Reloader
+from serving.server.rest_tfserving import TFServingRest
+from serving.server.rest_v2 import InferenceRest
+from serving.server.security import tls_context
+from serving.server.service import Service
+from serving.server.settings import Settings
+from serving.versions import list_versions
+
+log = logging.getLogger("ordain.serve")
+
+#: From the end of listening to the last request of a connection that was made before.
+SETTLE_S = 0.5
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a running server is reached.
+
+    Attributes:
+        rest: Base URL of both REST protocols.
+        grpc: `host:port` of all gRPC services.
+    """
+
+    rest: str
+    grpc: str
+
+
+def bound_threads(threads: int) -> None:
+    """Sets TensorFlow's threads; has to come before its first operation."""
+    tf.config.threading.set_intra_op_parallelism_threads(threads)
+    tf.config.threading.set_inter_op_parallelism_threads(threads)
+
+
+async def serve_forever(
+    settings: Settings, announce: Callable[[str], None], public_key: Path | None = None
+) -> None:
+    """Serves until SIGTERM or SIGINT, then answers what it has and returns.
+
+    Args:
+        settings: Checked settings.
+        announce: Gets the line that says what is served where, once it is.
+        public_key: Key that each version's manifest has to be signed for, or None.
+
+    Raises:
+        ConfigError: There is no version yet, or a port or a TLS file cannot be used.
+        InfrastructureError: The labels cannot be read, or the stable version is refused.
+    """
+    # What is in memory by now (TensorFlow, mostly) stays: the collections after an unload, and all
+    # others, need not look at it, which they would do while requests wait.
+    gc.freeze()
+    metrics = Metrics()
+    with ThreadPoolExecutor(settings.threads, "model") as executor:
+        reloader = Reloader(settings, metrics, executor, public_key)
+        service = Service(settings, metrics, reloader)
+        await _load_first(settings, reloader)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        async with contextlib.AsyncExitStack() as stack:
+            runner, listener = await _listen_http(settings, service, stack)
+            server, grpc_port = await _listen_grpc(settings, service)
+            stack.push_async_callback(server.stop, 0)
+            addresses = _addresses(settings, runner, grpc_port)
+            following = asyncio.create_task(reloader.follow())
+            stable = reloader.routing.stable
+            announce(
+                f"serving {settings.name} version {stable} ({STABLE}) on {addresses.rest} "
+                f"and grpc {addresses.grpc}"
+            )
+            await stop.wait()
+            following.cancel()
+            await _drain(settings, service, listener, server)
+        await reloader.close()
+
+
+async def _load_first(settings: Settings, reloader: Reloader) -> None:
+    if not list_versions(settings.base):
+        raise ConfigError(f"{settings.base} holds no version to serve", "ordain run PROJECT")
+    await reloader.refresh()
+    if reloader.routing.stable is None:
+        refused = [f"version {s.version}: {s.message}" for s in reloader.states.values()]
+        raise InfrastructureError(
+            "; ".join(refused) or f"{settings.base}: no version is labelled {STABLE}",
+            "ordain models list PROJECT shows the versions; promote or roll back to a whole one",
+        )
+
+
+async def _listen_http(
+    settings: Settings, service: Service, stack: contextlib.AsyncExitStack
+) -> tuple[web.ServerRunner, Listener]:
+    front = Front(service, (TFServingRest(service), InferenceRest(service)))
+    runner = web.ServerRunner(
+        Server(front.handle, settings), shutdown_timeout=settings.drain_timeout_s
+    )
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    context = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        context = tls_context(settings.tls_cert, settings.tls_key)
+    listener = Listener(runner, context)
+    try:
+        await listener.listen(settings.host, settings.rest_port)
+    except OSError as error:
+        raise ConfigError(
+            f"--rest-port {settings.rest_port} on {settings.host} cannot be listened on: "
+            f"{error.strerror or error}",
+            "--rest-port 0 takes a free one",
+        ) from error
+    return runner, listener
+
+
+async def _listen_grpc(settings: Settings, service: Service) -> tuple[grpc.aio.Server, int]:
+    server = grpc.aio.server(
+        options=(
+            ("grpc.max_receive_message_length", settings.max_body_bytes),
+            ("grpc.max_send_message_length", -1),
+            # Without it a second server could take a share of this one's requests unnoticed.
+            ("grpc.so_reuseport", 0),
+        )
+    )
+    grpc_tfserving.add_services(server, service)
+    grpc_v2.add_services(server, service)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{settings.grpc_port}"
+    try:
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
+            port = server.add_secure_port(address, grpc.ssl_server_credentials((pair,)))
+        else:
+            port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"--grpc-port {settings.grpc_port} on {settings.host} cannot be listened on",
+            "--grpc-port 0 takes a free one",
+        ) from error
+    await server.start()
+    return server, port
+
+
+def _addresses(settings: Settings, runner: web.ServerRunner, grpc_port: int) -> Addresses:
+    host, port = runner.addresses[0][:2]
+    scheme = "https" if settings.tls_cert is not None else "http"
+    shown = f"[{host}]" if ":" in host else host
+    return Addresses(f"{scheme}://{shown}:{port}", f"{shown}:{grpc_port}")
+
+
+async def _drain(
+    settings: Settings, service: Service, listener: Listener, server: grpc.aio.Server
+) -> None:
+    """Not ready any more; then no new connections; then the last answers."""
+    log.info("draining: requests are answered for %g s more", settings.drain_grace_s)
+    service.is_draining = True
+    await asyncio.sleep(settings.drain_grace_s)
+    await listener.close()
+    stopping = asyncio.create_task(server.stop(settings.drain_timeout_s))
+    # Who is connected and has not sent a request yet (a TLS handshake, say) gets time to.
+    await asyncio.sleep(SETTLE_S)
+    if not await service.drained(settings.drain_timeout_s):
+        log.error("some requests were not answered within %g s", settings.drain_timeout_s)
+    await stopping
+    log.info("drained")

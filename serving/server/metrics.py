@@ -1,0 +1,78 @@
+"""What Prometheus reads at `/metrics`.
+
+Labels have few values whatever clients send: a model's name is the served one or `other`, a
+version is one that was loaded or empty.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import (
+    CONTENT_TYPE_LATEST,
+    CollectorRegistry,
+    Counter,
+    Gauge,
+    Histogram,
+    generate_latest,
+)
+
+CONTENT_TYPE = CONTENT_TYPE_LATEST
+_SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
+_ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
+
+
+class Metrics:
+    """The figures of one server, in a registry of their own."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self.requests = Counter(
+            "ordain_requests",
+            "Requests answered.",
+            ("model", "version", "protocol", "method", "code"),
+            registry=self.registry,
+        )
+        self.seconds = Histogram(
+            "ordain_request_seconds",
+            "Time from a request's head to its answer.",
+            ("protocol", "method"),
+            buckets=_SECONDS,
+            registry=self.registry,
+        )
+        self.batch_rows = Histogram(
+            "ordain_batch_rows",
+            "Rows in one call of the model.",
+            buckets=_ROWS,
+            registry=self.registry,
+        )
+        self.queue_depth = Gauge(
+            "ordain_queue_depth", "Requests waiting for the model.", registry=self.registry
+        )
+        self.in_flight = Gauge(
+            "ordain_requests_in_flight", "Requests being answered.", registry=self.registry
+        )
+        self.loaded = Gauge(
+            "ordain_version_loaded",
+            "1 for each version in memory.",
+            ("version",),
+            registry=self.registry,
+        )
+        self.labels = Gauge(
+            "ordain_label_version", "Version a label stands on.", ("label",), registry=self.registry
+        )
+        self.reloads = Counter(
+            "ordain_version_loads",
+            "Versions loaded or refused.",
+            ("result",),
+            registry=self.registry,
+        )
+
+    def observe(
+        self, protocol: str, method: str, model: str, version: str, code: str, seconds: float
+    ) -> None:
+        """Counts one answered request."""
+        self.requests.labels(model, version, protocol, method, code).inc()
+        self.seconds.labels(protocol, method).observe(seconds)
+
+    def render(self) -> bytes:
+        """The page, in Prometheus' text format."""
+        return bytes(generate_latest(self.registry))

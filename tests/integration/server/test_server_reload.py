@@ -1,0 +1,143 @@
+"""Labels that move, canaries, refused versions and load, on the server as it comes."""
+
+import asyncio
+import json
+import shutil
+import time
+from collections import Counter
+
+import pytest
+from servers import copy_version
+
+from benchmarks.serving_load import run_load
+from serving.label_file import read_labels
+from serving.labels import drop_canary, promote, rollback, set_canary
+
+WHO = ("test", "because")
+
+
+@pytest.fixture
+def stable(server):
+    """The server with version 3 stable and no canary, before and after."""
+
+    def reset():
+        if read_labels(server.base).canary is not None:
+            drop_canary(server.base, *WHO)
+        promote(server.base, 3, *WHO)
+        server.wait_for(3)
+
+    promote(server.base, 3, *WHO)
+    server.wait_for(3)
+    yield server
+    reset()
+
+
+def test_a_promotion_and_a_rollback_are_seen_in_two_seconds(stable):
+    promote(stable.base, 1, *WHO)
+    assert stable.wait_for(1) < 2
+    rollback(stable.base, *WHO, to=3)
+    assert stable.wait_for(3) < 2
+    # Version 1 lost its label and stays in memory; version 2 never had one.
+    assert stable.ask("/v1/models/toy/versions/1")[1]["model_version_status"][0]["state"] == (
+        "AVAILABLE"
+    )
+    document = {"instances": [{"x": 1, "s": "a"}]}
+    assert stable.ask("/v1/models/toy/versions/2:predict", document)[0] == 404
+
+
+def test_a_canary_gets_its_share_and_keeps_its_clients(stable):
+    set_canary(stable.base, 2, 0.3, *WHO)
+    assert stable.wait_for(2, "canary") < 2 if _has_canary(stable) else True
+    assert stable.version("stable") == 3
+    by_id = {i: stable.version(X_Request_Id=f"user-{i}") for i in range(100)}
+    assert 15 <= Counter(by_id.values())[2] <= 45
+    assert by_id == {i: stable.version(X_Request_Id=f"user-{i}") for i in range(100)}
+    anonymous = Counter(stable.version() for _ in range(200))
+    assert set(anonymous) == {2, 3}
+    assert 30 <= anonymous[2] <= 90
+    # A larger share takes more clients in and lets none of the old ones go.
+    set_canary(stable.base, 2, 0.6, *WHO)
+    _wait(lambda: sum(stable.version(X_Request_Id=f"user-{i}") == 2 for i in range(40)) > 15)
+    assert all(stable.version(X_Request_Id=f"user-{i}") == 2 for i in by_id if by_id[i] == 2)
+    drop_canary(stable.base, *WHO)
+    _wait(lambda: stable.ask("/v1/models/toy/labels/canary")[0] == 400)
+    assert {stable.version() for _ in range(50)} == {3}
+
+
+def _has_canary(server) -> bool:
+    _wait(lambda: server.ask("/v1/models/toy/labels/canary")[0] == 200)
+    return True
+
+
+def _wait(is_so, limit_s: float = 20.0) -> None:
+    until = time.monotonic() + limit_s
+    while not is_so():
+        assert time.monotonic() < until
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    ("number", "damage", "words"),
+    [
+        (9, lambda f: (f / "saved_model.pb").unlink(), "saved_model.pb is missing"),
+        (10, lambda f: (f / "variables" / "variables.index").write_bytes(b"x"), "variables.index"),
+        (11, lambda f: (f / "manifest.json").unlink(), "manifest.json"),
+    ],
+    ids=["no graph", "changed weights", "no manifest"],
+)
+def test_a_version_that_does_not_verify_is_refused_and_the_old_one_serves(
+    stable, number, damage, words
+):
+    folder = copy_version(stable.base, 3, number)
+    path = f"/v1/models/toy/versions/{number}"
+    try:
+        raw = json.loads((folder / "manifest.json").read_text())
+        raw["version"] = number
+        (folder / "manifest.json").write_text(json.dumps(raw))
+        damage(folder)
+        labels = json.loads((stable.base / "labels.json").read_text())
+        _write(stable.base, {**labels, "stable": number})
+        _wait(lambda: stable.ask(path)[0] == 200 and _state(stable, path) == "END")
+        status = stable.ask(path)[1]["model_version_status"][0]
+        assert status["status"]["error_code"] == "FAILED_PRECONDITION"
+        assert words in status["status"]["error_message"]
+        assert f"version {number} is refused" in stable.log.read_text()
+        assert stable.version() == 3
+        assert stable.ask("/v2/health/ready")[0] == 200
+    finally:
+        _write(stable.base, labels)
+        shutil.rmtree(folder)
+        _wait(lambda: stable.ask(path)[0] == 404)
+
+
+def _state(server, path) -> str:
+    return server.ask(path)[1]["model_version_status"][0]["state"]
+
+
+def _write(base, labels) -> None:
+    part = base / ".labels.part"
+    part.write_text(json.dumps(labels))
+    part.replace(base / "labels.json")
+
+
+def test_damaged_labels_change_nothing(stable):
+    text = (stable.base / "labels.json").read_text()
+    try:
+        (stable.base / "labels.json").write_text("{")
+        _wait(lambda: "cannot be followed" in stable.log.read_text())
+        assert stable.version() == 3
+    finally:
+        (stable.base / "labels.json").write_text(text)
+
+
+def test_ten_seconds_of_load_while_versions_change(stable):
+    def move(version):
+        return promote(stable.base, version, *WHO)
+
+    load = asyncio.run(run_load(stable.rest, stable.grpc, move, 3, 10, 2))
+    assert load.failed == []
+    assert load.wrong == []
+    assert set(load.versions) == {1, 2, 3}
+    assert len(load.moves_s) >= 3
+    assert max(load.moves_s) < 2
+    assert load.count > 500

@@ -1,0 +1,129 @@
+"""The Trainer's dataset factory beside TFX's own: same rows, same form, another order."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tfx_bsl.tfxio import tf_example_record
+from tfx_bsl.tfxio.dataset_options import TensorFlowDatasetOptions
+
+from components import training_data
+from components.training_data import faster
+
+SCHEMA = text_format.Parse(
+    """
+    feature { name: "x" type: FLOAT presence { min_fraction: 1 } shape { dim { size: 1 } } }
+    feature { name: "v" type: FLOAT presence { min_fraction: 1 } shape { dim { size: 3 } } }
+    feature { name: "y" type: INT presence { min_fraction: 1 } shape {} }
+    """,
+    schema_pb2.Schema(),
+)
+
+
+def stock(files: list[str], options: Any, schema: Any) -> tf.data.Dataset:
+    reader = tf_example_record.TFExampleRecord(files, schema=schema, telemetry_descriptors=["test"])
+    return reader.TensorFlowDataset(options)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    """Three files of 100, 7 and 0 rows; `y` counts them."""
+    paths, number = [], 0
+    for part, rows in enumerate((100, 7, 0)):
+        path = str(tmp_path / f"part-{part}.gz")
+        with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions("GZIP")) as writer:
+            for _ in range(rows):
+                example = tf.train.Example()
+                example.features.feature["x"].float_list.value.append(number / 2)
+                example.features.feature["v"].float_list.value.extend([number, 0, 1])
+                example.features.feature["y"].int64_list.value.append(number)
+                writer.write(example.SerializeToString())
+                number += 1
+        paths.append(path)
+    return paths
+
+
+def rows(dataset: tf.data.Dataset) -> list[int]:
+    return [int(y) for _, label in dataset for y in label]
+
+
+def options(**changes: Any) -> TensorFlowDatasetOptions:
+    return TensorFlowDatasetOptions(batch_size=16, label_key="y", **changes)
+
+
+def test_batches_have_the_form_of_tfx(files: list[str]) -> None:
+    for chosen in (options(), options()._replace(label_key=None)):
+        ours = faster(stock)(files, chosen, SCHEMA).element_spec
+        theirs = stock(files, chosen, SCHEMA).element_spec
+        tf.nest.map_structure(
+            lambda a, b: (a.dtype, a.shape[1:]) == (b.dtype, b.shape[1:]) or pytest.fail(f"{a}"),
+            ours,
+            theirs,
+        )
+
+
+def test_an_epoch_holds_each_row_once_with_its_own_features(files: list[str]) -> None:
+    for size in (10_000, 32, 16, 3):
+        dataset = faster(stock)(files, options(num_epochs=1, shuffle_buffer_size=size), SCHEMA)
+        assert sorted(rows(dataset)) == list(range(107)), size
+        for features, label in dataset:
+            y = tf.cast(label, tf.float32)
+            assert tf.reduce_all(features["x"][:, 0] * 2 == y)
+            assert tf.reduce_all(features["v"][:, 0] == y)
+
+
+def test_the_order_follows_the_seed_and_changes_with_the_epoch(files: list[str]) -> None:
+    seeded = [
+        rows(faster(stock)(files, options(num_epochs=2, shuffle_seed=seed), SCHEMA))
+        for seed in (1, 1, 2)
+    ]
+    assert seeded[0] == seeded[1]
+    assert seeded[0] != seeded[2]
+    assert seeded[0][:107] != seeded[0][107:]
+    assert sorted(seeded[0][:107]) == list(range(107))
+
+
+def test_files_are_mixed_even_in_a_small_buffer(files: list[str]) -> None:
+    chosen = options(num_epochs=1, shuffle_buffer_size=80, shuffle_seed=1)
+    first = rows(faster(stock)(files, chosen, SCHEMA))[:80]
+    assert any(row >= 100 for row in first)
+
+
+def test_without_shuffle_the_order_is_that_of_the_files(files: list[str]) -> None:
+    dataset = faster(stock)(files, options(num_epochs=1, shuffle=False), SCHEMA)
+    assert rows(dataset) == list(range(107))
+
+
+def test_without_an_end_it_goes_on_and_every_batch_is_full(files: list[str]) -> None:
+    dataset = faster(stock)(files, options(), SCHEMA).take(50)
+    assert {len(label) for _, label in dataset} == {16}
+
+
+def test_fewer_rows_than_a_batch_are_still_a_batch(files: list[str]) -> None:
+    (first,) = faster(stock)(files[1:], options(), SCHEMA).take(1)
+    assert sorted(first[1].numpy()) == list(range(100, 107))
+
+
+def test_a_single_file_is_enough(files: list[str]) -> None:
+    dataset = faster(stock)(files[:1], options(num_epochs=1), SCHEMA)
+    assert sorted(rows(dataset)) == list(range(100))
+
+
+def test_more_than_fits_is_read_again(files: list[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    chosen = options(num_epochs=2, shuffle_seed=1)
+    kept = rows(faster(stock)(files, chosen, SCHEMA))
+    monkeypatch.setattr(training_data, "KEPT_BYTES", 0)
+    assert rows(faster(stock)(files, chosen, SCHEMA)) == kept
+
+
+def test_sparse_features_go_to_tfx(files: list[str]) -> None:
+    sparse = schema_pb2.Schema()
+    sparse.CopyFrom(SCHEMA)
+    sparse.feature[0].ClearField("shape")
+    ((features, _),) = faster(stock)(files, options(num_epochs=1), sparse).take(1)
+    assert isinstance(features["x"], tf.SparseTensor)

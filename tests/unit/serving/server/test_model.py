@@ -1,0 +1,174 @@
+"""Checking, loading, warming and calling real SavedModels."""
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from tensorflow_serving.apis import prediction_log_pb2
+
+from contracts.manifest import Manifest
+from serving.description import Description, Feature
+from serving.directory import publish
+from serving.server.checks import find_problems
+from serving.server.model import LoadedModel, LoadError, read_signature_defs
+from serving.server.protos import decode_proto
+from serving.server.reload import load_version
+from serving.server.status import Code, RequestError
+from serving.server.warmup import WARMUP_FILE, warm_up
+
+
+class Doubler(tf.Module):
+    """Counts how often it is called."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.calls = tf.Variable(0)
+
+    @tf.function(
+        input_signature=[
+            tf.TensorSpec([None], tf.float32, name="x"),
+            tf.TensorSpec([None], tf.string, name="word"),
+        ]
+    )
+    def double(self, x, word):
+        self.calls.assign_add(1)
+        tf.debugging.assert_less(x, 1000.0, "x is too large")
+        return {"y": 2 * x, "word": word}
+
+    @tf.function(input_signature=[])
+    def count(self):
+        return {"calls": self.calls.read_value()}
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("models") / "1"
+    module = Doubler()
+    signatures = {"serving_default": module.double, "count": module.count}
+    tf.saved_model.save(module, str(folder), signatures=signatures)
+    features = (Feature("x", "float32"), Feature("word", "string", is_required=False))
+    text = Description(features, "label", "regression").to_json()
+    (folder / "assets").mkdir(exist_ok=True)
+    (folder / "assets" / "ordain.json").write_text(text)
+    log = prediction_log_pb2.PredictionLog()
+    request = log.predict_log.request
+    request.inputs["x"].CopyFrom(tf.make_tensor_proto([1.0, 2.0]))
+    request.inputs["word"].CopyFrom(tf.make_tensor_proto([b"a", b"b"]))
+    (folder / WARMUP_FILE).parent.mkdir()
+    with tf.io.TFRecordWriter(str(folder / WARMUP_FILE)) as writer:
+        for _ in range(3):
+            writer.write(log.SerializeToString())
+    return folder
+
+
+@pytest.fixture
+def model(folder):
+    return LoadedModel(folder, 1)
+
+
+def ask(model, **inputs):
+    arrays = {n: np.array(v, dtype="float32" if n == "x" else object) for n, v in inputs.items()}
+    signature = model.signature("serving_default")
+    return model.run("serving_default", signature.complete(arrays)[0])
+
+
+def test_a_call(model):
+    outputs = ask(model, x=[1, 2.5], word=[b"a", b"\xff"])
+    assert outputs["y"].tolist() == [2.0, 5.0]
+    assert outputs["y"].dtype == np.float32
+    assert outputs["word"].tolist() == [b"a", b"\xff"]
+
+
+def test_a_feature_that_may_be_missing_has_the_models_filler(model):
+    assert ask(model, x=[1, 2])["word"].tolist() == [b"", b""]
+    with pytest.raises(RequestError, match="Missing named input: x"):
+        ask(model, word=[b"a"])
+
+
+def test_no_rows(model):
+    assert ask(model, x=[], word=[])["y"].shape == (0,)
+
+
+def test_what_the_graph_refuses_is_told_without_its_trace(model):
+    with pytest.raises(RequestError) as caught:
+        ask(model, x=[5000.0])
+    assert caught.value.code is Code.INVALID_ARGUMENT
+    assert "\n" not in caught.value.message
+    assert ".py" not in caught.value.message
+
+
+def test_warm_up_replays_what_was_recorded_and_calls_the_rest_once(model, folder):
+    assert warm_up(model, folder) == 4
+    assert model.run("count", {})["calls"] == 3
+
+
+def test_a_damaged_warm_up_file_is_no_obstacle(model, tmp_path):
+    (tmp_path / WARMUP_FILE).parent.mkdir()
+    (tmp_path / WARMUP_FILE).write_bytes(b"no record")
+    assert warm_up(model, tmp_path) == 2
+
+
+@pytest.mark.parametrize("data", [None, b"\xff\xff", b""])
+def test_a_folder_that_holds_no_model(tmp_path, data):
+    if data is not None:
+        (tmp_path / "saved_model.pb").write_bytes(data)
+    with pytest.raises(LoadError):
+        read_signature_defs(tmp_path)
+
+
+def test_what_is_not_published_whole_is_not_loaded(folder, tmp_path):
+    class Plain(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def serve(self, x):
+            return {"y": 2 * x}
+
+    module = Plain()
+    signatures = {"serving_default": module.serve}
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=signatures)
+    assert "manifest" in find_problems(tmp_path / "model")[0]
+    version = publish(tmp_path / "model", tmp_path / "base", Manifest("toy", 0, ""))
+    assert load_version(version, 1, None).version == 1
+    (version / "variables" / "variables.index").write_bytes(b"other")
+    with pytest.raises(LoadError, match=r"variables/variables\.index"):
+        load_version(version, 1, None)
+
+
+def test_a_hostile_model_is_refused_before_any_of_it_runs(tmp_path):
+    target = tmp_path / "written"
+
+    class Hostile(tf.Module):
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
+        def serve(self, x):
+            tf.io.write_file(str(target), "owned")
+            return {"y": x}
+
+    module = Hostile()
+    signatures = {"serving_default": module.serve}
+    tf.saved_model.save(module, str(tmp_path / "model"), signatures=signatures)
+    version = publish(tmp_path / "model", tmp_path / "base", Manifest("toy", 0, ""))
+    with pytest.raises(LoadError, match="WriteFile"):
+        load_version(version, 1, None)
+    assert not target.exists()
+
+
+def test_an_unsigned_version_is_refused_where_a_key_is_asked_for(folder, tmp_path):
+    from cryptography.hazmat.primitives import serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+
+    key = tmp_path / "public.pem"
+    public = ec.generate_private_key(ec.SECP256R1()).public_key()
+    form = serialization.PublicFormat.SubjectPublicKeyInfo
+    key.write_bytes(public.public_bytes(serialization.Encoding.PEM, form))
+    version = publish(folder, tmp_path / "base", Manifest("toy", 0, ""))
+    with pytest.raises(LoadError, match="sig"):
+        load_version(version, 1, key)
+
+
+def test_a_short_message_does_not_make_a_large_tensor():
+    proto = tf.make_tensor_proto(1.0, shape=[1 << 20])
+    assert decode_proto(proto, "x").size == 1 << 20
+    for wrong in (tf.make_tensor_proto(1.0, shape=[1 << 30]), tf.make_tensor_proto([1, 2])):
+        if wrong.dtype != tf.float32.as_datatype_enum:
+            wrong.ClearField("tensor_content")
+            wrong.ClearField("int_val")
+        with pytest.raises(RequestError, match="elements"):
+            decode_proto(wrong, "x")

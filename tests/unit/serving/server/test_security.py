@@ -1,0 +1,75 @@
+"""Tokens, addresses and TLS files."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import ConfigError
+from serving.server.security import is_authorized, read_token, tls_context
+from serving.server.settings import Settings, is_loopback
+
+SETTINGS = Settings(Path("base"), "toy")
+
+
+@pytest.mark.parametrize(
+    ("header", "fine"),
+    [
+        ("Bearer secret", True),
+        ("bearer  secret ", True),
+        ("Bearer secre", False),
+        ("Bearer secret2", False),
+        ("Basic secret", False),
+        ("secret", False),
+        ("Bearer \udcff", False),
+        ("", False),
+        (None, False),
+    ],
+)
+def test_the_header_has_to_carry_the_token(header, fine):
+    assert is_authorized(header, "secret") is fine
+    assert is_authorized(header, "")
+
+
+class TestToken:
+    def test_of_a_file_and_of_a_variable(self, tmp_path, monkeypatch):
+        (tmp_path / "t").write_text("secret\n")
+        assert read_token(str(tmp_path / "t")) == "secret"
+        monkeypatch.setenv("SERVE_TOKEN", "other")
+        assert read_token("${env:SERVE_TOKEN}") == "other"
+
+    @pytest.mark.parametrize("text", ["", "\n", "two words", "caf\xe9"])
+    def test_that_is_none(self, tmp_path, text):
+        (tmp_path / "t").write_text(text)
+        with pytest.raises(ConfigError, match="--token-file"):
+            read_token(str(tmp_path / "t"))
+
+    def test_that_is_not_there(self, tmp_path, monkeypatch):
+        monkeypatch.delenv("NO_TOKEN", raising=False)
+        with pytest.raises(ConfigError, match="cannot be read"):
+            read_token(str(tmp_path / "t"))
+        with pytest.raises(ConfigError, match="NO_TOKEN is not set"):
+            read_token("${env:NO_TOKEN}")
+
+
+def test_loopback():
+    assert all(map(is_loopback, ["127.0.0.1", "127.1.2.3", "::1", "localhost"]))
+    assert not any(map(is_loopback, ["0.0.0.0", "::", "10.0.0.1", "example.org"]))
+
+
+def test_settings_that_should_not_be_served(tmp_path):
+    SETTINGS.check()
+    for fine in ({"token": "x"}, {"insecure": True}):
+        replace(SETTINGS, host="0.0.0.0", **fine).check()
+    with pytest.raises(ConfigError, match="can be reached from other machines"):
+        replace(SETTINGS, host="0.0.0.0").check()
+    with pytest.raises(ConfigError, match="go together"):
+        replace(SETTINGS, tls_cert=tmp_path).check()
+    with pytest.raises(ConfigError, match="is not a file"):
+        replace(SETTINGS, tls_cert=tmp_path, tls_key=tmp_path).check()
+
+
+def test_tls_files_that_are_none(tmp_path):
+    (tmp_path / "cert").write_text("no")
+    with pytest.raises(ConfigError, match="--tls-cert"):
+        tls_context(tmp_path / "cert", tmp_path / "cert")

