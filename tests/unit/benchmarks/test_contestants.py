@@ -1,5 +1,7 @@
 """What the contestants are told, and what is made of what they say."""
 
+import ast
+import contextlib
 import itertools
 from pathlib import Path
 from typing import Any
@@ -52,7 +54,23 @@ def test_the_stock_pipeline_has_the_same_figures() -> None:
     assert "partition_feature_name='date'" in text
     module = (ROOT / "benchmarks" / "peers" / "flights_module.py").read_text()
     assert "tto, 256)" in module
-    assert "Adam(1e-3)" in module
+    assert "CosineDecay(1e-3, steps)" in module
+    ours = _constants((ROOT / PROJECT / "model.py").read_text())
+    for peer in ("flights_module.py", "run_plain.py"):
+        theirs = _constants((ROOT / "benchmarks" / "peers" / peer).read_text())
+        assert theirs["NUM"] == ours["NUMERIC"]
+        assert theirs["STR"] == ours["TEXT"]
+        assert theirs["INT"] == ours["CALENDAR"]
+
+
+def _constants(source: str) -> dict[str, Any]:
+    """The module's names that are assigned a literal."""
+    found = {}
+    for node in ast.parse(source).body:
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name):
+            with contextlib.suppress(ValueError):
+                found[node.targets[0].id] = ast.literal_eval(node.value)
+    return found
 
 
 def test_plain_result_is_the_last_line(tmp_path: Path) -> None:
