@@ -175,7 +175,7 @@ def test_the_reader_finds_what_a_naive_publisher_leaves(model, tmp_path) -> None
 
 
 def test_killed_at_any_moment_every_version_loads(tmp_path) -> None:
-    told = run("whole", "load", tmp_path / "saved", tmp_path / "serving" / "toy", kills=6)
+    told = run("whole", "load", tmp_path / "saved", tmp_path / "serving" / "toy", kills=30)
     assert told["problems"] == []
     assert told["seen"] >= 2, told
 
