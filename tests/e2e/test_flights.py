@@ -13,6 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from serving.manifest import verify
+from serving.versions import list_versions
+
 ROOT = Path(__file__).parent.parent.parent
 ORDAIN = Path(sys.executable).parent / "ordain"
 MONTHS = [201300 + month for month in range(1, 13)]
@@ -55,8 +58,9 @@ def test_a_year_of_flights_becomes_a_blessed_model_and_then_is_cached(tmp_path: 
     assert first["window"] == MONTHS
     assert first["version"] == 1 and first["is_new_version"]
     served = tmp_path / "serving" / "flights"
-    assert [p.name for p in served.iterdir()] == ["1"]
+    assert list_versions(served) == [1]
     assert (served / "1" / "saved_model.pb").stat().st_size > 0
+    assert verify(served / "1") == []
 
     # Rows: what the files hold, less the flights that never arrived, reaches the trainer.
     columns = [pq.read_table(ROOT / f"data/flights/{m}", columns=["late"]) for m in MONTHS]
@@ -76,7 +80,7 @@ def test_a_year_of_flights_becomes_a_blessed_model_and_then_is_cached(tmp_path: 
     executed = [n["node"] for n in again["nodes"] if n["state"] != "cached"]
     assert executed == ["AnalyzerCache", "Baseline"]  # they only look up what to start from
     assert (again["version"], again["is_new_version"]) == (1, False)
-    assert [p.name for p in served.iterdir()] == ["1"]
+    assert list_versions(served) == [1]
 
     code, rejected = _run(tmp_path, "--set", "evaluate.thresholds.auc.min=0.999")
 
@@ -92,4 +96,4 @@ def test_a_year_of_flights_becomes_a_blessed_model_and_then_is_cached(tmp_path: 
     assert (code, blocked["version"]) == (3, None)
     assert "distance" in json.dumps(blocked)
     assert "Trainer" not in [n["node"] for n in blocked["nodes"] if n["state"] == "complete"]
-    assert [p.name for p in served.iterdir()] == ["1"]
+    assert list_versions(served) == [1]
