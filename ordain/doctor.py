@@ -37,8 +37,9 @@ def doctor(project: str | None, env: str | None, as_json: bool) -> None:
       ordain doctor examples/flights
       ordain doctor --json
     """
-    workspace = load_project(project, env).workspace if project else ROOT / "var"
-    checks = check_machine(workspace, LOCK)
+    loaded = load_project(project, env) if project else None
+    workspace = loaded.workspace if loaded else ROOT / "var"
+    checks = check_machine(workspace, LOCK, loaded.metadata if loaded else None)
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=1))
     else:

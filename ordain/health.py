@@ -6,6 +6,7 @@ imports TensorFlow or TFX: the checks answer where those do not start.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sqlite3
@@ -20,6 +21,9 @@ from urllib.parse import quote
 
 import psutil
 from packaging.requirements import Requirement
+
+from contracts.errors import InfrastructureError
+from pipeline.metadata_store import Location, PostgresDatabase, connect
 
 GB = 1_000_000_000
 #: TFX 1.21 has wheels for these.
@@ -55,12 +59,13 @@ class Check:
     fix: str = ""
 
 
-def check_machine(workspace: Path, lock: Path) -> list[Check]:
+def check_machine(workspace: Path, lock: Path, metadata: Location | None = None) -> list[Check]:
     """Every check, on this machine.
 
     Args:
-        workspace: The folder that holds artifacts, runs and ML Metadata's SQLite file.
+        workspace: The folder that holds artifacts and runs.
         lock: The file that says which packages belong here.
+        metadata: Where ML Metadata is; by default a SQLite file in the workspace.
     """
     nearest = _nearest_folder(workspace)
     return [
@@ -71,7 +76,9 @@ def check_machine(workspace: Path, lock: Path) -> list[Check]:
         check_memory(_memory_bytes()),
         check_workspace(workspace),
         check_disk(shutil.disk_usage(nearest).free, workspace),
-        check_database(workspace / "metadata.sqlite"),
+        check_server(metadata)
+        if isinstance(metadata, PostgresDatabase)
+        else check_database(metadata or workspace / "metadata.sqlite"),
         check_scratch(Path(os.environ.get("TMPDIR", "/tmp"))),  # noqa: S108  where others write
     ]
 
@@ -187,6 +194,17 @@ def check_database(path: Path) -> Check:
         "without the past runs; published models stay"
     )
     return Check("database", "fail", f"{path}: {' '.join(problems[0].split())}", fix)
+
+
+def check_server(database: PostgresDatabase) -> Check:
+    """ML Metadata's PostgreSQL server: whether it answers, and who it says it is."""
+    try:
+        connection = connect(database, "ordain doctor")
+    except InfrastructureError as error:
+        return Check("database", "fail", error.message, error.hint)
+    with contextlib.closing(connection):
+        version = connection.info.server_version
+    return Check("database", "ok", f"{database}: answers, version {version // 10000}")
 
 
 def check_scratch(folder: Path) -> Check:

@@ -17,11 +17,17 @@ from contracts.errors import ExitCode, OrdainError
 COMMANDS = {
     "plan": ("ordain.plan:plan", "Check a project without running it, and draw its chain."),
     "run": ("ordain.run:run", "Run a project's chain on this machine."),
+    "retrain": ("ordain.retrain:retrain", "Run a project's chain if there is a reason to."),
+    "schedule": (
+        "ordain.schedule:schedule",
+        "Run a project by the clock, or when its data changes; show how that stands.",
+    ),
     "runs": ("ordain.runs:runs", "List past runs; show one, its lineage, its logs."),
     "models": ("ordain.models:models", "List, compare, label, roll back published versions."),
     "serve": ("ordain.serve:serve", "Serve a project's published model over REST and gRPC."),
     "predict": ("ordain.predict:predict", "Score rows with a project's published model."),
     "schema": ("ordain.schema:schema", "Freeze, compare and accept a project's schema."),
+    "gc": ("ordain.gc:gc", "Remove artifacts and folders of old runs."),
     "doctor": ("ordain.doctor:doctor", "Check this machine and installation."),
 }
 

@@ -84,6 +84,8 @@ def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
     ]
     if project.tune is not None:
         nodes.append(("Tuner", f"tuner_fn of {project.train.module.name}"))
+    if project.train.base_model is not None:
+        nodes.append(("BaseModel", "the stable version's model, else the latest blessed"))
     nodes += [
         ("Trainer", f"run_fn of {project.train.module.name}, {project.train.steps} steps"),
         ("Baseline", f"{against} blessed model" if against == "latest" else against),

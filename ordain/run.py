@@ -2,24 +2,22 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shlex
 import sys
+from collections.abc import Iterator
 
 import click
-import yaml
 
-from contracts.errors import InfrastructureError
 from ordain.console import RunView, print_result
 from ordain.options import json_option, project_options
-from pipeline.checks import Plan, make_plan
-from pipeline.config import Project
-from pipeline.loading import load_project, read_effective
+from pipeline.checks import Plan
+from pipeline.launch import Target, quiet_libraries, run_target
 from pipeline.lock import workspace_lock
 from pipeline.node_log import console_stream
-from pipeline.outcome import RunResult
-from pipeline.runner import Options, new_run_id, run_project
+from pipeline.runner import Options, new_run_id
 
 
 @click.command()
@@ -58,21 +56,27 @@ def run(
       ordain run examples/flights --from Trainer
       ordain run examples/flights --json | jq .verdicts
     """
-    _quiet_libraries()
-    loaded = load_project(project, env, settings)
+    quiet_libraries()
+    target = Target(project, env, settings)
+    loaded = target.load()
     run_id = new_run_id()
     stream = console_stream(2 if as_json else 1)
     view = RunView(stream)
     options = Options(not no_cache, from_node, to_node)
-    with workspace_lock(
-        loaded.workspace, run_id, wait, lambda holder: view.note(f"waiting for {holder}")
-    ):
-        made = make_plan(loaded, span)
+
+    def show(plan: Plan) -> None:
         if not as_json:
-            for note in made.notes:
+            for note in plan.notes:
                 view.console.print(f"note: {note}", markup=False)
-        _write_config(loaded, project, env, settings, run_id)
-        result = _walk(loaded, made, run_id, options, view)
+
+    with workspace_lock(
+        loaded.workspace,
+        run_id,
+        wait,
+        lambda holder: view.note(f"waiting for {holder}"),
+        loaded.metadata,
+    ):
+        result = run_target(target, loaded, run_id, span, options, drawn(view), show)
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=1))
     else:
@@ -84,29 +88,9 @@ def run(
     os._exit(int(result.exit_code))
 
 
-def _walk(loaded: Project, made: Plan, run_id: str, options: Options, view: RunView) -> RunResult:
+@contextlib.contextmanager
+def drawn(view: RunView) -> Iterator[RunView]:
+    """Draws a run while its chain runs, from the long import at its beginning on."""
     with view:
         view.note("loading TensorFlow, TFX and Beam")
-        return run_project(loaded, made, run_id, options, view)
-
-
-def _write_config(
-    loaded: Project, project: str, env: str | None, settings: tuple[str, ...], run_id: str
-) -> None:
-    """The effective configuration beside the run, with `${env:...}` left as it is."""
-    raw, _ = read_effective(project, env, settings)
-    folder = loaded.runs / run_id
-    try:
-        folder.mkdir(parents=True)
-        text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
-        (folder / "pipeline.yaml").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InfrastructureError(
-            f"{folder} cannot be written: {error}", "free space or correct permissions"
-        ) from error
-
-
-def _quiet_libraries() -> None:
-    """Settings TensorFlow and its family read at import."""
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same numbers on every CPU
+        yield view

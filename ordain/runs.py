@@ -151,7 +151,10 @@ def _run_id(project: Project, run: str | None) -> str:
 
 def _brief(project: Project, run: Run) -> dict[str, Any]:
     """Headline and verdicts from the run folder; without result.json a run never ended."""
-    path = project.runs / run.id / "result.json"
+    folder = project.runs / run.id
+    if not folder.is_dir():
+        return {"headline": "its folder is gone (ordain gc)", "exit_code": None}
+    path = folder / "result.json"
     try:
         raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -10,11 +10,11 @@ import shutil
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.references import resolve_references
 from pipeline.config import SPAN_SLICE, NoBaseline, Project
+from pipeline.metadata_store import Location, PostgresDatabase, connect
 from pipeline.schema import feature_types
 from pipeline.source import functions_of
 from pipeline.spans import Span, find_spans, select_window
@@ -85,12 +85,15 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
     return Plan(tuple(window), tuple(notes), needed)
 
 
-def check_metadata(path: Path) -> None:
-    """Refuses a metadata file that is corrupt or held by somebody else.
+def check_metadata(path: Location) -> None:
+    """Refuses a metadata file that is corrupt or held by somebody else, or a silent server.
 
     Raises:
-        InfrastructureError: Names the file and what to do.
+        InfrastructureError: Names the file or the server, and what to do.
     """
+    if isinstance(path, PostgresDatabase):
+        connect(path, "ordain plan").close()
+        return
     if not path.exists():
         return
     try:

@@ -1,7 +1,7 @@
 """The street: the whole chain from data to serving directory, in one place.
 
     ExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> DataGate
-        -> Transform -> (Tuner) -> Trainer -> Baseline -> Evaluator
+        -> Transform -> (Tuner) -> (BaseModel) -> Trainer -> Baseline -> Evaluator
         -> (ServerGate) -> Pusher
 
 Both drivers (`pipeline.runner` here, `kubeflow/entrypoint.py` in a pod) walk the IR that this
@@ -28,7 +28,7 @@ from tfx.dsl.compiler import compiler
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.experimental.conditionals import conditional
-from tfx.orchestration import metadata, pipeline
+from tfx.orchestration import pipeline
 from tfx.proto import infra_validator_pb2, trainer_pb2
 from tfx.types import Channel, standard_artifacts
 
@@ -37,7 +37,7 @@ from components.artifacts import OUTCOME_PROPERTY
 from components.data_gate import DataGate
 from components.example_gen import ArrowExampleGen, IngestOptions
 from components.publisher import Publisher
-from components.resolvers import BaselineModel, SeenAnalyzerCache
+from components.resolvers import BaselineModel, SeenAnalyzerCache, ServedModel
 from components.schema_gen import CuratedSchema, WindowSchemaGen
 from components.server_gate import InfraExecutor, ServerGate
 from components.trainer import Trainer
@@ -45,7 +45,7 @@ from contracts.verdict import Outcome
 from pipeline.config import NoBaseline, Project
 from pipeline.config import ServerGate as ServerGateConfig
 from pipeline.evaluation import build_eval_config
-from pipeline.schema import feature_types
+from pipeline.node_settings import gate_settings, ingest_settings
 from pipeline.source import fingerprint
 
 beam_overhead.install()
@@ -65,12 +65,7 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
     example_gen = ArrowExampleGen(
         input_base=str(data.path),
         pattern=data.pattern,
-        options=IngestOptions(
-            format=data.format,
-            types=feature_types(project.schema_file),
-            label=data.label,
-            drop_unlabelled=data.unlabelled == "drop",
-        ),
+        options=IngestOptions(**ingest_settings(project)),
         splits={"train": data.split.train, "eval": data.split.eval},
         partition_feature=data.split.by,
     ).with_id("ExampleGen")
@@ -92,11 +87,7 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
         statistics=statistics,
         anomalies=validator.outputs["anomalies"],
         schema=schema,
-        policy={
-            **project.gate.model_dump(exclude={"server"}),
-            "label": data.label,
-            "is_curated": project.schema_file.exists(),
-        },
+        policy=gate_settings(project),
     )
     street: list[Any] = [example_gen, measured, schema_gen, validator, gate]
 
@@ -138,6 +129,7 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
             hyperparameters = tuner.outputs["best_hyperparameters"]
             street.append(tuner)
 
+        start = [_served_model(project, transformed)] if train.base_model == "served" else []
         training = Trainer(
             raw_examples=examples,
             module_file=module,
@@ -145,29 +137,18 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
             eval_steps=train.eval_steps,
             custom_config=told,
             hyperparameters=hyperparameters,
+            base_model=start[0].outputs["model"] if start else None,
             **transformed,
         )
         model = training.outputs["model"]
-        street.append(training)
+        street += [*start, training]
 
-        baseline = None
-        if not isinstance(project.evaluate.baseline, NoBaseline):
-            pinned = project.evaluate.baseline
-            resolver = Resolver(
-                strategy_class=BaselineModel,
-                config={"version": 0 if pinned == "latest" else int(pinned)},
-                candidate=model,
-                model=Channel(type=standard_artifacts.Model),
-                model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-                pushed_model=Channel(type=standard_artifacts.PushedModel),
-            ).with_id("Baseline")
-            baseline = resolver.outputs["model"]
-            street.append(resolver)
-
+        baseline = _baseline(project, model)
+        street += baseline
         evaluation = Evaluator(
             examples=examples,
             model=model,
-            baseline_model=baseline,
+            baseline_model=baseline[0].outputs["model"] if baseline else None,
             schema=schema,
             eval_config=build_eval_config(project, newest_span),
         )
@@ -201,11 +182,38 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
         pipeline_root=str(project.artifacts),
         components=street,
         enable_cache=True,
+        # Where ML Metadata is, the runner knows: TFX would write the password into the IR.
         beam_pipeline_args=list(project.beam_args),
-        metadata_connection_config=metadata.sqlite_metadata_connection_config(
-            str(project.metadata)
-        ),
     )
+
+
+def _baseline(project: Project, model: Any) -> list[Any]:
+    """What the candidate is compared with; empty where the project wants nothing."""
+    pinned = project.evaluate.baseline
+    if isinstance(pinned, NoBaseline):
+        return []
+    resolver = Resolver(
+        strategy_class=BaselineModel,
+        config={"version": 0 if pinned == "latest" else int(pinned)},
+        candidate=model,
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        pushed_model=Channel(type=standard_artifacts.PushedModel),
+    ).with_id("Baseline")
+    return [resolver]
+
+
+def _served_model(project: Project, transformed: dict[str, Any]) -> Any:
+    """What a warm start goes on from."""
+    return Resolver(
+        strategy_class=ServedModel,
+        config={"directory": "" if project.is_pushed_away else str(project.serving)},
+        examples=transformed["examples"],
+        transform_graph=transformed["transform_graph"],
+        model=Channel(type=standard_artifacts.Model),
+        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        pushed_model=Channel(type=standard_artifacts.PushedModel),
+    ).with_id("BaseModel")
 
 
 def _server_gate(config: ServerGateConfig, model: Any, examples: Any) -> Any:

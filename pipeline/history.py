@@ -18,6 +18,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from contracts.errors import InfrastructureError
 from contracts.verdict import Verdict
+from pipeline.metadata_store import Location, open_store
 
 _STATES = {
     pb.Execution.COMPLETE: "complete",
@@ -80,14 +81,14 @@ class Run:
 class History:
     """Reads one project's runs."""
 
-    def __init__(self, metadata: Path, name: str) -> None:
+    def __init__(self, metadata: Location, name: str) -> None:
         """Opens the store lazily.
 
         Args:
-            metadata: ML Metadata's SQLite file.
+            metadata: ML Metadata's SQLite file, or its database.
             name: The pipeline's name.
         """
-        self._path = metadata
+        self._location = metadata
         self._name = name
         self._store: mlmd.MetadataStore | None = None
 
@@ -99,19 +100,12 @@ class History:
             InfrastructureError: There is no store yet, or it cannot be opened.
         """
         if self._store is None:
-            if not self._path.exists():
+            if not self._location.exists():
                 raise InfrastructureError(
-                    f"no run of {self._name!r} yet: there is no {self._path}", "ordain run PROJECT"
+                    f"no run of {self._name!r} yet: there is no {self._location}",
+                    "ordain run PROJECT",
                 )
-            config = pb.ConnectionConfig()
-            config.sqlite.filename_uri = str(self._path)
-            config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE
-            try:
-                self._store = mlmd.MetadataStore(config)
-            except Exception as error:
-                raise InfrastructureError(
-                    f"{self._path}: ML Metadata cannot be opened: {error}", "ordain doctor PROJECT"
-                ) from error
+            self._store = open_store(self._location)
         return self._store
 
     def list_runs(self) -> list[Run]:

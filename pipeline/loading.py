@@ -44,10 +44,18 @@ def load_project(
     raw, root = read_effective(folder, env, settings)
     # A pass phrase is looked up by whoever signs; a machine that only serves does not have it.
     password = _take_password(raw)
+    # So is whom to notify, and with what: a webhook's address is often a secret as a whole.
+    notify = raw.pop("notify", None)
+    # A database's password is looked up by whoever connects.
+    metadata = raw.pop("metadata", None)
     resolved = resolve_references(raw, str(root / MAIN_FILE))
+    if metadata is not None:
+        resolved["metadata"] = metadata
     if password is not None:
         raw["push"]["signing"]["password"] = password
         resolved["push"]["signing"]["password"] = password
+    if notify is not None:
+        resolved["notify"] = notify
     # Training parameters are kept in ML Metadata, so their references stay references until the
     # trainer uses them; here they were only checked.
     if isinstance(resolved.get("train"), dict) and "parameters" in resolved["train"]:
@@ -149,6 +157,7 @@ def _validate(raw: dict[str, Any], root: Path, env: str | None) -> Project:
             raise ConfigError(f"{root / MAIN_FILE}: unknown key {reserved!r}")
     filled |= {"folder": root, "environment": env}
     filled.setdefault("workspace", str(_default_workspace(root)))
+    filled.setdefault("metadata", str(Path(str(filled["workspace"])) / "metadata.sqlite"))
     try:
         project = Project.model_validate(filled)
     except ValidationError as error:
@@ -183,6 +192,9 @@ def _with_absolute_paths(project: Project) -> Project:
         update={
             "push": push,
             "workspace": absolute(project.workspace),
+            "metadata": absolute(project.metadata)
+            if isinstance(project.metadata, Path)
+            else project.metadata,
             "schema_file": absolute(project.schema_file),
             "data": project.data.model_copy(update={"path": absolute(project.data.path)}),
             "train": project.train.model_copy(update={"module": absolute(project.train.module)}),
@@ -203,7 +215,7 @@ def _explain(detail: Any, path: Path) -> str:
         return f"{path}: key {key!r} is required"
     problem = detail["msg"].removeprefix("Value error, ")
     got = detail.get("input")
-    is_secret = location[-1:] == ["password"]
+    is_secret = location[-1:] == ["password"] or location[:1] in (["notify"], ["metadata"])
     is_told = got is not None and not is_secret and not isinstance(got, (dict, BaseModel))
     shown = f" (got {got!r:.80})" if is_told else ""
     return f"{path}: {key}: {problem}{shown}"

@@ -1,7 +1,9 @@
-"""One run at a time in a workspace; a crashed run leaves no stale lock.
+"""One run at a time in a workspace, and in a database; a crashed run leaves no stale lock.
 
-The operating system holds the lock (`flock` through filelock) and releases it when the process
-ends, however it ends. Beside it stands a line that says who has it, for the one who waits.
+The operating system holds the workspace's lock (`flock` through filelock) and releases it when
+the process ends, however it ends. Beside it stands a line that says who has it, for the one who
+waits. Where ML Metadata is a PostgreSQL database, which several machines may share, the server
+holds an advisory lock besides, for as long as the connection lives.
 """
 
 from __future__ import annotations
@@ -9,29 +11,41 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import filelock
 
 from contracts.errors import InfrastructureError
+from pipeline.metadata_store import Location, PostgresDatabase, connect, without_secret
+
+#: Advisory locks are two numbers; these spell `ordn` and mean a run.
+_ADVISORY = (0x6F72646E, 1)
+_NEXT = "wait for it (ordain run --wait), or use another workspace (--set workspace=...)"
 
 
 @contextlib.contextmanager
 def workspace_lock(
-    workspace: Path, run_id: str, wait: bool, on_wait: Callable[[str], None]
+    workspace: Path,
+    run_id: str,
+    wait: bool,
+    on_wait: Callable[[str], None],
+    metadata: Location | None = None,
 ) -> Iterator[None]:
-    """Holds the workspace for one run.
+    """Holds the workspace, and the database that its ML Metadata is in, for one run.
 
     Args:
         workspace: The workspace; made if need be.
         run_id: The run that wants it.
         wait: Whether to wait for another run to end; otherwise it is refused.
         on_wait: Called with the holder's description before waiting.
+        metadata: Where ML Metadata is; a file needs no lock of its own.
 
     Raises:
-        InfrastructureError: Another run holds it and `wait` is False, or the workspace cannot
-            be written.
+        InfrastructureError: Another run holds it and `wait` is False, the workspace cannot be
+            written, or the database cannot be reached.
     """
     try:
         workspace.mkdir(parents=True, exist_ok=True)
@@ -44,8 +58,7 @@ def workspace_lock(
         holder = _holder(workspace)
         if not wait:
             raise InfrastructureError(
-                f"workspace {workspace} is in use by {holder}",
-                "wait for it (ordain run --wait), or use another workspace (--set workspace=...)",
+                f"workspace {workspace} is in use by {holder}", _NEXT
             ) from error
         on_wait(holder)
         lock.acquire()
@@ -59,9 +72,54 @@ def workspace_lock(
             raise InfrastructureError(
                 f"workspace {workspace} cannot be written: {error}"
             ) from error
-        yield
+        with contextlib.ExitStack() as stack:
+            if isinstance(metadata, PostgresDatabase):
+                stack.enter_context(_database_lock(metadata, run_id, wait, on_wait))
+            yield
     finally:
         lock.release()
+
+
+@contextlib.contextmanager
+def _database_lock(
+    database: PostgresDatabase, run_id: str, wait: bool, on_wait: Callable[[str], None]
+) -> Iterator[None]:
+    """Holds the database by an advisory lock, which ends with this process's connection."""
+    import psycopg  # noqa: PLC0415  only where the database is PostgreSQL
+
+    name = f"ordain {run_id} {os.getpid()} {socket.gethostname()}"
+    with contextlib.closing(connect(database, name)) as connection:
+        try:
+            if not _is_taken(connection, "SELECT pg_try_advisory_lock(%s, %s)"):
+                holder = _database_holder(connection)
+                if not wait:
+                    raise InfrastructureError(f"database {database} is in use by {holder}", _NEXT)
+                on_wait(holder)
+                connection.execute("SELECT pg_advisory_lock(%s, %s)", _ADVISORY)
+        except psycopg.Error as error:
+            raise InfrastructureError(
+                f"database {database} cannot be locked: {without_secret(error, database)}",
+                "see whether the server is up, then run again",
+            ) from None
+        yield
+
+
+def _is_taken(connection: Any, question: str) -> bool:
+    return bool(connection.execute(question, _ADVISORY).fetchone()[0])
+
+
+def _database_holder(connection: Any) -> str:
+    """Who holds the database: the name that its connection has given itself."""
+    row = connection.execute(
+        "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid) "
+        "WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted "
+        "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+        _ADVISORY,
+    ).fetchone()
+    parts = row[0].split() if row else []
+    if len(parts) != 4 or parts[0] != "ordain":
+        return "another run"
+    return f"run {parts[1]} (process {parts[2]} on {parts[3]})"
 
 
 def _holder(workspace: Path) -> str:

@@ -58,6 +58,28 @@ class Failure:
 
 
 @dataclass(frozen=True)
+class Recovered:
+    """What was closed of one dead run.
+
+    Attributes:
+        run_id: The dead run.
+        nodes: Its nodes that were executing, with the span where there is one.
+        execution_ids: Their executions in ML Metadata, which are FAILED now.
+        removed: Folders that held half of their output.
+    """
+
+    run_id: str
+    nodes: tuple[str, ...]
+    execution_ids: tuple[int, ...]
+    removed: int
+
+    @property
+    def text(self) -> str:
+        """A line for the console."""
+        return f"closed run {self.run_id}, which ended without closing {', '.join(self.nodes)}"
+
+
+@dataclass(frozen=True)
 class RunResult:
     """A run's whole outcome; its `to_dict` is the run folder's `result.json`.
 
@@ -69,6 +91,7 @@ class RunResult:
         model: Folder of that version.
         baseline: Artifact of the model that the candidate was compared with; `none: <reason>`
             where the project wants none; None where there was none yet.
+        recovered: What runs that were killed had left, and this one closed.
     """
 
     project: str
@@ -87,6 +110,7 @@ class RunResult:
     failure: Failure | None = None
     is_partial: bool = False
     peak_rss_bytes: int | None = None
+    recovered: tuple[Recovered, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:

@@ -30,11 +30,12 @@ from contracts.errors import (
     OrdainError,
 )
 from contracts.verdict import Verdict
+from pipeline import recovery
 from pipeline.checks import Plan
 from pipeline.config import NoBaseline, Project
 from pipeline.history import History, Output, state_of, verdict_of
 from pipeline.node_log import node_log
-from pipeline.outcome import Failure, NodeResult, RunResult, merge_states
+from pipeline.outcome import Failure, NodeResult, Recovered, RunResult, merge_states
 
 #: How the system, SQLite and TensorFlow say that there is no room left.
 _FULL_DISK = ("No space left on device", "Disk quota exceeded", "database or disk is full")
@@ -53,11 +54,22 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What a run was asked to do beside the project itself."""
+    """What a run was asked to do beside the project itself.
+
+    Attributes:
+        use_cache: Whether nodes may be cached.
+        from_node: Take over everything before this node.
+        to_node: Stop after this node.
+        fresh: Nodes that are executed although they could be cached.
+        exact_queries: Whether TFX's questions to ML Metadata are answered by
+            `pipeline.metadata_queries`; only the benchmark of the history turns it off.
+    """
 
     use_cache: bool = True
     from_node: str | None = None
     to_node: str | None = None
+    fresh: tuple[str, ...] = ()
+    exact_queries: bool = True
 
 
 def _load_tfx() -> tuple[Any, Any]:
@@ -123,12 +135,17 @@ class _Walk:
         self._seen: set[int] = set()
         self._reused: set[str] = set()
         self._history = History(project.metadata, project.name)
+        self._recovered: list[Recovered] = []
+        self._handle: Any = None
 
     def walk(self) -> RunResult:
         began, started = time.monotonic(), datetime.datetime.now(datetime.UTC)
-        with _project_on_path(self._project.folder):
+        self._recover()
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(_project_on_path(self._project.folder))
             with node_log(self._folder / "logs" / "graph.log"):
                 ir, nodes = self._prepare()
+            self._enter_queries(stack)
             failure = None
             for node in nodes:
                 name = node.pipeline_node.node_info.id
@@ -150,6 +167,25 @@ class _Walk:
             ) from error
         return outcome
 
+    def _recover(self) -> None:
+        """Closes what killed runs left; the lock is held, so nothing active is alive."""
+        if self._project.metadata.exists():
+            store = self._history.store
+            self._recovered = recovery.close_dead_runs(store, self._project.workspace, self._run_id)
+
+    def _enter_queries(self, stack: contextlib.ExitStack) -> None:
+        """What TFX and the publisher are told for the length of the run."""
+        from components import publisher  # noqa: PLC0415  TFX is loaded by now
+        from pipeline import metadata_queries  # noqa: PLC0415
+
+        project = self._project
+        if project.metadata.exists() and not project.is_pushed_away:
+            version = recovery.unrecorded_version(self._history, project.serving)
+            stack.enter_context(publisher.unrecorded(version))
+        if self._options.exact_queries:
+            root = str(project.artifacts)
+            stack.enter_context(metadata_queries.exact_queries(self._run_id, root))
+
     def _prepare(self) -> tuple[Any, Sequence[Any]]:
         graph, street = _load_tfx()
         ir = graph.compile_ir(self._project, self._plan.newest)
@@ -162,6 +198,9 @@ class _Walk:
             start = names.index(self._options.from_node)
             self._reused = set(names[:start])
             street.disable_cache(ir.nodes[start].pipeline_node)
+        for node in ir.nodes:
+            if node.pipeline_node.node_info.id in self._options.fresh:
+                street.disable_cache(node.pipeline_node)
         return ir, list(ir.nodes)
 
     def _run_node(self, ir: Any, node: Any) -> NodeResult:
@@ -197,15 +236,15 @@ class _Walk:
 
     def _launch(self, ir: Any, node: Any) -> tuple[str, int | None]:
         """Launches one node once; returns its state, read back from ML Metadata."""
-        from tfx.orchestration import metadata  # noqa: PLC0415
         from tfx.orchestration.local import runner_utils  # noqa: PLC0415
         from tfx.orchestration.portable import launcher  # noqa: PLC0415
 
-        from pipeline import reuse  # noqa: PLC0415
+        from pipeline import metadata_handle, reuse  # noqa: PLC0415
 
         deployment = runner_utils.extract_local_deployment_config(ir)
-        connection = deployment.metadata_connection_config
-        handle = metadata.Metadata(getattr(connection, connection.WhichOneof("connection_config")))
+        if self._handle is None:
+            self._handle = metadata_handle.Handle(self._project.metadata)
+        handle = self._handle
         name = node.node_info.id
         if name in self._reused:
             return "reused", reuse.reuse_latest(handle, node, self._run_id)
@@ -333,6 +372,7 @@ class _Walk:
             failure=failure,
             is_partial=self._options.to_node is not None,
             peak_rss_bytes=usage.ru_maxrss * 1024,
+            recovered=tuple(self._recovered),
         )
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,25 +31,61 @@ class Span:
     size_bytes: int
 
 
+@dataclass(frozen=True)
+class Match:
+    """A path that the pattern takes.
+
+    Attributes:
+        span: The span's number.
+        version: The version, or -1 if the pattern has none.
+        path: The path.
+        texts: What stands for `SPAN`, `VERSION`, `YYYY`, ... in it.
+        is_data: Whether it is a file that ExampleGen reads.
+    """
+
+    span: int
+    version: int
+    path: Path
+    texts: dict[str, str]
+    is_data: bool
+
+
+def match_paths(data: Data) -> Iterator[Match]:
+    """Every path in the data folder that the pattern takes, those that are no data among them.
+
+    Raises:
+        ConfigError: The folder does not exist, or a path holds no valid date.
+    """
+    if not data.path.is_dir():
+        raise ConfigError(f"data.path: {data.path} is not a folder")
+    matcher = _compile(data.pattern)
+    # Specs side by side would become `**`, which is no part of a name to pathlib.
+    wild = re.sub(r"\*{2,}", "*", _SPEC.sub("*", data.pattern))
+    for path in sorted(data.path.glob(wild)):
+        match = matcher.fullmatch(path.relative_to(data.path).as_posix())
+        if match is None:
+            continue
+        is_data = not path.name.startswith((".", "_")) and path.is_file()
+        texts = {name: text for name, text in match.groupdict().items() if text is not None}
+        try:
+            number = _span_number(match, path)
+        except ConfigError:
+            if is_data:
+                raise
+            continue
+        yield Match(number, int(texts.get("VERSION") or -1), path, texts, is_data)
+
+
 def find_spans(data: Data) -> list[Span]:
     """All spans in the data folder, oldest first, each at its highest version.
 
     Raises:
         ConfigError: The folder does not exist, or no file matches the pattern.
     """
-    if not data.path.is_dir():
-        raise ConfigError(f"data.path: {data.path} is not a folder")
-    matcher = _compile(data.pattern)
     found: dict[int, dict[int, list[Path]]] = {}
-    # Specs side by side would become `**`, which is no part of a name to pathlib.
-    wild = re.sub(r"\*{2,}", "*", _SPEC.sub("*", data.pattern))
-    for path in sorted(data.path.glob(wild)):
-        match = matcher.fullmatch(path.relative_to(data.path).as_posix())
-        if match is None or not path.is_file() or path.name.startswith((".", "_")):
-            continue
-        number = _span_number(match, path)
-        version = int(match.groupdict().get("VERSION") or -1)
-        found.setdefault(number, {}).setdefault(version, []).append(path)
+    for match in match_paths(data):
+        if match.is_data:
+            found.setdefault(match.span, {}).setdefault(match.version, []).append(match.path)
     if not found:
         raise ConfigError(
             f"data.pattern: no file in {data.path} matches {data.pattern!r}",

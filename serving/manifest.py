@@ -32,6 +32,11 @@ def digest_file(path: Path, name: str) -> FileDigest:
     return FileDigest(name, digest.hexdigest(), size)
 
 
+def digest_tree(folder: Path) -> list[FileDigest]:
+    """The digests of all plain files below a folder, by their relative names."""
+    return [digest_file(path, name) for name, path in _walk(folder) if path.is_file()]
+
+
 def read_manifest(folder: str | Path) -> Manifest:
     """The manifest of a version's folder, which is not held against the files.
 

@@ -14,7 +14,7 @@ from tfx.utils import proto_utils
 
 from components import lineage
 from components.artifacts import GateVerdict, keep_verdict
-from components.publisher import Executor, signing_key
+from components.publisher import Executor, signing_key, unrecorded
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.manifest import Metric, Signature, Tensor
 from contracts.verdict import Outcome, Reason, Verdict
@@ -103,6 +103,51 @@ def test_a_model_that_is_not_blessed_is_not(push, tmp_path):
     assert not (tmp_path / "serving").exists()
     assert pushed.get_int_custom_property("pushed") == 0
     assert not pushed.has_custom_property("pushed_version")
+
+
+class TestAKilledPublishersVersion:
+    """What stands in the serving directory, and ML Metadata knows nothing of."""
+
+    def versions(self, tmp_path):
+        return sorted(p.name for p in (tmp_path / "serving").iterdir() if p.name.isdecimal())
+
+    def test_is_taken_as_it_is_if_it_holds_this_model(self, push, tmp_path):
+        push(True)
+        with unrecorded(1):
+            pushed = push(True)
+        assert self.versions(tmp_path) == ["1"]
+        assert pushed.get_string_custom_property("pushed_version") == "1"
+        assert pushed.get_int_custom_property("stable") == 1
+        assert pushed.get_string_custom_property("stable_reason") == "it is the first"
+        assert len(read_labels(tmp_path / "serving").changes) == 1
+
+    def test_gets_the_label_that_it_was_killed_before(self, push, tmp_path):
+        push(True)
+        (tmp_path / "serving" / "labels.json").unlink()
+        with unrecorded(1):
+            pushed = push(True)
+        assert self.versions(tmp_path) == ["1"]
+        assert pushed.get_int_custom_property("stable") == 1
+        assert read_labels(tmp_path / "serving").stable == 1
+
+    def test_is_left_where_it_holds_another_model(self, push, tmp_path):
+        push(True)
+        assert verify(tmp_path / "serving" / "1") == []
+        with unrecorded(1):
+            push(True, source_fingerprint="another")
+        assert self.versions(tmp_path) == ["1", "2"]
+
+    def test_is_left_where_it_does_not_verify(self, push, tmp_path):
+        push(True)
+        (tmp_path / "serving" / "1" / "saved_model.pb").write_bytes(b"damaged")
+        with unrecorded(1):
+            push(True)
+        assert self.versions(tmp_path) == ["1", "2"]
+
+    def test_a_second_push_is_one_where_nobody_was_killed(self, push, tmp_path):
+        push(True)
+        push(True)
+        assert self.versions(tmp_path) == ["1", "2"]
 
 
 def test_the_push_and_what_it_did_to_the_labels_are_told(push, tmp_path):

@@ -5,7 +5,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.types import standard_artifacts
 
-from components.resolvers import BaselineModel, SeenAnalyzerCache
+from components.resolvers import BaselineModel, SeenAnalyzerCache, ServedModel
 
 
 @pytest.fixture
@@ -248,3 +248,79 @@ class TestAnalyzerCache:
         transform(examples[1:3], [first])
         chain.caches.remove(first)
         assert self.seen(chain, examples[1:3]) == []
+
+
+class TestServedModel:
+    """What a warm start goes on from."""
+
+    @pytest.fixture
+    def data(self, chain):
+        """Transformed examples and a transform graph for each of three runs."""
+        kinds = (standard_artifacts.Examples, standard_artifacts.TransformGraph)
+        return [tuple(chain.put(kind) for kind in kinds) for _ in range(3)]
+
+    @pytest.fixture
+    def train(self, chain):
+        """A published model of some data, that went on from another or from none."""
+
+        def run(data, base=None, version=None):
+            model = chain.put(standard_artifacts.Model)
+            inputs = {"examples": [data[0]], "transform_graph": [data[1]]}
+            if base is not None:
+                inputs["base_model"] = [base]
+            chain.run("Trainer", inputs, {"model": [model]})
+            chain.models.append(model)
+            chain.push(model, version, chain.bless(model, is_blessed=version is not None))
+            return model
+
+        return run
+
+    def served(self, chain, data, directory="") -> list[int]:
+        found = ServedModel(str(directory)).resolve_artifacts(
+            chain.store,
+            {
+                "examples": [data[0]],
+                "transform_graph": [data[1]],
+                "model": list(chain.models),
+                "model_blessing": list(chain.blessings),
+                "pushed_model": list(chain.pushed),
+            },
+        )
+        assert all(not found[key] for key in found if key != "model")
+        return [m.id for m in found["model"]]
+
+    @pytest.fixture
+    def directory(self, tmp_path):
+        """A serving directory whose stable version is 1, although there is a 2."""
+        folder = tmp_path / "serving"
+        for version in (1, 2):
+            (folder / str(version)).mkdir(parents=True)
+        text = '{"stable": 1, "canary": null, "pinned": true, "changes": []}'
+        (folder / "labels.json").write_text(text)
+        return folder
+
+    def test_a_first_run_goes_on_from_none(self, chain, data, directory, tmp_path):
+        assert self.served(chain, data[0]) == []
+        assert self.served(chain, data[0], tmp_path / "nowhere") == []
+
+    def test_it_is_the_stable_version(self, chain, data, train, directory):
+        first = train(data[0], version=1)
+        train(data[1], first, version=2)
+        assert self.served(chain, data[2], directory) == [first.id]
+
+    def test_without_labels_it_is_the_latest_blessed(self, chain, data, train):
+        first = train(data[0], version=1)
+        second = train(data[1], first, version=2)
+        train(data[1], first)  # not blessed
+        assert self.served(chain, data[2]) == [second.id]
+
+    def test_a_repeated_run_goes_on_from_what_it_went_on_from(self, chain, data, train, directory):
+        first = train(data[0], version=1)
+        train(data[1], first, version=2)
+        assert self.served(chain, data[1], directory) == [first.id]
+        assert self.served(chain, data[1]) == [first.id]
+        assert self.served(chain, data[0], directory) == []
+
+    def test_the_same_examples_transformed_anew_are_others(self, chain, data, train):
+        first = train(data[0], version=1)
+        assert self.served(chain, (data[0][0], data[1][1])) == [first.id]

@@ -183,7 +183,12 @@ class TestPlan:
         from pipeline import graph
         from pipeline.checks import make_plan
 
-        for keys in ({}, {"tune": {}}, {"evaluate__baseline": {"none": "first release"}}):
+        for keys in (
+            {},
+            {"tune": {}},
+            {"train__base_model": "served"},
+            {"evaluate__baseline": {"none": "first release"}},
+        ):
             project = make_project(module=WITH_TUNER, **keys)
             ir = graph.compile_ir(project, 3)
             nodes = [n.pipeline_node.node_info.id for n in ir.nodes]
@@ -210,11 +215,13 @@ class TestRuns:
 
     def test_listed_newest_first_with_what_came_of_them(self, ordain, make_project, make_folder):
         project = make_project()
-        write_runs(project, "run-1", "run-2")
+        write_runs(project, "run-0", "run-1", "run-2")
         result = write_result(project, "run-1")
+        (project.runs / "run-2").mkdir()
         code, out, _ = ordain("runs", "list", make_folder())
         assert code == 0
-        second, first = out.splitlines()
+        second, first, removed = out.splitlines()
+        assert removed.startswith("run-0") and removed.endswith("its folder is gone (ordain gc)")
         assert second.startswith("run-2") and second.endswith("did not end (running, or killed)")
         assert first.startswith("run-1") and first.endswith(result.headline)
         (only,) = json.loads(ordain("runs", "list", make_folder(), "--limit", "1", "--json")[1])

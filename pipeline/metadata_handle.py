@@ -1,0 +1,34 @@
+"""TFX's handle on ML Metadata, opened by ourselves: where it is, TFX need not know."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from tfx.orchestration import metadata
+
+from pipeline.metadata_store import Location, connection_config, open_store
+
+
+class Handle(metadata.Metadata):
+    """A handle whose store is `pipeline.metadata_store`'s.
+
+    It is opened once and stays open: on PostgreSQL each opening is a connection and a look at
+    every table, and TFX opens it several times for each node.
+    """
+
+    def __init__(self, location: Location) -> None:
+        """Takes the place; a SQLite file is made if need be."""
+        super().__init__(connection_config(location, is_new=True))
+        self._location = location
+        self._store: Any = None
+
+    def __enter__(self) -> metadata.Metadata:
+        """Opens the store, the first time."""
+        if self._store is None:
+            self._store = open_store(self._location, is_new=True)
+        self._users += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Leaves the store open for the next use."""
+        self._users -= 1

@@ -1,0 +1,171 @@
+"""What a killed run left in ML Metadata and on the disk, closed by the next run.
+
+A process that is killed closes nothing: its execution stays RUNNING for ever, with half of its
+files beside it. Whoever holds the workspace's lock knows that no other run lives, so every
+execution that is still active is a dead run's; age says nothing, as a training may take days.
+
+The newest run that has been looked through carries a mark, so that a run's start reads the runs
+since then and not the whole history.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+from contracts.errors import InfrastructureError
+from pipeline.history import History
+from pipeline.outcome import Recovered
+from serving.manifest import read_manifest
+from serving.versions import list_versions
+
+#: Custom property of an execution that was closed here: why.
+CLOSED_PROPERTY = "ordain_closed"
+#: Custom property of a run's context: this run and all before it hold nothing active.
+_LOOKED_THROUGH = "ordain_looked_through"
+_ACTIVE = (pb.Execution.NEW, pb.Execution.RUNNING)
+_OUTPUTS = (
+    pb.Event.OUTPUT,
+    pb.Event.DECLARED_OUTPUT,
+    pb.Event.INTERNAL_OUTPUT,
+    pb.Event.PENDING_OUTPUT,
+)
+#: Contexts read at first: the last run's own, with a cache key for each node it executed.
+_PAGE = 100
+
+
+def close_dead_runs(store: mlmd.MetadataStore, workspace: Path, run_id: str) -> list[Recovered]:
+    """Closes what runs that are no more left active.
+
+    The caller holds the workspace's lock, and has registered nothing of its own run yet.
+
+    Args:
+        store: ML Metadata.
+        workspace: The workspace, for what the dead left on the disk.
+        run_id: The run that closes, for the record.
+
+    Returns:
+        One entry for each dead run that left something, newest first.
+    """
+    found = []
+    newest = None
+    for context in _unseen_runs(store):
+        newest = newest or context
+        dead = [
+            execution
+            for execution in store.get_executions_by_context(context.id)
+            if execution.last_known_state in _ACTIVE
+        ]
+        if dead:
+            found.append(_close(store, workspace, context.name, dead, run_id))
+    if newest is not None:
+        # Last: killed before, the next run looks through the same runs again.
+        newest.custom_properties[_LOOKED_THROUGH].int_value = 1
+        store.put_contexts([newest])
+    return found
+
+
+def unrecorded_version(history: History, serving: Path) -> int | None:
+    """The newest version, if its publisher was killed before ML Metadata knew of it.
+
+    Args:
+        history: The project's past runs.
+        serving: Its serving directory.
+    """
+    versions = list_versions(serving)
+    if not versions:
+        return None
+    try:
+        run_id = read_manifest(serving / str(versions[-1])).run_id
+    except InfrastructureError:  # somebody else's: no manifest of ours
+        return None
+    run = history.store.get_context_by_type_and_name("pipeline_run", run_id) if run_id else None
+    if run is None:
+        return None
+    ids = [execution.id for execution in history.store.get_executions_by_context(run.id)]
+    for outputs in history.outputs_of(ids).values():
+        if any(o.properties.get("pushed_version") == str(versions[-1]) for o in outputs):
+            return None
+    return versions[-1]
+
+
+def _unseen_runs(store: mlmd.MetadataStore) -> Iterator[Any]:
+    """Contexts of the runs since the last that was looked through, newest first."""
+    limit, seen = _PAGE, 0
+    while True:
+        options = mlmd.ListOptions(limit=limit, order_by=mlmd.OrderByField.ID, is_asc=False)
+        contexts = store.get_contexts(list_options=options)
+        for context in contexts[seen:]:
+            if context.type != "pipeline_run":
+                continue
+            if _LOOKED_THROUGH in context.custom_properties:
+                return
+            yield context
+        if len(contexts) < limit:
+            return
+        limit, seen = limit * 10, len(contexts)
+
+
+def _close(
+    store: mlmd.MetadataStore, workspace: Path, dead_run: str, dead: list[Any], run_id: str
+) -> Recovered:
+    nodes, removed = [], 0
+    for execution in dead:
+        pipeline, node, span = _place(store, execution.id)
+        nodes.append(node if span is None else f"{node} {span}")
+        # Folders first: killed here, the execution is still active and the next run goes on.
+        root = workspace / pipeline / "artifacts" / node
+        removed += sum(_remove(folder) for folder in _leftovers(store, root, execution.id))
+        execution.last_known_state = pb.Execution.FAILED
+        execution.custom_properties[
+            CLOSED_PROPERTY
+        ].string_value = f"run {dead_run} ended without closing it; closed by run {run_id}"
+    _abandon_outputs(store, [execution.id for execution in dead])
+    store.put_executions(dead)
+    return Recovered(dead_run, tuple(nodes), tuple(e.id for e in dead), removed)
+
+
+def _place(store: mlmd.MetadataStore, execution_id: int) -> tuple[str, str, str | None]:
+    """An execution's pipeline, node and span."""
+    names = {c.type: c.name for c in store.get_contexts_by_execution(execution_id)}
+    pipeline = names.get("pipeline", "")
+    node = names.get("node", "").removeprefix(f"{pipeline}.")
+    span = names["span"].rpartition(".")[2].replace("-", " ", 1) if "span" in names else None
+    return pipeline, node, span
+
+
+def _abandon_outputs(store: mlmd.MetadataStore, execution_ids: list[int]) -> None:
+    """Artifacts that were announced and never became live."""
+    events = store.get_events_by_execution_ids(execution_ids)
+    ids = sorted({event.artifact_id for event in events if event.type in _OUTPUTS})
+    pending = [a for a in store.get_artifacts_by_id(ids) if a.state == pb.Artifact.PENDING]
+    for artifact in pending:
+        artifact.state = pb.Artifact.ABANDONED
+    if pending:
+        store.put_artifacts(pending)
+
+
+def _leftovers(store: mlmd.MetadataStore, node: Path, execution_id: int) -> Iterator[Path]:
+    """Folders of an execution that never ended: TFX names them by its id.
+
+    Its stateful working folder has a random name. One that is there is a dead run's too: a run
+    that ends removes its own, and no other run lives.
+    """
+    for folder in sorted(node.glob(f"*/{execution_id}")):
+        live = store.get_artifacts_by_uri(str(folder))
+        if not any(artifact.state == pb.Artifact.LIVE for artifact in live):
+            yield folder
+    yield node / ".system" / "executor_execution" / str(execution_id)
+    yield from sorted((node / ".system" / "stateful_working_dir").glob("*"))
+
+
+def _remove(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    shutil.rmtree(folder, ignore_errors=True)
+    return True
