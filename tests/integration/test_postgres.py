@@ -45,6 +45,9 @@ with workspace_lock(Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "wait",
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[postgres.Server]:
+    # `make test` brings no database; CI installs one, and there its absence is a failure.
+    if not postgres.is_installed() and "ORDAIN_TEST_ALL" not in os.environ:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
     with postgres.serving() as running:
         yield running
 

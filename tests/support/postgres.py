@@ -46,6 +46,13 @@ class Server:
         )
 
 
+def is_installed() -> bool:
+    """Whether a server can be started here."""
+    with contextlib.suppress(RuntimeError):
+        return bool(program("initdb"))
+    return False
+
+
 def program(name: str) -> str:
     """A program of PostgreSQL's, the newest there is.
 
