@@ -50,6 +50,7 @@ def make_project(folder: Path, spans: int, metadata: str | None = None) -> Sandb
     for span in range(1, spans + 1):
         write_csv(folder / "data" / str(span) / "rows.csv", good_rows(300), ["x", "c", "y"])
     sandbox = Sandbox(folder)
+    sandbox.set(evaluate={"thresholds": {"auc": {"min": 0.01}}})
     sandbox.set(data={"window": spans}, **({"metadata": metadata} if metadata else {}))
     return sandbox
 

@@ -82,6 +82,7 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
     folder = tmp_path_factory.mktemp("gc") / "small"
     shutil.copytree(PROJECTS / "small", folder)
     sandbox = Sandbox(folder)
+    sandbox.set(evaluate={"thresholds": {"auc": {"min": 0.01}}})
     write_csv(folder / "data" / "1" / "rows.csv", good_rows(), ["x", "c", "y"])
     for steps in (30, 31, 32):
         assert sandbox.run(f"train.steps={steps}").exit_code == 0

@@ -42,7 +42,8 @@ def kill_runs(project: Sandbox, folder: Path, *nodes: str) -> list[str]:
 def test_a_run_after_killed_ones_loses_nothing_and_publishes_nothing_twice(
     small: Callable[..., Sandbox], tmp_path: Path
 ) -> None:
-    project = small()
+    # Whether the model is good is not the question: its weights begin at random.
+    project = small(evaluate={"thresholds": {"auc": {"min": 0.01}}})
     out = tmp_path / "out"
     out.mkdir()
 
