@@ -199,6 +199,9 @@ class TestTexts:
             store.put_contexts([self.context(store)])
 
 
+@pytest.mark.xfail(
+    strict=True, reason="on PostgreSQL the second run's Trainer does not find its inputs"
+)
 def test_a_run_its_repetition_and_its_history(
     small: Callable[..., Sandbox], address: str, database: PostgresDatabase, server: postgres.Server
 ) -> None:
@@ -208,7 +211,7 @@ def test_a_run_its_repetition_and_its_history(
     again = project.run()
 
     assert (int(first.exit_code), first.version) == (0, 1), first.failure
-    assert (int(again.exit_code), again.is_new_version) == (0, False)
+    assert (int(again.exit_code), again.is_new_version) == (0, False), again.failure
     assert states(again)["Trainer"] == "cached"
     assert not (project.folder / "var" / "metadata.sqlite").exists()
     assert len(History(database, "small").list_runs()) == 2
