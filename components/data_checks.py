@@ -137,7 +137,7 @@ def judge(
     Args:
         facts: The spans, oldest first.
         schema: What the data should look like.
-        policy: `pipeline.config.Gate` as a dict, the `label`, and whether the schema
+        policy: `pipeline.config_gates.Gate` as a dict, the `label`, and whether the schema
             `is_curated`.
     """
     reasons: list[Reason] = []

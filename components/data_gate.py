@@ -71,7 +71,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 class DataGate(base_component.BaseComponent):
-    """The component; `policy` is `pipeline.config.Gate` as a dict, with the label's name."""
+    """The component; `policy` is `pipeline.config_gates.Gate` as a dict, with the label's name."""
 
     SPEC_CLASS = DataGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

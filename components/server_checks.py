@@ -31,7 +31,7 @@ _ADVICE = {
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits; `pipeline.config.ServerGate` says what each is and its default."""
+    """The limits; `pipeline.config_gates.ServerGate` says what each is and its default."""
 
     max_load_s: float
     max_size_mb: float

@@ -89,7 +89,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 class ServerGate(base_component.BaseComponent):
-    """The component; `policy` is `pipeline.config.ServerGate` as a dict, without the runner."""
+    """The component; `policy` is `config_gates.ServerGate` as a dict, without the runner."""
 
     SPEC_CLASS = ServerGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)

@@ -8,7 +8,9 @@ import click
 
 from ordain.options import json_option, project_options
 from pipeline.checks import Plan, make_plan
-from pipeline.config import NoBaseline, Project, ServerGate
+from pipeline.config import Project
+from pipeline.config_gates import ServerGate
+from pipeline.config_model import NoBaseline
 from pipeline.loading import load_project
 from pipeline.spans import describe_span
 

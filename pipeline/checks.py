@@ -13,7 +13,8 @@ from dataclasses import dataclass
 
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.references import resolve_references
-from pipeline.config import SPAN_SLICE, NoBaseline, Project
+from pipeline.config import Project
+from pipeline.config_model import SPAN_SLICE, NoBaseline
 from pipeline.metadata_store import Location, PostgresDatabase, connect
 from pipeline.schema import feature_types
 from pipeline.source import functions_of

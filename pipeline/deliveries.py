@@ -14,7 +14,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from pipeline.config import Complete, Data
+from pipeline.config_clock import Complete
+from pipeline.config_data import Data
 from pipeline.spans import Match, match_paths
 
 #: Name that TFX gives the one split of an input configuration without splits.

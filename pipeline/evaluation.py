@@ -11,7 +11,8 @@ import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from contracts.errors import ConfigError
-from pipeline.config import SPAN_SLICE, Limit, Project, SliceLimit
+from pipeline.config import Project
+from pipeline.config_model import SPAN_SLICE, Limit, SliceLimit
 from pipeline.thresholds import metric_name
 
 #: Signature the models are evaluated through, and the one that prepares features and label.

@@ -42,8 +42,9 @@ from components.schema_gen import CuratedSchema, WindowSchemaGen
 from components.server_gate import InfraExecutor, ServerGate
 from components.trainer import Trainer
 from contracts.verdict import Outcome
-from pipeline.config import NoBaseline, Project
-from pipeline.config import ServerGate as ServerGateConfig
+from pipeline.config import Project
+from pipeline.config_gates import ServerGate as ServerGateConfig
+from pipeline.config_model import NoBaseline
 from pipeline.evaluation import build_eval_config
 from pipeline.node_settings import gate_settings, ingest_settings
 from pipeline.source import fingerprint

@@ -19,7 +19,7 @@ from typing import Any, get_args
 
 from contracts.errors import ExitCode
 from pipeline.clock_child import Report
-from pipeline.config import Notify, NotifyEvent
+from pipeline.config_clock import Notify, NotifyEvent
 
 EVENTS: tuple[NotifyEvent, ...] = get_args(NotifyEvent)
 

@@ -19,7 +19,7 @@ from typing import Any
 
 from contracts.errors import InfrastructureError, OrdainError
 from pipeline.clock_state import write_whole
-from pipeline.config import Notify
+from pipeline.config_clock import Notify
 from pipeline.notify import Notice, wanted
 from pipeline.notify_send import describe, send
 

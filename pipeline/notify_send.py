@@ -21,7 +21,7 @@ from typing import Any
 
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.references import resolve_references
-from pipeline.config import Notify
+from pipeline.config_clock import Notify
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

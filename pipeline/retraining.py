@@ -13,7 +13,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pipeline.config import Retrain
+from pipeline.config_clock import Retrain
 from pipeline.retraining_forms import Action, Decision, Effect, Facts, Reason, ordered
 from pipeline.retraining_holds import held_by_clock, held_by_content
 from pipeline.retraining_situation import Situation

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pipeline.config import Complete
+from pipeline.config_clock import Complete
 from pipeline.deliveries import Delivery
 from pipeline.retraining_forms import Attempt, Facts
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.config import Retrain
+from pipeline.config_clock import Retrain
 from pipeline.retraining_forms import Effect, Reason, Served
 from pipeline.retraining_holds import DAY_S
 from pipeline.retraining_situation import Situation

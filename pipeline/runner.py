@@ -32,7 +32,8 @@ from contracts.errors import (
 from contracts.verdict import Verdict
 from pipeline import recovery
 from pipeline.checks import Plan
-from pipeline.config import NoBaseline, Project
+from pipeline.config import Project
+from pipeline.config_model import NoBaseline
 from pipeline.history import History, Output, state_of, verdict_of
 from pipeline.node_log import node_log
 from pipeline.outcome import Failure, NodeResult, Recovered, RunResult, merge_states

@@ -12,7 +12,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from components.data_checks import KINDS, SpanFacts, judge
 from contracts.verdict import Outcome, Reason, Verdict
-from pipeline.config import AnomalyKind
+from pipeline.config_gates import AnomalyKind
 
 PASSED, WARNED, BLOCKED = Outcome.PASSED, Outcome.WARNED, Outcome.BLOCKED
 POLICIES = {"pass": PASSED, "warn": WARNED, "block": BLOCKED}

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from contracts.errors import ConfigError
-from pipeline.config import Complete, Data
+from pipeline.config_clock import Complete
+from pipeline.config_data import Data
 from pipeline.deliveries import Delivery, find_deliveries
 
 

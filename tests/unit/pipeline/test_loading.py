@@ -10,7 +10,9 @@ import yaml
 
 from contracts.errors import ConfigError
 from pipeline import loading
-from pipeline.config import NoBaseline, Project, Section
+from pipeline.config import Project
+from pipeline.config_model import NoBaseline
+from pipeline.config_section import Section
 from pipeline.loading import load_project, read_effective
 
 

@@ -14,7 +14,7 @@ import pytest
 
 from contracts.errors import ConfigError
 from pipeline.clock_child import Report
-from pipeline.config import Notify
+from pipeline.config_clock import Notify
 from pipeline.loading import load_project
 from pipeline.notify import Notice, notices_of, without_repeats
 from pipeline.notify_outbox import Backoff, Outbox, Postman, describe_waiting

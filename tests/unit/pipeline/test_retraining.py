@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from pipeline.config import Retrain
+from pipeline.config_clock import Retrain
 from pipeline.deliveries import Delivery
 from pipeline.retraining import decide
 from pipeline.retraining_forms import (

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from contracts.errors import ConfigError
-from pipeline.config import Data
+from pipeline.config_data import Data
 from pipeline.spans import Span, describe_span, find_spans, select_window
 
 # Pattern, files, and what is found: (span, version, files).

@@ -1,0 +1,114 @@
+"""The sections `train`, `tune` and `evaluate`: how a model is made and what it has to reach."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat, field_validator, model_validator
+
+from pipeline.config_section import ScalarValue, Section
+
+#: Reserved slice key under which examples are evaluated by the data span they came from.
+SPAN_SLICE = "span"
+
+
+class Train(Section):
+    """Training: steps, and whatever the project's own `run_fn` wants to be told."""
+
+    module: Path = Path("model.py")
+    steps: Annotated[int, Field(ge=1)] = 1000
+    eval_steps: Annotated[int, Field(ge=1)] = 100
+    parameters: dict[str, ScalarValue] = Field(default_factory=dict)
+    #: `served`: `run_fn` gets the served model to go on from (`fn_args.base_model`).
+    base_model: Literal["served"] | None = None
+
+
+class Tune(Section):
+    """Hyperparameter search with KerasTuner before training; needs `tuner_fn`."""
+
+    steps: Annotated[int, Field(ge=1)] = 200
+    eval_steps: Annotated[int, Field(ge=1)] = 50
+
+
+class Limit(Section):
+    """Limits on one metric.
+
+    `min` and `max` bound the candidate's own value; `max_drop` and `max_rise` bound, in the
+    metric's own unit, how much worse than the baseline it may be.
+    """
+
+    # Finite: no value is below -inf or on the wrong side of NaN, so these would limit nothing.
+    min: FiniteFloat | None = None
+    max: FiniteFloat | None = None
+    max_drop: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    max_rise: Annotated[FiniteFloat, Field(ge=0)] | None = None
+
+    @model_validator(mode="after")
+    def _one_direction(self) -> Limit:
+        if self.max_drop is not None and self.max_rise is not None:
+            raise ValueError("has both max_drop and max_rise; a metric has one good direction")
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is above max {self.max}")
+        return self
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether it limits nothing."""
+        return self.min is self.max is self.max_drop is self.max_rise is None
+
+
+class SliceLimit(Limit):
+    """Limits on one metric over slices: every slice of `keys`, or the one of `values`."""
+
+    keys: tuple[str, ...] = ()
+    values: dict[str, ScalarValue] = Field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _names_a_slice(self) -> SliceLimit:
+        if bool(self.keys) == bool(self.values):
+            raise ValueError("needs either keys or values")
+        return self
+
+
+class Threshold(Limit):
+    """Limits on one metric: over the whole window, the newest span, and slices."""
+
+    newest: Limit | None = None
+    slices: tuple[SliceLimit, ...] = ()
+
+
+class NoBaseline(Section):
+    """Evaluate without a baseline, for a reason that is recorded."""
+
+    none: Annotated[str, Field(min_length=3)]
+
+
+class Evaluate(Section):
+    """Metrics, slices, and the thresholds a model has to pass."""
+
+    metrics: tuple[str, ...] = ("ExampleCount",)
+    slices: tuple[tuple[str, ...], ...] = ()
+    thresholds: dict[str, Threshold]
+    baseline: Literal["latest"] | Annotated[int, Field(ge=1)] | NoBaseline = "latest"
+
+    @field_validator("slices", mode="before")
+    @classmethod
+    def _single_keys(cls, value: object) -> object:
+        if isinstance(value, list):
+            return [[entry] if isinstance(entry, str) else entry for entry in value]
+        return value
+
+    @model_validator(mode="after")
+    def _has_thresholds(self) -> Evaluate:
+        limits: list[Limit] = []
+        for threshold in self.thresholds.values():
+            limits += [threshold, *threshold.slices]
+            limits += [threshold.newest] if threshold.newest else []
+        # TFX's Evaluator without thresholds neither blesses nor rejects, and says nothing.
+        if all(limit.is_empty for limit in limits):
+            raise ValueError(
+                "thresholds limits nothing, so no model could ever be blessed or rejected; "
+                "give at least one, such as thresholds: {auc: {min: 0.7}}"
+            )
+        return self
