@@ -1,6 +1,6 @@
 """Package metadata and dependency ranges; exact versions and hashes are in requirements.lock."""
 
-from setuptools import find_packages, setup
+from setuptools import find_namespace_packages, find_packages, setup
 
 RUNTIME = [
     "tfx>=1.21,<1.22",
@@ -59,7 +59,9 @@ setup(
     python_requires=">=3.11,<3.14",
     packages=find_packages(
         include=["ordain*", "pipeline*", "components*", "serving*", "contracts*", "reports*"]
-    ),
+    )
+    # Without __init__.py: other distributions have modules below `kubeflow` too.
+    + find_namespace_packages(include=["kubeflow"]),
     install_requires=RUNTIME,
     extras_require={"dev": DEV},
     entry_points={"console_scripts": ["ordain=ordain.main:main"]},

@@ -11,6 +11,11 @@ from contracts.errors import ConfigError
 _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
+def has_reference(value: object) -> bool:
+    """Whether a value is a text that holds a reference."""
+    return isinstance(value, str) and _REFERENCE.search(value) is not None
+
+
 def resolve_references(value: Any, where: str) -> Any:
     """A copy of nested dicts and lists with every reference in a text replaced.
 

@@ -9,20 +9,32 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, ValidationInfo
 
+from contracts.errors import ConfigError
 from pipeline.config_clock import Notify, Retrain, Schedule
 from pipeline.config_data import Data
 from pipeline.config_gates import Gate
+from pipeline.config_kubeflow import Kubeflow
 from pipeline.config_model import Evaluate, Train, Tune
 from pipeline.config_push import Push
-from pipeline.config_section import Section
+from pipeline.config_section import KEEP_REFERENCES, Section
 from pipeline.metadata_store import Location, parse_location
 
 DEFAULT_BEAM_ARGS = (
     # Beam 2.77's DirectRunner first tries a runner whose binary it downloads at run time.
     "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner",
 )
+
+
+def _locate(value: object, info: ValidationInfo) -> object:
+    """`metadata` as the place it names; its form is checked even where its variables are not."""
+    try:
+        return parse_location(value)
+    except ConfigError:
+        if (info.context or {}).get(KEEP_REFERENCES):
+            return value
+        raise
 
 
 class Project(Section):
@@ -36,7 +48,7 @@ class Project(Section):
     folder: Path
     environment: str | None = None
     workspace: Path
-    metadata: Annotated[Location, BeforeValidator(parse_location)]
+    metadata: Annotated[Location, BeforeValidator(_locate)]
     data: Data
     schema_file: Path = Path("schema.pbtxt")
     gate: Gate = Gate()
@@ -47,6 +59,7 @@ class Project(Section):
     retrain: Retrain = Retrain()
     schedule: Schedule = Schedule()
     notify: tuple[Notify, ...] = ()
+    kubeflow: Kubeflow = Kubeflow()
     beam_args: tuple[str, ...] = DEFAULT_BEAM_ARGS
 
     @property

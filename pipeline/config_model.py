@@ -48,8 +48,10 @@ class Limit(Section):
     def _one_direction(self) -> Limit:
         if self.max_drop is not None and self.max_rise is not None:
             raise ValueError("has both max_drop and max_rise; a metric has one good direction")
-        if self.min is not None and self.max is not None and self.min > self.max:
-            raise ValueError(f"min {self.min} is above max {self.max}")
+        # Either is a text while references are not looked up.
+        least, most = self.min, self.max
+        if isinstance(least, float) and isinstance(most, float) and least > most:
+            raise ValueError(f"min {least} is above max {most}")
         return self
 
     @property

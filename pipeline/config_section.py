@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, ClassVar, Literal
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    ValidationError,
+    ValidationInfo,
+    ValidatorFunctionWrapHandler,
+    field_validator,
+)
+
+from contracts.references import has_reference
 
 Policy = Literal["pass", "warn", "block"]
 ScalarValue = str | int | float | bool
+#: Validation context under which `${env:NAME}` is not looked up (`loading.load_unresolved`).
+KEEP_REFERENCES = "keep_references"
 
 
 class Section(BaseModel):
     """A frozen part of the configuration that refuses keys it does not know."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    #: Whether a text of this section may hold `${env:NAME}` whatever its key wants to be.
+    has_references: ClassVar[bool] = True
+
+    @field_validator("*", mode="wrap")
+    @classmethod
+    def _keep_reference(
+        cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
+    ) -> Any:
+        # `steps: ${env:STEPS}` is a number once it is looked up, and a text until then.
+        try:
+            return handler(value)
+        except ValidationError:
+            if (
+                (info.context or {}).get(KEEP_REFERENCES)
+                and cls.has_references
+                and has_reference(value)
+            ):
+                return value
+            raise

@@ -6,19 +6,19 @@ Order, later wins: `pipeline.yaml`, `pipeline.<env>.yaml`, `--set key.path=value
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from contracts.errors import ConfigError
 from contracts.references import resolve_references
 from pipeline.config import Project
+from pipeline.config_errors import explain
+from pipeline.config_section import KEEP_REFERENCES
 
 MAIN_FILE = "pipeline.yaml"
 #: A configuration is read by people; anything larger is a mistake (or an attack on the parser).
@@ -42,20 +42,35 @@ def load_project(
         ConfigError: Naming the file and the key, what it got and what is allowed.
     """
     raw, root = read_effective(folder, env, settings)
-    # A pass phrase is looked up by whoever signs; a machine that only serves does not have it.
-    password = _take_password(raw)
-    # So is whom to notify, and with what: a webhook's address is often a secret as a whole.
-    notify = raw.pop("notify", None)
-    # A database's password is looked up by whoever connects.
-    metadata = raw.pop("metadata", None)
-    resolved = resolve_references(raw, str(root / MAIN_FILE))
-    if metadata is not None:
-        resolved["metadata"] = metadata
+    return load_raw(raw, root, env)
+
+
+def load_raw(
+    raw: Mapping[str, Any], folder: str | Path, env: str | None = None, settings: Iterable[str] = ()
+) -> Project:
+    """Loads a project from a configuration that was read before, as a pod does.
+
+    Args:
+        raw: The effective configuration, references unresolved, as `read_effective` gives it.
+        folder: The project's folder, which relative paths start from.
+        env: Name of the overlay that is in `raw` already.
+        settings: `a.b=value` texts, applied last.
+
+    Raises:
+        ConfigError: As `load_project`.
+    """
+    root = Path(folder).resolve()
+    raw = with_settings(raw, settings)
+    # What is looked up later, by whoever uses it: a pass phrase by who signs, the database's
+    # password by who connects, a webhook's address, often a secret as a whole, when it is sent,
+    # a server's token when it is asked. A machine that does none of it does not have them.
+    kept = {key: raw.pop(key) for key in ("notify", "metadata", "kubeflow") if key in raw}
+    push, password = _without_password(raw.get("push"))
     if password is not None:
-        raw["push"]["signing"]["password"] = password
+        raw["push"] = push
+    resolved = resolve_references(raw, str(root / MAIN_FILE)) | kept
+    if password is not None:
         resolved["push"]["signing"]["password"] = password
-    if notify is not None:
-        resolved["notify"] = notify
     # Training parameters are kept in ML Metadata, so their references stay references until the
     # trainer uses them; here they were only checked.
     if isinstance(resolved.get("train"), dict) and "parameters" in resolved["train"]:
@@ -63,11 +78,40 @@ def load_project(
     return _validate(resolved, root, env)
 
 
-def _take_password(raw: dict[str, Any]) -> Any:
-    """Takes the signing key's pass phrase out of the configuration."""
-    push = raw.get("push")
+def load_unresolved(
+    folder: str | Path, env: str | None = None, settings: Iterable[str] = ()
+) -> Project:
+    """Loads a project without looking at the environment, as a compiler does.
+
+    A text with a reference `${env:NAME}` stays that text, also where the key is a number or a
+    path: what is returned tells the chain's shape, and cannot be run.
+
+    Raises:
+        ConfigError: As `load_project`; what a reference stands for is not checked.
+    """
+    raw, root = read_effective(folder, env, settings)
+    return _validate(raw, root, env, {KEEP_REFERENCES: True})
+
+
+def with_settings(raw: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
+    """A copy of a configuration with `a.b=value` texts applied in their order.
+
+    Raises:
+        ConfigError: One is no setting; quotes it.
+    """
+    changed = dict(raw)
+    for setting in settings:
+        _apply(changed, setting)
+    return changed
+
+
+def _without_password(push: Any) -> tuple[Any, Any]:
+    """`push` without the signing key's pass phrase, and the pass phrase."""
     signing = push.get("signing") if isinstance(push, dict) else None
-    return signing.pop("password", None) if isinstance(signing, dict) else None
+    if not isinstance(signing, dict) or "password" not in signing:
+        return push, None
+    rest = {key: value for key, value in signing.items() if key != "password"}
+    return {**push, "signing": rest}, signing["password"]
 
 
 def read_effective(
@@ -93,9 +137,7 @@ def read_effective(
                 f"environments here: {', '.join(found) or 'none'}",
             )
         raw = _merge(raw, _read(overlay))
-    for setting in settings:
-        _apply(raw, setting)
-    return raw, root
+    return with_settings(raw, settings), root
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -150,7 +192,9 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
     here[parts[-1]] = value
 
 
-def _validate(raw: dict[str, Any], root: Path, env: str | None) -> Project:
+def _validate(
+    raw: Mapping[str, Any], root: Path, env: str | None, context: dict[str, Any] | None = None
+) -> Project:
     filled = dict(raw)
     for reserved in ("folder", "environment"):
         if reserved in filled:
@@ -159,9 +203,9 @@ def _validate(raw: dict[str, Any], root: Path, env: str | None) -> Project:
     filled.setdefault("workspace", str(_default_workspace(root)))
     filled.setdefault("metadata", str(Path(str(filled["workspace"])) / "metadata.sqlite"))
     try:
-        project = Project.model_validate(filled)
+        project = Project.model_validate(filled, context=context)
     except ValidationError as error:
-        lines = [_explain(detail, root / MAIN_FILE) for detail in error.errors()]
+        lines = [explain(detail, Project, root / MAIN_FILE) for detail in error.errors()]
         raise ConfigError("\n".join(lines), f"see docs/configuration.md; file {root}") from error
     return _with_absolute_paths(project)
 
@@ -188,9 +232,16 @@ def _with_absolute_paths(project: Project) -> Project:
             "private_key": None if private is None else absolute(private),
         }
         push = push.model_copy(update={"signing": push.signing.model_copy(update=keys)})
+    cluster = project.kubeflow
+    if cluster.ca_file is not None:
+        cluster = cluster.model_copy(update={"ca_file": absolute(cluster.ca_file)})
+    if cluster.auth is not None and cluster.auth.token_file is not None:
+        auth = cluster.auth.model_copy(update={"token_file": absolute(cluster.auth.token_file)})
+        cluster = cluster.model_copy(update={"auth": auth})
     return project.model_copy(
         update={
             "push": push,
+            "kubeflow": cluster,
             "workspace": absolute(project.workspace),
             "metadata": absolute(project.metadata)
             if isinstance(project.metadata, Path)
@@ -200,52 +251,3 @@ def _with_absolute_paths(project: Project) -> Project:
             "train": project.train.model_copy(update={"module": absolute(project.train.module)}),
         }
     )
-
-
-def _explain(detail: Any, path: Path) -> str:
-    """One line per problem: file, key, what is wrong, and the nearest name there is."""
-    location = [str(part) for part in detail["loc"]]
-    key = ".".join(location)
-    if detail["type"] == "extra_forbidden":
-        known = _known_keys(Project, location[:-1])
-        near = difflib.get_close_matches(location[-1], known, n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else f"; allowed: {', '.join(known)}"
-        return f"{path}: unknown key {key!r}{meant}"
-    if detail["type"] == "missing":
-        return f"{path}: key {key!r} is required"
-    problem = detail["msg"].removeprefix("Value error, ")
-    got = detail.get("input")
-    is_secret = location[-1:] == ["password"] or location[:1] in (["notify"], ["metadata"])
-    is_told = got is not None and not is_secret and not isinstance(got, (dict, BaseModel))
-    shown = f" (got {got!r:.80})" if is_told else ""
-    return f"{path}: {key}: {problem}{shown}"
-
-
-def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
-    """Keys allowed at a location, found by walking the models' annotations."""
-    here: Any = model
-    for part in location:
-        here = _step(here, part)
-        if here is None:
-            return []
-    models = [m for m in _models_in(here) if m is not None]
-    hidden = {"folder", "environment"}
-    return sorted({name for m in models for name in m.model_fields} - hidden)
-
-
-def _step(annotation: Any, part: str) -> Any:
-    for model in _models_in(annotation):
-        if part in model.model_fields:
-            return model.model_fields[part].annotation
-    if get_origin(annotation) in (dict, tuple, list):
-        arguments = [a for a in get_args(annotation) if a is not Ellipsis]
-        return arguments[-1] if arguments else None
-    return annotation  # pydantic also puts the names of union members into the location
-
-
-def _models_in(annotation: Any) -> list[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [annotation]
-    if get_origin(annotation) in (Union, UnionType):
-        return [m for a in get_args(annotation) for m in _models_in(a)]
-    return []

@@ -372,7 +372,7 @@ class TestSettings:
 class TestReferences:
     def test_are_resolved_everywhere_but_in_training_parameters(self, make_folder, monkeypatch):
         monkeypatch.setenv("ORDAIN_TEST_LABEL", "price")
-        monkeypatch.setenv("ORDAIN_TEST_TOKEN", "secret")
+        monkeypatch.setenv("ORDAIN_TEST_TOKEN", "hush-hush")
         folder = make_folder(
             data__label="${env:ORDAIN_TEST_LABEL}",
             train__parameters={"token": "${env:ORDAIN_TEST_TOKEN}", "rate": 0.1},
@@ -380,7 +380,7 @@ class TestReferences:
         project = load_project(folder)
         assert project.data.label == "price"
         assert project.train.parameters == {"token": "${env:ORDAIN_TEST_TOKEN}", "rate": 0.1}
-        assert "secret" not in project.model_dump_json()
+        assert "hush-hush" not in project.model_dump_json()
 
     @pytest.mark.parametrize("key", ["data.label", "train.parameters.token"])
     def test_to_a_missing_variable_are_refused_with_the_key(self, make_folder, key, monkeypatch):
