@@ -1,63 +1,8 @@
-"""What the runner makes of an error, and the small things around a walk; the walk itself is in
-tests/integration."""
+"""The small things around a walk; the walk itself is in tests/integration."""
 
-import errno
-import itertools
 import re
-import sys
 
-import pytest
-
-from contracts.errors import ConfigError, DataBlockedError, InfrastructureError, NodeFailedError
-from pipeline.history import Output
-from pipeline.runner import _project_on_path, _rows, as_known_error, new_run_id
-
-
-def chain(*errors: BaseException, explicit: bool = True) -> BaseException:
-    """The first error, caused by the second, and so on."""
-    for outer, inner in itertools.pairwise(errors):
-        if explicit:
-            outer.__cause__ = inner
-        else:
-            outer.__context__ = inner
-    return errors[0]
-
-
-class TestKnownError:
-    @pytest.mark.parametrize("explicit", [True, False])
-    def test_an_error_of_ours_is_found_however_deep(self, explicit):
-        ours = DataBlockedError("what", "next")
-        error = chain(RuntimeError("a"), KeyError("b"), ours, explicit=explicit)
-        assert as_known_error(error) is ours
-
-    def test_the_outermost_of_two_is_meant(self):
-        outer, inner = ConfigError("outer"), DataBlockedError("inner")
-        assert as_known_error(chain(outer, inner)) is outer
-
-    @pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
-    def test_a_full_disk_is_one_however_it_comes(self, number):
-        full = OSError(
-            number, {errno.ENOSPC: "No space left on device"}.get(number, "Disk quota exceeded")
-        )
-        for error in (full, RuntimeError(f"worker: {full}")):
-            known = as_known_error(error)
-            assert isinstance(known, InfrastructureError)
-            assert known.message.startswith("the disk is full")
-
-    def test_a_locked_store_is_one(self):
-        known = as_known_error(RuntimeError("mlmd: database is locked"))
-        assert (type(known), int(known.exit_code)) == (InfrastructureError, 5)
-
-    def test_anything_else_is_named_by_its_last_line(self):
-        known = as_known_error(ValueError("Traceback:\n  File x\nshapes (1,) and (2,)\n"))
-        assert type(known) is NodeFailedError
-        assert known.message == "ValueError: shapes (1,) and (2,)"
-
-    def test_an_error_without_words_is_named_too(self):
-        assert as_known_error(KeyboardInterrupt()).message == "KeyboardInterrupt: "
-
-    def test_a_long_one_is_cut(self):
-        assert len(as_known_error(ValueError("x" * 10_000)).message) == 500
+from pipeline.runner import new_run_id
 
 
 def test_run_ids_sort_by_time_and_differ_within_a_second():
@@ -65,24 +10,3 @@ def test_run_ids_sort_by_time_and_differ_within_a_second():
     assert len(set(ids)) == 50
     assert all(re.fullmatch(r"\d{8}-\d{6}-[0-9a-f]{4}", i) for i in ids)
     assert sorted(i[:15] for i in ids) == [i[:15] for i in ids]
-
-
-@pytest.mark.parametrize(
-    ("properties", "rows"),
-    [
-        ([], None),
-        ([{}], None),
-        ([{"rows": '{"splits": {"train": 2, "eval": 1}, "left_out": 5}'}], 3),
-        ([{"rows": '{"splits": {"train": 2}}'}, {}, {"rows": '{"splits": {"train": 0}}'}], 2),
-    ],
-)
-def test_rows_are_summed_where_they_are_counted(properties, rows):
-    assert _rows([Output(1, "examples", "Examples", "", p) for p in properties]) == rows
-
-
-def test_a_projects_folder_is_importable_while_it_runs_and_no_longer(tmp_path):
-    before = list(sys.path)
-    with pytest.raises(ZeroDivisionError), _project_on_path(tmp_path):
-        assert sys.path[0] == str(tmp_path)
-        raise ZeroDivisionError
-    assert sys.path == before

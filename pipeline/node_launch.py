@@ -1,0 +1,207 @@
+"""One node of the chain through TFX's own launcher: what both drivers share.
+
+`pipeline.runner` launches the nodes of a run one after the other in this process, and
+`kubeflow/node.py` each in a pod of its own. Here a node is launched once for each of its spans,
+and what came of it is read back from ML Metadata: TFX's launcher returns normally although a
+node's inputs were not resolved, and tells nobody what was cached or skipped.
+
+TFX's private API is used here, in the modules imported here, and in `pipeline.metadata_queries`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from tfx.orchestration.local import runner_utils
+from tfx.orchestration.portable import launcher
+
+from components import publisher
+from contracts.errors import NodeFailedError
+from pipeline import metadata_handle, metadata_queries, recovery, reuse, street
+from pipeline.config import Project
+from pipeline.history import History, Output, state_of
+from pipeline.known_errors import as_known_error
+from pipeline.node_log import node_log
+from pipeline.outcome import Failure, NodeResult
+from pipeline.tally import Launches
+
+SUCCEEDED = ("complete", "cached")
+
+
+class NodeError(Exception):
+    """A node failed.
+
+    Attributes:
+        result: What became of it, `failed`.
+        failure: The error, as the run's result has it.
+    """
+
+    def __init__(self, result: NodeResult, failure: Failure) -> None:
+        super().__init__(failure.message)
+        self.result = result
+        self.failure = failure
+
+
+@contextlib.contextmanager
+def prepared(project: Project, run_id: str, history: History, is_exact: bool) -> Iterator[None]:
+    """What TFX and the publisher are told while nodes of a run are launched.
+
+    Args:
+        project: The project.
+        run_id: The run.
+        history: The project's past runs.
+        is_exact: Whether TFX's questions to ML Metadata are answered by
+            `pipeline.metadata_queries`.
+    """
+    with contextlib.ExitStack() as stack:
+        if project.metadata.exists() and not project.is_pushed_away:
+            version = recovery.unrecorded_version(history, project.serving)
+            stack.enter_context(publisher.unrecorded(version))
+        if is_exact:
+            root = str(project.artifacts)
+            stack.enter_context(metadata_queries.exact_queries(run_id, root))
+        yield
+
+
+class NodeLauncher:
+    """Launches nodes of one run."""
+
+    def __init__(
+        self,
+        project: Project,
+        ir: Any,
+        spans: Sequence[int],
+        history: History,
+        logs: Path,
+        started: Callable[[str, int | None], None],
+        reused: frozenset[str] = frozenset(),
+        open_log: Callable[[Path], AbstractContextManager[None]] = node_log,
+    ) -> None:
+        """Takes the run; nothing is opened yet.
+
+        Args:
+            project: The project.
+            ir: The chain's IR, bound to the run (`street.bind_run`).
+            spans: The window's spans, oldest first.
+            history: The project's past runs.
+            logs: The folder for a log of each node.
+            started: Is told of each launch, the span with it where there is one.
+            reused: Nodes that are taken over from the last run.
+            open_log: Takes a log's path; what it gives is entered while a node is launched.
+        """
+        self._project = project
+        self._ir = ir
+        self._run_id = ir.runtime_spec.pipeline_run_id.field_value.string_value
+        self._spans = spans
+        self._history = history
+        self._logs = logs
+        self._started = started
+        self._reused = reused
+        self._open_log = open_log
+        self._deployment = runner_utils.extract_local_deployment_config(ir)
+        self._handle = metadata_handle.Handle(project.metadata)
+
+    def launch(self, node: Any) -> Launches:
+        """Launches a node, once for each of its spans.
+
+        Args:
+            node: Its `PipelineNode` in the IR.
+
+        Returns:
+            What the launches left.
+
+        Raises:
+            NodeError: One of them failed.
+        """
+        name = node.node_info.id
+        states: list[str] = []
+        ids: list[int] = []
+        outputs: list[Output] = []
+        began = time.monotonic()
+        log = self._logs / f"{name}.log"
+        for span, bound in self.bound(node):
+            self._started(name, span)
+            try:
+                with self._open_log(log):
+                    state, execution_id = self._launch(bound)
+                    left = self._outputs_of(execution_id)
+            except Exception as error:
+                seconds = time.monotonic() - began
+                raise self._failed(name, span, error, log, seconds, ids) from error
+            states.append(state)
+            ids += [execution_id] if execution_id is not None else []
+            outputs += left
+        seconds = time.monotonic() - began
+        return Launches(name, tuple(states), tuple(ids), tuple(outputs), seconds, log)
+
+    def bound(self, node: Any) -> Iterator[tuple[int | None, Any]]:
+        """A node's launches: the span, and the node bound to it."""
+        if node.node_info.id not in street.PER_SPAN:
+            yield None, node
+            return
+        has_spans = self._project.data.has_spans
+        for span in self._spans:
+            yield span, street.bind_span(node, self._project.name, span, has_spans)
+
+    def _launch(self, node: Any) -> tuple[str, int | None]:
+        """Launches a node once; returns its state, read back from ML Metadata."""
+        name = node.node_info.id
+        if name in self._reused:
+            return "reused", reuse.reuse_latest(self._handle, node, self._run_id)
+        info = launcher.Launcher(
+            pipeline_node=node,
+            mlmd_connection=self._handle,
+            pipeline_info=self._ir.pipeline_info,
+            pipeline_runtime_spec=self._ir.runtime_spec,
+            executor_spec=runner_utils.extract_executor_spec(self._deployment, name),
+            custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, name),
+        ).launch()
+        execution_id = info.execution_id if info is not None else None
+        if not execution_id:
+            return "skipped", None
+        (execution,) = self._history.store.get_executions_by_id([execution_id])
+        state = state_of(execution)
+        if state not in SUCCEEDED:
+            raise NodeFailedError(f"{name} ended in state {state}: its inputs were not resolved")
+        return state, execution_id
+
+    def _outputs_of(self, execution_id: int | None) -> list[Output]:
+        if execution_id is None:
+            return []
+        return self._history.outputs_of([execution_id]).get(execution_id, [])
+
+    def _failed(
+        self,
+        name: str,
+        span: int | None,
+        error: Exception,
+        log: Path,
+        seconds: float,
+        ids: list[int],
+    ) -> NodeError:
+        # A disk that is full cannot take the log either; the headline still says what happened.
+        with contextlib.suppress(OSError), self._open_log(log):
+            logging.getLogger("ordain").error("%s failed", name, exc_info=error)
+        known = as_known_error(error)
+        at = f", span {span}" if span is not None else ""
+        failure = Failure(
+            node=f"{name}{at}",
+            message=known.message,
+            hint=known.hint or f"read {log}",
+            exit_code=int(known.exit_code),
+        )
+        result = NodeResult(
+            node=name,
+            state="failed",
+            seconds=round(seconds, 3),
+            reason=known.message,
+            log=str(log),
+            execution_ids=tuple(ids),
+        )
+        return NodeError(result, failure)
