@@ -27,6 +27,10 @@ COMMANDS = {
     "serve": ("ordain.serve:serve", "Serve a project's published model over REST and gRPC."),
     "predict": ("ordain.predict:predict", "Score rows with a project's published model."),
     "schema": ("ordain.schema:schema", "Freeze, compare and accept a project's schema."),
+    "simulate": (
+        "ordain.simulate:simulate",
+        "Run a compiled pipeline on this machine, without Kubernetes.",
+    ),
     "gc": ("ordain.gc:gc", "Remove artifacts and folders of old runs."),
     "doctor": ("ordain.doctor:doctor", "Check this machine and installation."),
 }
