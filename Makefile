@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target that needs it builds. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock bench clean
+.PHONY: help run test lint lock bench image clean
 
 BIN := .venv/bin
 SETUP := $(wildcard tools/*.py tools/*.lock)
@@ -50,6 +50,23 @@ lock: ## renew the locks from setup.py and tools/*.in, and install them
 bench: .venv/.ready ## measure speed and size beside the peers
 	@echo "bench: benchmarks/run.py"
 	@$(BIN)/python benchmarks/run.py
+
+# Whichever builder is there. IMAGE_OPTIONS go to it as they are: --secret, --network, --platform.
+VERSION := $(shell sed -n 's/^ *version="\(.*\)",/\1/p' setup.py)
+IMAGE ?= localhost/ordain:$(VERSION)
+PROJECT ?= examples/flights
+BUILDER ?= $(shell docker info >/dev/null 2>&1 && echo docker || command -v podman || command -v buildah)
+
+image: ## build the container image with a project in it: make image PROJECT=examples/flights
+	@test -n "$(BUILDER)" || { echo "image: docker, podman or buildah is needed to build it" >&2; exit 2; }
+	@test -f "$(PROJECT)/pipeline.yaml" || { echo "image: $(PROJECT)/pipeline.yaml is not there;" \
+		"PROJECT is a folder of this repository that holds one" >&2; exit 2; }
+	@echo "image: $(IMAGE) with $(PROJECT), built by $(notdir $(BUILDER))"
+	@DOCKER_BUILDKIT=1 $(BUILDER) build --file kubeflow/Dockerfile --tag "$(IMAGE)" \
+		--build-arg PROJECT="$(PROJECT)" --build-arg VERSION="$(VERSION)" \
+		--build-arg REVISION="$$(git describe --always --dirty --abbrev=40 --exclude='*')" \
+		--build-arg SOURCE="$$(git config remote.origin.url | sed 's#//[^@/]*@#//#')" \
+		$(IMAGE_OPTIONS) .
 
 clean: ## remove .venv and the caches; var/ with its runs and models stays
 	@echo "clean: .venv, build products and caches"
