@@ -67,13 +67,19 @@ def exact_queries(run_id: str, pipeline_root: str) -> Iterator[None]:
             ),
             (cache_utils, "get_cached_outputs", newest_cached_outputs),
         ):
-            stack.enter_context(_replaced(module, name, replacement))
+            stack.enter_context(replaced(module, name, replacement))
         yield
 
 
 @contextlib.contextmanager
-def _replaced(module: Any, name: str, replacement: Any) -> Iterator[None]:
-    """TFX calls these by their module's name, so that is where they are replaced."""
+def replaced(module: Any, name: str, replacement: Any) -> Iterator[None]:
+    """Replaces a function where its callers look it up: TFX calls these by their module's name.
+
+    Args:
+        module: The module.
+        name: The function's name in it.
+        replacement: What is called instead, until this is left.
+    """
     original = getattr(module, name)
     setattr(module, name, replacement)
     try:

@@ -19,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from tfx.orchestration.local import runner_utils
-from tfx.orchestration.portable import launcher
+from tfx.orchestration.portable import execution_publish_utils, launcher
+from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
-from components import publisher
+from components import pushed_model
 from contracts.errors import NodeFailedError
 from pipeline import metadata_handle, metadata_queries, recovery, reuse, street
 from pipeline.config import Project
@@ -49,7 +50,9 @@ class NodeError(Exception):
 
 
 @contextlib.contextmanager
-def prepared(project: Project, run_id: str, history: History, is_exact: bool) -> Iterator[None]:
+def prepared(
+    project: Project, run_id: str, history: History, is_exact: bool = True, is_retried: bool = False
+) -> Iterator[None]:
     """What TFX and the publisher are told while nodes of a run are launched.
 
     Args:
@@ -58,15 +61,43 @@ def prepared(project: Project, run_id: str, history: History, is_exact: bool) ->
         history: The project's past runs.
         is_exact: Whether TFX's questions to ML Metadata are answered by
             `pipeline.metadata_queries`.
+        is_retried: Whether a node may have been tried before in this run.
     """
     with contextlib.ExitStack() as stack:
         if project.metadata.exists() and not project.is_pushed_away:
             version = recovery.unrecorded_version(history, project.serving)
-            stack.enter_context(publisher.unrecorded(version))
+            stack.enter_context(pushed_model.unrecorded(version))
         if is_exact:
             root = str(project.artifacts)
             stack.enter_context(metadata_queries.exact_queries(run_id, root))
+        if is_retried:
+            stack.enter_context(
+                metadata_queries.replaced(
+                    execution_publish_utils,
+                    "register_execution",
+                    _register_once(execution_publish_utils.register_execution),
+                )
+            )
         yield
+
+
+def _register_once(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Hands out what an earlier try of a node registered.
+
+    TFX's launcher does so itself; its handler of resolvers makes one execution for each try.
+    """
+
+    def register(
+        metadata_handle: Any, execution_type: Any, contexts: Any, *args: Any, **rest: Any
+    ) -> Any:
+        before = execution_lib.get_executions_associated_with_all_contexts(
+            metadata_handle, contexts
+        )
+        if before:
+            return before[-1]
+        return original(metadata_handle, execution_type, contexts, *args, **rest)
+
+    return register
 
 
 class NodeLauncher:
@@ -81,6 +112,7 @@ class NodeLauncher:
         logs: Path,
         started: Callable[[str, int | None], None],
         reused: frozenset[str] = frozenset(),
+        is_retried: bool = False,
         open_log: Callable[[Path], AbstractContextManager[None]] = node_log,
     ) -> None:
         """Takes the run; nothing is opened yet.
@@ -93,6 +125,8 @@ class NodeLauncher:
             logs: The folder for a log of each node.
             started: Is told of each launch, the span with it where there is one.
             reused: Nodes that are taken over from the last run.
+            is_retried: Whether a node may have been tried before in this run; what had ended then
+                stays, and what had not is removed before it is tried again.
             open_log: Takes a log's path; what it gives is entered while a node is launched.
         """
         self._project = project
@@ -103,6 +137,7 @@ class NodeLauncher:
         self._logs = logs
         self._started = started
         self._reused = reused
+        self._is_retried = is_retried
         self._open_log = open_log
         self._deployment = runner_utils.extract_local_deployment_config(ir)
         self._handle = metadata_handle.Handle(project.metadata)
@@ -154,6 +189,10 @@ class NodeLauncher:
         name = node.node_info.id
         if name in self._reused:
             return "reused", reuse.reuse_latest(self._handle, node, self._run_id)
+        if self._is_retried:
+            before = self._before(node)
+            if before is not None:
+                return before
         info = launcher.Launcher(
             pipeline_node=node,
             mlmd_connection=self._handle,
@@ -170,6 +209,25 @@ class NodeLauncher:
         if state not in SUCCEEDED:
             raise NodeFailedError(f"{name} ended in state {state}: its inputs were not resolved")
         return state, execution_id
+
+    def _before(self, node: Any) -> tuple[str, int] | None:
+        """What an earlier try came to, if it succeeded; removes what another one left."""
+        with self._handle as handle:
+            contexts = context_lib.prepare_contexts(handle, node.contexts)
+            found = execution_lib.get_executions_associated_with_all_contexts(handle, contexts)
+        for execution in found:
+            state = state_of(execution)
+            if state in SUCCEEDED:
+                return state, execution.id
+            recovery.remove_leftovers(
+                self._history.store,
+                self._project.workspace,
+                self._project.name,
+                node.node_info.id,
+                execution.id,
+                is_alone=False,
+            )
+        return None
 
     def _outputs_of(self, execution_id: int | None) -> list[Output]:
         if execution_id is None:

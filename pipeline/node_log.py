@@ -1,7 +1,8 @@
 """One log file per node: everything TFX, TensorFlow, Beam and the project print goes there.
 
 C++ code writes to file descriptors 1 and 2 directly, so those are redirected, not just Python's
-streams. Whoever draws on the console keeps its own copy of descriptor 1 (`console_stream`).
+streams. Whoever draws on the console keeps its own copy of descriptor 1 (`console_stream`). In a
+pod nothing is redirected: its streams are its log, and the file has what was logged as well.
 """
 
 from __future__ import annotations
@@ -50,3 +51,25 @@ def node_log(path: Path) -> Iterator[None]:
                     os.close(copy)
                 root.handlers[:] = before[0]
                 root.setLevel(before[1])
+
+
+@contextlib.contextmanager
+def copied_log(path: Path) -> Iterator[None]:
+    """Sends what is logged inside to standard error and to a file, appending.
+
+    What is printed, by C++ code too, goes where it always goes: a process that is killed loses
+    nothing of it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    root = logging.getLogger()
+    before = (list(root.handlers), root.level)
+    with path.open("a", encoding="utf-8", errors="replace") as file:
+        root.handlers[:] = [logging.StreamHandler(file), logging.StreamHandler(sys.stderr)]
+        for handler in root.handlers:
+            handler.setFormatter(logging.Formatter(_FORMAT))
+        root.setLevel(logging.INFO)
+        try:
+            yield
+        finally:
+            root.handlers[:] = before[0]
+            root.setLevel(before[1])

@@ -1,0 +1,243 @@
+"""The first task of a run: the database, the plan, and the chain that all others read.
+
+What can be wrong is found here, before a pod with a GPU starts: the image, the configuration, the
+data, the database. A retried `prepare` finds what the first try wrote and says the same.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from contracts.errors import ConfigError, InfrastructureError
+from kubeflow.chain import Chain, check_run_id, find_plan, write_chain
+from pipeline.checks import make_plan
+from pipeline.config import Project
+from pipeline.importing import load_tfx, project_on_path
+from pipeline.launch import quiet_libraries
+from pipeline.loading import load_raw, with_settings
+from pipeline.outcome import Recovered
+from pipeline.pod_lock import beside_pods
+from pipeline.source import fingerprint
+
+#: Settings that a compiled file has already answered.
+_SETTLED = {
+    "name": "it names the pipeline",
+    "kubeflow": "it makes the tasks",
+    "workspace": "use the parameter pipeline_root",
+}
+_MAX_SETTINGS = 1000
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the task was told.
+
+    Attributes:
+        project: The project's folder in the image.
+        config: The configuration that was compiled, as JSON, references unresolved.
+        env: Name of the overlay in it; empty for none.
+        source: The source's fingerprint at compile time.
+        span: Last span of the window; empty for the newest.
+        settings: JSON list of `a.b=value` texts; empty for none.
+        pipeline_root: The workspace; empty for the configuration's.
+        run_id: Kubeflow's id of the run.
+    """
+
+    project: str
+    config: str
+    env: str
+    source: str
+    span: str
+    settings: str
+    pipeline_root: str
+    run_id: str
+
+
+def prepare(asked: Asked, say: Callable[[str], None]) -> tuple[str, Chain]:
+    """Makes everything ready for the nodes.
+
+    Args:
+        asked: What the task was told.
+        say: Is told what happens, a line each.
+
+    Returns:
+        The plan, and the chain that it names.
+
+    Raises:
+        ConfigError: The image, the parameters or the project are wrong.
+        InfrastructureError: The volume or the database is.
+    """
+    from kubeflow.chain import read_chain  # noqa: PLC0415
+
+    quiet_libraries()
+    run_id = check_run_id(asked.run_id)
+    settings = _settings(asked.settings)
+    raw = _configuration(asked)
+    project = load_raw(raw, asked.project, asked.env or None, settings)
+    _check_source(project.folder, asked.source)
+    plan = find_plan(project.runs, run_id)
+    if plan is not None:
+        say(f"run {run_id} was prepared before: its plan holds")
+        return plan, read_chain(plan, run_id)
+    checked = make_plan(project, _span(asked.span))
+    graph, street = load_tfx()
+    with project_on_path(project.folder):
+        ir = graph.compile_ir(project, checked.newest)
+        if settings:
+            _check_nodes(ir, graph, raw, asked, checked.newest)
+    ir = street.bind_run(ir, run_id)
+    spans = tuple(span.number for span in checked.window)
+    with beside_pods(project, run_id, say) as locks:
+        from kubeflow import registration  # noqa: PLC0415  TFX is loaded by now
+
+        recovered = registration.register_run(project, ir, spans, run_id, locks)
+    for closed in recovered:
+        say(closed.text)
+    chain = Chain(
+        run_id=run_id,
+        folder=str(project.folder),
+        env=asked.env or None,
+        config=with_settings(raw, settings),
+        spans=spans,
+        ir=_as_json(ir),
+        notes=checked.notes,
+        recovered=tuple(asdict(closed) for closed in recovered),
+    )
+    plan = write_chain(chain, project.runs)
+    _write_config(chain, project)
+    return plan, chain
+
+
+def recovered_of(chain: Chain) -> list[Recovered]:
+    """What `prepare` closed of runs before."""
+    return [
+        Recovered(
+            raw["run_id"], tuple(raw["nodes"]), tuple(raw["execution_ids"]), int(raw["removed"])
+        )
+        for raw in chain.recovered
+    ]
+
+
+def _configuration(asked: Asked) -> dict[str, Any]:
+    try:
+        raw = json.loads(asked.config)
+    except ValueError as error:
+        raise ConfigError("--config: is not JSON", "compile the pipeline again") from error
+    if not isinstance(raw, dict):
+        raise ConfigError("--config: must be a JSON object", "compile the pipeline again")
+    if asked.pipeline_root:
+        raw["workspace"] = asked.pipeline_root
+    refuse_object_store(str(raw.get("workspace", "")))
+    return raw
+
+
+def refuse_object_store(root: str) -> None:
+    """Refuses a pipeline root that is no folder.
+
+    Raises:
+        ConfigError: It is an address; names what works.
+    """
+    if "://" in root:
+        raise ConfigError(
+            f"pipeline_root {root}: must be a folder that every task mounts, not an address",
+            "mount a volume that all pods can write, or the bucket as a volume (a CSI driver), "
+            "and name its path; versions may be published to gs:// (push.directory)",
+        )
+
+
+def _settings(text: str) -> tuple[str, ...]:
+    """The settings of this run.
+
+    Raises:
+        ConfigError: They are no list of texts, or one of them cannot change any more.
+    """
+    if not text.strip():
+        return ()
+    try:
+        given = json.loads(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"settings {text[:80]!r}: is not JSON", """for example ["train.steps=500"]"""
+        ) from error
+    is_list = isinstance(given, list) and len(given) <= _MAX_SETTINGS
+    if not is_list or not all(isinstance(setting, str) for setting in given):
+        raise ConfigError(
+            f"settings {text[:80]!r}: must be a JSON list of texts, at most {_MAX_SETTINGS}",
+            """for example ["train.steps=500"]""",
+        )
+    for setting in given:
+        key = setting.partition("=")[0].strip().partition(".")[0]
+        if key in _SETTLED:
+            raise ConfigError(
+                f"settings: {key} cannot be set for a run: {_SETTLED[key]}",
+                "change pipeline.yaml, then ordain compile",
+            )
+    return tuple(given)
+
+
+def _span(text: str) -> int | None:
+    if not text.strip():
+        return None
+    try:
+        return int(text)
+    except ValueError as error:
+        raise ConfigError(
+            f"span {text[:40]!r}: must be the number of a span, or empty for the newest"
+        ) from error
+
+
+def _check_source(folder: Path, expected: str) -> None:
+    """Refuses an image that holds other code than what was compiled."""
+    if not folder.is_dir():
+        raise ConfigError(
+            f"--project {folder}: there is no such folder in this image",
+            "kubeflow.project in pipeline.yaml names it; build the image with it (make image)",
+        )
+    found = fingerprint(folder)
+    if found != expected:
+        raise ConfigError(
+            f"{folder}: the image holds another version of the project (source {found[:12]}) than "
+            f"what was compiled ({expected[:12]})",
+            "build the image anew (make image), or compile again from the code that it holds",
+        )
+
+
+def _check_nodes(ir: Any, graph: Any, raw: dict[str, Any], asked: Asked, newest: int) -> None:
+    """Refuses settings that ask for other nodes than the file has tasks for."""
+    compiled = load_raw(raw, asked.project, asked.env or None)
+    wanted, have = _names(ir), _names(graph.compile_ir(compiled, newest))
+    if wanted != have:
+        more = [name for name in wanted if name not in have]
+        fewer = [name for name in have if name not in wanted]
+        change = ", ".join([f"adds {n}" for n in more] + [f"removes {n}" for n in fewer])
+        raise ConfigError(
+            f"settings {asked.settings[:200]}: {change or 'changes the order of nodes'}, and the "
+            "compiled pipeline has a task for each node",
+            "compile with it: ordain compile PROJECT --set ...",
+        )
+
+
+def _names(ir: Any) -> list[str]:
+    return [node.pipeline_node.node_info.id for node in ir.nodes]
+
+
+def _as_json(ir: Any) -> dict[str, Any]:
+    from google.protobuf import json_format  # noqa: PLC0415
+
+    return dict(json_format.MessageToDict(ir, preserving_proto_field_name=True))
+
+
+def _write_config(chain: Chain, project: Project) -> None:
+    """The effective configuration beside the run, as a local run writes it."""
+    path = project.runs / chain.run_id / "pipeline.yaml"
+    text = yaml.safe_dump(dict(chain.config), sort_keys=False, allow_unicode=True)
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise InfrastructureError(f"{path} cannot be written: {error.strerror}") from error
