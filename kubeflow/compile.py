@@ -1,0 +1,196 @@
+"""A project to the file that Kubeflow Pipelines 2.x runs: PipelineSpec and PlatformSpec.
+
+One container task for each node of the chain, between `prepare` and `result`. Compiling looks at
+the project's files only: no cluster, no bucket, no network, no environment variable. The same
+project gives the same bytes.
+"""
+
+from __future__ import annotations
+
+import difflib
+import posixpath
+import re
+import tempfile
+import warnings
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from contracts.errors import ConfigError
+from kubeflow import rules
+from kubeflow.tasks import PREPARE, RESULT, prepare_words, task_name
+from pipeline.chain import Shape, chain_of
+from pipeline.config import Project
+from pipeline.loading import load_unresolved, read_effective
+from pipeline.metadata_store import DEFAULT_PORT
+from pipeline.source import fingerprint
+
+DOCS = "see docs/kubeflow-compile.md"
+_REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
+
+
+@dataclass(frozen=True)
+class Compiled:
+    """A compiled project.
+
+    Attributes:
+        name: The pipeline's name.
+        text: The file: two YAML documents.
+        tasks: How many tasks it has.
+        notes: What the user should know, a sentence each.
+    """
+
+    name: str
+    text: str
+    tasks: int
+    notes: tuple[str, ...]
+
+
+def compile_project(
+    folder: str | Path, env: str | None = None, settings: Iterable[str] = ()
+) -> Compiled:
+    """Compiles a project for Kubeflow Pipelines.
+
+    Args:
+        folder: The project's folder.
+        env: Name of an overlay.
+        settings: `a.b=value` texts, which become part of the file.
+
+    Raises:
+        ConfigError: The configuration is wrong, or the cluster would refuse the file.
+    """
+    settings = tuple(settings)
+    raw, root = read_effective(folder, env, settings)
+    project = load_unresolved(folder, env, settings)
+    # Where the file is sent, and what its pods ask for, is nothing that a pod has to know.
+    told = {key: value for key, value in raw.items() if key != "kubeflow"}
+    where = pipeline_root(project, raw)
+    chain = chain_of(project)
+    words = prepare_words(project.kubeflow.project, told, env, fingerprint(root), chain)
+    text = compile_chain(project, chain, words, where)
+    return Compiled(project.name, text, len(chain) + 2, _notes(project, told))
+
+
+def compile_text(folder: str | Path, env: str | None = None, settings: Iterable[str] = ()) -> str:
+    """The text of a project's compiled file; as `compile_project`."""
+    return compile_project(folder, env, settings).text
+
+
+def compile_chain(project: Project, chain: Shape, prepare: list[str], root: str) -> str:
+    """Compiles a chain of any shape and checks the result.
+
+    Args:
+        project: The project; its name and its section `kubeflow` are used.
+        chain: The chain's shape.
+        prepare: The fixed words of `prepare`.
+        root: Default of the run parameter `pipeline_root`.
+
+    Returns:
+        The file's text.
+
+    Raises:
+        ConfigError: The section does not fit the chain, or a rule of the backend is broken.
+    """
+    images = _images(project, chain)
+    with warnings.catch_warnings():
+        # KFP tells of its own deprecations, which is nothing that a user can act on.
+        warnings.simplefilter("ignore")
+        from kubeflow.compile_tasks import build_pipeline  # noqa: PLC0415  KFP takes a second
+
+        text = _write(build_pipeline(project, chain, prepare, root, images))
+    rules.check(text)
+    return text
+
+
+def _write(pipeline: Any) -> str:
+    from kfp import compiler  # noqa: PLC0415
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "pipeline.yaml"
+        compiler.Compiler().compile(pipeline, str(path))
+        return path.read_text(encoding="utf-8")
+
+
+def _images(project: Project, chain: Shape) -> dict[str, str]:
+    """The image of each task.
+
+    Raises:
+        ConfigError: One has none, or the section names a node that the chain does not have.
+    """
+    section = project.kubeflow
+    names = [PREPARE, *chain, RESULT]
+    for node in section.nodes:
+        if node not in names:
+            near = difflib.get_close_matches(node, names, n=1)
+            meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
+            raise ConfigError(f"kubeflow.nodes.{node}: the chain has no such node{meant}", DOCS)
+    tasks = [task_name(name) for name in names]
+    twice = sorted({name for name in names if tasks.count(task_name(name)) > 1})
+    if twice:
+        raise ConfigError(
+            f"nodes {', '.join(twice)}: Kubernetes would call them the same, {task_name(twice[0])}"
+        )
+    images = {name: section.pod(name).image or section.image for name in names}
+    for name, image in images.items():
+        if image is None:
+            raise ConfigError(
+                f"kubeflow.image: is not set, and {name} has no image of its own",
+                f"`make image` builds one; {DOCS}",
+            )
+    return {name: str(image) for name, image in images.items()}
+
+
+def pipeline_root(project: Project, raw: Mapping[str, Any]) -> str:
+    """The workspace as the pods see it.
+
+    Raises:
+        ConfigError: It is none of the volumes that all pods mount.
+    """
+    section = project.kubeflow
+    told = section.pipeline_root or raw.get("workspace")
+    key = "kubeflow.pipeline_root" if section.pipeline_root else "workspace"
+    if told is None:
+        raise ConfigError("workspace: is not set; in a cluster it has to lie on a volume", DOCS)
+    root = str(told)
+    if "://" in root or "${env:" in root:
+        raise ConfigError(
+            f"{key} {root}: must be a folder on a volume that all pods mount, written out",
+            f"a bucket is mounted as a volume by a CSI driver; {DOCS}",
+        )
+    root = posixpath.normpath(posixpath.join(section.project, root))
+    paths = [volume.path for volume in section.volumes]
+    if not any(root == path or root.startswith(f"{path}/") for path in paths):
+        raise ConfigError(
+            f"{key} {root}: lies on no volume, so no pod would see what another wrote; "
+            f"kubeflow.volumes mounts {', '.join(paths) or 'none'}",
+            f"add a volume that many pods can write (ReadWriteMany), or move it; {DOCS}",
+        )
+    return root
+
+
+def _notes(project: Project, told: Mapping[str, Any]) -> tuple[str, ...]:
+    """What compiles and may still not run as expected."""
+    section = project.kubeflow
+    given = {*section.env, *(secret.env for secret in section.secrets)}
+    asked = sorted(_variables(told) - given)
+    notes = []
+    if asked:
+        notes.append(
+            f"the configuration refers to {', '.join(asked)}; neither kubeflow.env nor "
+            "kubeflow.secrets gives that to the pods"
+        )
+    if "://" not in str(told.get("metadata", "")):
+        notes.append(
+            "metadata is a SQLite file on a volume; tasks that run at the same time wait for each "
+            f"other, and NFS may corrupt it: use postgresql://user@host:{DEFAULT_PORT}/database"
+        )
+    return tuple(notes)
+
+
+def _variables(value: Any) -> set[str]:
+    if isinstance(value, Mapping):
+        return {name for below in value.values() for name in _variables(below)}
+    if isinstance(value, (list, tuple)):
+        return {name for below in value for name in _variables(below)}
+    return set(_REFERENCE.findall(value)) if isinstance(value, str) else set()

@@ -1,0 +1,172 @@
+"""The pipeline as KFP's SDK has it: a component for each task, and what its pod asks for.
+
+A component of KFP is named after its function, so the functions are made anew for each task.
+"""
+
+# No `from __future__ import annotations`: KFP reads the annotations as objects.
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kfp import dsl, kubernetes
+
+from kubeflow.tasks import (
+    ENTRYPOINT,
+    EXECUTOR_INPUT,
+    PIPELINE_ROOT,
+    PLAN,
+    PREPARE,
+    RESULT,
+    SETTINGS,
+    SPAN,
+    node_words,
+    result_words,
+    task_name,
+)
+from pipeline.chain import Shape
+from pipeline.config import Project
+from pipeline.config_kubeflow import Kubeflow, Pod
+
+#: A parameter that the task writes to a file; mypy takes no call as an annotation.
+OutputText: Any = dsl.OutputPath(str)
+
+
+def build_pipeline(
+    project: Project, chain: Shape, prepare: Sequence[str], root: str, images: Mapping[str, str]
+) -> Any:
+    """The pipeline of a chain.
+
+    Args:
+        project: Gives the name and the section `kubeflow`.
+        chain: The chain's shape.
+        prepare: The fixed words of `prepare`.
+        root: Default of the run parameter `pipeline_root`.
+        images: The image of each task.
+    """
+    section = project.kubeflow
+
+    def build(span: str = "", settings: str = "", pipeline_root: str = root) -> None:
+        given = {SPAN: span, SETTINGS: settings, PIPELINE_ROOT: pipeline_root}
+        first = prepare_component(PREPARE, images[PREPARE], prepare)(**given)
+        dress(first, PREPARE, section.pod(PREPARE), section, is_retried=True)
+        plan = first.outputs[PLAN]
+        tasks: dict[str, Any] = {}
+        for node, waits_for in chain.items():
+            task = planned_component(node, images[node], node_words(node))(plan=plan)
+            tasks[node] = task.after(first, *(tasks[other] for other in waits_for))
+            dress(task, node, section.pod(node), section, is_retried=True)
+        last = planned_component(RESULT, images[RESULT], result_words())(plan=plan)
+        last.after(first, *tasks.values())
+        # What it says is final: a run whose model was not blessed must not be tried again.
+        dress(last, RESULT, section.pod(RESULT), section, is_retried=False)
+
+    return dsl.pipeline(name=project.name)(build)
+
+
+def prepare_component(name: str, image: str, words: Sequence[str]) -> Any:
+    """The component of `prepare`, which takes the run's parameters and gives the plan."""
+
+    def component(
+        span: str,
+        settings: str,
+        pipeline_root: str,
+        plan: OutputText,
+        html: dsl.Output[dsl.HTML],
+        metrics: dsl.Output[dsl.Metrics],
+    ) -> dsl.ContainerSpec:
+        del metrics  # its values go through the executor's output
+        told = ["--span", span, "--settings", settings, "--pipeline-root", pipeline_root]
+        return _container(image, [*words, *told, "--plan-output", plan], html)
+
+    return _named(component, name)
+
+
+def planned_component(name: str, image: str, words: Sequence[str]) -> Any:
+    """The component of any other task, which takes the plan."""
+
+    def component(
+        plan: str, html: dsl.Output[dsl.HTML], metrics: dsl.Output[dsl.Metrics]
+    ) -> dsl.ContainerSpec:
+        del metrics
+        return _container(image, [*words, "--plan", plan], html)
+
+    return _named(component, name)
+
+
+def _named(component: Callable[..., Any], name: str) -> Any:
+    component.__name__ = task_name(name).replace("-", "_")
+    component.__doc__ = None
+    return dsl.container_component(component)
+
+
+def _container(image: str, words: Sequence[Any], html: Any) -> Any:
+    run = ["--run-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
+    shown = ["--html", html.path, "--executor-input", EXECUTOR_INPUT]
+    return dsl.ContainerSpec(image=image, command=list(ENTRYPOINT), args=[*words, *run, *shown])
+
+
+def dress(task: Any, name: str, pod: Pod, section: Kubeflow, is_retried: bool) -> None:
+    """Gives a task everything but its command line.
+
+    Args:
+        task: KFP's task.
+        name: Name to show.
+        pod: What the task's pod asks for.
+        section: What all pods get.
+        is_retried: Whether a failure may pass by itself.
+    """
+    task.set_display_name(name)
+    # KFP's cache would skip the pod, and TFX would have no execution; TFX's own works.
+    task.set_caching_options(False)
+    _ask_resources(task, pod)
+    retries = pod.retries
+    if is_retried and retries is not None and retries.count:
+        task.set_retry(
+            num_retries=retries.count,
+            backoff_duration=f"{retries.backoff_s}s",
+            backoff_factor=float(retries.factor),
+            backoff_max_duration=f"{retries.max_s}s",
+        )
+    for variable, value in section.env.items():
+        task.set_env_variable(variable, value)
+    for secret in section.secrets:
+        kubernetes.use_secret_as_env(task, secret.name, {secret.key: secret.env})
+    for volume in section.volumes:
+        kubernetes.mount_pvc(task, volume.claim, volume.path)
+    for key, value in section.labels.items():
+        kubernetes.add_pod_label(task, key, value)
+    if section.pull_policy is not None:
+        kubernetes.set_image_pull_policy(task, section.pull_policy)
+    if section.pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(section.pull_secrets))
+    _place(task, pod)
+
+
+def _ask_resources(task: Any, pod: Pod) -> None:
+    if pod.cpu is not None:
+        task.set_cpu_limit(pod.cpu)
+    if pod.memory is not None:
+        task.set_memory_limit(pod.memory)
+    if pod.cpu_request is not None:
+        task.set_cpu_request(pod.cpu_request)
+    if pod.memory_request is not None:
+        task.set_memory_request(pod.memory_request)
+    if pod.accelerator is not None:
+        task.set_accelerator_type(pod.accelerator.type)
+        task.set_accelerator_limit(pod.accelerator.count)
+
+
+def _place(task: Any, pod: Pod) -> None:
+    for key, value in (pod.node_selector or {}).items():
+        kubernetes.add_node_selector(task, key, value)
+    for taint in pod.tolerations or ():
+        kubernetes.add_toleration(
+            task,
+            key=taint.key,
+            operator=taint.operator,
+            value=taint.value,
+            effect=taint.effect,
+            toleration_seconds=taint.seconds,
+        )
+    if pod.timeout_s is not None:
+        kubernetes.set_timeout(task, pod.timeout_s)

@@ -1,0 +1,173 @@
+"""Reading a compiled file as strictly as the backend does: size, documents, fields."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import yaml
+from google.protobuf import json_format
+
+#: Below etcd's limit on a request, with room for what the backend adds to the workflow.
+MAX_FILE_BYTES = 1_000_000
+SCHEMA_VERSION = "2.1.0"
+
+
+class BrokenRule(Exception):
+    """A rule of the backend that a file breaks.
+
+    Args:
+        rule: The rule's name.
+        where: Where in the file.
+        got: What stands there.
+        allowed: What may.
+    """
+
+    def __init__(self, rule: str, where: str, got: str, allowed: str) -> None:
+        super().__init__(rule, where, got, allowed)
+        self.rule = rule
+        self.where = where
+        self.got = got
+        self.allowed = allowed
+
+    def __str__(self) -> str:
+        """One line."""
+        return f"rule {self.rule}: {self.where}: {self.got}; {self.allowed}"
+
+
+@dataclass(frozen=True)
+class File:
+    """A file that parsed.
+
+    Attributes:
+        spec: Document 1, a `PipelineSpec`.
+        executors: The executors of its deployment, by label (`ExecutorSpec`).
+        platform: Document 2, a `PlatformSpec`; empty where there is none.
+        pods: What `platform` says of each executor (`KubernetesExecutorConfig`).
+    """
+
+    spec: Any
+    executors: Mapping[str, Any]
+    platform: Any
+    pods: Mapping[str, Any]
+
+    def dags(self) -> Iterator[tuple[str, Any]]:
+        """The root and every component that is a graph itself: where it stands, and it."""
+        yield "root", self.spec.root
+        for name, component in sorted(self.spec.components.items()):
+            if component.WhichOneof("implementation") == "dag":
+                yield f"components.{name}", component
+
+    def tasks(self) -> Iterator[tuple[str, str, Any, Any]]:
+        """Every task: where it stands, its name, it, and the graph it is in."""
+        for where, graph in self.dags():
+            for name, task in sorted(graph.dag.tasks.items()):
+                yield f"{where}.dag.tasks.{name}", name, task, graph
+
+    def containers(self) -> Iterator[tuple[str, str, Any]]:
+        """Every container: where it stands, its executor's label, and it."""
+        for label, executor in sorted(self.executors.items()):
+            if executor.WhichOneof("spec") == "container":
+                yield f"deploymentSpec.executors.{label}.container", label, executor.container
+
+
+class _Loader(yaml.SafeLoader):
+    """Reads what Go's parser of the backend reads: no key twice; and no aliases, which grow."""
+
+    def compose_node(self, parent: Any, index: Any) -> Any:
+        if self.check_event(yaml.AliasEvent):
+            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's
+            raise yaml.composer.ComposerError(None, None, "holds an alias", mark)
+        return super().compose_node(parent, index)
+
+    def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
+        keys = [key.value for key, _ in node.value]
+        twice = sorted({str(key) for key in keys if keys.count(key) > 1})
+        if twice:
+            raise yaml.constructor.ConstructorError(
+                None, None, f"holds the key {twice[0]!r} twice", node.start_mark
+            )
+        return super().construct_mapping(node, deep)
+
+
+# A date stays a text, as the backend's parser has it.
+_Loader.yaml_implicit_resolvers = {
+    key: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
+    for key, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+
+
+def read_file(text: str) -> File:
+    """Parses a compiled file.
+
+    Raises:
+        BrokenRule: It is too large, or not what it should be.
+    """
+    from kfp.kubernetes import kubernetes_executor_config_pb2 as pods_pb2  # noqa: PLC0415  slow
+    from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2  # noqa: PLC0415
+
+    size = len(text.encode())
+    if size > MAX_FILE_BYTES:
+        raise BrokenRule(
+            "file-size",
+            "the file",
+            f"{size} bytes",
+            f"at most {MAX_FILE_BYTES}: etcd holds no more",
+        )
+    documents = _documents(text)
+    spec = _parse("pipeline-spec", "document 1", documents[0], spec_pb2.PipelineSpec())
+    if spec.schema_version != SCHEMA_VERSION:
+        raise BrokenRule(
+            "schema-version",
+            "schemaVersion",
+            repr(spec.schema_version),
+            f"the backend takes {SCHEMA_VERSION} only",
+        )
+    deployment = json_format.MessageToDict(spec.deployment_spec)
+    deployed = _parse(
+        "pipeline-spec", "deploymentSpec", deployment, spec_pb2.PipelineDeploymentConfig()
+    )
+    platform = spec_pb2.PlatformSpec()
+    if len(documents) == 2:
+        _parse("platform-spec", "document 2", documents[1], platform)
+    return File(spec, dict(deployed.executors), platform, _pods(platform, pods_pb2))
+
+
+def _documents(text: str) -> list[Any]:
+    try:
+        documents = list(yaml.load_all(text, Loader=_Loader))
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"line {mark.line + 1}" if mark else "the file"
+        problem = getattr(error, "problem", None) or type(error).__name__
+        raise BrokenRule("documents", where, str(problem), "must be YAML") from error
+    if not 1 <= len(documents) <= 2 or not all(isinstance(one, dict) for one in documents):
+        kinds = ", ".join(type(one).__name__ for one in documents) or "nothing"
+        raise BrokenRule(
+            "documents",
+            "the file",
+            f"{len(documents)} documents ({kinds})",
+            "one PipelineSpec, and one PlatformSpec or none",
+        )
+    return documents
+
+
+def _parse(rule: str, where: str, document: Any, message: Any) -> Any:
+    try:
+        return json_format.ParseDict(document, message)
+    except (json_format.ParseError, TypeError, ValueError, RecursionError) as error:
+        problem = " ".join(str(error).split())[:300]
+        kind = message.DESCRIPTOR.name
+        raise BrokenRule(rule, where, problem, f"must be a {kind}, without other fields") from error
+
+
+def _pods(platform: Any, pods_pb2: Any) -> dict[str, Any]:
+    """What the platform says of each executor, as strictly parsed as the documents."""
+    pods = {}
+    for name, single in platform.platforms.items():
+        for label, config in single.deployment_spec.executors.items():
+            where = f"platforms.{name}.deploymentSpec.executors.{label}"
+            told = json_format.MessageToDict(config)
+            pods[label] = _parse("platform-spec", where, told, pods_pb2.KubernetesExecutorConfig())
+    return pods
