@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import shlex
@@ -13,6 +14,7 @@ from contextlib import AbstractContextManager
 import click
 
 from ordain.options import json_option, project_options
+from ordain.telling import no_notify_option, tell
 from pipeline.launch import Target
 from pipeline.node_log import console_stream
 from pipeline.outcome import RunResult
@@ -28,6 +30,7 @@ _MARKS = {Effect.RUN: "for", Effect.HOLD: "against", Effect.NOTE: "note"}
 @click.option("--dry-run", is_flag=True, help="Decide and say why; run and write nothing.")
 @click.option("--force", is_flag=True, help="Run whatever speaks against it.")
 @click.option("--wait", is_flag=True, help="Wait for another run in this workspace to end.")
+@no_notify_option
 @json_option
 def retrain(
     project: str,
@@ -36,6 +39,7 @@ def retrain(
     dry_run: bool,
     force: bool,
     wait: bool,
+    no_notify: bool,
     as_json: bool,
 ) -> None:
     """Run PROJECT's chain if there is a reason to.
@@ -52,13 +56,18 @@ def retrain(
     """
     target = Target(project, env, settings)
     view = _View(as_json)
-    outcome = retrain_once(target, target.load(), view, force, dry_run, wait)
+    loaded, started = target.load(), datetime.datetime.now(datetime.UTC)
+    outcome = retrain_once(target, loaded, view, force, dry_run, wait)
     if as_json:
         click.echo(json.dumps(outcome.to_dict(), indent=1))
     if outcome.error is not None:
         click.echo(f"error: {outcome.error.message}", err=True)
         if outcome.error.hint:
             click.echo(f"  next: {outcome.error.hint}", err=True)
+    if not no_notify and not dry_run:
+        sys.stdout.flush()
+        told = outcome.to_dict()
+        tell(loaded, started, told["runs"], outcome.error, told["decision"])
     _leave(outcome)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import datetime
 import json
 import os
 import shlex
@@ -11,8 +12,10 @@ from collections.abc import Iterator
 
 import click
 
+from contracts.errors import OrdainError
 from ordain.console import RunView, print_result
 from ordain.options import json_option, project_options
+from ordain.telling import no_notify_option, tell
 from pipeline.checks import Plan
 from pipeline.launch import Target, quiet_libraries, run_target
 from pipeline.lock import workspace_lock
@@ -32,6 +35,7 @@ from pipeline.runner import Options, new_run_id
 @click.option("--to", "to_node", metavar="NODE", help="Stop after NODE.")
 @click.option("--no-cache", is_flag=True, help="Execute every node.")
 @click.option("--wait", is_flag=True, help="Wait for another run in this workspace to end.")
+@no_notify_option
 @json_option
 def run(
     project: str,
@@ -42,6 +46,7 @@ def run(
     to_node: str | None,
     no_cache: bool,
     wait: bool,
+    no_notify: bool,
     as_json: bool,
 ) -> None:
     """Run PROJECT's chain on this machine.
@@ -58,7 +63,7 @@ def run(
     """
     quiet_libraries()
     target = Target(project, env, settings)
-    loaded = target.load()
+    loaded, started = target.load(), datetime.datetime.now(datetime.UTC)
     run_id = new_run_id()
     stream = console_stream(2 if as_json else 1)
     view = RunView(stream)
@@ -69,14 +74,16 @@ def run(
             for note in plan.notes:
                 view.console.print(f"note: {note}", markup=False)
 
-    with workspace_lock(
-        loaded.workspace,
-        run_id,
-        wait,
-        lambda holder: view.note(f"waiting for {holder}"),
-        loaded.metadata,
-    ):
-        result = run_target(target, loaded, run_id, span, options, drawn(view), show)
+    def on_wait(holder: str) -> None:
+        view.note(f"waiting for {holder}")
+
+    try:
+        with workspace_lock(loaded.workspace, run_id, wait, on_wait, loaded.metadata) as hold:
+            result = run_target(target, loaded, run_id, span, options, drawn(view), hold, show)
+    except OrdainError as error:
+        if not no_notify:
+            tell(loaded, started, [], error)
+        raise
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=1))
     else:
@@ -85,6 +92,8 @@ def run(
     # TensorFlow and gRPC take seconds to tear down, and nothing is left to save.
     sys.stdout.flush()
     sys.stderr.flush()
+    if not no_notify:
+        tell(loaded, started, [result.to_dict()], None)
     os._exit(int(result.exit_code))
 
 

@@ -99,7 +99,7 @@ def run(
     from pipeline.clock_service import Service  # noqa: PLC0415  `status` answers without it
 
     loaded = load_project(project, env, settings)
-    words = ("retrain", str(loaded.folder), "--json", "--wait")
+    words = ("retrain", str(loaded.folder), "--json", "--wait", "--no-notify")
     look = _arguments(*words, env=env, settings=settings)
     service = Service(
         project=loaded,

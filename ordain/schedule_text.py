@@ -57,11 +57,13 @@ def _now(found: dict[str, Any], zone: str) -> Iterator[str]:
 
 def _decision(decision: dict[str, Any], zone: str) -> Iterator[str]:
     windows = [w for w in decision.get("windows") or [] if w]
-    spans = "; ".join(f"{w[0]} to {w[-1]}" if len(w) > 1 else f"{w[0]}" for w in windows)
-    what = f"{decision.get('action', '?')}" + (f", spans {spans}" if spans else "")
+    spans = "; ".join(f"spans {w[0]} to {w[-1]}" if len(w) > 1 else f"span {w[0]}" for w in windows)
+    what = f"{decision.get('action', '?')}" + (f", {spans}" if spans else "")
     times = decision.get("times")
     if isinstance(times, int) and times > 1:
         what += f" ({times} times until {_time(decision.get('until'), zone)})"
+    if "exit_code" in decision and decision["exit_code"] is None:
+        what += ": did not end (running, or killed)"
     yield f"  {_time(decision.get('at'), zone)}  {what}"
     for reason in decision.get("reasons") or []:
         yield f"      {describe_reason(reason)}"

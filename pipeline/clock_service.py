@@ -9,7 +9,7 @@ from contracts.errors import ConfigError
 from pipeline.clock import Scheduler, Setup
 from pipeline.clock_child import Report
 from pipeline.clock_state import Look
-from pipeline.clock_status import folder_of, sign_in
+from pipeline.clock_status import folder_of, outbox_of, sign_in
 from pipeline.clock_ticks import Cron, show_time
 from pipeline.clock_time import Bell, Clock
 from pipeline.clock_watch import Watcher
@@ -76,7 +76,7 @@ class Service:
         self.check()
         clock = clock or Clock()
         bell = Bell()
-        outbox = self._outbox(say)
+        outbox = outbox_of(self.project, say)
         postman = Postman(outbox, say)
         scheduler = Scheduler(self._setup, clock, bell, say, self._teller(outbox, say, postman))
         watcher = None
@@ -107,7 +107,7 @@ class Service:
         for target in self.project.notify:
             check(target)
         bell = Bell()
-        outbox = self._outbox(say)
+        outbox = outbox_of(self.project, say)
         scheduler = Scheduler(self._setup, Clock(), bell, say, self._teller(outbox, say, None))
         with bell.rung_by_signals():
             code = scheduler.look_once("asked for")
@@ -128,9 +128,6 @@ class Service:
             again_s=schedule.again_s if self.watch else None,
             grace_s=schedule.grace_s,
         )
-
-    def _outbox(self, say: Callable[[str], None]) -> Outbox:
-        return Outbox(folder_of(self.project) / "outbox", self.project.notify, say)
 
     def _teller(
         self, outbox: Outbox, say: Callable[[str], None], postman: Postman | None

@@ -11,19 +11,17 @@ import datetime
 import json
 import os
 import socket
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from contracts.errors import InfrastructureError
 from pipeline.clock_child import born, is_alive
 from pipeline.clock_state import Look, StateFile, write_whole
 from pipeline.clock_ticks import Cron
 from pipeline.config import Project
 from pipeline.notify_outbox import Outbox, describe_waiting
-
-#: Bytes read from the end of the decisions: some hundred of them.
-_TAIL_BYTES = 262144
+from pipeline.retraining_log import read_decisions
 
 
 @dataclass(frozen=True)
@@ -52,6 +50,11 @@ class Running:
 def folder_of(project: Project) -> Path:
     """Where the scheduler's state and outbox are."""
     return project.home / "schedule"
+
+
+def outbox_of(project: Project, say: Callable[[str], None]) -> Outbox:
+    """The notices of a project that were not taken yet; `say` is told what becomes of them."""
+    return Outbox(folder_of(project) / "outbox", project.notify, say)
 
 
 def sign_in(project: Project, cron: str | None, timezone: str, watch: bool) -> Path:
@@ -89,7 +92,7 @@ def read_status(project: Project, limit: int, now: datetime.datetime) -> dict[st
     schedulers = _schedulers(folder)
     cron, timezone = _cron(project, schedulers)
     next_tick = None if cron is None else Cron(cron, timezone).next_after(now)
-    outbox = Outbox(folder / "outbox", project.notify, lambda _: None)
+    waiting = outbox_of(project, lambda _: None).waiting()
     return {
         "project": project.name,
         "schedulers": [asdict(scheduler) for scheduler in schedulers],
@@ -99,40 +102,10 @@ def read_status(project: Project, limit: int, now: datetime.datetime) -> dict[st
         "next_tick": None if next_tick is None else next_tick.isoformat(),
         "current": _look(state.current) if state.current and _goes_on(state.current) else None,
         "last": _look(state.last) if state.last else None,
-        "decisions": read_decisions(project.home / "decisions.jsonl", limit),
+        "decisions": read_decisions(project.home, limit),
         "runs": _runs(project.runs, limit),
-        "outbox": [describe_waiting(entry) for entry in outbox.waiting()],
+        "outbox": [describe_waiting(entry) for entry in waiting],
     }
-
-
-def read_decisions(path: Path, limit: int) -> list[dict[str, Any]]:
-    """The last decisions, newest first; lines that are no decision are left out.
-
-    Raises:
-        InfrastructureError: The file is there and cannot be read.
-    """
-    try:
-        with path.open("rb") as file:
-            size = file.seek(0, os.SEEK_END)
-            file.seek(max(0, size - _TAIL_BYTES))
-            text = file.read().decode("utf-8", errors="replace")
-    except FileNotFoundError:
-        return []
-    except OSError as error:
-        raise InfrastructureError(
-            f"{path} cannot be read: {error}", "correct its permissions"
-        ) from error
-    found: list[dict[str, Any]] = []
-    for line in reversed(text.splitlines()):
-        try:
-            raw = json.loads(line)
-        except ValueError:
-            continue  # the line that is being written, or one cut at the beginning of the tail
-        if isinstance(raw, dict):
-            found.append(raw)
-        if len(found) == limit:
-            break
-    return found
 
 
 def _schedulers(folder: Path) -> list[Running]:

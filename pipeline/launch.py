@@ -18,7 +18,8 @@ from contracts.errors import InfrastructureError
 from pipeline.checks import Plan, make_plan
 from pipeline.config import Project
 from pipeline.loading import load_project, read_effective
-from pipeline.outcome import RunResult
+from pipeline.lock import Hold
+from pipeline.outcome import NodeResult, RunResult
 from pipeline.runner import Listener, Options, run_project
 
 
@@ -48,6 +49,7 @@ def run_target(
     span: int | None,
     options: Options,
     drawing: AbstractContextManager[Listener],
+    hold: Hold,
     on_plan: Callable[[Plan], None] = lambda _: None,
 ) -> RunResult:
     """Checks a project, writes down its configuration beside the run, and runs its chain.
@@ -59,18 +61,34 @@ def run_target(
         span: Last span of the window; None for the newest there is.
         options: What part to run, and whether the cache may be used.
         drawing: Entered while the chain runs; what it gives is told what happens.
+        hold: The workspace, which is checked before each launch.
         on_plan: Is told the plan before anything of it runs.
 
     Raises:
         ConfigError: Something in the project is wrong.
-        InfrastructureError: The workspace, the disk or the metadata store is.
+        InfrastructureError: The workspace, the disk or the metadata store is, or `hold` was lost.
     """
     quiet_libraries()
     plan = make_plan(project, span)
     on_plan(plan)
     _write_config(target, project, run_id)
     with drawing as listener:
-        return run_project(project, plan, run_id, options, listener)
+        return run_project(project, plan, run_id, options, _Holding(hold, listener))
+
+
+class _Holding:
+    """Hands on what a run tells, and ends it before a launch if its hold was lost."""
+
+    def __init__(self, hold: Hold, listener: Listener) -> None:
+        self._hold = hold
+        self._listener = listener
+
+    def started(self, node: str, span: int | None) -> None:
+        self._hold.check()
+        self._listener.started(node, span)
+
+    def finished(self, result: NodeResult) -> None:
+        self._listener.finished(result)
 
 
 def quiet_libraries() -> None:

@@ -3,7 +3,8 @@
 The operating system holds the workspace's lock (`flock` through filelock) and releases it when
 the process ends, however it ends. Beside it stands a line that says who has it, for the one who
 waits. Where ML Metadata is a PostgreSQL database, which several machines may share, the server
-holds an advisory lock besides, for as long as the connection lives.
+holds an advisory lock besides, for as long as the connection lives. A connection can break while
+the run goes on, and then another run may take the database: `Hold.check`, before each node.
 """
 
 from __future__ import annotations
@@ -23,7 +24,45 @@ from pipeline.metadata_store import Location, PostgresDatabase, connect, without
 
 #: Advisory locks are two numbers; these spell `ordn` and mean a run.
 _ADVISORY = (0x6F72646E, 1)
+#: Whether this very session holds it; behind a connection pooler it may be another one's.
+_HELD_HERE = (
+    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s "
+    "AND objid = %s AND granted AND pid = pg_backend_pid())"
+)
 _NEXT = "wait for it (ordain run --wait), or use another workspace (--set workspace=...)"
+
+
+class Hold:
+    """What a run holds while `workspace_lock` is entered."""
+
+    def __init__(self) -> None:
+        self._database: PostgresDatabase | None = None
+        self._connection: Any = None
+
+    def take(self, database: PostgresDatabase, connection: Any) -> None:
+        """Says that this connection holds the database's lock."""
+        self._database, self._connection = database, connection
+
+    def check(self) -> None:
+        """Checks that the database is still ours; a file's lock cannot be lost.
+
+        Raises:
+            InfrastructureError: The connection that held its lock broke.
+        """
+        if self._database is None:
+            return
+        import psycopg  # noqa: PLC0415  only where the database is PostgreSQL
+
+        try:
+            if _is_taken(self._connection, _HELD_HERE):
+                return
+            why = "another session holds it"
+        except psycopg.Error as error:
+            why = without_secret(error, self._database)
+        raise InfrastructureError(
+            f"the lock on database {self._database} is lost, and another run may begin: {why}",
+            "run again once the server answers: what was finished is cached",
+        ) from None
 
 
 @contextlib.contextmanager
@@ -33,7 +72,7 @@ def workspace_lock(
     wait: bool,
     on_wait: Callable[[str], None],
     metadata: Location | None = None,
-) -> Iterator[None]:
+) -> Iterator[Hold]:
     """Holds the workspace, and the database that its ML Metadata is in, for one run.
 
     Args:
@@ -42,6 +81,9 @@ def workspace_lock(
         wait: Whether to wait for another run to end; otherwise it is refused.
         on_wait: Called with the holder's description before waiting.
         metadata: Where ML Metadata is; a file needs no lock of its own.
+
+    Yields:
+        What is held, to be checked before each node.
 
     Raises:
         InfrastructureError: Another run holds it and `wait` is False, the workspace cannot be
@@ -73,9 +115,11 @@ def workspace_lock(
                 f"workspace {workspace} cannot be written: {error}"
             ) from error
         with contextlib.ExitStack() as stack:
+            hold = Hold()
             if isinstance(metadata, PostgresDatabase):
-                stack.enter_context(_database_lock(metadata, run_id, wait, on_wait))
-            yield
+                held = _database_lock(metadata, run_id, wait, on_wait)
+                hold.take(metadata, stack.enter_context(held))
+            yield hold
     finally:
         lock.release()
 
@@ -83,8 +127,8 @@ def workspace_lock(
 @contextlib.contextmanager
 def _database_lock(
     database: PostgresDatabase, run_id: str, wait: bool, on_wait: Callable[[str], None]
-) -> Iterator[None]:
-    """Holds the database by an advisory lock, which ends with this process's connection."""
+) -> Iterator[Any]:
+    """Holds the database by an advisory lock, which ends with the connection that is yielded."""
     import psycopg  # noqa: PLC0415  only where the database is PostgreSQL
 
     name = f"ordain {run_id} {os.getpid()} {socket.gethostname()}"
@@ -101,7 +145,7 @@ def _database_lock(
                 f"database {database} cannot be locked: {without_secret(error, database)}",
                 "see whether the server is up, then run again",
             ) from None
-        yield
+        yield connection
 
 
 def _is_taken(connection: Any, question: str) -> bool:

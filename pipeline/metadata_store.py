@@ -185,7 +185,12 @@ def connect(location: PostgresDatabase, name: str) -> Any:
             application_name=name[:63],
             connect_timeout=CONNECT_TIMEOUT_S,
             autocommit=True,
-            # A machine that vanishes says nothing; the server asks, and frees the lock.
+            # A machine that vanishes says nothing: both sides ask. The server frees the lock; here
+            # the next question is an error.
+            keepalives_idle=10,
+            keepalives_interval=5,
+            keepalives_count=3,
+            tcp_user_timeout=25_000,
             options="-c tcp_keepalives_idle=10 -c tcp_keepalives_interval=5 "
             "-c tcp_keepalives_count=3",
         )

@@ -1,13 +1,15 @@
 """What was decided, a line for each decision, in `<workspace>/<name>/decisions.jsonl`.
 
 ML Metadata knows every run and nothing of the decisions that led to none; those are kept here,
-for whoever asks why nothing happened. Nothing is ever decided by this file.
+for whoever asks why nothing happened. A decision to run is written before the run and again after
+it, so that a run that was killed has left its reasons. Nothing is ever decided by this file.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import itertools
 import json
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,12 @@ MAX_BYTES = 1_000_000
 
 
 def log_decision(
-    home: Path, decision: Decision, now: float, runs: list[dict[str, Any]], exit_code: int
+    home: Path,
+    decision: Decision,
+    now: float,
+    runs: list[dict[str, Any]],
+    exit_code: int | None,
+    mark: str = "",
 ) -> None:
     """Adds a decision; one that repeats the last, and led to no run, only counts up.
 
@@ -32,7 +39,9 @@ def log_decision(
         decision: The decision.
         now: When it was made, in seconds since 1970.
         runs: What came of it: `result.json` of each run.
-        exit_code: What the command ends with.
+        exit_code: What the command ends with; None while it goes on. A line that keeps it is of
+            a process that was killed or stopped.
+        mark: Names the decision; the line that has it already is replaced.
 
     Raises:
         InfrastructureError: The file cannot be written.
@@ -45,13 +54,15 @@ def log_decision(
         **decision.to_dict(),
         "runs": [{key: run[key] for key in ("run_id", "headline", "exit_code")} for run in runs],
         "exit_code": exit_code,
+        "mark": mark,
     }
     path = home / LOG_FILE
     try:
         with locked(home / _LOCK_FILE):
-            lines = _read_lines(path)
+            lines = [text for text in _read_lines(path) if not mark or mark not in text]
             last = _parsed(lines[-1]) if lines else None
-            if last is not None and not runs and _is_same(last, line):
+            is_over = exit_code is not None and not runs
+            if last is not None and is_over and _is_same(last, line):
                 line |= {"at": last["at"], "times": int(last.get("times", 1)) + 1}
                 lines.pop()
             lines.append(json.dumps(line))
@@ -65,14 +76,28 @@ def log_decision(
 
 
 def read_decisions(home: Path, limit: int = 20) -> list[dict[str, Any]]:
-    """The newest decisions, newest first; empty if there are none."""
-    newest_first = [_parsed(text) for text in reversed(_read_lines(home / LOG_FILE)[-limit:])]
-    return [line for line in newest_first if line is not None]
+    """The newest decisions, newest first; lines that are none are passed over.
+
+    Args:
+        home: Folder of the project in the workspace.
+        limit: The most that are returned.
+
+    Raises:
+        InfrastructureError: The file is there and cannot be read.
+    """
+    path = home / LOG_FILE
+    try:
+        parsed = (_parsed(text) for text in reversed(_read_lines(path)))
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path} cannot be read: {error}", "correct its permissions"
+        ) from error
+    return list(itertools.islice((line for line in parsed if line is not None), limit))
 
 
 def _read_lines(path: Path) -> list[str]:
     with contextlib.suppress(FileNotFoundError):
-        return path.read_text(encoding="utf-8").splitlines()
+        return path.read_text(encoding="utf-8", errors="replace").splitlines()
     return []
 
 

@@ -6,6 +6,7 @@ it, before each run: what another process did meanwhile is known then.
 
 from __future__ import annotations
 
+import secrets
 import time
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
@@ -112,8 +113,11 @@ def retrain_once(
         return Outcome(decision)
     runs: list[RunResult] = []
     error = None
+    mark = secrets.token_hex(8)
     if decision.action is Action.RUN:
         try:
+            # Killed from here on, it has left why it ran.
+            log_decision(project.home, decision, now, [], None, mark)
             last = _run(target, project, listener, decision, is_forced, wait, runs)
             decision = decision if runs else last
         except OrdainError as stop:
@@ -121,7 +125,7 @@ def retrain_once(
     outcome = Outcome(decision, tuple(runs), error)
     results = [run.to_dict() for run in runs]
     try:
-        log_decision(project.home, decision, now, results, int(outcome.exit_code))
+        log_decision(project.home, decision, now, results, int(outcome.exit_code), mark)
     except OrdainError as problem:  # what was done counts for more than the note of it
         outcome = replace(outcome, error=error or problem)
     return outcome
@@ -148,7 +152,7 @@ def _run(
         holding = workspace_lock(
             project.workspace, run_id, wait, listener.waiting, project.metadata
         )
-        with holding:
+        with holding as hold:
             decision = decide_now(project, is_forced and not done)
             window = next((w for w in decision.windows if w not in done), None)
             if window is None:
@@ -161,6 +165,7 @@ def _run(
                 window[-1] if project.data.has_spans else None,
                 Options(fresh=_FRESH_NODES if decision.is_fresh else ()),
                 listener.running(window),
+                hold,
             )
         runs.append(result)
         listener.ended(result)

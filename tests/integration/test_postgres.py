@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import lock_holder
 import ml_metadata as mlmd
 import postgres
 import pytest
@@ -22,6 +23,7 @@ from sandbox import Sandbox, states
 
 from contracts.errors import InfrastructureError
 from pipeline.history import History
+from pipeline.launch import Target, run_target
 from pipeline.lock import workspace_lock
 from pipeline.metadata_store import (
     PostgresDatabase,
@@ -29,19 +31,9 @@ from pipeline.metadata_store import (
     open_store,
     parse_location,
 )
+from pipeline.runner import Options, new_run_id
 
 ROOT = Path(__file__).resolve().parents[2]
-HOLDER = """
-import sys
-from pathlib import Path
-from pipeline.lock import workspace_lock
-from pipeline.metadata_store import parse_location
-with workspace_lock(Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "wait",
-                    lambda holder: print("waits for", holder, flush=True),
-                    parse_location(sys.argv[4])):
-    print("holds", flush=True)
-    sys.stdin.readline()
-"""
 
 
 @pytest.fixture(scope="module")
@@ -70,6 +62,32 @@ def database(address: str) -> PostgresDatabase:
     return found
 
 
+def end_sessions(server: postgres.Server, database: PostgresDatabase) -> None:
+    """Breaks the connections that hold a lock on a database, as its restart would."""
+    with contextlib.closing(server.connect(database.database)) as connection:
+        ended = connection.execute(
+            "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory'"
+        ).fetchall()
+    assert ended == [(True,)]
+
+
+class _Ending:
+    """A listener that breaks the lock's connection while a node is at work."""
+
+    def __init__(self, server: postgres.Server, database: PostgresDatabase, at: str) -> None:
+        self.nodes: list[str] = []
+        self._break = lambda: end_sessions(server, database)
+        self._at = at
+
+    def started(self, node: str, span: int | None) -> None:
+        self.nodes.append(node)
+        if node == self._at:
+            self._break()
+
+    def finished(self, result: Any) -> None:
+        pass
+
+
 class TestLock:
     """Two workspaces stand for two machines: they share the database and nothing else."""
 
@@ -78,15 +96,7 @@ class TestLock:
         started = []
 
         def run(run_id: str, mode: str = "refuse") -> Any:
-            command = [sys.executable, "-c", HOLDER, str(tmp_path / run_id), run_id, mode, address]
-            process = subprocess.Popen(
-                command,
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=subprocess.PIPE,
-                text=True,
-                cwd=ROOT,
-            )
+            process = lock_holder.start(tmp_path / run_id, run_id, mode, address)
             started.append(process)
             return process
 
@@ -139,6 +149,40 @@ class TestLock:
             raise ZeroDivisionError
         with self.hold(tmp_path, database):
             pass
+
+    def test_a_connection_that_breaks_is_noticed(
+        self, tmp_path: Path, database: PostgresDatabase, server: postgres.Server
+    ) -> None:
+        with self.hold(tmp_path, database) as hold:
+            hold.check()
+            end_sessions(server, database)
+            with pytest.raises(InfrastructureError, match="the lock on database .* is lost"):
+                hold.check()
+
+    def test_a_run_whose_lock_is_lost_ends_before_its_next_node(
+        self,
+        small: Callable[..., Sandbox],
+        address: str,
+        database: PostgresDatabase,
+        server: postgres.Server,
+    ) -> None:
+        project = small(metadata=address)
+        target = Target(project.folder)
+        loaded = target.load()
+        view = _Ending(server, database, at="SchemaGen")
+
+        with pytest.raises(InfrastructureError, match="the lock on database .* is lost"):
+            with self.hold(project.folder, database) as hold:
+                drawing = contextlib.nullcontext(view)
+                run_target(target, loaded, new_run_id(), None, Options(), drawing, hold)
+
+        assert view.nodes[-1] == "SchemaGen"
+        assert project.versions == []
+        store = open_store(database)
+        assert {e.last_known_state for e in store.get_executions()} == {pb.Execution.COMPLETE}
+        # The database is free again, and what was finished is cached.
+        again = project.run()
+        assert (int(again.exit_code), states(again)["StatisticsGen"]) == (0, "cached")
 
     def test_another_database_is_another_lock(
         self, tmp_path: Path, database: PostgresDatabase, server: postgres.Server

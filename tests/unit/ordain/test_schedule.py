@@ -16,7 +16,7 @@ from click.testing import CliRunner
 
 from ordain.main import cli
 from pipeline.clock_state import Look, State, StateFile
-from pipeline.clock_status import folder_of, read_decisions, read_status, sign_in
+from pipeline.clock_status import folder_of, read_status, sign_in
 from pipeline.notify import Notice
 from pipeline.notify_outbox import Outbox
 
@@ -191,12 +191,13 @@ class TestStatus:
         sign.write_text(json.dumps(about | {"born": about["born"] - 1000}))
         assert read_status(project, 5, NOW)["schedulers"] == []
 
-    def test_only_the_end_of_a_long_log_is_read(self, tmp_path):
-        path = tmp_path / "decisions.jsonl"
-        line = json.dumps({**decision(1), "padding": "x" * 1000}) + "\n"
-        path.write_text(line * 2000 + json.dumps(decision(2)) + "\n")
-        found = read_decisions(path, 3)
-        assert [len(d) for d in found] == [4, 5, 5]
+    def test_a_decision_whose_run_did_not_end_says_so(self, make_project):
+        project = make_project()
+        text = json.dumps(decision(7) | {"exit_code": None})
+        project.home.mkdir(parents=True, exist_ok=True)
+        (project.home / "decisions.jsonl").write_text(f"{text}\n")
+        out = invoke("status", str(project.folder)).output
+        assert "  run, spans 6 to 7: did not end (running, or killed)" in out
 
     def test_it_answers_in_a_second_and_imports_nothing_heavy(self, make_project):
         project = make_project(schedule={"cron": "30 2 * * *"})

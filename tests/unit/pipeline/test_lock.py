@@ -4,25 +4,14 @@ import json
 import os
 import signal
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import lock_holder
 import pytest
 
 from contracts.errors import InfrastructureError
 from pipeline.lock import workspace_lock
-
-ROOT = Path(__file__).resolve().parents[3]
-HOLDER = """
-import sys
-from pathlib import Path
-from pipeline.lock import workspace_lock
-with workspace_lock(Path(sys.argv[1]), sys.argv[2], sys.argv[3] == "wait",
-                    lambda holder: print("waits for", holder, flush=True)):
-    print("holds", flush=True)
-    sys.stdin.readline()
-"""
 
 
 @pytest.fixture
@@ -31,14 +20,7 @@ def start(tmp_path) -> Iterator[Callable[..., subprocess.Popen]]:
     started = []
 
     def run(run_id: str, mode: str = "refuse") -> subprocess.Popen:
-        process = subprocess.Popen(
-            [sys.executable, "-c", HOLDER, str(tmp_path / "work"), run_id, mode],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-            cwd=ROOT,
-        )
+        process = lock_holder.start(tmp_path / "work", run_id, mode)
         started.append(process)
         return process
 

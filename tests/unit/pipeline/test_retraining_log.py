@@ -31,9 +31,31 @@ def test_newest_first_with_what_came_of_them(tmp_path):
         **decided.to_dict(),
         "runs": [{"run_id": "run-1", "headline": "done", "exit_code": 0}],
         "exit_code": 0,
+        "mark": "",
     }
     assert oldest["action"] == "nothing"
     assert read_decisions(tmp_path, limit=1) == [newest]
+
+
+def test_a_decision_to_run_is_there_before_its_run_and_once_after_it(tmp_path):
+    decided = Decision(Action.RUN, (Reason(Effect.RUN, "new_span", "span 3 is new", 3),), ((2, 3),))
+    log_decision(tmp_path, decided, 60, [], None, "a1")
+    (begun,) = read_decisions(tmp_path)
+    assert (begun["runs"], begun["exit_code"], begun["reasons"][0]["span"]) == ([], None, 3)
+    log_decision(tmp_path, decided, 60, [RESULT], 0, "a1")
+    (over,) = read_decisions(tmp_path)
+    assert (over["runs"][0]["run_id"], over["exit_code"]) == ("run-1", 0)
+
+
+def test_one_that_was_killed_keeps_its_line(tmp_path):
+    decided = Decision(Action.RUN, (Reason(Effect.RUN, "new_span", "span 3 is new", 3),), ((2, 3),))
+    for mark in ("killed", "killed too", "third"):
+        log_decision(tmp_path, decided, 60, [], None, mark)
+    log_decision(tmp_path, decided, 60, [], 5, "third")
+    log_decision(tmp_path, decided, 60, [], None, "fourth")
+    log_decision(tmp_path, decided, 60, [], 5, "fourth")
+    found = [(line["exit_code"], line["times"]) for line in read_decisions(tmp_path)]
+    assert found == [(5, 2), (None, 1), (None, 1)]
 
 
 def test_before_the_first_there_are_none(tmp_path):
@@ -90,6 +112,19 @@ def test_writers_at_the_same_time_lose_nothing(tmp_path):
     assert sorted(json.loads(line)["exit_code"] for line in lines) == sorted(
         n * 100 + s for n in range(4) for s in range(10)
     )
+
+
+def test_a_damaged_line_does_not_count_for_the_limit(tmp_path):
+    log_decision(tmp_path, NOTHING, 0, [], 0)
+    with (tmp_path / LOG_FILE).open("a") as file:
+        file.write('{"half": \n')
+    assert len(read_decisions(tmp_path, limit=1)) == 1
+
+
+def test_a_file_that_cannot_be_read_is_named(tmp_path):
+    (tmp_path / LOG_FILE).mkdir()
+    with pytest.raises(InfrastructureError, match=r"decisions\.jsonl cannot be read"):
+        read_decisions(tmp_path)
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path):
