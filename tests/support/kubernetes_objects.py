@@ -23,6 +23,7 @@ KUSTOMIZE = (5, 0)
 KINDS = {
     ("v1", "ServiceAccount"): "V1ServiceAccount",
     ("v1", "Service"): "V1Service",
+    ("v1", "Pod"): "V1Pod",
     ("v1", "PersistentVolumeClaim"): "V1PersistentVolumeClaim",
     ("apps/v1", "StatefulSet"): "V1StatefulSet",
     ("apps/v1", "Deployment"): "V1Deployment",
@@ -140,6 +141,8 @@ def pod_of(document: dict[str, Any]) -> tuple[dict[str, Any], dict[str, str]] | 
         pod = {k: v for k, v in predictor.items() if k != "model"}
         labels = {"serving.kserve.io/inferenceservice": document["metadata"]["name"]}
         return pod | {"containers": [predictor["model"]]}, labels
+    if document["kind"] == "Pod":
+        return document["spec"], document["metadata"]["labels"]
     if document["kind"] not in ("Deployment", "StatefulSet"):
         return None
     template = document["spec"]["template"]

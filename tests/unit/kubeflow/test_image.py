@@ -69,7 +69,7 @@ def test_commands_are_shell(step):
 def test_both_stages_are_debian_13():
     bases = [step.text for step in STEPS if step.word == "FROM"]
     assert bases == ["${BASE} AS build", "${BASE}"]
-    assert next(s.text for s in STEPS if s.word == "ARG") == "BASE=docker.io/library/debian:13-slim"
+    assert next(s.text for s in STEPS if s.word == "ARG") == "BASE=debian:13-slim"
 
 
 def test_user_is_a_number_and_not_root():

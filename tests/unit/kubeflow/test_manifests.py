@@ -59,6 +59,7 @@ def test_overlays_are_these():
         "serve-kserve",
         "serve-ordain",
         "serve-tensorflow",
+        "shell",
         "single-node",
     ]
 
@@ -90,7 +91,8 @@ def test_pods_have_limits_and_probes(built, overlay):
             resources = container["resources"]
             assert {"cpu", "memory"} <= resources["requests"].keys()
             assert "memory" in resources["limits"]
-            if document["kind"] != "InferenceService":  # KServe's runtime brings its own
+            # KServe's runtime brings its own, and a person sees for himself.
+            if document["kind"] not in ("InferenceService", "Pod"):
                 assert {"startupProbe", "readinessProbe", "livenessProbe"} <= container.keys()
 
 
@@ -129,7 +131,10 @@ def test_no_secret_is_in_the_files(built):
             for container in pod["containers"]:
                 for variable in container.get("env", []):
                     name = variable["name"]
-                    assert not re.search("PASSWORD|TOKEN|SECRET", name) or name.endswith("_FILE")
+                    if "valueFrom" in variable:
+                        assert variable["valueFrom"]["secretKeyRef"]["name"] in SECRETS
+                    elif re.search("PASSWORD|TOKEN|SECRET", name):
+                        assert name.endswith("_FILE")
             named = {v["secret"]["secretName"] for v in pod.get("volumes", []) if "secret" in v}
             assert named <= SECRETS
     for path in MANIFESTS.rglob("*"):
@@ -210,6 +215,37 @@ def test_overlay_of_the_project_names_what_is_there(find):
     address += f"@{service['metadata']['name']}:{service['spec']['ports'][0]['port']}"
     metadata = yaml.safe_load(PROD.read_text())["metadata"]
     assert metadata == f"postgresql://{address}/{environment['POSTGRES_DB']}"
+
+
+def test_shell_has_what_the_tasks_have(find):
+    prod = yaml.safe_load(PROD.read_text())["kubeflow"]
+    document = find("shell", "Pod", "ordain-shell")
+    pod, labels = pod_of(document)
+    assert prod["labels"].items() <= labels.items()
+    (container,) = pod["containers"]
+    claims = {
+        v["name"]: v["persistentVolumeClaim"]["claimName"]
+        for v in pod["volumes"]
+        if "persistentVolumeClaim" in v
+    }
+    mounted = [
+        {"claim": claims[m["name"]], "path": m["mountPath"]}
+        for m in container["volumeMounts"]
+        if m["name"] in claims
+    ]
+    assert mounted == prod["volumes"]
+    named = [{"env": v["name"], **v["valueFrom"]["secretKeyRef"]} for v in container["env"]]
+    assert named == prod["secrets"]
+
+
+def test_every_pod_has_the_project_s_image(find):
+    image = yaml.safe_load(PROD.read_text())["kubeflow"]["image"]
+    for overlay, kind, name in (
+        ("shell", "Pod", "ordain-shell"),
+        ("serve-ordain", "Deployment", "ordain-serve"),
+    ):
+        pod = pod_of(find(overlay, kind, name))[0]
+        assert [container["image"] for container in pod["containers"]] == [image]
 
 
 def test_one_machine_gets_claims_it_can_have(built):
