@@ -55,6 +55,7 @@ def _prepare(given: argparse.Namespace) -> int:
         config=given.config,
         env=given.env,
         source=given.source,
+        chain=given.chain,
         span=given.span,
         settings=given.settings,
         pipeline_root=given.pipeline_root,
@@ -146,6 +147,7 @@ def _parser() -> argparse.ArgumentParser:
     prepare.add_argument("--config", required=True, help="the compiled configuration, as JSON")
     prepare.add_argument("--env", default="", help="name of the overlay that is in it")
     prepare.add_argument("--source", required=True, help="the source's fingerprint")
+    prepare.add_argument("--chain", required=True, help="the compiled chain, as JSON")
     prepare.add_argument("--span", default="", help="last span of the window; default: the newest")
     prepare.add_argument("--settings", default="", help='JSON list, such as ["train.steps=500"]')
     prepare.add_argument("--pipeline-root", default="", help="the workspace, a folder")

@@ -43,6 +43,7 @@ class Asked:
         config: The configuration that was compiled, as JSON, references unresolved.
         env: Name of the overlay in it; empty for none.
         source: The source's fingerprint at compile time.
+        chain: The compiled chain as JSON: the nodes, each with those that it waits for.
         span: Last span of the window; empty for the newest.
         settings: JSON list of `a.b=value` texts; empty for none.
         pipeline_root: The workspace; empty for the configuration's.
@@ -53,6 +54,7 @@ class Asked:
     config: str
     env: str
     source: str
+    chain: str
     span: str
     settings: str
     pipeline_root: str
@@ -89,8 +91,7 @@ def prepare(asked: Asked, say: Callable[[str], None]) -> tuple[str, Chain]:
     graph, street = load_tfx()
     with project_on_path(project.folder):
         ir = graph.compile_ir(project, checked.newest)
-        if settings:
-            _check_nodes(ir, graph, raw, asked, checked.newest)
+    _check_nodes(ir, asked)
     ir = street.bind_run(ir, run_id)
     spans = tuple(span.number for span in checked.window)
     with beside_pods(project, run_id, say) as locks:
@@ -208,23 +209,27 @@ def _check_source(folder: Path, expected: str) -> None:
         )
 
 
-def _check_nodes(ir: Any, graph: Any, raw: dict[str, Any], asked: Asked, newest: int) -> None:
-    """Refuses settings that ask for other nodes than the file has tasks for."""
-    compiled = load_raw(raw, asked.project, asked.env or None)
-    wanted, have = _names(ir), _names(graph.compile_ir(compiled, newest))
-    if wanted != have:
-        more = [name for name in wanted if name not in have]
-        fewer = [name for name in have if name not in wanted]
-        change = ", ".join([f"adds {n}" for n in more] + [f"removes {n}" for n in fewer])
+def _check_nodes(ir: Any, asked: Asked) -> None:
+    """Refuses to run another chain than the file has tasks for."""
+    try:
+        compiled = {str(node): set(before) for node, before in json.loads(asked.chain).items()}
+    except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(
-            f"settings {asked.settings[:200]}: {change or 'changes the order of nodes'}, and the "
-            "compiled pipeline has a task for each node",
-            "compile with it: ordain compile PROJECT --set ...",
-        )
-
-
-def _names(ir: Any) -> list[str]:
-    return [node.pipeline_node.node_info.id for node in ir.nodes]
+            "--chain: is not JSON of a chain", "compile the pipeline again"
+        ) from error
+    here = {
+        node.pipeline_node.node_info.id: set(node.pipeline_node.upstream_nodes) for node in ir.nodes
+    }
+    if here == compiled:
+        return
+    change = [f"adds {name}" for name in here.keys() - compiled.keys()]
+    change += [f"removes {name}" for name in compiled.keys() - here.keys()]
+    change += [f"changes what {n} waits for" for n in here if compiled.get(n, here[n]) != here[n]]
+    why = f"settings {asked.settings[:200]}" if asked.settings.strip() else "what this image holds"
+    raise ConfigError(
+        f"{why}: {', '.join(sorted(change))}, and the compiled pipeline has a task for each node",
+        "compile again with it (ordain compile PROJECT --set ...)",
+    )
 
 
 def _as_json(ir: Any) -> dict[str, Any]:

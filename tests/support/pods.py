@@ -11,7 +11,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pipeline.loading import read_effective
+from pipeline.chain import chain_of
+from pipeline.loading import load_unresolved, read_effective
 from pipeline.source import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -39,11 +40,13 @@ class PodRun:
 
     def prepare(self, *settings: str, span: str = "", root: str = "") -> Ended:
         raw, _ = read_effective(self.project)
+        raw.pop("kubeflow", None)
+        chain = json.dumps(chain_of(load_unresolved(self.project)))
         done = self.run(
             "prepare",
             "prepare",
             *("--project", str(self.project), "--config", json.dumps(raw)),
-            *("--source", fingerprint(self.project), "--span", span),
+            *("--source", fingerprint(self.project), "--chain", chain, "--span", span),
             *("--settings", json.dumps(settings) if settings else "", "--pipeline-root", root),
             *("--plan-output", str(self.out("prepare") / "plan")),
         )
