@@ -8,10 +8,7 @@ from typing import Any
 import click
 
 from contracts.errors import OrdainError
-from pipeline.clock_child import Report
-from pipeline.clock_status import outbox_of
 from pipeline.config import Project
-from pipeline.notify import notices_of
 
 no_notify_option = click.option(
     "--no-notify",
@@ -41,6 +38,10 @@ def tell(
     """
     if not project.notify:
         return
+    from pipeline.clock_child import Report  # noqa: PLC0415  only where somebody is told
+    from pipeline.clock_status import outbox_of  # noqa: PLC0415
+    from pipeline.notify import notices_of  # noqa: PLC0415
+
     codes = [error.exit_code] if error else [run["exit_code"] for run in runs]
     code = next((int(code) for code in codes if code), 0)
     report = Report(code, decision or {}, tuple(runs), error.message if error else "")

@@ -217,7 +217,12 @@ def test_a_workspace_in_use_is_an_error_beside_the_decision(versioned: Sandbox) 
     assert raw["runs"] == []
 
 
-def test_a_run_of_the_command_is_one_document(versioned: Sandbox) -> None:
+def test_a_run_of_the_command_is_one_document_and_is_told(
+    versioned: Sandbox, tmp_path: Path
+) -> None:
+    told = tmp_path / "told"
+    command = ["/bin/sh", "-c", f"cat >> {told}; echo >> {told}"]
+    versioned.set(notify=[{"on": ["failed", "blessed", "published"], "command": command}])
     done = subprocess.run(
         [ORDAIN, "retrain", str(versioned.folder), "--json"],
         capture_output=True,
@@ -230,6 +235,12 @@ def test_a_run_of_the_command_is_one_document(versioned: Sandbox) -> None:
     (run,) = raw["runs"]
     assert run["version"] == 1
     assert (versioned.folder / "var/small/runs" / run["run_id"] / "pipeline.yaml").is_file()
+    notices = [json.loads(line) for line in told.read_text().splitlines() if line]
+    assert [notice["id"] for notice in notices] == [
+        f"{run['run_id']}-blessed",
+        f"{run['run_id']}-published",
+    ]
+    assert notices[0]["decision"] == raw["decision"]
 
 
 WARM = """
