@@ -1,11 +1,19 @@
-"""A clock that runs faster than the world's, the same in every process that is told its start."""
+"""Clocks that run faster than the world's, the same in every process that is told of them."""
+
+from __future__ import annotations
 
 import datetime
+import json
 import time
+from pathlib import Path
 
 from pipeline.clock_time import Bell, Clock
+from serving.files import write_whole
 
 BASE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
+#: Shortest wait of a held clock, in seconds of the real world: a scheduler asks for a minute of
+#: its own time at most, which would be no wait at all.
+LEAST_WAIT_S = 0.02
 
 
 class FastClock(Clock):
@@ -21,3 +29,37 @@ class FastClock(Clock):
 
     def wait(self, bell: Bell, duration: datetime.timedelta) -> None:
         bell.wait(duration.total_seconds() / self._factor)
+
+
+class HeldClock(Clock):
+    """A fast clock that stands still at a moment until it is let go on to another one.
+
+    It is a file, so that whoever lets it go on and the schedulers that follow it, before and
+    after a crash, have the same time. A year goes by as fast as the machine can follow: however
+    long a run takes, the next month does not begin before whoever holds the clock wants it to.
+    """
+
+    def __init__(self, path: Path, factor: float) -> None:
+        self._path = path
+        self._factor = factor
+
+    def start(self, base: datetime.datetime) -> None:
+        """Begins, standing still."""
+        self._write(base, base)
+
+    def let_go_to(self, until: datetime.datetime) -> None:
+        """Goes on from where it is, and stands still at another moment."""
+        self._write(self.now(), until)
+
+    def now(self) -> datetime.datetime:
+        raw = json.loads(self._path.read_text())
+        base = datetime.datetime.fromisoformat(raw["base"])
+        gone = datetime.timedelta(seconds=(time.time() - raw["origin"]) * self._factor)
+        return min(base + gone, datetime.datetime.fromisoformat(raw["until"]))
+
+    def wait(self, bell: Bell, duration: datetime.timedelta) -> None:
+        bell.wait(max(LEAST_WAIT_S, duration.total_seconds() / self._factor))
+
+    def _write(self, base: datetime.datetime, until: datetime.datetime) -> None:
+        raw = {"origin": time.time(), "base": base.isoformat(), "until": until.isoformat()}
+        write_whole(self._path, json.dumps(raw))

@@ -2,28 +2,34 @@
 
     scheduler_process.py PROJECT JSON
 
-The object holds `origin` and `factor` of the clock, `cron`, `watch`, and `command`.
+The object holds `command`, `cron`, `timezone` and `watch`, and of the clock either `origin` and
+`factor`, or `clock`, the file of a held one, and `factor`.
 """
 
 import json
 import sys
+from pathlib import Path
+from typing import Any
 
-from fast_clock import FastClock
+from fast_clock import FastClock, HeldClock
 
 from pipeline.clock_service import Service
 from pipeline.loading import load_project
 
 
-def main() -> None:
-    told = json.loads(sys.argv[2])
+def schedule(folder: str, told: dict[str, Any]) -> None:
+    """Schedules until SIGTERM; says what happens on standard output."""
     service = Service(
-        project=load_project(sys.argv[1]),
+        project=load_project(folder),
         command=tuple(told["command"]),
         cron=told.get("cron"),
-        timezone="UTC",
+        timezone=told.get("timezone", "UTC"),
         watch=told.get("watch", False),
     )
-    clock = FastClock(told["origin"], told["factor"])
+    if "clock" in told:
+        clock = HeldClock(Path(told["clock"]), told["factor"])
+    else:
+        clock = FastClock(told["origin"], told["factor"])
 
     def say(text: str) -> None:
         sys.stdout.write(f"{clock.now().isoformat()} {text}\n")
@@ -32,4 +38,5 @@ def main() -> None:
     service.run(say, clock)
 
 
-main()
+if __name__ == "__main__":
+    schedule(sys.argv[1], json.loads(sys.argv[2]))
