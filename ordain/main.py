@@ -23,6 +23,18 @@ COMMANDS = {
         "Run a project by the clock, or when its data changes; show how that stands.",
     ),
     "runs": ("ordain.runs:runs", "List past runs; show one, its lineage, its logs."),
+    "compile": (
+        "ordain.compile:compile_",
+        "Compile a project for Kubeflow Pipelines or Vertex AI.",
+    ),
+    "submit": (
+        "ordain.submit:submit",
+        "Compile a project, upload it to Kubeflow Pipelines and start a run.",
+    ),
+    "cluster": (
+        "ordain.cluster:cluster",
+        "See, cancel and schedule runs on a Kubeflow Pipelines server.",
+    ),
     "models": ("ordain.models:models", "List, compare, label, roll back published versions."),
     "serve": ("ordain.serve:serve", "Serve a project's published model over REST and gRPC."),
     "predict": ("ordain.predict:predict", "Score rows with a project's published model."),

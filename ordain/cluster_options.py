@@ -1,0 +1,87 @@
+"""Options that name a Kubeflow Pipelines server, and the server they name."""
+
+from __future__ import annotations
+
+import datetime
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from kubeflow.client import Server
+from kubeflow.client_settings import connection_of
+from pipeline.config import Project
+from pipeline.loading import MAIN_FILE, load_unresolved
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+def server_options(command: Command) -> Command:
+    """Adds --host and --namespace."""
+    for decorate in (
+        click.option(
+            "--namespace",
+            metavar="NAME",
+            help="Namespace of your profile; default: kubeflow.namespace.",
+        ),
+        click.option(
+            "--host",
+            metavar="URL",
+            help="Address of the Kubeflow Pipelines API; default: kubeflow.host.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def project_option(command: Command) -> Command:
+    """Adds --project and --env, for commands that need a project only to find its server."""
+    for decorate in (
+        click.option("--env", metavar="NAME", help="Read pipeline.NAME.yaml on top."),
+        click.option(
+            "--project",
+            metavar="FOLDER",
+            help="Project whose section kubeflow names the server; default: this folder, if it "
+            "is one.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
+def open_server(
+    project: str | None, env: str | None, host: str | None, namespace: str | None
+) -> tuple[Server, Project | None]:
+    """The server that a command's options name; nothing is sent to it yet.
+
+    Args:
+        project: Folder of a project; None: the current folder, if it is one.
+        env: Overlay of the project.
+        host: Option `--host`.
+        namespace: Option `--namespace`.
+
+    Returns:
+        The server, and the project if there is one.
+
+    Raises:
+        ConfigError: No server is named, or the project is none.
+    """
+    folder = project if project is not None or not Path(MAIN_FILE).is_file() else "."
+    loaded = None if folder is None else load_unresolved(folder, env)
+    return Server(connection_of(loaded, host, namespace)), loaded
+
+
+def show_json(value: Any) -> None:
+    """Prints one JSON document; times in ISO 8601."""
+    click.echo(json.dumps(value, indent=1, default=_as_text))
+
+
+def show_time(moment: datetime.datetime | None) -> str:
+    """A time on this machine's clock, or a dash."""
+    return "-" if moment is None else moment.astimezone().isoformat(sep=" ", timespec="seconds")
+
+
+def _as_text(value: Any) -> str:
+    return value.isoformat() if isinstance(value, datetime.datetime) else str(value)
