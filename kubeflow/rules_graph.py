@@ -112,11 +112,11 @@ def cycle(file: File) -> Iterator[BrokenRule]:
     """No task waits for itself by way of others."""
     for where, graph in file.dags():
         waiting = {name: set(task.dependent_tasks) for name, task in graph.dag.tasks.items()}
-        waiting = {name: {o for o in others if o in waiting} for name, others in waiting.items()}
+        # One that waits for itself, or for nobody there is, is told by `dependent-task`.
+        waiting = {name: others & set(waiting) - {name} for name, others in waiting.items()}
         while ready := [name for name, others in waiting.items() if not others]:
             waiting = {n: others - set(ready) for n, others in waiting.items() if n not in ready}
-        # A task that waits for itself is told by `dependent-task`.
-        if any(name not in others for name, others in waiting.items()):
+        if waiting:
             names = ", ".join(sorted(waiting))
             yield BrokenRule("cycle", f"{where}.dag", f"{names} wait for each other", "an order")
 
