@@ -22,7 +22,7 @@ from kubeflow.recurring import (
 )
 from ordain.cluster_options import open_server, project_option, server_options, show_json, show_time
 from ordain.options import json_option, project_options
-from ordain.submit import compiled_file, describe_version, run_parameters, send
+from ordain.submit import check_shape, compiled_file, describe_version, run_parameters, send
 from pipeline.loading import load_unresolved
 
 
@@ -93,6 +93,8 @@ def create(
         )
     six = to_six_fields(asked)
     file = compiled_file(loaded, env, path)
+    if path is None:
+        check_shape(loaded, env)
     parameters = run_parameters(file, settings, None, pipeline_root)
     called = name or loaded.name
     older = _of_name(server, loaded.name, called)

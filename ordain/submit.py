@@ -26,6 +26,7 @@ from kubeflow.submit import (
 )
 from ordain.cluster_options import server_options, show_json
 from ordain.options import json_option, project_options
+from pipeline.chain import chain_of
 from pipeline.config import Project
 from pipeline.loading import load_unresolved
 
@@ -91,6 +92,8 @@ def submit(
     loaded = load_unresolved(project, env, settings)
     server = Server(connection_of(loaded, host, namespace))
     file = compiled_file(loaded, env, path)
+    if path is None:
+        check_shape(loaded, env)
     parameters = run_parameters(file, settings, span, pipeline_root)
     version, wish = send(
         server,
@@ -122,7 +125,12 @@ def submit(
         else:
             click.echo(f"  next: ordain cluster logs {run_id} --host {server.connection.host}")
         return
-    run = follow(server, run_id, poll_s, lambda line: click.echo(line, err=as_json))
+    try:
+        run = follow(server, run_id, poll_s, lambda line: click.echo(line, err=as_json))
+    except KeyboardInterrupt:
+        cancel = f"ordain cluster cancel {run_id} --project {project}"
+        click.echo(f"run {run_id} goes on without being followed\n  next: {cancel}", err=True)
+        raise
     ending = judge(server, run)
     if as_json:
         came = {"state": run.state, "exit_code": int(ending.exit_code), "text": ending.text}
@@ -157,6 +165,26 @@ def compiled_file(project: Project, env: str | None, path: Path | None) -> Pipel
         )
     check(file.text)
     return file
+
+
+def check_shape(project: Project, env: str | None) -> None:
+    """Checks that a run's settings leave the chain's nodes as they are compiled.
+
+    Args:
+        project: The project with the run's settings.
+        env: Its overlay.
+
+    Raises:
+        ConfigError: They do not; a pod would find out later.
+    """
+    compiled, wanted = chain_of(load_unresolved(project.folder, env)), chain_of(project)
+    if dict(compiled) != dict(wanted):
+        changed = sorted(set(compiled) ^ set(wanted)) or ["what waits for what"]
+        raise ConfigError(
+            f"--set changes the nodes of the chain ({', '.join(changed)}), which are compiled "
+            "into the file",
+            f"ordain compile {project.folder} --set ... -o FILE, and submit --file FILE",
+        )
 
 
 def run_parameters(

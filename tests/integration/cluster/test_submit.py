@@ -258,6 +258,22 @@ class TestRefused:
             submit(ordain, api, project(), "--set", "kubeflow.service_account=root")
         assert api.requests == []
 
+    def test_settings_that_change_the_chain(self, api, project, ordain):
+        words = ("--set", "gate.server.none=no server here")
+        with pytest.raises(ConfigError, match=r"changes the nodes of the chain \(ServerGate\)"):
+            submit(ordain, api, project(), *words)
+        with pytest.raises(ConfigError, match="changes the nodes of the chain"):
+            ordain(
+                "cluster",
+                "schedule",
+                "create",
+                project(schedule={"cron": "0 3 * * *"}),
+                "--host",
+                api.url,
+                *words,
+            )
+        assert api.requests == []
+
     def test_settings_that_are_none(self, api, project, ordain):
         with pytest.raises(ConfigError, match="unknown key 'train.stepz'"):
             submit(ordain, api, project(), "--set", "train.stepz=5")
