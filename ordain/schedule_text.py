@@ -56,25 +56,20 @@ def _now(found: dict[str, Any], zone: str) -> Iterator[str]:
 
 
 def _decision(decision: dict[str, Any], zone: str) -> Iterator[str]:
-    windows = [w for w in decision.get("windows") or [] if w]
-    spans = "; ".join(f"spans {w[0]} to {w[-1]}" if len(w) > 1 else f"span {w[0]}" for w in windows)
-    what = f"{decision.get('action', '?')}" + (f", {spans}" if spans else "")
-    times = decision.get("times")
-    if isinstance(times, int) and times > 1:
-        what += f" ({times} times until {_time(decision.get('until'), zone)})"
-    if "exit_code" in decision and decision["exit_code"] is None:
+    spans = "".join(
+        f", spans {window[0]} to {window[-1]}" if len(window) > 1 else f", span {window[0]}"
+        for window in decision["windows"]
+    )
+    what = f"{decision['action']}{spans}"
+    if decision["times"] > 1:
+        what += f" ({decision['times']} times until {_time(decision['until'], zone)})"
+    if decision["exit_code"] is None:
         what += ": did not end (running, or killed)"
-    yield f"  {_time(decision.get('at'), zone)}  {what}"
-    for reason in decision.get("reasons") or []:
+    yield f"  {_time(decision['at'], zone)}  {what}"
+    for reason in decision["reasons"]:
         yield f"      {describe_reason(reason)}"
 
 
-def _time(moment: Any, zone: str) -> str:
-    """A moment for a person: from ISO 8601 or seconds since 1970, whatever was written."""
-    try:
-        if isinstance(moment, (int, float)):
-            return show_time(datetime.datetime.fromtimestamp(moment, datetime.UTC), zone)
-        parsed = datetime.datetime.fromisoformat(moment)
-        return show_time(parsed if parsed.tzinfo else parsed.replace(tzinfo=datetime.UTC), zone)
-    except (TypeError, ValueError, OverflowError):
-        return str(moment)
+def _time(moment: str, zone: str) -> str:
+    """A moment in ISO 8601 as a person in that zone reads it."""
+    return show_time(datetime.datetime.fromisoformat(moment), zone)

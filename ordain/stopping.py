@@ -26,32 +26,29 @@ def ended_between_nodes(drawing: AbstractContextManager[Listener]) -> Iterator[L
         The listener to give to the run. Once SIGTERM came, it raises `KeyboardInterrupt` when the
         next node, or the next span of a node, is about to start.
     """
-    gate = _Gate()
-    before = signal.signal(signal.SIGTERM, lambda *_: gate.close())
-    try:
-        with drawing as listener:
-            gate.listener = listener
+    with drawing as listener:
+        gate = _Gate(listener)
+        before = signal.signal(signal.SIGTERM, gate.close)
+        try:
             yield gate
-    finally:
-        signal.signal(signal.SIGTERM, before)
+        finally:
+            signal.signal(signal.SIGTERM, before)
 
 
 class _Gate:
-    """Hands on what a run tells, until it is closed."""
+    """Hands on what a run tells, until SIGTERM came."""
 
-    def __init__(self) -> None:
-        self.listener: Listener | None = None
+    def __init__(self, listener: Listener) -> None:
+        self._listener = listener
         self._is_closed = False
 
-    def close(self) -> None:
+    def close(self, *_: object) -> None:
         self._is_closed = True
 
     def started(self, node: str, span: int | None) -> None:
         if self._is_closed:
             raise KeyboardInterrupt
-        if self.listener is not None:
-            self.listener.started(node, span)
+        self._listener.started(node, span)
 
     def finished(self, result: NodeResult) -> None:
-        if self.listener is not None:
-            self.listener.finished(result)
+        self._listener.finished(result)

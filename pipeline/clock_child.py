@@ -12,7 +12,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -54,11 +54,9 @@ class Report:
         return f"ended with exit code {self.exit_code} before it decided anything"
 
 
-def describe_reason(reason: object) -> str:
-    """A reason in words, whether it is a text or an object that holds one."""
-    if isinstance(reason, dict):
-        return str(reason.get("text") or reason.get("kind") or reason)
-    return str(reason)
+def describe_reason(reason: Mapping[str, Any]) -> str:
+    """A reason of a decision in words; its kind where an older line has no text."""
+    return str(reason.get("text") or reason.get("kind"))
 
 
 class Child:

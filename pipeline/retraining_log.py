@@ -22,6 +22,8 @@ LOG_FILE = "decisions.jsonl"
 _LOCK_FILE = ".decisions.lock"
 #: A file longer than this loses its older half.
 MAX_BYTES = 1_000_000
+#: What a line has; another is none of ours, or was cut.
+_KEYS = {"at", "until", "times", "action", "reasons", "windows", "runs", "exit_code"}
 
 
 def log_decision(
@@ -63,7 +65,7 @@ def log_decision(
             last = _parsed(lines[-1]) if lines else None
             is_over = exit_code is not None and not runs
             if last is not None and is_over and _is_same(last, line):
-                line |= {"at": last["at"], "times": int(last.get("times", 1)) + 1}
+                line |= {"at": last["at"], "times": int(last["times"]) + 1}
                 lines.pop()
             lines.append(json.dumps(line))
             if sum(map(len, lines)) + len(lines) > MAX_BYTES:
@@ -106,14 +108,14 @@ def _parsed(text: str) -> dict[str, Any] | None:
         raw = json.loads(text)
     except ValueError:
         return None
-    return raw if isinstance(raw, dict) else None
+    return raw if isinstance(raw, dict) and raw.keys() >= _KEYS else None
 
 
 def _is_same(last: dict[str, Any], line: dict[str, Any]) -> bool:
     """Whether two decisions say the same; minutes and days in their sentences pass."""
 
     def of(raw: dict[str, Any]) -> list[Any]:
-        said = [(r.get("kind"), r.get("effect"), r.get("span")) for r in raw.get("reasons", [])]
-        return [raw.get("action"), raw.get("windows"), raw.get("exit_code"), said]
+        said = [(r.get("kind"), r.get("effect"), r.get("span")) for r in raw["reasons"]]
+        return [raw["action"], raw["windows"], raw["exit_code"], said]
 
-    return not last.get("runs") and of(last) == of(line)
+    return not last["runs"] and of(last) == of(line)

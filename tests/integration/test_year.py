@@ -91,6 +91,7 @@ def status_of(sandbox: Sandbox) -> tuple[str, dict[str, Any]]:
     return text, json.loads(raw)
 
 
+@pytest.mark.timeout(1800)  # four minutes alone; other tests may want the same cores
 def test_a_year_of_months_with_three_kills(
     small: Callable[..., Sandbox], warm: Warm, tmp_path: Path
 ) -> None:

@@ -29,11 +29,16 @@ def invoke(*arguments: str) -> Any:
 
 
 def decision(number: int) -> dict[str, Any]:
+    at = (NOW - dt.timedelta(hours=number)).isoformat(timespec="seconds")
     return {
-        "at": (NOW - dt.timedelta(hours=number)).isoformat(timespec="seconds"),
+        "at": at,
+        "until": at,
+        "times": 1,
         "action": "run",
         "reasons": [{"effect": "run", "kind": "new_span", "text": f"span {number} is new"}],
         "windows": [[number - 1, number]],
+        "runs": [],
+        "exit_code": 0,
     }
 
 
