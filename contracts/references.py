@@ -16,6 +16,11 @@ def has_reference(value: object) -> bool:
     return isinstance(value, str) and _REFERENCE.search(value) is not None
 
 
+def is_reference(value: object) -> bool:
+    """Whether a value is one reference and nothing else."""
+    return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
+
+
 def resolve_references(value: Any, where: str) -> Any:
     """A copy of nested dicts and lists with every reference in a text replaced.
 

@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
+from contracts.references import has_reference
 from pipeline.clock_ticks import check_cron, check_timezone
 from pipeline.config_section import Section
 
@@ -32,12 +33,12 @@ class Schedule(Section):
     @field_validator("cron")
     @classmethod
     def _is_cron(cls, value: str | None) -> str | None:
-        return None if value is None else check_cron(value)
+        return value if value is None or has_reference(value) else check_cron(value)
 
     @field_validator("timezone")
     @classmethod
     def _is_timezone(cls, value: str) -> str:
-        return check_timezone(value)
+        return value if has_reference(value) else check_timezone(value)
 
 
 class Notify(Section):

@@ -15,6 +15,7 @@ from pydantic import (
     BeforeValidator,
     Field,
     FiniteFloat,
+    ValidationInfo,
     field_validator,
     model_validator,
 )
@@ -212,6 +213,22 @@ class Kubeflow(KubeflowSection):
     ca_file: Path | None = None
     auth: Auth | None = None
 
+    @field_validator("defaults")
+    @classmethod
+    def _fit(cls, value: Pod) -> Pod:
+        value.over(Pod())
+        return value
+
+    @field_validator("nodes")
+    @classmethod
+    def _fit_the_defaults(cls, value: dict[str, Pod], info: ValidationInfo) -> dict[str, Pod]:
+        for node, pod in value.items():
+            try:
+                pod.over(info.data.get("defaults", Pod()))
+            except ValueError as error:
+                raise ValueError(f"{node}: {error}") from error
+        return value
+
     @field_validator("host")
     @classmethod
     def _is_address(cls, value: str | None) -> str | None:
@@ -238,11 +255,6 @@ class Kubeflow(KubeflowSection):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} {twice[0]} is given more than once")
-        for node, pod in self.nodes.items():
-            try:
-                pod.over(self.defaults)
-            except ValueError as error:
-                raise ValueError(f"nodes.{node}: {error}") from error
         return self
 
     def pod(self, node: str) -> Pod:

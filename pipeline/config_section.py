@@ -13,7 +13,7 @@ from pydantic import (
     field_validator,
 )
 
-from contracts.references import has_reference
+from contracts.references import has_reference, is_reference
 
 Policy = Literal["pass", "warn", "block"]
 ScalarValue = str | int | float | bool
@@ -36,11 +36,12 @@ class Section(BaseModel):
         # `steps: ${env:STEPS}` is a number once it is looked up, and a text until then.
         try:
             return handler(value)
-        except ValidationError:
-            if (
-                (info.context or {}).get(KEEP_REFERENCES)
-                and cls.has_references
-                and has_reference(value)
-            ):
-                return value
+        except ValidationError as error:
+            is_kept = cls.has_references and (info.context or {}).get(KEEP_REFERENCES)
+            if is_kept and has_reference(value):
+                # A rule of our own, such as "holds no password", is about what stands beside a
+                # reference: it holds unless nothing does.
+                own = any(detail["type"] == "value_error" for detail in error.errors())
+                if not own or is_reference(value):
+                    return value
             raise

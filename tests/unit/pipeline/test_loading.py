@@ -13,7 +13,13 @@ from pipeline import loading
 from pipeline.config import Project
 from pipeline.config_model import NoBaseline
 from pipeline.config_section import Section
-from pipeline.loading import load_project, read_effective
+from pipeline.loading import (
+    load_project,
+    load_raw,
+    load_unresolved,
+    read_effective,
+    with_settings,
+)
 
 
 def refusal(folder: Path, *settings: str, env: str | None = None) -> ConfigError:
@@ -393,6 +399,72 @@ class TestReferences:
         folder = make_folder(data__label="${env:ORDAIN_TEST_LABEL}")
         raw, _ = read_effective(folder)
         assert "secret" not in json.dumps(raw)
+
+
+class TestUnresolved:
+    def test_references_stay_whatever_the_key_is(self, make_folder, monkeypatch):
+        monkeypatch.setenv("ORDAIN_TEST_LABEL", "price")
+        folder = make_folder(
+            data__label="${env:ORDAIN_TEST_LABEL}",
+            data__window="${env:ORDAIN_TEST_MISSING}",
+            schedule__cron="${env:ORDAIN_TEST_MISSING}",
+            metadata="postgresql://${env:ORDAIN_TEST_MISSING}@db/ordain",
+            evaluate__thresholds={"auc": {"min": "${env:ORDAIN_TEST_MISSING}", "max": 0.9}},
+        )
+        project = load_unresolved(folder)
+        assert project.data.label == "${env:ORDAIN_TEST_LABEL}"
+        assert project.data.window == "${env:ORDAIN_TEST_MISSING}"
+        assert project.evaluate.thresholds["auc"].min == "${env:ORDAIN_TEST_MISSING}"
+
+    @pytest.mark.parametrize(
+        ("setting", "problem"),
+        [
+            ("train.steps=0", "train.steps"),
+            ("train.stpes='${env:X}'", "did you mean 'steps'?"),
+            ("metadata=postgresql://u:hush@db/ordain", "holds a password"),
+            ("metadata=postgresql://${env:X}:hush@db/ordain", "holds a password"),
+            ("notify=[{on: [failed], webhook: 'https://a:hush@b/${env:X}'}]", "credentials"),
+            ("push.signing={public_key: a, password: 'hush${env:X}'}", "push.signing.password"),
+            ("metadata=mongo://${env:X}@db/ordain", "metadata: must be"),
+            ("push.signing={public_key: a, password: hush}", "push.signing.password"),
+        ],
+    )
+    def test_everything_else_is_checked_as_ever(self, make_folder, setting, problem):
+        with pytest.raises(ConfigError) as caught:
+            load_unresolved(make_folder(), None, [setting])
+        assert problem in caught.value.message
+        assert "hush" not in caught.value.message
+
+
+class TestRaw:
+    def test_is_what_was_read_in_another_folder(self, make_folder, tmp_path):
+        folder = make_folder(train__parameters={"rate": 0.1})
+        raw, _ = read_effective(folder)
+        other = tmp_path / "image"
+        other.mkdir()
+        project = load_raw(json.loads(json.dumps(raw)), other, "prod", ["train.steps=3"])
+        assert (project.folder, project.environment, project.train.steps) == (other, "prod", 3)
+        assert project.data.path == other / "data"
+        assert project.train.parameters == {"rate": 0.1}
+        assert "steps" not in raw.get("train", {})
+
+    def test_is_not_changed_by_loading(self, make_folder):
+        folder = make_folder(
+            push__signing={"public_key": "a", "password": "${env:X}"},
+            notify=[{"on": ["failed"], "command": ["cat"]}],
+            kubeflow={"image": "toy:1"},
+        )
+        raw, _ = read_effective(folder)
+        before = json.dumps(raw)
+        assert load_raw(raw, folder) == load_project(folder)
+        assert json.dumps(raw) == before
+
+    def test_settings_change_a_copy(self, make_folder):
+        raw, _ = read_effective(make_folder())
+        changed = with_settings(raw, ["data.window=2", "data.split.train=5"])
+        assert changed["data"]["window"] == 2
+        assert "window" not in raw["data"]
+        assert "split" not in raw["data"]
 
 
 class TestPaths:
