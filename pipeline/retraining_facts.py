@@ -64,6 +64,9 @@ def _attempts(project: Project, deliveries: list[Delivery], now: float) -> tuple
     if not project.metadata.exists():
         return ()
     budget = project.retrain.runs_per_day or 0
+    # As many failures in a row have to be seen as the policy counts.
+    least = max(_LEAST_RUNS, project.retrain.attempts)
+    most = max(_MOST_RUNS, least)
     missing = {delivery.span for delivery in deliveries[-project.data.window :]}
     found: list[Attempt] = []
     for attempt in read_attempts(History(project.metadata, project.name), project.runs):
@@ -71,8 +74,8 @@ def _attempts(project: Project, deliveries: list[Delivery], now: float) -> tuple
         if attempt.is_concluded:
             missing -= attempt.spans.keys()
         is_counted = budget > 0 and now - attempt.started < DAY_S and len(found) < budget
-        is_settled = not missing and len(found) >= _LEAST_RUNS
-        if (is_settled or len(found) >= _MOST_RUNS) and not is_counted:
+        is_settled = not missing and len(found) >= least
+        if (is_settled or len(found) >= most) and not is_counted:
             break
     return tuple(found)
 

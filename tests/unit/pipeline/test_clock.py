@@ -456,6 +456,18 @@ def test_a_look_that_is_killed_with_its_scheduler_is_looked_again(processes):
     assert "was killed; looking again" in out
 
 
+def test_a_look_that_is_killed_alone_has_failed_and_the_next_tick_looks_again(processes):
+    one = processes.start(cron="* * * * *", seconds="60")
+    processes.await_(lambda: processes.logged("begun"))
+    current = processes.await_(lambda: processes.state.read().current)
+    os.kill(current.pid, signal.SIGKILL)
+    last = processes.await_(lambda: processes.state.read().last)
+    assert (last.started, last.exit_code) == (current.started, 137)
+    processes.await_(lambda: len(processes.logged("begun")) == 2)
+    assert processes.state.read().current.started > current.started
+    assert "ended with exit code 137 before it decided anything" in processes.stop(one)
+
+
 def test_the_watch_notices_a_new_file_within_two_seconds(processes):
     one = processes.start(watch=True)
     processes.await_(lambda: len(processes.logged("end")) == 1)  # the look at the start
