@@ -15,6 +15,7 @@ import click
 
 from ordain.options import json_option, project_options
 from ordain.telling import no_notify_option, tell
+from pipeline.config import Project
 from pipeline.launch import Target
 from pipeline.node_log import console_stream
 from pipeline.outcome import RunResult
@@ -55,8 +56,8 @@ def retrain(
       ordain retrain examples/flights --json | jq .decision
     """
     target = Target(project, env, settings)
-    view = _View(as_json)
     loaded, started = target.load(), datetime.datetime.now(datetime.UTC)
+    view = _View(loaded, as_json)
     outcome = retrain_once(target, loaded, view, force, dry_run, wait)
     if as_json:
         click.echo(json.dumps(outcome.to_dict(), indent=1))
@@ -74,7 +75,8 @@ def retrain(
 class _View:
     """Says what is decided, and draws each run as `ordain run` does."""
 
-    def __init__(self, as_json: bool) -> None:
+    def __init__(self, project: Project, as_json: bool) -> None:
+        self._project = project
         self._as_json = as_json
 
     def decided(self, decision: Decision) -> None:
@@ -109,10 +111,13 @@ class _View:
         from rich.console import Console  # noqa: PLC0415
 
         from ordain.console import print_result  # noqa: PLC0415
+        from ordain.report import write_quietly  # noqa: PLC0415
 
         if not self._as_json:
             command = shlex.join(["ordain", *sys.argv[1:]])
             print_result(Console(highlight=False), result, command)
+        sys.stdout.flush()
+        click.echo(f"  {write_quietly(self._project, result.run_id)}", err=self._as_json)
 
 
 def print_decision(decision: Decision) -> None:

@@ -68,7 +68,7 @@ def show(
     from ordain.console import print_verdict  # noqa: PLC0415
 
     loaded = load_project(project, env, settings)
-    read = _history(loaded).read_run(_run_id(loaded, run))
+    read = _history(loaded).read_run(run_id_of(loaded, run))
     brief = _brief(loaded, read)
     if as_json:
         nodes = [_node(n) for n in read.nodes]
@@ -93,7 +93,7 @@ def lineage(
 ) -> None:
     """Show what each artifact of a run is and where it lies."""
     loaded = load_project(project, env, settings)
-    read = _history(loaded).read_run(_run_id(loaded, run))
+    read = _history(loaded).read_run(run_id_of(loaded, run))
     if as_json:
         click.echo(json.dumps([_node(n) for n in read.nodes], indent=1))
         return
@@ -121,7 +121,7 @@ def logs(
 ) -> None:
     """Print the end of a node's log."""
     loaded = load_project(project, env, settings)
-    folder = loaded.runs / _run_id(loaded, run) / "logs"
+    folder = loaded.runs / run_id_of(loaded, run) / "logs"
     found = sorted(folder.glob("*.log"), key=lambda p: p.stat().st_mtime)
     if node is not None:
         found = [path for path in found if path.stem == node]
@@ -137,8 +137,12 @@ def _history(project: Project) -> History:
     return History(project.metadata, project.name)
 
 
-def _run_id(project: Project, run: str | None) -> str:
-    """The run asked for, or the newest."""
+def run_id_of(project: Project, run: str | None) -> str:
+    """The run asked for, or the newest.
+
+    Raises:
+        ConfigError: There is none.
+    """
     if run is not None:
         if not (project.runs / run).is_dir() or Path(run).name != run:
             raise ConfigError(f"there is no run {run!r} of {project.name}", "ordain runs list")

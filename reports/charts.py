@@ -1,0 +1,142 @@
+"""What a chart is, and the look that all charts share.
+
+A chart is a Vega-Lite specification with the sentence that says what it shows. Colours are CSS
+variables of the page's style sheet, so that one drawing serves light, dark and print. Data goes
+into values only, never into field names or expressions: what a data set holds cannot become code.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+INK, SOFT, GRID = "var(--ink)", "var(--ink-soft)", "var(--grid)"
+CANDIDATE, BASELINE = "var(--candidate)", "var(--baseline)"
+TRAIN, EVAL = "var(--train)", "var(--eval)"
+LIMIT = "var(--blocked)"
+#: Dashes that tell apart what colour alone would have to.
+DASHED, DOTTED = [5, 3], [1, 3]
+
+Spec = dict[str, Any]
+Rows = list[dict[str, Any]]
+
+_CONFIG: Spec = {
+    # The figure's label says what the chart shows; Vega's own roles would read out every mark.
+    "aria": False,
+    "background": None,
+    # Vega measures labels in it; the page asks for a font of the same widths.
+    "font": "Arial",
+    "padding": {"left": 6, "right": 12, "top": 6, "bottom": 4},
+    "view": {"stroke": None},
+    "axis": {
+        "domainColor": GRID,
+        "gridColor": GRID,
+        "tickColor": GRID,
+        "labelColor": SOFT,
+        "titleColor": SOFT,
+        "labelFontSize": 11,
+        "titleFontSize": 11,
+        "titleFontWeight": "normal",
+        "labelLimit": 150,
+    },
+    "text": {"color": INK, "fontSize": 11, "limit": 150},
+    "legend": {"disable": True},
+}
+
+
+@dataclass(frozen=True)
+class Chart:
+    """A drawing to be.
+
+    Attributes:
+        title: What it shows, in a few words.
+        caption: How to read it: axes, units, what was computed how.
+        spec: Vega-Lite specification without a `config`.
+        keys: Legend: a label, a CSS colour, and `line`, `dashed`, `area` or `point`.
+    """
+
+    title: str
+    caption: str
+    spec: Spec
+    keys: tuple[tuple[str, str, str], ...] = ()
+
+    @property
+    def full_spec(self) -> Spec:
+        """The specification as it is drawn."""
+        return {**self.spec, "config": _CONFIG, "autosize": {"type": "pad"}}
+
+
+def axis(field: str, title: str | None, **more: Any) -> Spec:
+    """A quantitative channel.
+
+    Args:
+        field: Name of the value in the rows.
+        title: The axis' title with its unit; None for no axis.
+        more: `domain`, `scale`, `zero`, `format`, `values` or `grid`.
+    """
+    scale: Spec = {"zero": more.get("zero", False), "nice": more.get("nice", True)}
+    if "domain" in more:
+        scale |= {"domain": more["domain"], "nice": False}
+    if "scale" in more:
+        scale = {"type": more["scale"]}
+    channel: Spec = {"field": field, "type": "quantitative", "scale": scale}
+    if title is None:
+        return channel | {"axis": None}
+    shown: Spec = {"title": title, "grid": more.get("grid", True), "tickCount": 5}
+    for key in ("format", "values", "labelAngle"):
+        if key in more:
+            shown[key] = more[key]
+    return channel | {"axis": shown}
+
+
+def line(rows: Rows, x: Spec, y: Spec, colour: str, **mark: Any) -> Spec:
+    """A layer: a line through the rows in their order."""
+    return {
+        "data": {"values": rows},
+        "mark": {"type": "line", "color": colour, "strokeWidth": 1.8, **mark},
+        "encoding": {"x": x, "y": y, "order": {"field": "i", "type": "quantitative"}},
+    }
+
+
+def points(rows: Rows, x: Spec, y: Spec, colour: str, **mark: Any) -> Spec:
+    """A layer of points."""
+    return {
+        "data": {"values": rows},
+        "mark": {
+            "type": "point",
+            "color": colour,
+            "filled": True,
+            "size": 45,
+            "opacity": 1,
+            **mark,
+        },
+        "encoding": {"x": x, "y": y},
+    }
+
+
+def rule(value: float, channel: str, colour: str = LIMIT, **mark: Any) -> Spec:
+    """A layer: a straight line at a value of `x` or `y`."""
+    return {
+        "data": {"values": [{"v": value}]},
+        "mark": {"type": "rule", "color": colour, "strokeWidth": 1.2, "strokeDash": DASHED, **mark},
+        "encoding": {channel: {"field": "v", "type": "quantitative"}},
+    }
+
+
+def diagonal(x: Spec, y: Spec) -> Spec:
+    """A layer: the line from (0, 0) to (1, 1)."""
+    rows = [{"x": 0, "y": 0, "i": 0}, {"x": 1, "y": 1, "i": 1}]
+    return line(rows, x, y, SOFT, strokeWidth=1, strokeDash=DOTTED)
+
+
+def layered(layers: list[Spec], width: int, height: int, **more: Any) -> Spec:
+    """Layers over each other on the same axes."""
+    return {"width": width, "height": height, "layer": layers, **more}
+
+
+def thinned(rows: Rows, most: int = 300) -> Rows:
+    """At most so many of the rows, evenly chosen, the last among them."""
+    if len(rows) <= most:
+        return rows
+    step = (len(rows) - 1) / (most - 1)
+    return [rows[round(i * step)] for i in range(most)]
