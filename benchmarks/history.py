@@ -1,13 +1,14 @@
 """How much a long history slows a fully cached run down, and where the time goes.
 
     python -m benchmarks.history --runs 2000 [--repeat 3] [--postgres] [--stock] [--profile]
-        [--metadata postgresql://user@host/database] [--json FILE]
+        [--json FILE]
 
 The small project of the tests runs once for real and once cached; the cached run is then written
 again and again through ml-metadata's own API, in the shape that TFX gives it. What is measured is
-a run in this process, without Python's imports, with 5 past runs and with `--runs`. `--postgres`
-starts a server of its own for it. `--stock` leaves `pipeline.metadata_queries` out, which is how
-TFX asks. Each repetition begins with an empty store.
+a run in this process, without Python's imports, of a project with 5 past runs and of one with
+`--runs`, in turn; and what `ordain retrain` takes to find nothing to do. `--postgres` starts a
+server of its own for it. `--stock` leaves `pipeline.metadata_queries` out, which is how TFX asks.
+The long history is written once, the short one for each repetition.
 """
 
 from __future__ import annotations
@@ -48,7 +49,7 @@ from pipeline.runner import Options, new_run_id, run_project  # noqa: E402
 #: A run with a history is held against one with this many past runs.
 FEW = 5
 #: Repetitions of each measurement; their median counts.
-TIMES = 3
+TIMES = 5
 
 
 def make_project(folder: Path, spans: int, metadata: str | None = None) -> Sandbox:
@@ -107,56 +108,57 @@ def _copy(execution: Any) -> Any:
     return copy
 
 
-def measure(sandbox: Sandbox, is_stock: bool = False, times: int = TIMES) -> float:
-    """Seconds of a fully cached run, the median of several."""
-    seconds = []
-    for _ in range(times):
-        began = time.monotonic()
-        project = load_project(sandbox.folder)
-        plan = make_plan(project)
-        options = Options(exact_queries=not is_stock)
-        result = run_project(project, plan, new_run_id(), options, sandbox)
-        seconds.append(time.monotonic() - began)
-        states = {n.state for n in result.nodes} - {"cached"}
-        assert states <= {"complete"}, result.headline  # noqa: S101  resolvers are never cached
-        assert not result.is_new_version  # noqa: S101
-    return statistics.median(seconds)
+def cached_run(sandbox: Sandbox, is_stock: bool = False) -> float:
+    """Seconds of a fully cached run."""
+    began = time.monotonic()
+    project = load_project(sandbox.folder)
+    plan = make_plan(project)
+    options = Options(exact_queries=not is_stock)
+    result = run_project(project, plan, new_run_id(), options, sandbox)
+    seconds = time.monotonic() - began
+    states = {n.state for n in result.nodes} - {"cached"}
+    assert states <= {"complete"}, result.headline  # noqa: S101  resolvers are never cached
+    assert not result.is_new_version  # noqa: S101
+    return seconds
 
 
-def measure_look(sandbox: Sandbox, times: int = TIMES) -> float:
-    """Seconds until `ordain retrain` has decided that nothing is to be done, the median."""
-    seconds = []
-    for _ in range(times):
-        began = time.monotonic()
-        decision = decide_now(load_project(sandbox.folder))
-        seconds.append(time.monotonic() - began)
-        assert decision.action is Action.NOTHING, decision  # noqa: S101
-    return statistics.median(seconds)
+def look(sandbox: Sandbox) -> float:
+    """Seconds until `ordain retrain` has decided that nothing is to be done."""
+    began = time.monotonic()
+    decision = decide_now(load_project(sandbox.folder))
+    seconds = time.monotonic() - began
+    assert decision.action is Action.NOTHING, decision  # noqa: S101
+    return seconds
 
 
-def compare(sandbox: Sandbox, runs: int, is_stock: bool = False, times: int = TIMES) -> Any:
-    """Measures with few past runs and with many; returns the figures."""
+def give_history(sandbox: Sandbox, runs: int) -> float:
+    """Runs a project twice, and gives it past runs; returns the seconds that these took."""
     first = sandbox.run()
     assert first.exit_code == 0, first.headline  # noqa: S101
     template = sandbox.run()
     project = load_project(sandbox.folder)
     history = History(project.metadata, project.name)
-    write_runs(history.store, template.run_id, FEW - 2)
-    few, look_few = measure(sandbox, is_stock, times), measure_look(sandbox, times)
     began = time.monotonic()
     write_runs(history.store, template.run_id, runs - len(history.list_runs()))
-    built = time.monotonic() - began
-    many, look_many = measure(sandbox, is_stock, times), measure_look(sandbox, times)
-    return {
-        "runs": runs,
-        "is_stock": is_stock,
-        "few_s": round(few, 3),
-        "many_s": round(many, 3),
-        "ratio": round(many / few, 2),
-        "look_few_s": round(look_few, 3),
-        "look_many_s": round(look_many, 3),
-        "built_s": round(built, 1),
-    }
+    return time.monotonic() - began
+
+
+def compare(few: Sandbox, many: Sandbox, is_stock: bool = False, times: int = TIMES) -> Any:
+    """Measures a project with few past runs and one with many; returns the figures.
+
+    They take turns, so that both meet the same machine.
+    """
+    seconds: dict[str, list[float]] = {"few": [], "many": [], "look_few": [], "look_many": []}
+    for number in range(times + 1):
+        for name, sandbox in (("few", few), ("many", many)):
+            used = cached_run(sandbox, is_stock)
+            looked = look(sandbox)
+            if number:  # the first time, each opens files that nobody has read
+                seconds[name].append(used)
+                seconds[f"look_{name}"].append(looked)
+    median = {name: statistics.median(found) for name, found in seconds.items()}
+    figures = {f"{name}_s": round(found, 3) for name, found in median.items()}
+    return figures | {"ratio": round(median["many"] / median["few"], 2)}
 
 
 @contextlib.contextmanager
@@ -172,10 +174,10 @@ def _profiled(is_wanted: bool) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def _places(is_postgres: bool, metadata: str | None) -> Iterator[Iterator[str | None]]:
+def _places(is_postgres: bool) -> Iterator[Iterator[str | None]]:
     """Places for ML Metadata, each empty; None is the project's own SQLite file."""
     if not is_postgres:
-        yield itertools.repeat(metadata)
+        yield itertools.repeat(None)
         return
     with postgres.serving() as server:
         os.environ["PGPASSWORD"] = postgres.PASSWORD
@@ -184,18 +186,23 @@ def _places(is_postgres: bool, metadata: str | None) -> Iterator[Iterator[str | 
 
 
 def repeat(arguments: argparse.Namespace) -> list[dict[str, Any]]:
-    """The figures of each repetition."""
+    """The figures of each repetition: one long history, and a new short one each time."""
     found = []
-    with _places(arguments.postgres, arguments.metadata) as places:
-        for number, place in zip(range(arguments.repeat), places, strict=False):
-            with tempfile.TemporaryDirectory(prefix="ordain-history-") as folder:
-                sandbox = make_project(Path(folder) / "small", arguments.spans, place)
-                figures = compare(sandbox, arguments.runs, arguments.stock, arguments.times)
-                print(json.dumps(figures), flush=True)
-                found.append(figures)
-                with _profiled(arguments.profile and number == 0):
-                    if arguments.profile:
-                        measure(sandbox, arguments.stock, times=1)
+    with contextlib.ExitStack() as stack:
+        places = stack.enter_context(_places(arguments.postgres))
+        folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ordain-history-")))
+        many = make_project(folder / "many", arguments.spans, next(places))
+        built_s = give_history(many, arguments.runs)
+        print(f"{arguments.runs} runs written in {built_s:.0f} s", file=sys.stderr, flush=True)
+        for number in range(arguments.repeat):
+            few = make_project(folder / f"few{number}", arguments.spans, next(places))
+            give_history(few, FEW)
+            figures = compare(few, many, arguments.stock, arguments.times)
+            print(json.dumps(figures), flush=True)
+            found.append(figures)
+        with _profiled(arguments.profile):
+            if arguments.profile:
+                cached_run(many, arguments.stock)
     return found
 
 
@@ -205,20 +212,16 @@ def main() -> None:
     parser.add_argument("--runs", type=int, default=2000)
     parser.add_argument("--spans", type=int, default=2)
     parser.add_argument("--times", type=int, default=TIMES, help="runs that a median is of")
-    parser.add_argument("--repeat", type=int, default=1, help="stores that are built and measured")
+    parser.add_argument("--repeat", type=int, default=1, help="how often it is measured")
     parser.add_argument("--stock", action="store_true", help="let TFX ask as it does")
     parser.add_argument("--profile", action="store_true", help="profile one more run at the end")
-    place = parser.add_mutually_exclusive_group()
-    place.add_argument("--postgres", action="store_true", help="on a PostgreSQL that is started")
-    place.add_argument("--metadata", help="a database, postgresql://user@host/database, empty")
+    parser.add_argument("--postgres", action="store_true", help="on a PostgreSQL that is started")
     parser.add_argument("--json", type=Path, help="add the figures to this file")
     arguments = parser.parse_args()
-    if arguments.metadata and arguments.repeat > 1:
-        parser.error("--metadata names one database: --repeat needs an empty one each time")
     figures = repeat(arguments)
     ratios = [one["ratio"] for one in figures]
     about = {
-        "database": "postgresql" if arguments.postgres or arguments.metadata else "sqlite",
+        "database": "postgresql" if arguments.postgres else "sqlite",
         "queries": "stock" if arguments.stock else "exact",
         "runs": arguments.runs,
         "few_s": statistics.median(one["few_s"] for one in figures),

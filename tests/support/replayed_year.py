@@ -12,6 +12,7 @@ import datetime
 import os
 import random
 import signal
+import statistics
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -47,7 +48,7 @@ class Kill:
     Attributes:
         month: In whose first look it comes.
         victim: One of `VICTIMS`; a run that has ended already is the scheduler's turn.
-        moment: When, as a share of the longer of the last two first looks of a month.
+        moment: When, as a share of what the first look of a month took of late.
         after_s: Seconds after the look's start; None while it has not come.
         node: The node that was at work, as far as its log tells.
     """
@@ -172,7 +173,7 @@ class Year:
             f"the look of {tick}",
             lambda: self._state.read().current is not None or self._is_over(tick),
         )
-        kill.after_s = kill.moment * max(self._looks_s[-2:])
+        kill.after_s = kill.moment * statistics.median(self._looks_s[-3:])
         time.sleep(kill.after_s)
         look = self._state.read().current
         kill.node = self._node() if look else "none: the look was over"
