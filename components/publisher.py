@@ -9,6 +9,7 @@ examples, the schema and the gates' answers.
 from __future__ import annotations
 
 import contextlib
+import tempfile
 from collections.abc import Iterator
 from contextvars import ContextVar
 from pathlib import Path
@@ -20,7 +21,7 @@ from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import pusher_pb2
 from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter
-from tfx.utils import json_utils, proto_utils
+from tfx.utils import io_utils, json_utils, proto_utils
 
 from components import lineage
 from components.artifacts import GateVerdict
@@ -83,7 +84,18 @@ class Executor(pusher_executor.Executor):
         base = destination.filesystem.base_directory
         settings = json_utils.loads(exec_properties.get("custom_config") or "null") or {}
         run_id = (self._context and self._context.pipeline_run_id) or ""
-        model = self.GetModelPath(input_dict)
+        with _local_folder(self.GetModelPath(input_dict)) as model:
+            self._publish(model, input_dict, pushed, base, settings, run_id)
+
+    def _publish(
+        self,
+        model: str,
+        input_dict: dict[str, list[Any]],
+        pushed: Any,
+        base: str,
+        settings: dict[str, Any],
+        run_id: str,
+    ) -> None:
         _refuse_dangerous(model)
         about = lineage.describe(
             input_dict,
@@ -113,6 +125,18 @@ class Executor(pusher_executor.Executor):
         self._MarkPushed(pushed, pushed_destination=address, pushed_version=version)
         pushed.set_int_custom_property(STABLE_PROPERTY, int(is_stable))
         pushed.set_string_custom_property(REASON_PROPERTY, reason)
+
+
+@contextlib.contextmanager
+def _local_folder(model: str) -> Iterator[str]:
+    """The model in a folder of this machine: what scans and publishes it reads files."""
+    if "://" not in model:
+        yield model
+        return
+    with tempfile.TemporaryDirectory(prefix="ordain-model-") as folder:
+        copy = f"{folder}/{model.rstrip('/').rpartition('/')[2]}"
+        io_utils.copy_dir(model, copy)
+        yield copy
 
 
 def _published_before(

@@ -55,12 +55,14 @@ beam_overhead.install()
 os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
 
 
-def build(project: Project, newest_span: int) -> pipeline.Pipeline:
+def build(project: Project, newest_span: int, has_cache: bool = True) -> pipeline.Pipeline:
     """Builds a project's chain.
 
     Args:
         project: The project.
         newest_span: Last span of the window this chain is for.
+        has_cache: Whether Transform is handed what it analyzed before; without, it analyzes every
+            span anew, and the result is the same.
     """
     data, train = project.data, project.train
     example_gen = ArrowExampleGen(
@@ -97,16 +99,12 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
     module = str(train.module)
     verdict = gate.outputs["verdict"].future()[0]
     with conditional.Cond(verdict.custom_property(OUTCOME_PROPERTY) != str(Outcome.BLOCKED)):
-        seen = Resolver(
-            strategy_class=SeenAnalyzerCache,
-            examples=examples,
-            analyzer_cache=Channel(type=standard_artifacts.TransformCache),
-        ).with_id("AnalyzerCache")
+        seen = [_analyzer_cache(examples)] if has_cache else []
         transformer = Transform(
             examples=examples,
             schema=schema,
             module_file=module,
-            analyzer_cache=seen.outputs["analyzer_cache"],
+            analyzer_cache=seen[0].outputs["analyzer_cache"] if seen else None,
             disable_statistics=True,  # the data gate has measured the data already
             custom_config=source,  # without parameters: they change nothing here
         )
@@ -116,7 +114,7 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
             "transform_graph": transformer.outputs["transform_graph"],
             "schema": schema,
         }
-        street += [seen, transformer]
+        street += [*seen, transformer]
 
         hyperparameters = None
         if project.tune is not None:
@@ -186,6 +184,15 @@ def build(project: Project, newest_span: int) -> pipeline.Pipeline:
         # Where ML Metadata is, the runner knows: TFX would write the password into the IR.
         beam_pipeline_args=list(project.beam_args),
     )
+
+
+def _analyzer_cache(examples: Any) -> Any:
+    """What Transform goes on from."""
+    return Resolver(
+        strategy_class=SeenAnalyzerCache,
+        examples=examples,
+        analyzer_cache=Channel(type=standard_artifacts.TransformCache),
+    ).with_id("AnalyzerCache")
 
 
 def _baseline(project: Project, model: Any) -> list[Any]:

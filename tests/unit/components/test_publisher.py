@@ -8,6 +8,7 @@ from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tfx.components.evaluator import constants
+from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
@@ -103,6 +104,36 @@ def test_a_model_that_is_not_blessed_is_not(push, tmp_path):
     assert not (tmp_path / "serving").exists()
     assert pushed.get_int_custom_property("pushed") == 0
     assert not pushed.has_custom_property("pushed_version")
+
+
+def test_a_model_of_an_object_store_is_published_too(tmp_path):
+    # TensorFlow's file system in memory: as with gs://, its addresses are no paths.
+    model = standard_artifacts.Model()
+    model.uri = "ram://model-of-a-bucket"
+    fileio.makedirs(f"{model.uri}/Format-Serving/variables")
+    for name, content in (
+        ("saved_model.pb", SAVED_MODEL.SerializeToString()),
+        ("variables/variables.index", b"index"),
+    ):
+        with fileio.open(f"{model.uri}/Format-Serving/{name}", "wb") as file:
+            file.write(content)
+    blessing = standard_artifacts.ModelBlessing()
+    blessing.set_int_custom_property("blessed", 1)
+    blessing.uri = str(tmp_path / "blessing")
+    (tmp_path / "blessing").mkdir()
+    (tmp_path / "blessing" / constants.BLESSED_FILE_NAME).touch()
+    pushed = standard_artifacts.PushedModel()
+    where = pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "serving"))
+    destination = proto_utils.proto_to_json(pusher_pb2.PushDestination(filesystem=where))
+    Executor().Do(
+        {"model": [model], "model_blessing": [blessing]},
+        {"pushed_model": [pushed]},
+        {"push_destination": destination, "custom_config": "{}"},
+    )
+    version = tmp_path / "serving" / "1"
+    assert (version / "saved_model.pb").read_bytes() == SAVED_MODEL.SerializeToString()
+    assert (version / "variables" / "variables.index").read_bytes() == b"index"
+    assert verify(version) == []
 
 
 class TestAKilledPublishersVersion:
