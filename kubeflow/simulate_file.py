@@ -32,7 +32,8 @@ def read_job(file: Path) -> Job:
         ConfigError: It cannot be read, is no compiled pipeline, or asks for what is not simulated;
             every task that does is named.
     """
-    spec, platform = _parse(file, _documents(file))
+    documents = _documents(file)
+    spec, platform = _parse(file, documents)
     if spec.schema_version != SCHEMA_VERSION:
         raise ConfigError(
             f"{file}: schemaVersion is {spec.schema_version!r}; "
@@ -43,9 +44,10 @@ def read_job(file: Path) -> Job:
         raise ConfigError(f"{file}: no tasks under root.dag.tasks")
     refusals = Refusals()
     executors = _executors(file, spec, platform)
+    # A protobuf map has no order; the document has.
     tasks = {
-        name: read_task(name, task, spec, executors, refusals)
-        for name, task in spec.root.dag.tasks.items()
+        name: read_task(name, spec.root.dag.tasks[name], spec, executors, refusals)
+        for name in documents[0]["root"]["dag"]["tasks"]
     }
     ordered = _ordered({name: task for name, task in tasks.items() if task is not None}, refusals)
     if refusals.found:
@@ -144,7 +146,8 @@ def _ordered(tasks: Mapping[str, Task], refusals: Refusals) -> tuple[Task, ...]:
 
 def _notes(spec: Any, platform: Any, tasks: tuple[Task, ...]) -> list[str]:
     notes = []
-    cached = [n for n, t in spec.root.dag.tasks.items() if t.caching_options.enable_cache]
+    specs = spec.root.dag.tasks
+    cached = [task.name for task in tasks if specs[task.name].caching_options.enable_cache]
     if cached:
         notes.append(
             f"KFP's cache is on for {', '.join(cached)}: a cluster may skip them, here they run"

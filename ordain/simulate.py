@@ -103,10 +103,11 @@ def simulate(
     grace_s: float,
     as_json: bool,
 ) -> None:
-    """Run a compiled pipeline FILE on this machine, a process per task.
+    """Run a compiled pipeline on this machine, without Kubernetes.
 
-    What is in FILE is run, with the environment that FILE gives and nothing of this one. Paths that
-    a cluster mounts have to be folders of this machine. CPU and memory limits are not enforced.
+    A process per task, as FILE says it, with the environment that FILE gives and nothing of this
+    one. Paths that a cluster mounts have to be folders of this machine. Limits of CPU and memory
+    are not enforced.
 
     \b
     Examples:
