@@ -31,16 +31,17 @@ from ordain.options import project_options
 def compile_(
     project: str, env: str | None, settings: tuple[str, ...], output: Path | None, target: str
 ) -> None:
-    """Compile PROJECT to a file that a cluster runs.
+    """Compile PROJECT for Kubeflow Pipelines or Vertex AI.
 
     Needs no cluster, no network and no secret: ${env:NAME} stays a reference. The file is checked
-    against the rules of the backend before it is written; docs/kubeflow-compile.md lists them.
+    against the backend's rules before it is written; docs/kubeflow-compile.md lists them. What
+    Vertex AI cannot run of a project is named, node by node.
 
     \b
     Examples:
       ordain compile examples/flights --env prod -o flights.yaml
       ordain compile examples/flights --env prod --set kubeflow.image=registry.example.org/flights:2
-      ordain simulate flights.yaml
+      ordain compile examples/flights --env vertex --target vertex -o flights.json
     """
     if target == "vertex":
         from kubeflow.vertex import compile_project as compile_vertex  # noqa: PLC0415  takes TFX
