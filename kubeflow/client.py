@@ -144,6 +144,9 @@ class Server:
                 _request_timeout=(CONNECT_S, READ_S),
             )
             try:
+                # The UI's server answers a path it does not know with its own page.
+                if "html" in (response.headers.get("content-type") or ""):
+                    raise login_page(doing, self.connection)
                 yield from response.stream(PIECE_BYTES)
             finally:
                 response.close()

@@ -137,13 +137,13 @@ def _explain_network(error: Exception, doing: str, connection: Connection) -> Or
         return InfrastructureError(
             f"{doing}: {host} did not answer in time: {quote(reason)}; "
             "what was asked for may have been done",
-            f"ordain cluster runs --host {host}",
+            f"ordain cluster runs {connection.argument_words}",
         )
     if isinstance(reason, exceptions.ProtocolError):
         return InfrastructureError(
             f"{doing}: {host} broke the connection off: {quote(reason)}; "
             "what was asked for may have been done",
-            f"ordain cluster runs --host {host}",
+            f"ordain cluster runs {connection.argument_words}",
         )
     return InfrastructureError(
         f"{doing}: no connection to {host}: {quote(reason)}", f"{PORT_FORWARD}, or another --host"

@@ -66,7 +66,7 @@ def follow(server: Server, run_id: str, poll_s: float, say: Callable[[str], None
             if now - lost_at > OUTAGE_S:
                 raise InfrastructureError(
                     f"{error.message}; the run goes on without being followed",
-                    f"ordain cluster runs --host {server.connection.host}",
+                    f"ordain cluster runs {server.connection.argument_words}",
                 ) from error
         else:
             lost_at = None

@@ -166,7 +166,8 @@ def cancel_run(server: Server, run_id: str) -> Run:
 
 def missing_run(server: Server, run_id: str) -> Missing:
     """What it means when a server does not know a run."""
-    return Missing(f"run {run_id!r}", f"ordain cluster runs --host {server.connection.host}")
+    hint = f"ordain cluster runs {server.connection.argument_words}"
+    return Missing(f"run {run_id!r}", hint)
 
 
 def as_run(raw: Any) -> Run:

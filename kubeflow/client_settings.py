@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import shlex
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ class Connection:
         token_env: Name of the environment variable that holds a token.
         token_file: File that holds a token, such as a service account's.
         cookies_env: Name of the environment variable that holds a `Cookie` header.
+        project: Folder of the project that describes it; None where there is none.
+        options: Further words of a command that name it, such as `--host` and the address.
     """
 
     host: str
@@ -49,6 +52,19 @@ class Connection:
     token_env: str | None = None
     token_file: Path | None = None
     cookies_env: str | None = None
+    project: str | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """How a command names this server: `--project examples/flights --env prod`."""
+        named = () if self.project is None else ("--project", self.project)
+        return shlex.join((*named, *self.options))
+
+    @property
+    def argument_words(self) -> str:
+        """As `words`, for a command whose argument the project is."""
+        return shlex.join((*(() if self.project is None else (self.project,)), *self.options))
 
     @property
     def shown_credentials(self) -> str:
@@ -124,12 +140,18 @@ def connection_of(
             "63 at most",
             "kubectl get namespaces",
         )
-    if section is None:
-        return Connection(check_host(address), chosen)
+    checked = check_host(address)
+    given = (("--host", host), ("--namespace", namespace))
+    options = tuple(word for name, value in given if value for word in (name, value))
+    if project is None or section is None:
+        return Connection(checked, chosen, options=options)
     auth = section.auth
+    overlay = () if project.environment is None else ("--env", project.environment)
     return Connection(
-        host=check_host(address),
+        host=checked,
         namespace=chosen,
+        project=_shown(project.folder),
+        options=(*overlay, *options),
         experiment=section.experiment,
         ca_file=section.ca_file,
         token_env=auth.token_env if auth else None,
@@ -156,6 +178,12 @@ def check_host(address: str) -> str:
             f"kubeflow.auth in pipeline.yaml; see {DOCS}",
         )
     return address.rstrip("/")
+
+
+def _shown(folder: Path) -> str:
+    """A folder as a person here would type it."""
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
 
 
 def _namespace_of_pod() -> str | None:

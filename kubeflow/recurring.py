@@ -202,7 +202,7 @@ def _act(server: Server, schedule_id: str, doing: str, verb: str) -> Any:
         f"recurring_run_service_{verb}_recurring_run",
         Missing(
             f"schedule {schedule_id!r}",
-            f"ordain cluster schedule list --host {server.connection.host}",
+            f"ordain cluster schedule list {server.connection.argument_words}",
         ),
         recurring_run_id=schedule_id,
     )

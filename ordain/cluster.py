@@ -62,7 +62,7 @@ def runs(
         if pipeline_id is None:
             raise ConfigError(
                 f"there is no pipeline {loaded.name!r} at {server.connection.host}",
-                f"ordain submit {project}",
+                f"ordain submit {server.connection.argument_words}",
             )
     experiment_id = find_experiment(server, experiment, create=False) if experiment else None
     found = list_runs(server, experiment_id, pipeline_id, limit)
@@ -109,7 +109,7 @@ def logs(
     if not chosen.pods:
         raise ConfigError(
             f"task {chosen.name} of run {run} has no pod: it is {chosen.state.lower()}",
-            f"ordain cluster logs {run}, which lists the tasks",
+            f"ordain cluster logs {run} {server.connection.words}, which lists the tasks",
         )
     pieces = read_log(server, found, chosen.pods[-1])
     if as_json:

@@ -102,7 +102,7 @@ def create(
         raise ConfigError(
             f"there is a schedule {called!r} of {loaded.name} already ({older[0].cron}, "
             f"{_state(older[0])}): two would run at once and race for what is latest",
-            f"--replace, or ordain cluster schedule delete {older[0].id} --project {project}",
+            f"--replace, or ordain cluster schedule delete {older[0].id} {server.connection.words}",
         )
     version, wish = send(
         server,

@@ -105,6 +105,7 @@ def submit(
         run_name or default_name(loaded),
     )
     run_id = start_run(server, version, wish)
+    words = server.connection.words
     sent = {
         "run_id": run_id,
         "run_name": wish.name,
@@ -123,12 +124,12 @@ def submit(
         if as_json:
             show_json(sent)
         else:
-            click.echo(f"  next: ordain cluster logs {run_id} --host {server.connection.host}")
+            click.echo(f"  next: ordain cluster logs {run_id} {words}")
         return
     try:
         run = follow(server, run_id, poll_s, lambda line: click.echo(line, err=as_json))
     except KeyboardInterrupt:
-        cancel = f"ordain cluster cancel {run_id} --project {project}"
+        cancel = f"ordain cluster cancel {run_id} {words}"
         click.echo(f"run {run_id} goes on without being followed\n  next: {cancel}", err=True)
         raise
     ending = judge(server, run)
@@ -138,7 +139,7 @@ def submit(
     else:
         click.echo(f"run {run_id}: {ending.text}")
         for task in ending.failed:
-            click.echo(f"  next: ordain cluster logs {run_id} {task} --project {project}")
+            click.echo(f"  next: ordain cluster logs {run_id} {task} {words}")
     click.get_current_context().exit(int(ending.exit_code))
 
 

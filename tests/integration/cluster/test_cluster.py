@@ -4,6 +4,7 @@ import json
 
 import pytest
 import yaml
+from kubeflow_api import Fault
 from kubeflow_store import Script, pod_of
 
 from contracts.errors import ConfigError, InfrastructureError
@@ -119,6 +120,14 @@ class TestLogs:
         assert ordain(*words).output == "from the pod\n"
         (asked,) = api.sent("GET", f"/pods/{pod}/log")
         assert asked.query == {"container": "main"}
+
+    def test_the_ui_answers_with_its_page(self, api, ordain, started, kubeconfig):
+        run_id = started()
+        pod = pod_of(api.store.get_run(run_id), "trainer")
+        api.pods["kubeflow", pod] = "from the pod\n"
+        api.faults.append(Fault("page", path="/apis/v1alpha1/"))
+        done = ordain("cluster", "logs", run_id, "trainer", "--host", api.url)
+        assert done.output == "from the pod\n"
 
     def test_from_nowhere(self, api, ordain, started):
         with pytest.raises(InfrastructureError, match="is not to be had") as caught:
