@@ -27,7 +27,9 @@ from reports.intervals import Floats, Histogram, wilson
 from reports.model import Evaluation, Importance
 from reports.text import fixed, number, plain
 
-_SIDE = 228
+_SIDE = 290
+#: Ticks of an axis from 0 to 1.
+_UNIT = [0, 0.2, 0.4, 0.6, 0.8, 1]
 _CALIBRATION_BINS = 20
 #: Slices and features in a chart; the tables hold them all.
 MAX_BARS = 30
@@ -38,8 +40,8 @@ def roc(evaluation: Evaluation) -> Chart | None:
     """ROC curves."""
     if evaluation.candidate is None:
         return None
-    x = axis("x", "false positive rate", domain=[0, 1])
-    y = axis("y", "true positive rate", domain=[0, 1])
+    x = axis("x", "false positive rate", domain=[0, 1], values=_UNIT)
+    y = axis("y", "true positive rate", domain=[0, 1], values=_UNIT)
     layers = [diagonal(x, y)]
     for histogram, colour, dash in _both(evaluation):
         true, false = _rates(histogram)
@@ -61,8 +63,8 @@ def precision_recall(evaluation: Evaluation) -> Chart | None:
     """Precision-recall curves."""
     if evaluation.candidate is None:
         return None
-    x = axis("x", "recall", domain=[0, 1])
-    y = axis("y", "precision", domain=[0, 1])
+    x = axis("x", "recall", domain=[0, 1], values=_UNIT)
+    y = axis("y", "precision", domain=[0, 1], values=_UNIT)
     total = evaluation.candidate.positives.sum() + evaluation.candidate.negatives.sum()
     prevalence = float(evaluation.candidate.positives.sum() / total) if total else 0.0
     layers = [rule(prevalence, "y", SOFT, strokeDash=DOTTED)]
@@ -89,8 +91,8 @@ def calibration(evaluation: Evaluation) -> Chart | None:
     """Observed share of positives by prediction, with its interval."""
     if evaluation.candidate is None:
         return None
-    x = axis("x", "mean prediction", domain=[0, 1])
-    y = axis("y", "share of positives", domain=[0, 1])
+    x = axis("x", "mean prediction", domain=[0, 1], values=_UNIT)
+    y = axis("y", "share of positives", domain=[0, 1], values=_UNIT)
     layers = [diagonal(x, y)]
     for histogram, colour, dash in _both(evaluation):
         rows = _reliability(histogram)
@@ -100,7 +102,7 @@ def calibration(evaluation: Evaluation) -> Chart | None:
                 {
                     "data": {"values": rows},
                     "mark": {"type": "rule", "color": colour, "opacity": 0.6},
-                    "encoding": {"x": x, "y": axis("low", None), "y2": {"field": "high"}},
+                    "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
                 }
             )
             layers.append(points(rows, x, y, colour, size=26))
@@ -117,7 +119,7 @@ def spread(evaluation: Evaluation) -> Chart | None:
     """How the predictions are distributed, by label."""
     if evaluation.candidate is None:
         return None
-    x = axis("x", "prediction", domain=[0, 1], grid=False)
+    x = axis("x", "prediction", domain=[0, 1], values=_UNIT, grid=False)
     y = axis("y", "share of the label's examples", format="%", zero=True)
     layers: list[Spec] = []
     edges = np.linspace(0, 1, 41)
@@ -155,7 +157,8 @@ def slices(evaluation: Evaluation, metric: str, limits: dict[str, float]) -> Cha
     from reports.slices import ranked  # noqa: PLC0415  it takes the names from here
 
     rows: Rows = []
-    for where in ranked(evaluation, metric)[:MAX_BARS]:
+    every = ranked(evaluation, metric)
+    for where in every[:MAX_BARS]:
         found = evaluation.slices[where][metric]
         row = {"s": plain(where, 40) or "whole window", "k": len(rows), "v": found.value}
         if found.interval is not None:
@@ -193,7 +196,8 @@ def slices(evaluation: Evaluation, metric: str, limits: dict[str, float]) -> Cha
         *([("limit", LIMIT, "tick")] if limits else []),
     )
     spec = {"width": 480, "height": {"step": 20}, "data": {"values": rows}, "layer": layers}
-    return Chart(f"{metric} by slice", "Worst first.", spec, keys)
+    cut = f"; the worst {MAX_BARS} of {len(every)}" if len(every) > MAX_BARS else ""
+    return Chart(f"{metric} by slice", f"Worst first{cut}.", spec, keys)
 
 
 def importance(found: Importance) -> Chart | None:
