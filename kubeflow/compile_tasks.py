@@ -17,6 +17,7 @@ from kubeflow.tasks import (
     PLAN,
     PREPARE,
     RESULT,
+    RUN_ID,
     SETTINGS,
     SPAN,
     node_words,
@@ -46,16 +47,18 @@ def build_pipeline(
     section = project.kubeflow
 
     def build(span: str = "", settings: str = "", pipeline_root: str = root) -> None:
-        given = {SPAN: span, SETTINGS: settings, PIPELINE_ROOT: pipeline_root}
+        # The driver fills this as an input's whole value; the launcher, in a command, does not.
+        run = {RUN_ID: dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+        given = {SPAN: span, SETTINGS: settings, PIPELINE_ROOT: pipeline_root, **run}
         first = prepare_component(PREPARE, images[PREPARE], prepare)(**given)
         dress(first, PREPARE, section.pod(PREPARE), section, is_retried=True)
         plan = first.outputs[PLAN]
         tasks: dict[str, Any] = {}
         for node, waits_for in chain.items():
-            task = planned_component(node, images[node], node_words(node))(plan=plan)
+            task = planned_component(node, images[node], node_words(node))(plan=plan, **run)
             tasks[node] = task.after(first, *(tasks[other] for other in waits_for))
             dress(task, node, section.pod(node), section, is_retried=True)
-        last = planned_component(RESULT, images[RESULT], result_words())(plan=plan)
+        last = planned_component(RESULT, images[RESULT], result_words())(plan=plan, **run)
         last.after(first, *tasks.values())
         # What it says is final: a run whose model was not blessed must not be tried again.
         dress(last, RESULT, section.pod(RESULT), section, is_retried=False)
@@ -70,13 +73,14 @@ def prepare_component(name: str, image: str, words: Sequence[str]) -> Any:
         span: str,
         settings: str,
         pipeline_root: str,
+        run_id: str,
         plan: OutputText,
         html: dsl.Output[dsl.HTML],
         metrics: dsl.Output[dsl.Metrics],
     ) -> dsl.ContainerSpec:
         del metrics  # its values go through the executor's output
         told = ["--span", span, "--settings", settings, "--pipeline-root", pipeline_root]
-        return _container(image, [*words, *told, "--plan-output", plan], html)
+        return _container(image, [*words, *told, "--plan-output", plan], run_id, html)
 
     return _named(component, name)
 
@@ -85,10 +89,10 @@ def planned_component(name: str, image: str, words: Sequence[str]) -> Any:
     """The component of any other task, which takes the plan."""
 
     def component(
-        plan: str, html: dsl.Output[dsl.HTML], metrics: dsl.Output[dsl.Metrics]
+        plan: str, run_id: str, html: dsl.Output[dsl.HTML], metrics: dsl.Output[dsl.Metrics]
     ) -> dsl.ContainerSpec:
         del metrics
-        return _container(image, [*words, "--plan", plan], html)
+        return _container(image, [*words, "--plan", plan], run_id, html)
 
     return _named(component, name)
 
@@ -99,8 +103,8 @@ def _named(component: Callable[..., Any], name: str) -> Any:
     return dsl.container_component(component)
 
 
-def _container(image: str, words: Sequence[Any], html: Any) -> Any:
-    run = ["--run-id", dsl.PIPELINE_JOB_ID_PLACEHOLDER]
+def _container(image: str, words: Sequence[Any], run_id: Any, html: Any) -> Any:
+    run = ["--run-id", run_id]
     shown = ["--html", html.path, "--executor-input", EXECUTOR_INPUT]
     return dsl.ContainerSpec(image=image, command=list(ENTRYPOINT), args=[*words, *run, *shown])
 

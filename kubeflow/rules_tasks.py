@@ -24,15 +24,8 @@ _REST = {
     ("outputs", "parameters"): (".output_file",),
     ("outputs", "artifacts"): (".uri", ".path"),
 }
-_RUNTIME = (
-    "{{$}}",
-    "{{$.json_escape[1]}}",
-    "{{$.pipeline_job_name}}",
-    "{{$.pipeline_job_uuid}}",
-    "{{$.pipeline_job_resource_name}}",
-    "{{$.pipeline_task_name}}",
-    "{{$.pipeline_task_uuid}}",
-)
+#: What concerns the run is not among them: the driver fills that, and in inputs alone.
+_WHOLE = "{{$}}"
 _CPU = re.compile(r"[0-9]+(\.[0-9]+)?|[0-9]+m")
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?([EPTGM]i?|Ki|k|m)?")
 _ENV = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
@@ -92,7 +85,7 @@ def placeholder(file: File) -> Iterator[BrokenRule]:
 
 def _problem(found: str, component: Any) -> str:
     """What is wrong with a placeholder; empty: nothing."""
-    if found in _RUNTIME:
+    if found == _WHOLE:
         return ""
     taken = _TAKEN.fullmatch(found)
     if taken is None:

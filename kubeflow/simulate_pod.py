@@ -187,7 +187,6 @@ def _values(
                 values[f"{{{{$.{direction}.artifacts['{key}'].{part}}}}}"] = artifact["uri"]
     for key, file in files.items():
         values[f"{{{{$.outputs.parameters['{key}'].output_file}}}}"] = str(file)
-    values["{{$.outputs.output_file}}"] = values["{{$.outputMetadataUri}}"] = str(metadata)
     values[EXECUTOR_INPUT] = json.dumps(
         {
             "inputs": {

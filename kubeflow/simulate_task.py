@@ -20,7 +20,6 @@ from kubeflow.simulate_job import (
 
 #: Fields of a pod that a variable may stand for here.
 POD_FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName")
-_OUTPUT_FILES = ("{{$.outputs.output_file}}", "{{$.outputMetadataUri}}")
 
 
 class Refusals:
@@ -200,7 +199,7 @@ def _check_command(
     name: str, command: tuple[str, ...], parameters: set[str], component: Any, refusals: Refusals
 ) -> None:
     """Refuses placeholders that nothing would fill, in a cluster either."""
-    known = {EXECUTOR_INPUT, *_OUTPUT_FILES}
+    known = {EXECUTOR_INPUT}
     known |= {f"{{{{$.inputs.parameters['{key}']}}}}" for key in parameters}
     outputs = component.output_definitions
     known |= {f"{{{{$.outputs.parameters['{key}'].output_file}}}}" for key in outputs.parameters}

@@ -20,6 +20,8 @@ RESULT = "result"
 SPAN = "span"
 SETTINGS = "settings"
 PIPELINE_ROOT = "pipeline_root"
+#: An input of every task: Kubeflow's id of the run.
+RUN_ID = "run_id"
 #: The launcher replaces this by the whole ExecutorInput of the task, as JSON.
 EXECUTOR_INPUT = "{{$}}"
 #: Names of what each task leaves for KFP's pages.

@@ -122,7 +122,10 @@ class TestTasks:
             told = container(spec, name)
             assert told["command"] == ["python", "-m", "kubeflow.entrypoint"]
             given = entrypoint._parser().parse_args(told["args"])
-            assert given.run_id == "{{$.pipeline_job_uuid}}"
+            assert given.run_id == "{{$.inputs.parameters['run_id']}}"
+            # The driver fills it here; the launcher fills nothing of the run's in a command.
+            inputs = spec["root"]["dag"]["tasks"][name]["inputs"]["parameters"]
+            assert inputs["run_id"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
             assert given.html == "{{$.outputs.artifacts['html'].path}}"
             assert given.executor_input == "{{$}}"
         assert entrypoint._parser().parse_args(container(spec, "trainer")["args"]).node == "Trainer"

@@ -192,6 +192,11 @@ BROKEN = [
     ),
     (
         "placeholder",
+        "{{$.pipeline_job_uuid}}",
+        lambda s, p: container(s)["args"].append("{{$.pipeline_job_uuid}}"),
+    ),
+    (
+        "placeholder",
         ".file",
         lambda s, p: container(s)["args"].append("{{$.outputs.artifacts['html'].file}}"),
     ),

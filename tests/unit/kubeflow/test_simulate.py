@@ -135,19 +135,17 @@ class TestValues:
         assert report.exit_code == 1
 
     def test_what_the_sdks_executor_writes_comes_first(self, pipeline):
+        code = (
+            "import json, sys; out = json.loads(sys.argv[1])['outputs'];"
+            "open(out['parameters']['n']['outputFile'], 'w').write('1');"
+            "told = {'parameterValues': {'n': 5},"
+            " 'artifacts': {'m': {'artifacts': [{'metadata': {'auc': 0.9}}]}}};"
+            "json.dump(told, open(out['outputFile'], 'w'))"
+        )
+
         @dsl.container_component
         def told(n: dsl.OutputPath(int), m: dsl.Output[dsl.Metrics]):
-            return dsl.ContainerSpec(
-                image="x",
-                command=[
-                    "sh",
-                    "-c",
-                    'echo 1 > "$0"; echo "$2" | grep -q executorInput; echo '
-                    '\'{"parameterValues": {"n": 5}, "artifacts": {"m": {"artifacts": '
-                    '[{"metadata": {"auc": 0.9}}]}}}\' > "$1"',
-                ],
-                args=[n, "{{$.outputs.output_file}}", "{{$}}"],
-            )
+            return dsl.ContainerSpec(image="x", command=["python", "-c", code], args=["{{$}}"])
 
         report = simulate(pipeline(told))
         assert report.tasks[0].parameters == {"n": 5}
