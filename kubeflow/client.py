@@ -83,6 +83,8 @@ class Server:
             InfrastructureError: It cannot be reached, or failed.
         """
         given = {key: value for key, value in arguments.items() if value is not None}
+        # First, so that another server's 404 is not taken for a thing that is not there.
+        _ = self.about
         with self._explained(doing, missing):
             method = getattr(getattr(self.kfp, api), operation)
             answer = method(**given, _request_timeout=(CONNECT_S, READ_S))
@@ -187,16 +189,23 @@ class Server:
         connection = self.connection
         connection.check_files()
         file = connection.token_file
+
+        class OwnClient(Client):
+            """The SDK's client without `~/.config/kfp/context.json`.
+
+            Other programs leave a namespace and credentials there. With a namespace given, the
+            constructor does not ask the server for one, five times if need be.
+            """
+
+            def _load_context_setting_or_default(self) -> None:
+                self._context_setting = {"namespace": connection.namespace or "unnamed"}
+
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            client = Client(
+            client = OwnClient(
                 host=connection.host,
-                # Without a namespace the constructor asks the server, five times if need be, and
-                # keeps the answer in a file. Each call of ours names its own.
-                namespace=connection.namespace or "unnamed",
                 existing_token=connection.read_token(),
-                # An empty text: None would send what another program left in that file.
-                cookies=connection.read_cookies() or "",
+                cookies=connection.read_cookies(),
                 ssl_ca_cert=None if connection.ca_file is None else str(connection.ca_file),
                 credentials=None
                 if file is None

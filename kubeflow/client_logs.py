@@ -79,11 +79,11 @@ def read_exit_code(server: Server, run: Run, task: Task) -> int | None:
     return int(found[-1]) if found else None
 
 
-def tail(pieces: Iterable[bytes]) -> bytes:
-    """The last `TAIL_BYTES` of what comes in pieces; never holds much more."""
+def tail(pieces: Iterable[bytes], limit_bytes: int = TAIL_BYTES) -> bytes:
+    """The end of what comes in pieces; never holds much more."""
     end = b""
     for piece in pieces:
-        end = (end + piece)[-TAIL_BYTES:]
+        end = (end + piece)[-limit_bytes:]
     return end
 
 

@@ -9,12 +9,15 @@ from typing import Any
 import click
 
 from contracts.errors import ConfigError
-from kubeflow.client_logs import read_log
+from kubeflow.client_logs import read_log, tail
 from kubeflow.client_names import find_experiment, find_pipeline
 from kubeflow.client_runs import Run, Task, cancel_run, list_runs, read_run
 from ordain.cluster_options import open_server, project_option, server_options, show_json, show_time
 from ordain.cluster_schedule import schedule
 from ordain.options import json_option
+
+#: How much of a log's end a JSON document holds; without --json a log is passed on as it comes.
+JSON_LOG_BYTES = 1_000_000
 
 
 @click.group()
@@ -113,7 +116,7 @@ def logs(
         )
     pieces = read_log(server, found, chosen.pods[-1])
     if as_json:
-        text = b"".join(pieces).decode("utf-8", "replace")
+        text = tail(pieces, JSON_LOG_BYTES).decode("utf-8", "replace")
         show_json({"run_id": found.id, **_task(chosen), "log": text})
         return
     for piece in pieces:

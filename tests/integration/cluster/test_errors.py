@@ -1,6 +1,10 @@
 """What goes wrong between a command and a server, injected: each has an error of its own."""
 
+import json
+import os
 import socket
+import subprocess
+import sys
 
 import pytest
 from kubeflow_api import Fault, KubeflowApi, serving
@@ -34,10 +38,11 @@ class TestConnection:
 
     def test_one_that_breaks_while_a_run_is_started_is_not(self, api, project, ordain):
         api.faults.append(Fault("drop", path="/v2beta1/runs"))
+        folder = project()
         with pytest.raises(InfrastructureError, match="may have been done") as caught:
-            ordain("submit", project(), "--host", api.url)
+            ordain("submit", folder, "--host", api.url)
         assert len(api.sent("POST", "/runs")) == 1
-        assert caught.value.hint == f"ordain cluster runs --host {api.url}"
+        assert caught.value.hint == f"ordain cluster runs {folder} --host {api.url}"
 
     def test_no_answer_in_time(self, api, ordain, monkeypatch):
         monkeypatch.setattr("kubeflow.client.READ_S", 0.2)
@@ -148,6 +153,30 @@ class TestWhoAsks:
             assert told("submit", folder)["uploaded"] is True
             assert all("authorization" not in r.headers for r in api.requests)
 
+    def test_what_another_program_left_is_not_sent(self, api, tmp_path):
+        context = tmp_path / ".config" / "kfp" / "context.json"
+        context.parent.mkdir(parents=True)
+        left = {
+            "namespace": "theirs",
+            "client_authentication_cookie": "session=theirs",
+            "client_authentication_header_name": "x-left",
+            "client_authentication_header_value": "theirs",
+        }
+        context.write_text(json.dumps(left))
+        # A process of its own: the SDK looks for that file when it is imported.
+        words = ["cluster", "runs", "--host", api.url]
+        done = subprocess.run(
+            [sys.executable, "-P", "-m", "ordain.main", *words],
+            check=False,
+            capture_output=True,
+            text=True,
+            env=os.environ | {"HOME": str(tmp_path)},
+        )
+        assert (done.returncode, done.stdout) == (0, "no runs\n")
+        assert api.requests
+        assert "theirs" not in json.dumps([[r.headers, r.query] for r in api.requests])
+        assert json.loads(context.read_text()) == left
+
     @pytest.mark.parametrize("kind", ["login", "page"])
     def test_a_login_page(self, api, ordain, kind):
         api.faults.append(Fault(kind))
@@ -212,6 +241,11 @@ class TestServers:
         with serving(KubeflowApi(version="3.0.0")) as api:
             with pytest.raises(ConfigError, match=r"not .* of version 2: found 3.0.0"):
                 runs(ordain, api.url)
+
+    def test_its_404_is_no_missing_run(self, ordain):
+        with serving(KubeflowApi(paths=())) as api:
+            with pytest.raises(ConfigError, match="found nothing of Kubeflow Pipelines"):
+                ordain("cluster", "cancel", "r1", "--host", api.url)
 
     def test_one_that_does_not_tell(self, ordain):
         with serving(KubeflowApi(version="unknown")) as api:

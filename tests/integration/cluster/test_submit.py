@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import signal
+import subprocess
+import sys
+import time
 
 import pytest
 import yaml
-from kubeflow_api import KubeflowApi, serving
+from kubeflow_api import Fault, KubeflowApi, serving
 from kubeflow_store import Script, Store, pod_of
 
-from contracts.errors import ConfigError
+from contracts.errors import ConfigError, InfrastructureError
 from kubeflow.rules import check
 
 LAUNCHER = "F0101 main.go:54] failed to execute component: exit status {}\nError: exit status {}\n"
@@ -212,14 +216,50 @@ class TestWaiting:
         assert "result: failed" in done.stderr
 
     def test_a_server_that_is_away_for_a_while(self, api, project, ordain):
-        from kubeflow_api import Fault
-
         api.store.script = Script([("RUNNING", {})] * 2 + [("SUCCEEDED", {})])
         # More failures than one look repeats, so that a look as a whole fails.
         api.faults.append(Fault("away", path="/runs/", times=6))
         done = submit(ordain, api, project(), "--wait")
         assert done.exit_code == 0, done.output
         assert "trying again for 300 s" in done.output
+
+    def test_a_server_that_stays_away(self, api, project, ordain, monkeypatch):
+        monkeypatch.setattr("kubeflow.client_follow.OUTAGE_S", 0.5)
+        api.faults.append(Fault("away", path="/runs/"))
+        with pytest.raises(InfrastructureError, match="the run goes on without being") as caught:
+            submit(ordain, api, project(), "--wait")
+        assert caught.value.hint.startswith("ordain cluster runs ")
+        assert len(api.store.runs) == 1
+
+    def test_the_next_command_names_the_server_as_this_one_did(
+        self, api, project, ordain, monkeypatch
+    ):
+        folder = project(host=api.url)
+        (folder / "pipeline.prod.yaml").write_text("kubeflow: {labels: {stage: prod}}\n")
+        monkeypatch.chdir(folder.parent)
+        told = ordain("submit", folder, "--env", "prod").output.splitlines()
+        (run_id,) = api.store.runs
+        assert told[-1] == f"  next: ordain cluster logs {run_id} --project toy --env prod"
+
+    def test_ctrl_c_leaves_the_run_alone(self, api, project):
+        api.store.script = Script([("RUNNING", {})])
+        folder = project(host=api.url)
+        words = ["submit", str(folder), "--wait", "--poll", "0.1"]
+        with subprocess.Popen(
+            [sys.executable, "-P", "-m", "ordain.main", *words],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        ) as process:
+            while len(api.requests) < 12 and process.poll() is None:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            _, stderr = process.communicate()
+        assert process.returncode == 130
+        (run_id,) = api.store.runs
+        assert f"run {run_id} goes on without being followed" in stderr
+        assert f"next: ordain cluster cancel {run_id} --project {folder}" in stderr
+        assert not api.sent("POST", ":terminate")
 
 
 class TestRefused:
