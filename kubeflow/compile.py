@@ -23,7 +23,7 @@ from kubeflow.tasks import PREPARE, RESULT, prepare_words, task_name
 from pipeline.chain import Shape, chain_of
 from pipeline.config import Project
 from pipeline.loading import load_unresolved, read_effective
-from pipeline.metadata_store import DEFAULT_PORT
+from pipeline.metadata_location import DEFAULT_PORT
 from pipeline.source import fingerprint
 
 DOCS = "see docs/kubeflow-compile.md"

@@ -33,7 +33,8 @@ def register_run(
     Returns:
         What was closed of runs before.
     """
-    with locks.tables(), metadata_handle.Handle(project.metadata) as handle:
+    # Opened before: the first one to open a database makes its tables, under the same lock.
+    with metadata_handle.Handle(project.metadata) as handle, locks.tables():
         recovered = recovery.close_dead_runs(handle.store, project.workspace, run_id, locks.attempt)
         for node in _launches(project, ir, spans):
             common_utils.register_type_if_not_exist(handle, node.node_info.type)

@@ -6,7 +6,6 @@ imports TensorFlow or TFX: the checks answer where those do not start.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import shutil
 import sqlite3
@@ -23,7 +22,8 @@ import psutil
 from packaging.requirements import Requirement
 
 from contracts.errors import InfrastructureError
-from pipeline.metadata_store import Location, PostgresDatabase, connect
+from pipeline import metadata_store
+from pipeline.metadata_location import Location, Server
 
 GB = 1_000_000_000
 #: TFX 1.21 has wheels for these.
@@ -77,7 +77,7 @@ def check_machine(workspace: Path, lock: Path, metadata: Location | None = None)
         check_workspace(workspace),
         check_disk(shutil.disk_usage(nearest).free, workspace),
         check_server(metadata)
-        if isinstance(metadata, PostgresDatabase)
+        if metadata is not None and not isinstance(metadata, Path)
         else check_database(metadata or workspace / "metadata.sqlite"),
         check_scratch(Path(os.environ.get("TMPDIR", "/tmp"))),  # noqa: S108  where others write
     ]
@@ -196,15 +196,13 @@ def check_database(path: Path) -> Check:
     return Check("database", "fail", f"{path}: {' '.join(problems[0].split())}", fix)
 
 
-def check_server(database: PostgresDatabase) -> Check:
-    """ML Metadata's PostgreSQL server: whether it answers, and who it says it is."""
+def check_server(server: Server) -> Check:
+    """ML Metadata's server: whether it answers, and who it says it is."""
     try:
-        connection = connect(database, "ordain doctor")
+        found = metadata_store.check_server(server, "ordain doctor")
     except InfrastructureError as error:
         return Check("database", "fail", error.message, error.hint)
-    with contextlib.closing(connection):
-        version = connection.info.server_version
-    return Check("database", "ok", f"{database}: answers, version {version // 10000}")
+    return Check("database", "ok", f"{server}: {found}")
 
 
 def check_scratch(folder: Path) -> Check:

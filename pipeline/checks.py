@@ -10,12 +10,14 @@ import shutil
 import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.references import resolve_references
 from pipeline.config import Project
 from pipeline.config_model import SPAN_SLICE, NoBaseline
-from pipeline.metadata_store import Location, PostgresDatabase, connect
+from pipeline.metadata_location import Location
+from pipeline.metadata_store import check_server
 from pipeline.schema import feature_types
 from pipeline.source import functions_of
 from pipeline.spans import Span, find_spans, select_window
@@ -92,8 +94,8 @@ def check_metadata(path: Location) -> None:
     Raises:
         InfrastructureError: Names the file or the server, and what to do.
     """
-    if isinstance(path, PostgresDatabase):
-        connect(path, "ordain plan").close()
+    if not isinstance(path, Path):
+        check_server(path, "ordain plan")
         return
     if not path.exists():
         return

@@ -19,7 +19,7 @@ from pipeline.config_kubeflow import Kubeflow
 from pipeline.config_model import Evaluate, Train, Tune
 from pipeline.config_push import Push
 from pipeline.config_section import KEEP_REFERENCES, Section
-from pipeline.metadata_store import Location, parse_location
+from pipeline.metadata_location import Location, parse_location
 
 DEFAULT_BEAM_ARGS = (
     # Beam 2.77's DirectRunner first tries a runner whose binary it downloads at run time.

@@ -18,7 +18,8 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from contracts.errors import InfrastructureError
 from contracts.verdict import Verdict
-from pipeline.metadata_store import Location, open_store
+from pipeline.metadata_location import Location
+from pipeline.metadata_store import open_store
 
 _STATES = {
     pb.Execution.COMPLETE: "complete",

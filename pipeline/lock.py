@@ -2,9 +2,10 @@
 
 The operating system holds the workspace's lock (`flock` through filelock) and releases it when
 the process ends, however it ends. Beside it stands a line that says who has it, for the one who
-waits. Where ML Metadata is a PostgreSQL database, which several machines may share, the server
-holds an advisory lock besides, for as long as the connection lives. A connection can break while
-the run goes on, and then another run may take the database: `Hold.check`, before each node.
+waits. Where ML Metadata is a database on a server, which several machines may share, the server
+holds a lock besides, for as long as the connection lives (`pipeline.server_locks`). A connection
+can break while the run goes on, and then another run may take the database: `Hold.check`, before
+each node.
 """
 
 from __future__ import annotations
@@ -15,20 +16,13 @@ import os
 import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
 
 import filelock
 
 from contracts.errors import InfrastructureError
-from pipeline.metadata_store import Location, PostgresDatabase, connect, without_secret
+from pipeline.metadata_location import Location, without_secret
+from pipeline.server_locks import ServerLocks, server_locks
 
-#: Advisory locks are two numbers; these spell `ordn` and mean a run.
-_ADVISORY = (0x6F72646E, 1)
-#: Whether this very session holds it; behind a connection pooler it may be another one's.
-_HELD_HERE = (
-    "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'advisory' AND classid = %s "
-    "AND objid = %s AND granted AND pid = pg_backend_pid())"
-)
 _NEXT = "wait for it (ordain run --wait), or use another workspace (--set workspace=...)"
 
 
@@ -36,12 +30,12 @@ class Hold:
     """What a run holds while `workspace_lock` is entered."""
 
     def __init__(self) -> None:
-        self._database: PostgresDatabase | None = None
-        self._connection: Any = None
+        self._database: Location | None = None
+        self._locks: ServerLocks | None = None
 
-    def take(self, database: PostgresDatabase, connection: Any) -> None:
-        """Says that this connection holds the database's lock."""
-        self._database, self._connection = database, connection
+    def take(self, database: Location, locks: ServerLocks) -> None:
+        """Says that these locks hold the database."""
+        self._database, self._locks = database, locks
 
     def check(self) -> None:
         """Checks that the database is still ours; a file's lock cannot be lost.
@@ -49,15 +43,13 @@ class Hold:
         Raises:
             InfrastructureError: The connection that held its lock broke.
         """
-        if self._database is None:
+        if self._database is None or self._locks is None:
             return
-        import psycopg  # noqa: PLC0415  only where the database is PostgreSQL
-
         try:
-            if _is_taken(self._connection, _HELD_HERE):
+            if self._locks.holds_alone():
                 return
             why = "another session holds it"
-        except psycopg.Error as error:
+        except self._locks.errors as error:
             why = without_secret(error, self._database)
         raise InfrastructureError(
             f"the lock on database {self._database} is lost, and another run may begin: {why}",
@@ -116,9 +108,10 @@ def workspace_lock(
             ) from error
         with contextlib.ExitStack() as stack:
             hold = Hold()
-            if isinstance(metadata, PostgresDatabase):
-                held = _database_lock(metadata, run_id, wait, on_wait)
-                hold.take(metadata, stack.enter_context(held))
+            if metadata is not None:
+                locks = stack.enter_context(_database_lock(metadata, run_id, wait, on_wait))
+                if locks is not None:
+                    hold.take(metadata, locks)
             yield hold
     finally:
         lock.release()
@@ -126,44 +119,18 @@ def workspace_lock(
 
 @contextlib.contextmanager
 def _database_lock(
-    database: PostgresDatabase, run_id: str, wait: bool, on_wait: Callable[[str], None]
-) -> Iterator[Any]:
-    """Holds the database by an advisory lock, which ends with the connection that is yielded."""
-    import psycopg  # noqa: PLC0415  only where the database is PostgreSQL
-
+    database: Location, run_id: str, wait: bool, on_wait: Callable[[str], None]
+) -> Iterator[ServerLocks | None]:
+    """Holds the database alone, where its server has locks."""
     name = f"ordain {run_id} {os.getpid()} {socket.gethostname()}"
-    with contextlib.closing(connect(database, name)) as connection:
-        try:
-            if not _is_taken(connection, "SELECT pg_try_advisory_lock(%s, %s)"):
-                holder = _database_holder(connection)
-                if not wait:
-                    raise InfrastructureError(f"database {database} is in use by {holder}", _NEXT)
-                on_wait(holder)
-                connection.execute("SELECT pg_advisory_lock(%s, %s)", _ADVISORY)
-        except psycopg.Error as error:
-            raise InfrastructureError(
-                f"database {database} cannot be locked: {without_secret(error, database)}",
-                "see whether the server is up, then run again",
-            ) from None
-        yield connection
-
-
-def _is_taken(connection: Any, question: str) -> bool:
-    return bool(connection.execute(question, _ADVISORY).fetchone()[0])
-
-
-def _database_holder(connection: Any) -> str:
-    """Who holds the database: the name that its connection has given itself."""
-    row = connection.execute(
-        "SELECT application_name FROM pg_stat_activity JOIN pg_locks USING (pid) "
-        "WHERE locktype = 'advisory' AND classid = %s AND objid = %s AND granted "
-        "AND pg_locks.database = (SELECT oid FROM pg_database WHERE datname = current_database())",
-        _ADVISORY,
-    ).fetchone()
-    parts = row[0].split() if row else []
-    if len(parts) != 4 or parts[0] != "ordain":
-        return "another run"
-    return f"run {parts[1]} (process {parts[2]} on {parts[3]})"
+    with server_locks(database, name) as locks:
+        if locks is not None and not locks.try_alone():
+            holder = locks.holder()
+            if not wait:
+                raise InfrastructureError(f"database {database} is in use by {holder}", _NEXT)
+            on_wait(holder)
+            locks.wait_alone()
+        yield locks
 
 
 def _holder(workspace: Path) -> str:

@@ -6,7 +6,8 @@ from typing import Any
 
 from tfx.orchestration import metadata
 
-from pipeline.metadata_store import Location, connection_config, open_store
+from pipeline.metadata_location import Location
+from pipeline.metadata_store import connection_config, open_store
 
 
 class Handle(metadata.Metadata):

@@ -25,12 +25,8 @@ from contracts.errors import InfrastructureError
 from pipeline.history import History
 from pipeline.launch import Target, run_target
 from pipeline.lock import workspace_lock
-from pipeline.metadata_store import (
-    PostgresDatabase,
-    connection_config,
-    open_store,
-    parse_location,
-)
+from pipeline.metadata_location import PostgresDatabase, parse_location
+from pipeline.metadata_store import connection_config, open_store
 from pipeline.runner import Options, new_run_id
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -238,7 +234,7 @@ class TestTexts:
         assert [v.string_value for v in found.custom_properties.values()] == [self.TEXT]
 
     def test_upstream_still_has_the_trap(self, database: PostgresDatabase) -> None:
-        """When this fails, backslashes can be written: pipeline/postgres_store.py can go."""
+        """When this fails, backslashes can be written: pipeline/metadata_client.py can go."""
         store = mlmd.MetadataStore(connection_config(database))
         with pytest.raises(mlmd.errors.InternalError, match="syntax error"):
             store.put_contexts([self.context(store)])
@@ -275,7 +271,7 @@ class TestOrder:
         assert [a.id for a in store.get_artifacts(list_options=options)] == ids[::-1]
 
     def test_upstream_still_has_the_trap(self, database: PostgresDatabase) -> None:
-        """When this fails, answers are ordered: `_order` of pipeline/postgres_store.py can go."""
+        """When this fails, answers are ordered: `_order` of pipeline/metadata_client.py can go."""
         store = mlmd.MetadataStore(connection_config(database))
         ids, _ = self.artifacts(store)
         assert [a.id for a in store.get_artifacts_by_id(ids)] != ids

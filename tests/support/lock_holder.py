@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from pipeline.lock import workspace_lock
-from pipeline.metadata_store import parse_location
+from pipeline.metadata_location import parse_location
 
 
 def start(workspace: Path, run_id: str, mode: str, *metadata: str) -> subprocess.Popen[str]:

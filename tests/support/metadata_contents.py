@@ -111,7 +111,8 @@ class _Reader:
 
     def _properties(self, node: Any) -> dict[str, Any]:
         both = {**dict(node.properties), **dict(node.custom_properties)}
-        return {k: _plain(v) for k, v in sorted(both.items()) if k not in MARKS}
+        plain = {k: _plain(v) for k, v in sorted(both.items()) if k not in MARKS}
+        return plain | {k: "N" for k in plain if k.endswith("_id")}
 
     def _line(self, **what: Any) -> str:
         return self._text(json.dumps(what, sort_keys=True))

@@ -1,21 +1,61 @@
-"""A run of the chain in pods, without a cluster: a process of the entrypoint for each task."""
+"""Runs of the chain in pods, without a cluster: a process of the entrypoint for each task."""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from pipeline.chain import chain_of
 from pipeline.loading import load_unresolved, read_effective
 from pipeline.source import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
+TIMEOUT_S = 180
+
+
+class Host:
+    """Starts tasks as processes forked from one that has imported TFX (`warm_pods.py`)."""
+
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self._process = process
+
+    def ask(self, **what: Any) -> int:
+        assert self._process.stdin is not None and self._process.stdout is not None
+        self._process.stdin.write(json.dumps(what) + "\n")
+        self._process.stdin.flush()
+        return int(self._process.stdout.readline())
+
+
+@contextlib.contextmanager
+def hosting() -> Iterator[Host]:
+    """A host, which ends with everything that it started."""
+    support = Path(__file__).parent
+    process = subprocess.Popen(
+        [sys.executable, str(support / "warm_pods.py")],
+        cwd=ROOT,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), str(support)])},
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        start_new_session=True,
+    )
+    try:
+        assert process.stdout is not None and process.stdout.readline() == "0\n"
+        yield Host(process)
+    finally:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+        process.communicate()
 
 
 @dataclass
@@ -34,22 +74,32 @@ class PodRun:
 
     project: Path
     folder: Path
-    environment: Mapping[str, str]
+    host: Host
+    environment: Mapping[str, str] = field(default_factory=dict)
     run_id: str = field(default_factory=lambda: str(uuid.uuid4()))
     plan: str = ""
 
-    def prepare(self, *settings: str, span: str = "", root: str = "") -> Ended:
+    def prepare_words(self, *settings: str, span: str = "", root: str = "", **other: str) -> Any:
         raw, _ = read_effective(self.project)
         raw.pop("kubeflow", None)
-        chain = json.dumps(chain_of(load_unresolved(self.project)))
-        done = self.run(
-            "prepare",
-            "prepare",
-            *("--project", str(self.project), "--config", json.dumps(raw)),
-            *("--source", fingerprint(self.project), "--chain", chain, "--span", span),
-            *("--settings", json.dumps(settings) if settings else "", "--pipeline-root", root),
-            *("--plan-output", str(self.out("prepare") / "plan")),
-        )
+        told = {
+            "project": str(self.project),
+            "config": json.dumps(raw),
+            "source": fingerprint(self.project),
+            "chain": json.dumps(chain_of(load_unresolved(self.project))),
+            "span": span,
+            "settings": json.dumps(settings) if settings else "",
+            "pipeline-root": root,
+            "plan-output": str(self.out("prepare") / "plan"),
+            **other,
+        }
+        return ["prepare", *(w for key, value in told.items() for w in (f"--{key}", value))]
+
+    def prepare(self, *settings: str, **told: str) -> Ended:
+        done = self.wait("prepare", self.start("prepare", *self.prepare_words(*settings, **told)))
+        return self.prepared(done)
+
+    def prepared(self, done: Ended) -> Ended:
         if done.code == 0:
             self.plan = (self.out("prepare") / "plan").read_text()
         return done
@@ -59,11 +109,16 @@ class PodRun:
         chain = json.loads(Path(json.loads(self.plan)["uri"]).read_text())
         return [node["pipeline_node"]["node_info"]["id"] for node in chain["ir"]["nodes"]]
 
+    def start_node(self, name: str, pause: str = "") -> int:
+        """A node's process; `pause` is the node as `paused_runs.pause` takes it."""
+        told = {"pause": pause, "mark": str(self.mark(name))} if pause else {}
+        return self.start(name, "node", "--node", name, "--plan", self.plan, **told)
+
     def node(self, name: str) -> Ended:
-        return self.run(name, "node", "--node", name, "--plan", self.plan)
+        return self.wait(name, self.start_node(name))
 
     def result(self) -> Ended:
-        return self.run("result", "result", "--plan", self.plan)
+        return self.wait("result", self.start("result", "result", "--plan", self.plan))
 
     def all(self, *settings: str) -> dict[str, Ended]:
         """Every task in order; a task that fails ends the run, as in Kubeflow."""
@@ -72,33 +127,39 @@ class PodRun:
         for name in self.nodes():
             done[name] = self.node(name)
             assert done[name].code == 0, done[name].text
-        done["result"] = self.result()
-        return done
+        return done | {"result": self.result()}
 
     def out(self, task: str) -> Path:
         return self.folder / self.run_id / task
 
-    def start(self, task: str, *words: str) -> subprocess.Popen[str]:
-        """A task's process; its text goes to a file, so that nobody has to read it."""
+    def mark(self, task: str) -> Path:
+        return self.out(task) / "mark"
+
+    def until_paused(self, task: str) -> None:
+        """Waits until a task stands where it was to stop."""
+        deadline = time.monotonic() + TIMEOUT_S
+        while not self.mark(task).exists():
+            assert time.monotonic() < deadline, (self.out(task) / "log").read_text()
+            time.sleep(0.05)
+
+    def words(self, task: str, *words: str) -> list[str]:
         out = self.out(task)
         out.mkdir(parents=True, exist_ok=True)
         told = {"outputs": {"outputFile": str(out / "executor_output.json")}}
-        command = [sys.executable, "-m", "kubeflow.entrypoint", *words, "--run-id", self.run_id]
-        command += ["--html", str(out / "html"), "--executor-input", json.dumps(told)]
-        with (out / "log").open("a") as log:
-            return subprocess.Popen(
-                command,
-                cwd=ROOT,
-                env={**os.environ, "TF_CPP_MIN_LOG_LEVEL": "3", **self.environment},
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-                text=True,
-            )
+        shown = ["--html", str(out / "html"), "--executor-input", json.dumps(told)]
+        return [*words, "--run-id", self.run_id, *shown]
 
-    def run(self, task: str, *words: str) -> Ended:
+    def start(self, task: str, *words: str, **told: str) -> int:
+        made = self.words(task, *words)
+        log = str(self.out(task) / "log")
+        return self.host.ask(words=made, environment=dict(self.environment), log=log, **told)
+
+    def wait(self, task: str, process: int) -> Ended:
+        return self.ended(task, self.host.ask(wait=process))
+
+    def ended(self, task: str, code: int) -> Ended:
+        """What a task left."""
         out = self.out(task)
-        code = self.start(task, *words).wait()
         page, numbers = out / "html", out / "executor_output.json"
         told = json.loads(numbers.read_text())["artifacts"]["metrics"] if numbers.exists() else {}
         return Ended(

@@ -7,7 +7,13 @@ import pytest
 
 from contracts.errors import ConfigError
 from pipeline.loading import load_project, read_effective
-from pipeline.metadata_store import PostgresDatabase, connection_config, parse_location
+from pipeline.metadata_location import (
+    MetadataService,
+    MysqlDatabase,
+    PostgresDatabase,
+    parse_location,
+)
+from pipeline.metadata_store import connection_config
 
 
 class TestParse:
@@ -25,6 +31,13 @@ class TestParse:
                 "postgresql://ada:${env:SECRET}@db/ml",
                 PostgresDatabase("ada", "db", 5432, "ml", "${env:SECRET}"),
             ),
+            ("mysql://ada@db/ml", MysqlDatabase("ada", "db", 3306, "ml")),
+            (
+                "mysql://ada:${env:SECRET}@db:3307/ml",
+                MysqlDatabase("ada", "db", 3307, "ml", "${env:SECRET}"),
+            ),
+            ("grpc://metadata-grpc-service", MetadataService("metadata-grpc-service", 8080)),
+            ("grpc://[::1]:9000", MetadataService("::1", 9000)),
         ],
     )
     def test_an_address(self, text, expected):
@@ -52,14 +65,17 @@ class TestParse:
     @pytest.mark.parametrize(
         "text",
         [
-            "mysql://ada@db/ml",
+            "oracle://ada@db/ml",
+            "mysql://db/ml",
+            "grpc://ada@db:8080",
+            "grpc://db:8080/ml",
             "postgresql://db/ml",
             "postgresql://ada@db",
             "postgresql://a:s3cret@",
         ],
     )
     def test_another_form_is_refused_and_not_repeated(self, text):
-        with pytest.raises(ValueError, match="must be a path, or postgresql://user@host") as caught:
+        with pytest.raises(ValueError, match="must be a path, postgresql://user@host") as caught:
             parse_location(text)
         assert "s3cret" not in str(caught.value)
 

@@ -1,14 +1,15 @@
-r"""ML Metadata's client for PostgreSQL, with wrappers around two traps of ml-metadata 1.21.
+r"""ML Metadata's client for servers, with wrappers around two traps of ml-metadata 1.21.
 
-Backslashes. It has libpq quote a text and cuts off the first and the last character, which it takes
-for the quotes. A text with a backslash is quoted as ` E'...'`, and the statement that comes of it
-is none: `syntax error at or near "{"`. Every JSON within JSON, such as TFX's `custom_config`,
-holds backslashes. So a backslash is written as another character here, and read back as one.
+Order. It asks without `ORDER BY`. SQLite answers in the order of ids; a server answers as it likes,
+PostgreSQL in that of the last updates. TFX takes the former for granted: to reuse outputs, it pairs
+the events of an execution with its artifacts by position, and a cached Transform would hand its
+graph out as examples. So what is not asked for in an order comes in the order of ids here.
 
-Order. It asks without `ORDER BY`. SQLite answers in the order of ids; PostgreSQL answers in that of
-the last updates. TFX takes the former for granted: to reuse outputs, it pairs the events of an
-execution with its artifacts by position, and a cached Transform would hand its graph out as
-examples. So what is not asked for in an order comes in the order of ids here.
+Backslashes, PostgreSQL only. It has libpq quote a text and cuts off the first and the last
+character, which it takes for the quotes. A text with a backslash is quoted as ` E'...'`, and the
+statement that comes of it is none: `syntax error at or near "{"`. Every JSON within JSON, such as
+TFX's `custom_config`, holds backslashes. So a backslash is written as another character there, and
+read back as one.
 
 `tests/integration/test_postgres.py` fails when upstream mends one of them.
 """
@@ -19,12 +20,25 @@ from typing import Any
 
 import ml_metadata as mlmd
 
+from pipeline.metadata_location import MetadataService, MysqlDatabase, PostgresDatabase
+
 #: Of Unicode's private use area, so that no text has it by itself.
 _STANDS_FOR_BACKSLASH = "\ue05c"
 
 
-class PostgresStore(mlmd.MetadataStore):
-    """A store that may hold any text."""
+class ServerStore(mlmd.MetadataStore):
+    """A store whose answers come in the order of ids."""
+
+    def _call(
+        self, method_name: str, request: Any, response: Any, extra_options: Any = None
+    ) -> Any:
+        super()._call(method_name, request, response, extra_options)
+        if not any(field.name == "options" for field, _ in request.ListFields()):
+            _order(response)
+
+
+class PostgresStore(ServerStore):
+    """The same, and it may hold any text."""
 
     def _call(
         self, method_name: str, request: Any, response: Any, extra_options: Any = None
@@ -34,8 +48,14 @@ class PostgresStore(mlmd.MetadataStore):
         super()._call(method_name, request, response, extra_options)
         if _STANDS_FOR_BACKSLASH.encode() in response.SerializeToString():
             _replace(response, _STANDS_FOR_BACKSLASH, "\\")
-        if not any(field.name == "options" for field, _ in request.ListFields()):
-            _order(response)
+
+
+#: The client for each kind of server.
+STORES: dict[type, type[ServerStore]] = {
+    PostgresDatabase: PostgresStore,
+    MysqlDatabase: ServerStore,
+    MetadataService: ServerStore,
+}
 
 
 def _order(response: Any) -> None:
