@@ -19,7 +19,7 @@ from typing import Any
 from contracts.errors import ConfigError
 from kubeflow.client_errors import explain, foreign_answer, login_page
 from kubeflow.client_health import About, read_about
-from kubeflow.client_settings import Connection
+from kubeflow.client_settings import DOCS, Connection
 
 CONNECT_S = 5.0
 READ_S = 30.0
@@ -232,6 +232,9 @@ class Server:
                     f"{doing}: there is no {missing.what} at {self.connection.host}", missing.hint
                 ) from error
             raise explain(error, doing, self.connection) from error
+        except OSError as error:
+            # Such as a token file that was there a moment ago.
+            raise ConfigError(f"{doing}: {error}", f"see {DOCS}") from error
         except ValueError as error:
             # The generated client reads what it got: bytes that are no text, no number.
             raise foreign_answer(error, doing, self.connection) from error

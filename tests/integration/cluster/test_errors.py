@@ -140,6 +140,22 @@ class TestWhoAsks:
             sent = [r.headers["authorization"] for r in api.requests]
             assert (sent[0], sent[-1]) == ("Bearer first", "Bearer second")
 
+    def test_a_token_file_that_vanishes(self, project, ordain, tmp_path, monkeypatch):
+        token = tmp_path / "token"
+        token.write_text("first\n")
+        with serving(KubeflowApi(tokens={"first"})) as api:
+            real = api.store.list_experiments
+
+            def vanish(query):
+                token.unlink()
+                return real(query)
+
+            monkeypatch.setattr(api.store, "list_experiments", vanish)
+            folder = project(host=api.url, auth={"token_file": str(token)})
+            with pytest.raises(ConfigError, match="No such file or directory") as caught:
+                ordain("submit", folder)
+        assert str(token) in caught.value.message
+
     def test_a_token_file_that_is_empty(self, api, project, ordain, tmp_path):
         (tmp_path / "token").write_text("\n")
         folder = project(host=api.url, auth={"token_file": str(tmp_path / "token")})
