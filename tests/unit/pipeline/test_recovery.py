@@ -1,5 +1,6 @@
 """What a killed run left in a real ML Metadata store and on the disk, and what is left of it."""
 
+import contextlib
 import json
 
 import ml_metadata as mlmd
@@ -8,7 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from contracts.manifest import Manifest
 from pipeline.history import History
-from pipeline.recovery import CLOSED_PROPERTY, close_dead_runs, unrecorded_version
+from pipeline.recovery import CLOSED_PROPERTY, close_dead_runs, mark_pods, unrecorded_version
 
 ACTIVE = (pb.Execution.NEW, pb.Execution.RUNNING)
 ENDED = (pb.Execution.COMPLETE, pb.Execution.CACHED, pb.Execution.FAILED, pb.Execution.CANCELED)
@@ -146,6 +147,55 @@ class TestCloseDeadRuns:
         assert found.removed == 4
         assert all(folder.exists() for folder in (*whole, other))
         assert not any(folder.exists() for folder in half)
+
+
+class TestBesidePods:
+    """Others live: a node that somebody holds is not dead, and a run rests between its nodes."""
+
+    def close(self, ledger, tmp_path, *held):
+        @contextlib.contextmanager
+        def attempt(*place):
+            yield place not in held
+
+        return close_dead_runs(ledger.store, tmp_path, "run-9", attempt)
+
+    def test_only_what_nobody_holds_is_closed(self, ledger, tmp_path):
+        alive = ledger.write("run-1", "Trainer", pb.Execution.RUNNING)
+        dead = ledger.write("run-1", "Baseline", pb.Execution.RUNNING)
+        other = ledger.write("run-1", "Trainer", pb.Execution.RUNNING, pipeline="another")
+        (found,) = self.close(ledger, tmp_path, ("toy", "run-1", "Trainer"))
+        assert sorted(found.execution_ids) == sorted((dead, other))
+        assert ledger.state(alive) == pb.Execution.RUNNING
+
+    def test_where_all_live_nothing_is_said(self, ledger, tmp_path):
+        ledger.write("run-1", "Trainer", pb.Execution.RUNNING)
+        assert self.close(ledger, tmp_path, ("toy", "run-1", "Trainer")) == []
+
+    def test_a_run_in_pods_is_looked_through_until_it_is_over(self, ledger, tmp_path):
+        ledger.write("run-1", "ExampleGen", pb.Execution.COMPLETE)
+        mark_pods(ledger.store, "run-1")
+        ledger.write("run-2", "ExampleGen", pb.Execution.COMPLETE)
+        assert self.close(ledger, tmp_path) == []
+        # It rested then; its next pod is killed.
+        dead = ledger.write("run-1", "Trainer", pb.Execution.RUNNING)
+        (found,) = self.close(ledger, tmp_path)
+        assert found.execution_ids == (dead,)
+        mark_pods(ledger.store, "run-1", is_over=True)
+        assert self.close(ledger, tmp_path) == []
+        # Over: nothing of it is looked at any more, nor of what is older than it.
+        late = ledger.write("run-1", "Pusher", pb.Execution.RUNNING)
+        assert self.close(ledger, tmp_path) == []
+        assert ledger.state(late) == pb.Execution.RUNNING
+
+    def test_the_working_folders_of_those_who_live_stay(self, ledger, tmp_path):
+        dead = ledger.write("run-1", "Trainer", pb.Execution.RUNNING)
+        root = tmp_path / "toy" / "artifacts" / "Trainer"
+        (root / "model" / str(dead)).mkdir(parents=True)
+        (root / ".system" / "stateful_working_dir" / "abc").mkdir(parents=True)
+        (found,) = self.close(ledger, tmp_path)
+        assert found.removed == 1
+        assert not (root / "model" / str(dead)).exists()
+        assert (root / ".system" / "stateful_working_dir" / "abc").is_dir()
 
 
 class TestUnrecordedVersion:
