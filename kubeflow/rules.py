@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 
 from contracts.errors import ConfigError
-from kubeflow import rules_graph, rules_tasks
+from kubeflow import rules_graph, rules_sizes, rules_tasks
 from kubeflow.rules_file import BrokenRule, File, read_file
 
 RULES: tuple[Callable[[File], Iterator[BrokenRule]], ...] = (
@@ -26,7 +26,8 @@ RULES: tuple[Callable[[File], Iterator[BrokenRule]], ...] = (
     rules_graph.constant,
     rules_tasks.executor_kind,
     rules_tasks.image,
-    rules_tasks.argument_size,
+    rules_sizes.argument_size,
+    rules_sizes.driver_argument,
     rules_tasks.placeholder,
     rules_tasks.template,
     rules_tasks.caching,

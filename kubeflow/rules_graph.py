@@ -11,6 +11,13 @@ from kubeflow.rules_file import BrokenRule, File
 _PIPELINE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 _TASK_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
 MAX_TASK_NAME = 128
+#: The SDK writes a text with a parameter in it so; the launcher fills it.
+_OWN_INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['[^'{}]+'\]\}\}")
+#: What the driver puts in the place of a whole constant (KFP's driver/resolve.go).
+RUNTIME_PLACEHOLDERS = tuple(
+    f"{{{{$.pipeline_{name}}}}}"
+    for name in ("job_name", "job_resource_name", "job_uuid", "task_name", "task_uuid")
+)
 
 
 def pipeline_name(file: File) -> Iterator[BrokenRule]:
@@ -155,16 +162,17 @@ def _graph_inputs(where: str, task: Any, graph: Any) -> Iterator[BrokenRule]:
 
 
 def constant(file: File) -> Iterator[BrokenRule]:
-    """A placeholder is a whole constant: the driver replaces none inside a text."""
+    """A placeholder is a whole constant, and one that the driver fills."""
     for where, _, task, _ in file.tasks():
         for key, given in sorted(task.inputs.parameters.items()):
             value = given.runtime_value.constant.string_value
-            if "{{$" in value and not re.fullmatch(r"\{\{\$[^{}]*\}\}", value):
+            rest = _OWN_INPUT.sub("", value)
+            if "{{" in rest and rest not in RUNTIME_PLACEHOLDERS:
                 yield BrokenRule(
                     "constant",
                     f"{where}.inputs.parameters.{key}",
                     repr(value[:160]),
-                    "a placeholder alone, or a text without one",
+                    f"a text without '{{{{', or one of {', '.join(RUNTIME_PLACEHOLDERS)} alone",
                 )
 
 

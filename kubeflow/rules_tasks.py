@@ -8,8 +8,6 @@ from typing import Any
 
 from kubeflow.rules_file import BrokenRule, File
 
-#: MAX_ARG_STRLEN of Linux (include/uapi/linux/binfmts.h), which counts the zero at the end.
-MAX_ARGUMENT_BYTES = 131_072
 #: The longest back-off that KFP's specification allows.
 MAX_BACKOFF_S = 3600
 _PLACEHOLDER = re.compile(r"\{\{\$.*?\}\}")
@@ -55,23 +53,6 @@ def image(file: File) -> Iterator[BrokenRule]:
             )
 
 
-def argument_size(file: File) -> Iterator[BrokenRule]:
-    """The kernel takes every argument and variable."""
-    for where, _, container in file.containers():
-        words = [("command", word) for word in container.command]
-        words += [("args", word) for word in container.args]
-        words += [("env", f"{given.name}={given.value}") for given in container.env]
-        for place, word in words:
-            size = len(word.encode()) + 1
-            if size > MAX_ARGUMENT_BYTES:
-                yield BrokenRule(
-                    "argument-size",
-                    f"{where}.{place}",
-                    f"{size} bytes ({word[:40]}...)",
-                    f"at most {MAX_ARGUMENT_BYTES} each, its end included",
-                )
-
-
 def placeholder(file: File) -> Iterator[BrokenRule]:
     """A placeholder is one that the launcher fills, and names what the component declares."""
     components = {c.executor_label: c for c in file.spec.components.values() if c.executor_label}
@@ -103,14 +84,16 @@ def _problem(found: str, component: Any) -> str:
 
 
 def template(file: File) -> Iterator[BrokenRule]:
-    """No argument holds what Argo would replace on its way."""
+    """No argument and no variable holds what Argo would replace on its way."""
     for where, _, container in file.containers():
-        for word in (*container.command, *container.args):
-            rest = _PLACEHOLDER.sub("", word)
+        words = [("args", word) for word in (*container.command, *container.args)]
+        words += [("env", given.value) for given in container.env]
+        for place, word in words:
+            rest = _PLACEHOLDER.sub("", word) if place == "args" else word
             found = re.search(r"\{\{.{0,40}", rest)
             if found:
                 yield BrokenRule(
-                    "template", f"{where}.args", repr(found[0]), "Argo takes '{{' for its own"
+                    "template", f"{where}.{place}", repr(found[0]), "Argo takes '{{' for its own"
                 )
 
 

@@ -9,11 +9,12 @@ import yaml
 from contracts.errors import ConfigError
 from kubeflow import rules, rules_file
 from kubeflow.compile import compile_text
-from kubeflow.rules_tasks import MAX_ARGUMENT_BYTES
+from kubeflow.rules_sizes import MAX_ARGUMENT_BYTES
 
 CLUSTER = {
     "image": "registry.example.org/toy:1",
     "env": {"REGION": "north"},
+    "labels": {"team": "ml"},
     "secrets": [{"name": "database", "key": "password", "env": "DB_PASSWORD"}],
     "volumes": [{"claim": "work", "path": "/workspace"}],
     "defaults": {
@@ -171,14 +172,36 @@ BROKEN = [
     ("image", "exec-trainer.container.image", lambda s, p: container(s).update(image="a b")),
     ("image", "exec-trainer.container.command", lambda s, p: container(s).pop("command")),
     (
-        "argument-size",
-        "exec-trainer.container.args",
-        lambda s, p: container(s)["args"].append("x" * MAX_ARGUMENT_BYTES),
+        "driver-argument",
+        "executors.exec-trainer.container: 1",
+        lambda s, p: container(s)["args"].extend(["x" * 1000] * 131),
     ),
     (
-        "argument-size",
-        "exec-trainer.container.env",
-        lambda s, p: container(s)["env"].append({"name": "X", "value": "x" * MAX_ARGUMENT_BYTES}),
+        "driver-argument",
+        "root: 1",
+        lambda s, p: tasks(s).update(
+            {
+                f"copy-{n}": {**tasks(s)["pusher"], "taskInfo": {"name": "x" * 900}}
+                for n in range(99)
+            }
+        ),
+    ),
+    (
+        "driver-argument",
+        "deploymentSpec.executors.exec-trainer: 1",
+        lambda s, p: pod(p)["podMetadata"].update(annotations={"a": "x" * MAX_ARGUMENT_BYTES}),
+    ),
+    (
+        "constant",
+        "tasks.prepare.inputs.parameters.span",
+        lambda s, p: tasks(s)["prepare"]["inputs"]["parameters"].update(
+            span={"runtimeValue": {"constant": "{{$.pipeline_job_date}}"}}
+        ),
+    ),
+    (
+        "template",
+        "exec-trainer.container.env: '{{workflow.name}}'",
+        lambda s, p: container(s)["env"].append({"name": "X", "value": "{{workflow.name}}"}),
     ),
     (
         "placeholder",
@@ -283,7 +306,7 @@ def test_a_broken_file_is_refused_for_its_own_rule(documents, rule, where, damag
 
 def test_every_rule_has_a_broken_file():
     # The names that the code has, from the code: a rule that is added wants a file above.
-    sources = [rules_file, rules.rules_graph, rules.rules_tasks]
+    sources = [rules_file, rules.rules_graph, rules.rules_sizes, rules.rules_tasks]
     named = {
         value
         for module in sources
@@ -291,7 +314,8 @@ def test_every_rule_has_a_broken_file():
         if callable(function) and getattr(function, "__module__", "") == module.__name__
         for value in _texts_after_broken_rule(function)
     }
-    assert named - {rule for rule, _, _ in BROKEN} == {"file-size", "documents"}
+    elsewhere = {"file-size", "documents", "argument-size"}
+    assert named - {rule for rule, _, _ in BROKEN} == elsewhere
     assert len(BROKEN) >= 20
 
 
@@ -338,8 +362,25 @@ def test_a_file_that_is_too_large_for_etcd_is_refused(good):
     assert str(rules_file.MAX_FILE_BYTES) in str(broken)
 
 
-def test_an_argument_of_the_largest_size_is_taken(documents):
-    container(documents[0])["args"].append("x" * (MAX_ARGUMENT_BYTES - 1))
+@pytest.mark.parametrize("place", ["args", "env"])
+def test_an_argument_that_the_kernel_does_not_take_is_refused(documents, place):
+    # Its container is then too much for the driver as well, a little earlier even.
+    word = "x" * MAX_ARGUMENT_BYTES
+    more = {"name": "X", "value": word} if place == "env" else word
+    container(documents[0])[place].append(more)
+    broken = rules.find_broken(dump(documents))
+    assert {one.rule for one in broken} == {"argument-size", "driver-argument"}
+    assert f"exec-trainer.container.{place}: 131" in str(broken[0])
+
+
+def test_a_text_with_a_parameter_in_it_is_the_launchers(documents):
+    constant = {"constant": "until {{$.inputs.parameters['pipelinechannel--span']}}"}
+    tasks(documents[0])["prepare"]["inputs"]["parameters"]["span"] = {"runtimeValue": constant}
+    assert rules.find_broken(dump(documents)) == []
+
+
+def test_an_argument_of_nearly_the_largest_size_is_taken(documents):
+    container(documents[0])["args"].append("x" * (MAX_ARGUMENT_BYTES - 2000))
     assert rules.find_broken(dump(documents)) == []
 
 
