@@ -118,9 +118,8 @@ def newest_executions(store: mlmd.MetadataStore, context_id: int) -> Iterator[An
     """Executions of a context, newest first, read as far as the caller goes."""
     limit, seen = _FIRST_PAGE, 0
     while True:
-        options = mlmd.ListOptions(
-            limit=limit, order_by=mlmd.OrderByField.CREATE_TIME, is_asc=False
-        )
+        # By id, which a database has in order beside the context; by time it sorts them all.
+        options = mlmd.ListOptions(limit=limit, order_by=mlmd.OrderByField.ID, is_asc=False)
         executions = store.get_executions_by_context(context_id, list_options=options)
         yield from executions[seen:]
         if len(executions) < limit:

@@ -8,7 +8,7 @@ import pytest
 
 from contracts.errors import ConfigError, InfrastructureError
 from pipeline import checks
-from pipeline.checks import check_metadata, make_plan
+from pipeline.checks import _READ_WHOLE_BYTES, check_metadata, make_plan
 
 SCHEMA = """\
 feature { name: "x" type: INT }
@@ -196,6 +196,26 @@ class TestMetadata:
             make_plan(make_project())
         assert f"{database}: ML Metadata is corrupt" in caught.value.message
         assert f"mv {database} {database}.corrupt" in caught.value.hint
+
+    @pytest.mark.parametrize("damage", ["garbage", "root", "truncated"])
+    def test_a_long_history_is_not_read_whole_and_still_refused(self, database, damage):
+        connection = sqlite3.connect(database)
+        rows = [("b" * 2000,)] * 3000
+        connection.executemany("INSERT INTO t VALUES (?)", rows)
+        connection.commit()
+        connection.close()
+        assert database.stat().st_size > _READ_WHOLE_BYTES
+        check_metadata(database)
+        content = bytearray(database.read_bytes())
+        if damage == "garbage":
+            content = bytearray(b"no database at all " * 300_000)
+        elif damage == "root":
+            content[4096:8192] = b"\x99" * 4096
+        else:
+            del content[len(content) // 2 :]
+        database.write_bytes(content)
+        with pytest.raises(InfrastructureError, match="ML Metadata is corrupt"):
+            check_metadata(database)
 
     @pytest.mark.parametrize("mode", ["EXCLUSIVE", "IMMEDIATE"])
     def test_one_that_another_holds_is_refused(self, make_project, database, mode, monkeypatch):
