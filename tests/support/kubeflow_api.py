@@ -20,7 +20,8 @@ from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-from kubeflow_store import Refused, Store, write
+from kubeflow_forms import Refused, write
+from kubeflow_store import Store
 
 LIST = {"page_token", "page_size", "sort_by", "filter", "namespace"}
 BASE = "/apis/v2beta1"

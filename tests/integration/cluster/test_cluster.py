@@ -5,7 +5,8 @@ import json
 import pytest
 import yaml
 from kubeflow_api import Fault
-from kubeflow_store import Script, pod_of
+from kubeflow_forms import pod_of
+from kubeflow_store import Script
 
 from contracts.errors import ConfigError, InfrastructureError
 

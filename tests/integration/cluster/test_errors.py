@@ -8,6 +8,7 @@ import sys
 
 import pytest
 from kubeflow_api import Fault, KubeflowApi, serving
+from kubeflow_forms import Refused
 from kubeflow_store import Store
 
 from contracts.errors import ConfigError, InfrastructureError
@@ -237,8 +238,6 @@ class TestNamespaces:
         shared.store.add_experiment("Default", "team")
 
         def refuse(*_):
-            from kubeflow_store import Refused
-
             raise Refused(400, "pipeline upload denied: permission to create is required")
 
         # The upload paths answer 400 to everything.

@@ -6,7 +6,7 @@ from pathlib import Path
 import kfp_server_api
 import pytest
 from kubeflow_api import ROUTES
-from kubeflow_store import Refused, fits, parse_spec
+from kubeflow_forms import Refused, fits, parse_spec
 
 GENERATED = "\n".join(
     path.read_text() for path in (Path(kfp_server_api.__file__).parent / "api").glob("*.py")
