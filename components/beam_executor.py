@@ -13,6 +13,10 @@ import copy
 
 from tfx.dsl.components.base import base_beam_executor
 
+from components import beam_overhead
+
+beam_overhead.install()
+
 
 class BeamExecutor(base_beam_executor.BaseBeamExecutor):
     """TFX's base of Beam executors without the packing."""

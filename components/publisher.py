@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import tempfile
 from collections.abc import Iterator
-from contextvars import ContextVar
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -25,6 +24,11 @@ from tfx.utils import io_utils, json_utils, proto_utils
 
 from components import lineage
 from components.artifacts import GateVerdict
+from components.pushed_model import (
+    REASON_PROPERTY,
+    STABLE_PROPERTY,
+    unrecorded_version,
+)
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.manifest import Manifest
 from contracts.references import resolve_references
@@ -35,30 +39,7 @@ from serving.object_store import is_object_store, publish_objects
 from serving.scan import scan
 from serving.signing import SigningKey
 
-#: Custom properties of PushedModel, as TFX's executor names them.
-PUSHED_PROPERTY = "pushed"
-VERSION_PROPERTY = "pushed_version"
-DESTINATION_PROPERTY = "pushed_destination"
-#: And of our own: whether the push made the version stable, and why or why not.
-STABLE_PROPERTY = "stable"
-REASON_PROPERTY = "stable_reason"
 NO_LABELS = "an object store has no labels: its reader chooses the version"
-#: A version that stands in the serving directory and that ML Metadata knows nothing of.
-_UNRECORDED: ContextVar[int | None] = ContextVar("unrecorded", default=None)
-
-
-@contextlib.contextmanager
-def unrecorded(version: int | None) -> Iterator[None]:
-    """Tells the publisher of a version whose publisher was killed before it could say so.
-
-    If it holds the model that is to be published, it is taken as it is: a run that is killed
-    between the rename and its record publishes nothing twice.
-    """
-    token = _UNRECORDED.set(version)
-    try:
-        yield
-    finally:
-        _UNRECORDED.reset(token)
 
 
 class Executor(pusher_executor.Executor):
@@ -143,7 +124,7 @@ def _published_before(
     base: Path, model: str, about: Manifest, public_key: str | None
 ) -> Path | None:
     """The version that a killed publisher renamed into place, if it is this very model's."""
-    version = _UNRECORDED.get()
+    version = unrecorded_version()
     folder = base / str(version)
     if version is None or verify(folder, public_key):
         return None

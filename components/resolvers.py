@@ -14,7 +14,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 
-from components.publisher import PUSHED_PROPERTY, VERSION_PROPERTY
+from components.pushed_model import PUSHED_PROPERTY, VERSION_PROPERTY
 from serving.label_file import read_labels
 
 Artifacts = dict[str, list[Any]]

@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tfx import types
-from tfx.components.infra_validator import executor as infra_executor
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
@@ -26,7 +25,6 @@ from tfx.utils import path_utils
 from components.artifacts import keep_verdict
 from components.raw_rows import read_raw_rows
 from components.server_checks import (
-    GATE,
     Asked,
     Limits,
     judge_network,
@@ -104,30 +102,6 @@ class ServerGate(base_component.BaseComponent):
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),
             )
         )
-
-
-class InfraExecutor(infra_executor.Executor):
-    """TFX's InfraValidator, whose answer is also kept as a verdict."""
-
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
-        """See `tfx.components.infra_validator.executor`."""
-        super().Do(input_dict, output_dict, exec_properties)
-        (blessing,) = output_dict["blessing"]
-        is_blessed = blessing.get_int_custom_property(BLESSED_PROPERTY) == 1
-        reason = Reason(
-            Outcome.PASSED if is_blessed else Outcome.BLOCKED,
-            "infra_validator",
-            "TensorFlow Serving loaded the model"
-            if is_blessed
-            else "TensorFlow Serving did not load the model",
-            advice="" if is_blessed else "the node's log has what TensorFlow Serving said",
-        )
-        keep_verdict(Verdict.of(GATE, [reason]), blessing)
 
 
 def try_model(

@@ -17,8 +17,9 @@ import yaml
 from contracts.errors import ConfigError, InfrastructureError
 from kubeflow.chain import Chain, check_run_id, find_plan, write_chain
 from pipeline.checks import make_plan
+from pipeline.compiled import compiled_ir
 from pipeline.config import Project
-from pipeline.importing import load_tfx, project_on_path
+from pipeline.importing import project_on_path
 from pipeline.launch import quiet_libraries
 from pipeline.loading import load_raw, with_settings
 from pipeline.outcome import Recovered
@@ -88,9 +89,10 @@ def prepare(asked: Asked, say: Callable[[str], None]) -> tuple[str, Chain]:
         say(f"run {run_id} was prepared before: its plan holds")
         return plan, read_chain(plan, run_id)
     checked = make_plan(project, _span(asked.span))
-    graph, street = load_tfx()
     with project_on_path(project.folder):
-        ir = graph.compile_ir(project, checked.newest)
+        ir = compiled_ir(project, checked.newest)
+    from pipeline import street  # noqa: PLC0415  TFX is loaded by now
+
     _check_nodes(ir, asked)
     ir = street.bind_run(ir, run_id)
     spans = tuple(span.number for span in checked.window)

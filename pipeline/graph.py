@@ -16,30 +16,23 @@ import math
 import os
 from typing import Any
 
-from tfx.components import (
-    Evaluator,
-    ExampleValidator,
-    InfraValidator,
-    StatisticsGen,
-    Transform,
-    Tuner,
-)
+from tfx.components import Evaluator, ExampleValidator, StatisticsGen, Transform, Tuner
 from tfx.dsl.compiler import compiler
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.experimental.conditionals import conditional
 from tfx.orchestration import pipeline
-from tfx.proto import infra_validator_pb2, trainer_pb2
+from tfx.proto import trainer_pb2
 from tfx.types import Channel, standard_artifacts
 
-from components import beam_overhead, evaluator, statistics_gen, transform
+from components import evaluator, statistics_gen, transform
 from components.artifacts import OUTCOME_PROPERTY
 from components.data_gate import DataGate
 from components.example_gen import ArrowExampleGen, IngestOptions
 from components.publisher import Publisher
 from components.resolvers import BaselineModel, SeenAnalyzerCache, ServedModel
 from components.schema_gen import CuratedSchema, WindowSchemaGen
-from components.server_gate import InfraExecutor, ServerGate
+from components.server_gate import ServerGate
 from components.trainer import Trainer
 from contracts.verdict import Outcome
 from pipeline.config import Project
@@ -49,7 +42,6 @@ from pipeline.evaluation import build_eval_config
 from pipeline.node_settings import gate_settings, ingest_settings
 from pipeline.source import fingerprint
 
-beam_overhead.install()
 # TFX packs the module file into a wheel and pip-installs it for every node; the module is
 # imported from where it is instead, so that it may import its neighbours.
 os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
@@ -228,23 +220,11 @@ def _server_gate(config: ServerGateConfig, model: Any, examples: Any) -> Any:
     """The last gate: our own server on trial, or TFX's InfraValidator."""
     if config.runner == "ordain":
         return ServerGate(model=model, examples=examples, policy=config.policy)
-    serving = infra_validator_pb2.ServingSpec(
-        tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[config.image_tag])
-    )
-    if config.runner == "kubernetes":
-        serving.kubernetes.SetInParent()
-    else:
-        serving.local_docker.SetInParent()
-    # Without examples it loads and asks nothing: it takes the examples of one span only.
-    validator = InfraValidator(
-        model=model,
-        serving_spec=serving,
-        validation_spec=infra_validator_pb2.ValidationSpec(
-            max_loading_time_seconds=math.ceil(config.max_load_s), num_tries=1
-        ),
-    ).with_id("ServerGate")
-    validator.executor_spec = executor_spec.ExecutorClassSpec(InfraExecutor)
-    return validator
+    from components.infra_validator import infra_validator  # noqa: PLC0415  brings Kubernetes
+
+    is_on_kubernetes = config.runner == "kubernetes"
+    seconds = math.ceil(config.max_load_s)
+    return infra_validator(model, config.image_tag, is_on_kubernetes, seconds)
 
 
 def compile_ir(project: Project, newest_span: int) -> Any:

@@ -4,30 +4,87 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
+
+from contracts.deferred import frameworks
 
 
-def load_tfx() -> tuple[Any, Any]:
-    """Imports what builds and binds the graph, which takes TFX some twenty seconds.
+class FileStatistics(NamedTuple):
+    """What is told of a file, with TensorFlow's names."""
 
-    A fifth of it would go to the garbage collector, which walks the growing heap again and
-    again for next to nothing.
+    length: int
+    mtime_nsec: int
+    is_directory: bool
+
+
+def load_tfx() -> None:
+    """Imports what launches a node: TFX's launcher and Beam, not TensorFlow.
+
+    A node that is cached or skipped needs no more; what an executor needs comes with it.
+    """
+    with frameworks():
+        _complete_tfma()
+        _prefer_local_files()
+        from pipeline import node_launch  # noqa: F401, PLC0415  three seconds
+
+
+def _complete_tfma() -> None:
+    """Gives TFMA's `sdk` the protos that its name list of 0.52 lost.
+
+    `tfx.components` does so when it is imported, with all of TFMA; TFX's own specs need it.
+    """
+    from google.protobuf import wrappers_pb2  # noqa: F401, PLC0415  its protos do not ask for it
+    from tensorflow_model_analysis import sdk  # noqa: PLC0415
+    from tensorflow_model_analysis.proto import config_pb2  # noqa: PLC0415
+
+    for name in config_pb2.DESCRIPTOR.message_types_by_name:
+        if not hasattr(sdk, name):
+            setattr(sdk, name, getattr(config_pb2, name))
+
+
+def load_graph() -> Any:
+    """Imports what builds the graph: the libraries of every component.
 
     Returns:
-        The modules `pipeline.graph` and `pipeline.street`.
+        The module `pipeline.graph`.
     """
     is_first = "pipeline.graph" not in sys.modules
-    gc.disable()
-    try:
-        from pipeline import graph, street  # noqa: PLC0415  only a run needs them
-    finally:
-        gc.enable()
+    with frameworks():
+        from pipeline import graph  # noqa: PLC0415  ten seconds
     if is_first:
         gc.freeze()
-    return graph, street
+    return graph
+
+
+def _prefer_local_files() -> None:
+    """Has TFX read and write local paths with Python; TensorFlow stays for `gs://` and the like."""
+    from tfx.dsl.io import filesystem_registry  # noqa: PLC0415
+    from tfx.dsl.io.plugins import local  # noqa: PLC0415
+
+    class LocalFiles(local.LocalFilesystem):
+        """TFX's own, with what TFX takes for granted: TensorFlow's order and statistics."""
+
+        @staticmethod
+        def glob(pattern: Any) -> list[Any]:
+            return sorted(local.LocalFilesystem.glob(pattern))
+
+        @staticmethod
+        def listdir(path: Any) -> list[Any]:
+            return sorted(local.LocalFilesystem.listdir(path))
+
+        @staticmethod
+        def stat(path: Any) -> FileStatistics:
+            found = local.LocalFilesystem.stat(path)
+            # TensorFlow counts in whole seconds, and so do the fingerprints that TFX makes of it.
+            seconds = int(found.st_mtime)
+            return FileStatistics(found.st_size, seconds * 10**9, stat.S_ISDIR(found.st_mode))
+
+    registry = filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY
+    registry.register(LocalFiles, priority=0)
 
 
 @contextlib.contextmanager

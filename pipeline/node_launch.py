@@ -24,7 +24,7 @@ from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
 from components import pushed_model
 from contracts.errors import NodeFailedError
-from pipeline import metadata_handle, metadata_queries, recovery, reuse, street
+from pipeline import late_executors, metadata_handle, metadata_queries, recovery, reuse, street
 from pipeline.config import Project
 from pipeline.history import History, Output, state_of
 from pipeline.known_errors import as_known_error
@@ -200,6 +200,7 @@ class NodeLauncher:
             pipeline_runtime_spec=self._ir.runtime_spec,
             executor_spec=runner_utils.extract_executor_spec(self._deployment, name),
             custom_driver_spec=runner_utils.extract_custom_driver_spec(self._deployment, name),
+            custom_executor_operators=late_executors.OPERATORS,
         ).launch()
         execution_id = info.execution_id if info is not None else None
         if not execution_id:

@@ -20,9 +20,10 @@ from typing import Any, Protocol
 from contracts.errors import ConfigError, InfrastructureError
 from pipeline import recovery
 from pipeline.checks import Plan
+from pipeline.compiled import compiled_ir
 from pipeline.config import Project
 from pipeline.history import History
-from pipeline.importing import load_tfx, project_on_path
+from pipeline.importing import project_on_path
 from pipeline.node_log import node_log
 from pipeline.outcome import Failure, NodeResult, Recovered, RunResult
 from pipeline.tally import Tally
@@ -150,8 +151,9 @@ class _Walk:
 
     def _prepare(self) -> tuple[Any, Sequence[Any], frozenset[str]]:
         """The bound IR, its nodes, and the names of those that are taken over."""
-        graph, street = load_tfx()
-        ir = graph.compile_ir(self._project, self._plan.newest)
+        ir = compiled_ir(self._project, self._plan.newest)
+        from pipeline import street  # noqa: PLC0415  TFX is loaded by now
+
         ir = street.bind_run(ir, self._run_id, self._options.use_cache)
         nodes = [node.pipeline_node for node in ir.nodes]
         names = [node.node_info.id for node in nodes]

@@ -68,9 +68,9 @@ def fork(project: str, folder: Path, number: int, node: str) -> int:
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from pipeline.importing import load_tfx
+    from pipeline.importing import load_graph
 
-    load_tfx()
+    load_graph()
     target, folder = sys.argv[1], Path(sys.argv[2])
     nodes = [*sys.argv[3:], ""]
     print(json.dumps([fork(target, folder, i, node) for i, node in enumerate(nodes)]))

@@ -123,8 +123,8 @@ def answer(asked: dict[str, Any]) -> int:
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from pipeline.importing import load_tfx
+    from pipeline.importing import load_graph
 
-    load_tfx()
+    load_graph()
     for line in sys.stdin:
         print(answer(json.loads(line)), flush=True)

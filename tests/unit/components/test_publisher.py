@@ -15,7 +15,8 @@ from tfx.utils import proto_utils
 
 from components import lineage
 from components.artifacts import GateVerdict, keep_verdict
-from components.publisher import Executor, signing_key, unrecorded
+from components.publisher import Executor, signing_key
+from components.pushed_model import unrecorded
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.manifest import Metric, Signature, Tensor
 from contracts.verdict import Outcome, Reason, Verdict

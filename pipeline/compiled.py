@@ -1,0 +1,105 @@
+"""The chain's IR, kept from run to run, so that a run that changes nothing does not build it anew.
+
+Building the graph imports every component's libraries: 10 s of processor time. The IR is a
+function of the project, its source and schema file, the newest span, and of this code; under the
+digest of all of them it is kept in the workspace. What is kept there holds no secret (the graph has
+none), may be removed at any time, and is not trusted: what cannot be read is built anew.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import logging
+import os
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+from pipeline.config import Project
+from pipeline.importing import load_graph, load_tfx
+from pipeline.source import fingerprint
+
+FOLDER = "compiled"
+#: Kept for one project: one for each newest span that was tried of late, `--set` values apart.
+_KEPT = 20
+#: Our rooms whose code has a say in the IR, and the distributions that have.
+_ROOMS = ("contracts", "serving", "components", "pipeline")
+_DISTRIBUTIONS = ("tfx", "tensorflow-model-analysis", "ml-metadata", "protobuf")
+
+log = logging.getLogger(__name__)
+
+
+def compiled_ir(project: Project, newest_span: int) -> Any:
+    """The chain as TFX's intermediate representation (`pipeline_pb2.Pipeline`), not yet bound.
+
+    Args:
+        project: The project.
+        newest_span: Last span of the window this chain is for.
+
+    Raises:
+        ConfigError: The graph cannot be built.
+    """
+    load_tfx()
+    path = project.home / FOLDER / f"{_key(project, newest_span)}.binpb"
+    ir = _read(path)
+    if ir is None:
+        ir = load_graph().compile_ir(project, newest_span)
+        _keep(path, ir.SerializeToString(deterministic=True))
+    return ir
+
+
+def _key(project: Project, newest_span: int) -> str:
+    """SHA-256 of all that the IR depends on."""
+    digest = hashlib.sha256(_code().encode())
+    for part in (project.model_dump_json(), str(newest_span), fingerprint(project.folder)):
+        digest.update(f"\n{len(part)} {part}".encode())
+    if project.schema_file.exists():
+        digest.update(project.schema_file.read_bytes())
+    return digest.hexdigest()
+
+
+@functools.cache
+def _code() -> str:
+    """What this installation would build: our own source, and the versions of the libraries'."""
+    digest = hashlib.sha256(sys.version.encode())
+    for name in _DISTRIBUTIONS:
+        digest.update(f"{name}=={metadata.version(name)}\n".encode())
+    root = Path(__file__).resolve().parents[1]
+    for room in _ROOMS:
+        for path in sorted((root / room).rglob("*.py")):
+            content = path.read_bytes()
+            digest.update(f"{path.relative_to(root)} {len(content)}\n".encode())
+            digest.update(content)
+    return digest.hexdigest()
+
+
+def _read(path: Path) -> Any:
+    """A kept IR; None if there is none that can be read."""
+    from google.protobuf.message import DecodeError  # noqa: PLC0415  TFX is loaded by now
+    from tfx.proto.orchestration import pipeline_pb2  # noqa: PLC0415
+
+    try:
+        ir = pipeline_pb2.Pipeline.FromString(path.read_bytes())
+        os.utime(path)
+    except FileNotFoundError:
+        return None
+    except (OSError, DecodeError) as error:
+        log.warning("%s cannot be read, so the graph is built anew: %s", path, error)
+        return None
+    return ir if ir.nodes else None
+
+
+def _keep(path: Path, content: bytes) -> None:
+    """Keeps an IR; where that is not possible, the next run builds it anew."""
+    staged = path.with_suffix(f".{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        staged.write_bytes(content)
+        staged.replace(path)
+        kept = sorted(path.parent.iterdir(), key=lambda p: p.stat().st_mtime)
+        for old in kept[:-_KEPT]:
+            old.unlink(missing_ok=True)
+    except OSError as error:
+        log.warning("%s cannot be kept: %s", path, error)
