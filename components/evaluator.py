@@ -24,6 +24,7 @@ from components.beam_errors import restored
 from components.beam_executor import BeamExecutor
 from components.evaluation_metrics import batched, needs_examples
 from components.evaluation_reader import SPAN_FEATURE, ReadWindow
+from components.evaluation_readout import write_readout
 from components.evaluation_slices import slice_keys
 from components.evaluation_tfma import UNBATCH_STAGE
 from components.evaluation_verdict import judge
@@ -71,6 +72,7 @@ class Executor(BeamExecutor):
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         self._bless(blessing, model, baselines, is_blessed=not verdict.is_blocked)
         keep_verdict(verdict, evaluation)
+        write_readout(evaluation.uri)
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
         path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
         write_importance(

@@ -11,7 +11,6 @@ import click
 
 from contracts.errors import InfrastructureError
 from ordain.options import project_options
-from pipeline.history import History
 from pipeline.loading import load_project
 
 if TYPE_CHECKING:
@@ -77,17 +76,8 @@ def write_quietly(project: Project, run_id: str) -> str:
 
 
 def _write(project: Project, run_id: str) -> Path:
-    from pipeline.launch import quiet_libraries  # noqa: PLC0415
+    from reports.page import write_report  # noqa: PLC0415  only where there is none yet
 
-    quiet_libraries()
-    from reports.page import write_report  # noqa: PLC0415
-
-    evaluated = any(
-        node.node == "Evaluator"
-        for node in History(project.metadata, project.name).read_run(run_id).nodes
-    )
-    if evaluated:
-        click.echo("loading TensorFlow Model Analysis", err=True)
     try:
         return write_report(project, run_id)
     except OSError as error:

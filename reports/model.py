@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from contracts.errors import InfrastructureError
 from reports.intervals import Floats, Histogram, Interval, interval_of
 from reports.record import Record
 
 COUNT = "example_count"
-IMPORTANCE_FILE = "importance.json"
-_BASELINE = "baseline"
+#: What the Evaluator leaves beside TFMA's files (`components.evaluation_readout`, `importance`).
+READOUT_FILE, IMPORTANCE_FILE = "readout.json", "importance.json"
 #: Metrics that are errors: less is better.
 _LESS_IS_BETTER = ("error", "loss", "crossentropy", "divergence", "hinge")
 Where = str
@@ -91,55 +91,43 @@ def is_less_better(name: str) -> bool:
 def read_evaluation(record: Record) -> Evaluation | None:
     """The evaluation of a run; None if it left none on this machine.
 
-    Imports TensorFlow Model Analysis, which takes seconds in a process that has not yet.
+    Raises:
+        InfrastructureError: It was made without `readout.json`.
     """
     folder = record.folder_of("Evaluator", "evaluation")
     if folder is None:
         return None
-    import tensorflow_model_analysis as tfma  # noqa: PLC0415  see above
-
-    values: dict[Where, dict[str, dict[bool, float]]] = {}
-    names: list[str] = []
-    for entry in tfma.load_metrics(str(folder)):
-        where = _where(entry.slice_key)
-        for pair in entry.metric_keys_and_values:
-            if pair.key.is_diff or not pair.value.HasField("double_value"):
-                continue
-            name = pair.key.name + _class_of(pair.key)
-            names += [name] if name not in names else []
-            both = values.setdefault(where, {}).setdefault(name, {})
-            both[pair.key.model_name == _BASELINE] = pair.value.double_value.value
-    histograms: dict[tuple[Where, bool], Histogram] = {}
-    confusion: dict[tuple[int, int], float] = {}
-    for entry in tfma.load_plots(str(folder)):
-        where = _where(entry.slice_key)
-        for plot in entry.plot_keys_and_values:
-            is_baseline = plot.key.model_name == _BASELINE
-            found = _histogram(plot.value.calibration_histogram_buckets.buckets)
-            if found is not None:
-                histograms[where, is_baseline] = found
-            matrices = plot.value.multi_class_confusion_matrix_at_thresholds.matrices
-            if matrices and not where and not is_baseline:
-                confusion = {
-                    (e.actual_class_id, e.predicted_class_id): e.num_weighted_examples
-                    for e in matrices[0].entries
-                }
+    readout = _read(folder / READOUT_FILE)
+    if readout is None:
+        raise InfrastructureError(
+            f"{folder} holds no {READOUT_FILE}: another Evaluator made it",
+            "ordain run PROJECT --from Evaluator",
+        )
+    values: dict[Where, dict[str, dict[str, float]]] = {}
+    for entry in readout["metrics"]:
+        values.setdefault(entry["slice"], {})[entry["name"]] = entry
+    histograms = {
+        (entry["slice"], entry["is_baseline"]): _histogram(entry["buckets"], entry["cells"])
+        for entry in readout["histograms"]
+    }
+    confusion = {(int(a), int(p)): float(weight) for a, p, weight in readout["confusion"]}
     raw = _read(folder / IMPORTANCE_FILE)
     sample = _sample(raw) if not histograms and not confusion else None
-    counts = {where: found.get(COUNT, {}).get(False, 0.0) for where, found in values.items()}
+    counts = {where: found.get(COUNT, {}).get("value", 0.0) for where, found in values.items()}
+    names = list(dict.fromkeys(entry["name"] for entry in readout["metrics"]))
     classes, threshold = _description(record)
     return Evaluation(
         names=tuple(name for name in names if name != COUNT),
         slices={
             where: {
-                name: _measured(name, both, where, counts[where], histograms, sample)
-                for name, both in found.items()
-                if False in both and name != COUNT
+                name: _measured(name, entry, where, counts[where], histograms, sample)
+                for name, entry in found.items()
+                if "value" in entry and name != COUNT
             }
             for where, found in values.items()
         },
         counts=counts,
-        has_baseline=any(True in both for found in values.values() for both in found.values()),
+        has_baseline=any("baseline" in entry for entry in readout["metrics"]),
         candidate=histograms.get(("", False)),
         baseline=histograms.get(("", True)),
         classes=classes,
@@ -152,7 +140,7 @@ def read_evaluation(record: Record) -> Evaluation | None:
 
 def _measured(
     name: str,
-    both: dict[bool, float],
+    entry: dict[str, float],
     where: Where,
     count: float,
     histograms: dict[tuple[Where, bool], Histogram],
@@ -160,48 +148,17 @@ def _measured(
 ) -> Measured:
     # The sample is of the whole window: it says nothing about the spread within a slice.
     errors = sample[1] - sample[0] if sample is not None and not where else None
-    value = both[False]
+    value = entry["value"]
     interval = interval_of(name, value, count, histograms.get((where, False)), errors)
-    return Measured(value, both.get(True), interval)
+    return Measured(value, entry.get("baseline"), interval)
 
 
-def _where(key: Any) -> Where:
-    parts = []
-    for single in key.single_slice_keys:
-        kind = single.WhichOneof("kind")
-        value = getattr(single, kind) if kind else ""
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        parts.append(f"{single.column}={text}")
-    return ", ".join(sorted(parts))
-
-
-def _class_of(key: Any) -> str:
-    """What tells the values of one metric apart that is computed for every class."""
-    if not key.HasField("sub_key"):
-        return ""
-    found = [f"{f.name} {v.value}" for f, v in key.sub_key.ListFields()]
-    return f" ({', '.join(found)})"
-
-
-def _histogram(buckets: Iterable[Any]) -> Histogram | None:
-    inner = [b for b in buckets if abs(b.lower_threshold_inclusive) != float("inf")]
-    outer = [b for b in buckets if abs(b.lower_threshold_inclusive) == float("inf")]
-    is_last_open = [b for b in inner if b.upper_threshold_exclusive == float("inf")]
-    inner = [b for b in inner if b.upper_threshold_exclusive != float("inf")]
-    if not inner:
-        return None
-    count = np.array([b.num_weighted_examples.value for b in inner])
-    positives = np.array([b.total_weighted_label.value for b in inner])
-    predictions = np.array([b.total_weighted_refined_prediction.value for b in inner])
-    # Predictions of exactly 1 lie in the last bucket, which has no upper end; those below 0 in
-    # the first.
-    for edge, open_ones in ((0, outer), (-1, is_last_open)):
-        for bucket in open_ones:
-            count[edge] += bucket.num_weighted_examples.value
-            positives[edge] += bucket.total_weighted_label.value
-            predictions[edge] += bucket.total_weighted_refined_prediction.value
-    edges = [b.lower_threshold_inclusive for b in inner] + [inner[-1].upper_threshold_exclusive]
-    return Histogram(np.array(edges), positives, np.maximum(count - positives, 0.0), predictions)
+def _histogram(buckets: int, cells: list[list[float]]) -> Histogram:
+    weight, positives, predictions = np.zeros((3, buckets))
+    for place, *sums in cells:
+        weight[int(place)], positives[int(place)], predictions[int(place)] = sums
+    edges = np.linspace(0, 1, buckets + 1)
+    return Histogram(edges, positives, np.maximum(weight - positives, 0.0), predictions)
 
 
 def _description(record: Record) -> tuple[tuple[str, ...], float]:

@@ -339,17 +339,19 @@ def test_the_keyboard_reaches_everything(browser, second):
         assert page.locator("#node-Trainer a").first.is_visible()
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
 @pytest.mark.parametrize("name", ["second", "blocked", "failed", "digits_run"])
-def test_axe_finds_no_violation_of_aa(browser, name, request):
+def test_axe_finds_no_violation_of_aa(browser, name, scheme, request):
     path = request.getfixturevalue(name)[-1]
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    for scheme in ("light", "dark"):
-        with looking_at(browser, path, color_scheme=scheme) as sight:
-            sight.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
-            options = {"runOnly": {"type": "tag", "values": tags}}
-            found = Axe().run(sight.page, options=options)
-            assert len(found.response["passes"]) > 15, "it looked"
-            assert found.violations_count == 0, (scheme, found.generate_report())
+    # axe takes minutes over the 65 features of digits, which are made as those of the others.
+    context = {"exclude": [[".feature + .feature"]]} if name == "digits_run" else None
+    with looking_at(browser, path, color_scheme=scheme) as sight:
+        sight.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
+        options = {"runOnly": {"type": "tag", "values": tags}}
+        found = Axe().run(sight.page, context=context, options=options)
+        assert len(found.response["passes"]) > 15, "it looked"
+        assert found.violations_count == 0, found.generate_report()
 
 
 def test_a_first_run_has_no_baseline(browser, first):
