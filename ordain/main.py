@@ -35,7 +35,10 @@ COMMANDS = {
         "ordain.cluster:cluster",
         "See, cancel and schedule runs on a Kubeflow Pipelines server.",
     ),
-    "report": ("ordain.report:report", "Write or open the page of a run."),
+    "report": (
+        "ordain.report:report",
+        "Print where the page of a run is; write it if there is none.",
+    ),
     "models": ("ordain.models:models", "List, compare, label, roll back published versions."),
     "serve": ("ordain.serve:serve", "Serve a project's published model over REST and gRPC."),
     "predict": ("ordain.predict:predict", "Score rows with a project's published model."),

@@ -124,12 +124,31 @@ class TestEvalConfig:
     def test_every_metric_is_computed_under_its_name(self, make_project):
         config = self.build(make_project, metrics=["ExampleCount", "AUC", "BinaryAccuracy"])
         metrics = config.metrics_specs[0].metrics
-        assert [(m.class_name, json.loads(m.config)["name"]) for m in metrics] == [
+        assert [(m.class_name, json.loads(m.config)["name"]) for m in metrics[:3]] == [
             ("ExampleCount", "example_count"),
             ("AUC", "auc"),
             ("BinaryAccuracy", "binary_accuracy"),
         ]
         assert not metrics[0].HasField("threshold")
+
+    @pytest.mark.parametrize(
+        ("metrics", "plots"),
+        [
+            (["ExampleCount", "AUC"], ["CalibrationPlot"]),
+            (["Precision", "CalibrationPlot"], ["CalibrationPlot"]),
+            (["SparseCategoricalAccuracy"], ["MultiClassConfusionMatrixPlot"]),
+            (["AUC", "CategoricalCrossentropy"], ["MultiClassConfusionMatrixPlot"]),
+            (["ExampleCount", "MeanSquaredError"], []),
+        ],
+    )
+    def test_what_the_report_draws_is_computed_and_limits_nothing(
+        self, make_project, metrics, plots
+    ):
+        limited = metric_name(metrics[0])
+        config = self.build(make_project, metrics=metrics, thresholds={limited: {"min": 0}})
+        found = [m for m in config.metrics_specs[0].metrics if m.class_name.endswith("Plot")]
+        assert [m.class_name for m in found] == plots
+        assert not any(m.HasField("threshold") or m.per_slice_thresholds for m in found)
 
     @pytest.mark.parametrize(
         ("limit", "text"),
