@@ -15,6 +15,7 @@ import lock_holder
 import mysql
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
+from opened_at_once import open_at_once
 from sandbox import Sandbox, states
 
 from contracts.errors import InfrastructureError
@@ -138,6 +139,11 @@ class TestMysql:
                     cursor.execute(f"KILL {int(session)}")
             with pytest.raises(InfrastructureError, match="the lock on database .* is lost"):
                 held.check()
+
+    def test_ten_processes_open_a_fresh_database_at_once(self, address: str) -> None:
+        ended = open_at_once(address, 10)
+        assert [code for code, _ in ended] == [0] * 10, ended
+        assert all("opened True" in said for _, said in ended), ended
 
     def test_a_run_and_its_repetition(self, small: Callable[..., Sandbox], address: str) -> None:
         is_cached(small(metadata=address, evaluate={"thresholds": {"auc": {"min": 0.01}}}))

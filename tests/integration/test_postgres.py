@@ -19,6 +19,7 @@ import ml_metadata as mlmd
 import postgres
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
+from opened_at_once import open_at_once
 from sandbox import Sandbox, states
 
 from contracts.errors import InfrastructureError
@@ -275,6 +276,12 @@ class TestOrder:
         store = mlmd.MetadataStore(connection_config(database))
         ids, _ = self.artifacts(store)
         assert [a.id for a in store.get_artifacts_by_id(ids)] != ids
+
+
+def test_ten_processes_open_a_fresh_database_at_once(address: str) -> None:
+    ended = open_at_once(address, 10)
+    assert [code for code, _ in ended] == [0] * 10, ended
+    assert all("opened True" in said for _, said in ended), ended
 
 
 def test_a_run_its_repetition_and_its_history(
