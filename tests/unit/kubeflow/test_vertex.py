@@ -93,7 +93,8 @@ class TestCompiled:
         }
         assert made.tasks == 9
         assert any("AnalyzerCache is left out" in note for note in made.notes)
-        assert any("not used on Vertex: kubeflow.nodes but for images, notify" in note for note in made.notes)
+        unused = "not used on Vertex: kubeflow.nodes but for images, notify"
+        assert any(unused in note for note in made.notes)
 
     def test_what_stands_behind_the_data_gate_hangs_on_its_verdict(self, compiled):
         tasks = json.loads(compiled[1].text)["pipelineSpec"]["root"]["dag"]["tasks"]
