@@ -72,7 +72,7 @@ def axis(field: str, title: str | None, **more: Any) -> Spec:
     Args:
         field: Name of the value in the rows.
         title: The axis' title with its unit; None for no axis.
-        more: `domain`, `scale`, `zero`, `format`, `values` or `grid`.
+        more: `domain`, `scale`, `zero`, `nice`, `format`, `values` or `grid`.
     """
     scale: Spec = {"zero": more.get("zero", False), "nice": more.get("nice", True)}
     if "domain" in more:
@@ -83,9 +83,11 @@ def axis(field: str, title: str | None, **more: Any) -> Spec:
     if title is None:
         return channel | {"axis": None}
     shown: Spec = {"title": title, "grid": more.get("grid", True), "tickCount": 5}
-    for key in ("format", "values", "labelAngle"):
+    for key in ("format", "values"):
         if key in more:
             shown[key] = more[key]
+    if "values" in more:
+        shown["labelOverlap"] = False
     return channel | {"axis": shown}
 
 
