@@ -1,0 +1,213 @@
+"""A project compiled for a cluster and simulated, two tasks at a time, against a real PostgreSQL.
+
+Each task is a process that imports TensorFlow and TFX by itself, as a pod does: a simulation of
+this tiny project takes a minute on two quiet cores. `python -m benchmarks.simulation` does the same
+with the flights.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import postgres
+import pytest
+from metadata_contents import contents
+from sandbox import Sandbox, good_rows, write_csv
+
+from pipeline.history import History
+from pipeline.loading import load_project
+from pipeline.metadata_store import open_store
+
+pytestmark = pytest.mark.timeout(1800)
+HEADER = ["x", "c", "y"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    if not postgres.is_installed() and "ORDAIN_TEST_ALL" not in os.environ:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with postgres.serving() as running:
+        yield running
+
+
+class Cluster:
+    """A project that is compiled for a cluster and simulated, and what that came to."""
+
+    def __init__(self, sandbox: Sandbox, folder: Path) -> None:
+        self.sandbox = sandbox
+        self._file = folder / "compiled.yaml"
+        self._root = folder / "simulations"
+        self._call("compile", sandbox.folder, "-o", self._file)
+
+    def simulate(self, *options: str) -> dict[str, Any]:
+        """One simulation's report, its exit code checked against the process's."""
+        given = ("--parallel", "2", "--secret", "database.password=SECRET", "--json", "--no-wait")
+        done = self._call("simulate", self._file, *given, "--root", self._root, *options)
+        report: dict[str, Any] = json.loads(done.stdout)
+        assert done.returncode == report["exit_code"]
+        assert postgres.PASSWORD not in done.stdout + done.stderr
+        return report
+
+    def run_here(self, *settings: str) -> str:
+        """A run on this machine; its id. A process of its own, as the tasks are."""
+        words = [word for setting in settings for word in ("--set", setting)]
+        return json.loads(self._call("run", self.sandbox.folder, "--json", *words).stdout)["run_id"]
+
+    def result(self, report: dict[str, Any]) -> dict[str, Any]:
+        """The run's result.json."""
+        runs = load_project(self.sandbox.folder).runs
+        return json.loads((runs / report["run_id"] / "result.json").read_text())
+
+    def launches(self, report: dict[str, Any]) -> Counter[tuple[str, int | None]]:
+        project = load_project(self.sandbox.folder)
+        run = History(project.metadata, project.name).read_run(report["run_id"])
+        return Counter((node.node, node.span) for node in run.nodes)
+
+    def _call(self, *words: Any) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            [sys.executable, "-m", "ordain.main", *map(str, words)],
+            check=False,
+            capture_output=True,
+            text=True,
+        )
+        assert words[0] == "simulate" or done.returncode == 0, done.stderr
+        return done
+
+
+@pytest.fixture
+def cluster(
+    small: Callable[..., Sandbox],
+    server: postgres.Server,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Callable[..., Cluster]:
+    """Compiles the small project over spans 1 and 2, with a database of its own."""
+    monkeypatch.setenv("SECRET", postgres.PASSWORD)
+
+    def make(database: str, **settings: Any) -> Cluster:
+        server.make(database)
+        spans = {1: good_rows(300), 2: good_rows(350)}
+        address = server.address(database, "${env:SECRET}")
+        sandbox = small(spans, metadata=address, **settings)
+        section = {
+            "image": "registry.example.org/small:1",
+            "project": str(sandbox.folder),
+            "volumes": [{"claim": "project", "path": str(sandbox.folder)}],
+            "secrets": [{"name": "database", "key": "password", "env": "SECRET"}],
+            "defaults": {"retries": {"count": 1, "backoff_s": 5}},
+        }
+        sandbox.set(kubeflow=section)
+        return Cluster(sandbox, tmp_path)
+
+    return make
+
+
+def states(report: dict[str, Any]) -> dict[str, str]:
+    return {task["name"]: task["state"] for task in report["tasks"]}
+
+
+def told(report: dict[str, Any]) -> str:
+    """Every log of a simulation, for a failed assertion."""
+    logs = [Path(a["log"]) for task in report["tasks"] for a in task["attempts"]]
+    return "\n".join(f"== {log}\n{log.read_text()}" for log in logs)
+
+
+def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> list[str]:
+    """Lines of one run's contents that the other does not have, and the reverse."""
+    found = []
+    for kind in sorted({*one, *other}):
+        mine, theirs = Counter(one.get(kind, [])), Counter(other.get(kind, []))
+        found += [f"cluster only, {kind}: {line}" for line in (mine - theirs).elements()]
+        found += [f"local only, {kind}: {line}" for line in (theirs - mine).elements()]
+    return found
+
+
+def test_a_run_its_repetition_and_the_next_span_are_as_on_one_machine(
+    cluster: Callable[..., Cluster], server: postgres.Server, tmp_path: Path
+) -> None:
+    compiled = cluster("simulated")
+    sandbox = compiled.sandbox
+
+    first = compiled.simulate()
+
+    assert set(states(first).values()) == {"succeeded"}, told(first)
+    assert sandbox.versions == ["1"]
+    result = compiled.result(first)
+    assert (result["exit_code"], result["version"], result["window"]) == (0, 1, [1, 2])
+    assert len({len(task["attempts"]) for task in first["tasks"]}) == 1
+    pages = [task["artifacts"]["html"] for task in first["tasks"]]
+    assert all(Path(page["uri"]).read_text().startswith("<!") for page in pages)
+    evaluator = next(task for task in first["tasks"] if task["name"] == "evaluator")
+    assert evaluator["artifacts"]["metrics"]["metadata"]["auc.min"] > 0.8
+
+    second = compiled.simulate()
+
+    assert set(states(second).values()) == {"succeeded"}, told(second)
+    nodes = {node["node"]: node["state"] for node in compiled.result(second)["nodes"]}
+    # Resolvers look up and are never cached.
+    looked_up = {"AnalyzerCache": "complete", "Baseline": "complete"}
+    assert nodes == dict.fromkeys(nodes, "cached") | looked_up
+    assert sandbox.versions == ["1"]
+
+    # A local run of the same project, in a workspace and a database of its own.
+    server.make("local")
+    settings = [
+        f"workspace={tmp_path / 'local'}",
+        f"metadata={server.address('local', '${env:SECRET}')}",
+    ]
+    here = [compiled.run_here(*settings) for _ in range(2)]
+    by_driver = []
+    for project, runs in (
+        (load_project(sandbox.folder), (first["run_id"], second["run_id"])),
+        (load_project(sandbox.folder, settings=settings), here),
+    ):
+        store = open_store(project.metadata)
+        paths = {str(project.workspace): "WORK"}
+        by_driver.append([contents(store, run_id, paths) for run_id in runs])
+    for cluster_run, local_run in zip(*by_driver, strict=True):
+        assert differences(cluster_run, local_run) == []
+
+    # The next span, in the same compiled file.
+    write_csv(sandbox.data / "3" / "rows.csv", good_rows(400), HEADER)
+    third = compiled.simulate()
+    assert third["exit_code"] == 0, told(third)
+    result = compiled.result(third)
+    assert (result["window"], result["version"]) == ([2, 3], 2)
+    assert sandbox.versions == ["1", "2"]
+
+    # No file of the project or of the simulations holds the password.
+    for path in (*sandbox.folder.rglob("*"), *tmp_path.glob("simulations/**/*")):
+        if path.is_file():
+            assert postgres.PASSWORD.encode() not in path.read_bytes(), path
+
+
+def test_a_killed_task_is_tried_again_and_a_blocked_span_ends_red(
+    cluster: Callable[..., Cluster],
+) -> None:
+    compiled = cluster("killed")
+
+    # The line comes when ML Metadata has the execution, and the training is about to start.
+    report = compiled.simulate("--inject", "trainer:kill@~Going to run a new execution")
+
+    assert set(states(report).values()) == {"succeeded"}, told(report)
+    attempts = next(task["attempts"] for task in report["tasks"] if task["name"] == "trainer")
+    assert [attempt["exit_code"] for attempt in attempts] == [137, 0]
+    launches = compiled.launches(report)
+    assert set(launches.values()) == {1}
+    assert {span for node, span in launches if node == "ExampleGen"} == {1, 2}
+    assert compiled.sandbox.versions == ["1"]
+
+    # A span without the column c, which the schema of the spans before it asks for.
+    write_csv(compiled.sandbox.data / "3" / "rows.csv", [[x, y] for x, _, y in good_rows()], "xy")
+    blocked = compiled.simulate()
+    assert blocked["exit_code"] == 3, told(blocked)
+    assert [name for name, state in states(blocked).items() if state == "failed"] == ["result"]
+    assert "data" in compiled.result(blocked)["headline"]
+    assert compiled.sandbox.versions == ["1"]
