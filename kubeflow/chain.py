@@ -62,7 +62,9 @@ class Chain:
     def parse_ir(self) -> Any:
         """The IR (`pipeline_pb2.Pipeline`)."""
         from google.protobuf import json_format  # noqa: PLC0415  protobuf and TFX come late
-        from tfx.proto.orchestration import pipeline_pb2  # noqa: PLC0415
+
+        # The first is not used here: the IR holds its messages as `Any`.
+        from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2  # noqa: F401, PLC0415
 
         return json_format.ParseDict(dict(self.ir), pipeline_pb2.Pipeline())
 
