@@ -37,7 +37,7 @@ _CONFIG: Spec = {
         "labelFontSize": 11,
         "titleFontSize": 11,
         "titleFontWeight": "normal",
-        "labelLimit": 150,
+        "labelLimit": 260,
     },
     "text": {"color": INK, "fontSize": 11, "limit": 150},
     "legend": {"disable": True},

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import re
 import shutil
 from collections.abc import Iterator
 from pathlib import Path
@@ -201,11 +202,11 @@ def test_the_file_names_nothing_to_fetch(second, digits_run):
     for path in (second[1], digits_run[2]):
         text = path.read_text(encoding="utf-8")
         assert "default-src 'none'" in text
+        # The names of SVG's own XML namespaces are no addresses that anybody asks.
         own = text.replace("http://www.w3.org/", "")
-        for word in ("http://", "https://", "url(", "@import", " src="):
-            # The hostile value is on the page as text: its quotes are escaped.
-            rest = own.replace("&lt;img src=x onerror=", "")
-            assert word not in rest, word
+        for word in ("http://", "https://", "url(", "@import"):
+            assert word not in own, word
+        assert not re.search(r"<[a-z]+[^<>]*\ssrc=", text)
         assert path.stat().st_size < 3_000_000
 
 
@@ -296,7 +297,7 @@ def test_hostile_names_and_values_are_text(browser, second):
         assert name in names
     assert "\N{REPLACEMENT CHARACTER}gnp.txt" in names
     assert "\u202e" not in text, "what would turn the text after it"
-    assert f"c={SCRIPT[:20]}" in drawn, "in a chart too"
+    assert "c=<script>" in drawn, "in a chart too"
     assert EXPRESSION in text
     assert "(10,002 characters)" in text
     assert "Z" * 200 not in text
@@ -321,7 +322,7 @@ def test_the_keyboard_reaches_everything(browser, second):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         page.keyboard.press("Enter")
-        assert page.evaluate("document.activeElement.id") == "main"
+        page.wait_for_function("document.activeElement.id === 'main'")
         head = page.locator("#slices th button", has_text="Examples")
         head.focus()
         rows = "[...document.querySelectorAll('#slices tbody tr')].map(r => r.cells[1].textContent)"
@@ -344,11 +345,13 @@ def test_the_keyboard_reaches_everything(browser, second):
 def test_axe_finds_no_violation_of_aa(browser, name, scheme, request):
     path = request.getfixturevalue(name)[-1]
     tags = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
-    # axe takes minutes over thousands of labels in charts, of which it can say nothing, and over
-    # the 65 features of digits, which are made as those of the others.
-    excluded = [["svg g"], *([[".feature + .feature"]] if name == "digits_run" else [])]
-    context = {"exclude": excluded}
+    # axe can say nothing of labels in charts, and takes minutes over the 65 features of digits,
+    # which are made as those of the others.
+    context = {"exclude": [["svg g"]]}
     with looking_at(browser, path, color_scheme=scheme) as sight:
+        if name == "digits_run":
+            more = "document.querySelectorAll('.feature + .feature')"
+            sight.page.evaluate(f"{more}.forEach(feature => feature.remove())")
         sight.page.evaluate("document.querySelectorAll('details').forEach(d => d.open = true)")
         options = {"runOnly": {"type": "tag", "values": tags}}
         found = Axe().run(sight.page, context=context, options=options)
@@ -376,7 +379,7 @@ def test_a_blocked_run_says_why_first(browser, blocked):
         assert "c" in [row["Where"] for row in reasons]
         first_feature = page.locator("#data .feature").first
         assert first_feature.locator(".anomalies").is_visible()
-        for section in ("training", "model", "server"):
+        for section in ("training", "model"):
             assert "the data gate blocked" in page.inner_text(f"#{section}")
         assert not sight.problems
 
@@ -410,7 +413,8 @@ def test_a_run_that_did_not_end_has_a_page(browser, hostile, second):
 def test_several_classes_the_tuner_and_the_server(browser, digits_run):
     sandbox, result, path = digits_run
     uri = artifact(sandbox, result, "Evaluator", "evaluation")
-    (plots,) = list(tfma.load_plots(uri))
+    whole = [p for p in tfma.load_plots(uri) if not p.slice_key.single_slice_keys]
+    (plots,) = whole
     value = plots.plot_keys_and_values[0].value
     (matrix,) = value.multi_class_confusion_matrix_at_thresholds.matrices
     own = {
