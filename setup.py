@@ -23,6 +23,7 @@ RUNTIME = [
     "filelock>=3.16,<4",
     "packaging>=23,<27",
     "psutil>=5.9,<8",
+    "py-spy>=0.4,<1",
     "pyarrow>=14",
     "pydantic>=2.9,<3",
     "PyYAML>=6,<7",
@@ -69,7 +70,7 @@ setup(
     )
     # Without __init__.py: other distributions have modules below `kubeflow` too.
     + find_namespace_packages(include=["kubeflow"]),
-    package_data={"reports": ["templates/*"]},
+    package_data={"reports": ["templates/*"], "reports.dashboard": ["templates/*"]},
     install_requires=RUNTIME,
     extras_require={"dev": DEV},
     entry_points={"console_scripts": ["ordain=ordain.main:main"]},

@@ -213,6 +213,8 @@ def print_result(console: Console, result: RunResult, command: str) -> None:
         console.print(Text(f"  resume   {command}   (finished nodes are cached)"), soft_wrap=True)
         logs = [n.log for n in result.nodes if n.state == "failed" and n.log]
         console.print(Text(f"  log      {logs[0]}") if logs else Text(""), soft_wrap=True)
+    if result.profile is not None:
+        console.print(Text(f"  {result.profile.text}"), soft_wrap=True)
     console.print(
         Text(
             f"  run      {result.run_id}, {result.seconds:.0f} s, "

@@ -18,11 +18,11 @@ from pathlib import Path
 from typing import Literal
 from urllib.parse import quote
 
-import psutil
 from packaging.requirements import Requirement
 
 from contracts.errors import InfrastructureError
 from pipeline import metadata_store
+from pipeline.machine_memory import read_memory
 from pipeline.metadata_location import Location, Server
 
 GB = 1_000_000_000
@@ -36,8 +36,6 @@ DISK_WARN_BYTES = 5 * GB
 #: The flights year peaks at 2.3 GB beside the system's own.
 MEMORY_WARN_BYTES = 4 * GB
 SCRATCH_WARN_BYTES = 1 * GB
-#: Where a container's memory limit is found; the machine's total says nothing about it.
-CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 _SET_UP = "python3 tools/bootstrap.py brings .venv to the lock"
 _NAMES_SHOWN = 5
 
@@ -73,7 +71,7 @@ def check_machine(workspace: Path, lock: Path, metadata: Location | None = None)
         check_glibc(_glibc()),
         check_packages(lock, _installed_version),
         check_cpus(len(os.sched_getaffinity(0))),
-        check_memory(_memory_bytes()),
+        check_memory(read_memory().total_bytes),
         check_workspace(workspace),
         check_disk(shutil.disk_usage(nearest).free, workspace),
         check_server(metadata)
@@ -231,14 +229,6 @@ def _installed_version(name: str) -> str | None:
         return metadata.version(name)
     except metadata.PackageNotFoundError:
         return None
-
-
-def _memory_bytes() -> int:
-    total = psutil.virtual_memory().total
-    try:
-        return min(total, int(CGROUP_MEMORY.read_text()))
-    except (OSError, ValueError):  # no limit: no such file, or the word "max"
-        return total
 
 
 def _nearest_folder(path: Path) -> Path:

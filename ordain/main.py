@@ -22,7 +22,7 @@ COMMANDS = {
         "ordain.schedule:schedule",
         "Run a project by the clock, or when its data changes; show how that stands.",
     ),
-    "runs": ("ordain.runs:runs", "List past runs; show one, its lineage, its logs."),
+    "runs": ("ordain.runs:runs", "List past runs; show one, its lineage, its logs; compare two."),
     "compile": (
         "ordain.compile:compile_",
         "Compile a project for Kubeflow Pipelines or Vertex AI.",
@@ -38,6 +38,14 @@ COMMANDS = {
     "report": (
         "ordain.report:report",
         "Print where the page of a run is; write it if there is none.",
+    ),
+    "dashboard": (
+        "ordain.dashboard:dashboard",
+        "Show all runs of one or several projects in the browser.",
+    ),
+    "tensorboard": (
+        "ordain.tensorboard:tensorboard",
+        "Start TensorBoard on the training logs of a project's runs.",
     ),
     "models": ("ordain.models:models", "List, compare, label, roll back published versions."),
     "serve": ("ordain.serve:serve", "Serve a project's published model over REST and gRPC."),

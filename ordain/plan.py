@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict
 
 import click
 
@@ -12,6 +13,7 @@ from pipeline.config import Project
 from pipeline.config_gates import ServerGate
 from pipeline.config_model import NoBaseline
 from pipeline.loading import load_project
+from pipeline.memory_estimate import estimate_memory
 from pipeline.spans import describe_span
 
 
@@ -31,6 +33,7 @@ def plan(
     """
     loaded = load_project(project, env, settings)
     made = make_plan(loaded, span)
+    memory = estimate_memory(loaded, made.window)
     if as_json:
         spans = [s.number for s in made.window]
         document = {
@@ -38,6 +41,7 @@ def plan(
             "window": spans,
             "notes": list(made.notes),
             "needed_bytes": made.needed_bytes,
+            "memory": asdict(memory),
             "chain": [name for name, _ in chain(loaded, made)],
         }
         click.echo(json.dumps(document, indent=1))
@@ -48,6 +52,11 @@ def plan(
         click.echo(f"  {'|' if number else ' '}\n" if number else "", nl=False)
         click.echo(f"  {name:<{width}}   {does}")
     click.echo(f"\n  disk: up to {made.needed_bytes / 1e9:.1f} GB in {loaded.workspace}")
+    click.echo(f"  memory: {memory.text}")
+    if not memory.is_enough:
+        click.echo(
+            "  note: that is more than is free now: take a smaller data.window, or stop others"
+        )
     for note in made.notes:
         click.echo(f"  note: {note}")
 

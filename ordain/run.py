@@ -35,6 +35,7 @@ from pipeline.runner import Options, new_run_id
 )
 @click.option("--to", "to_node", metavar="NODE", help="Stop after NODE.")
 @click.option("--no-cache", is_flag=True, help="Execute every node.")
+@click.option("--profile", is_flag=True, help="Draw a flame graph into the run's folder.")
 @click.option("--wait", is_flag=True, help="Wait for another run in this workspace to end.")
 @no_notify_option
 @json_option
@@ -46,6 +47,7 @@ def run(
     from_node: str | None,
     to_node: str | None,
     no_cache: bool,
+    profile: bool,
     wait: bool,
     no_notify: bool,
     as_json: bool,
@@ -60,6 +62,7 @@ def run(
       ordain run examples/flights
       ordain run examples/flights --span 201306 --set train.steps=500
       ordain run examples/flights --from Trainer
+      ordain run examples/flights --no-cache --profile
       ordain run examples/flights --json | jq .verdicts
     """
     quiet_libraries()
@@ -68,7 +71,7 @@ def run(
     run_id = new_run_id()
     stream = console_stream(2 if as_json else 1)
     view = RunView(stream)
-    options = Options(not no_cache, from_node, to_node)
+    options = Options(not no_cache, from_node, to_node, profile=profile)
 
     def show(plan: Plan) -> None:
         if not as_json:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import json
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from ordain.options import json_option, project_options
 from pipeline.config import Project
 from pipeline.history import History, NodeRun, Run
 from pipeline.loading import load_project
+from pipeline.run_comparison import compare_runs, read_facts
 
 #: Lines of a log shown unless asked for more.
 LOG_LINES = 40
@@ -21,7 +23,7 @@ LOG_LINES = 40
 
 @click.group()
 def runs() -> None:
-    """List past runs; show one, its lineage, its logs.
+    """List past runs; show one, its lineage, its logs; compare two.
 
     \b
     Examples:
@@ -29,6 +31,7 @@ def runs() -> None:
       ordain runs show examples/flights
       ordain runs lineage examples/flights 20261121-081530-3f2a
       ordain runs logs examples/flights --node Trainer
+      ordain runs compare examples/flights
     """
 
 
@@ -133,6 +136,51 @@ def logs(
     click.echo("\n".join(text[-lines:]))
 
 
+@runs.command()
+@project_options
+@click.argument("before", metavar="[A]", required=False)
+@click.argument("after", metavar="[B]", required=False)
+@json_option
+def compare(
+    project: str,
+    env: str | None,
+    settings: tuple[str, ...],
+    before: str | None,
+    after: str | None,
+    as_json: bool,
+) -> None:
+    """Show two runs side by side: settings, nodes, times, memory, verdicts, metrics, versions.
+
+    Without B it is the newest run, without A and B the two newest.
+
+    \b
+    Examples:
+      ordain runs compare examples/flights
+      ordain runs compare examples/flights 20261121-081530-3f2a 20261121-094049-287f
+    """
+    from rich.console import Console  # noqa: PLC0415  only this command draws
+
+    from ordain.run_table import print_comparison  # noqa: PLC0415
+
+    loaded = load_project(project, env, settings)
+    history = _history(loaded)
+    if before is None:
+        found = history.list_runs() if loaded.metadata.exists() else []
+        if len(found) < 2:
+            raise ConfigError(
+                f"{loaded.name} has {len(found)} run(s), and a comparison is of two",
+                f"ordain run {project}",
+            )
+        chosen = [found[1].id, found[0].id]
+    else:
+        chosen = [run_id_of(loaded, before), run_id_of(loaded, after)]
+    compared = compare_runs(*(read_facts(loaded, history, run_id) for run_id in chosen))
+    if as_json:
+        click.echo(json.dumps(compared.to_dict(), indent=1))
+        return
+    print_comparison(Console(highlight=False), compared)
+
+
 def _history(project: Project) -> History:
     return History(project.metadata, project.name)
 
@@ -145,7 +193,13 @@ def run_id_of(project: Project, run: str | None) -> str:
     """
     if run is not None:
         if not (project.runs / run).is_dir() or Path(run).name != run:
-            raise ConfigError(f"there is no run {run!r} of {project.name}", "ordain runs list")
+            have = sorted((p.name for p in project.runs.glob("*") if p.is_dir()), reverse=True)
+            near = difflib.get_close_matches(run, have, n=3, cutoff=0.5)
+            named = f"nearest: {', '.join(near)}" if near else f"newest: {', '.join(have[:3])}"
+            raise ConfigError(
+                f"there is no run {run!r} of {project.name}",
+                f"{named}; all: ordain runs list" if have else "ordain runs list",
+            )
         return run
     found = _history(project).list_runs()
     if not found:

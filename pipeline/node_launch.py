@@ -24,13 +24,21 @@ from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
 from components import pushed_model
 from contracts.errors import NodeFailedError
-from pipeline import late_executors, metadata_handle, metadata_queries, recovery, reuse, street
+from pipeline import (
+    late_executors,
+    measuring,
+    metadata_handle,
+    metadata_queries,
+    recovery,
+    reuse,
+    street,
+)
 from pipeline.config import Project
 from pipeline.history import History, Output, state_of
 from pipeline.known_errors import as_known_error
 from pipeline.node_log import node_log
 from pipeline.outcome import Failure, NodeResult
-from pipeline.tally import Launches
+from pipeline.tally import Launches, cost_fields, count_rows
 
 SUCCEEDED = ("complete", "cached")
 
@@ -158,22 +166,33 @@ class NodeLauncher:
         states: list[str] = []
         ids: list[int] = []
         outputs: list[Output] = []
+        fresh: list[Output] = []
         began = time.monotonic()
         log = self._logs / f"{name}.log"
-        for span, bound in self.bound(node):
-            self._started(name, span)
-            try:
-                with self._open_log(log):
-                    state, execution_id = self._launch(bound)
-                    left = self._outputs_of(execution_id)
-            except Exception as error:
-                seconds = time.monotonic() - began
-                raise self._failed(name, span, error, log, seconds, ids) from error
-            states.append(state)
-            ids += [execution_id] if execution_id is not None else []
-            outputs += left
+        with measuring.Meter(self._logs.parent / measuring.RECORDS / f"{name}.json") as meter:
+            for span, bound in self.bound(node):
+                self._started(name, span)
+                try:
+                    with self._open_log(log):
+                        state, execution_id = self._launch(bound)
+                        left = self._outputs_of(execution_id)
+                except Exception as error:
+                    seconds = time.monotonic() - began
+                    cost = meter.cost(self._bytes_of(name, fresh))
+                    raise self._failed(name, span, error, log, seconds, ids, cost) from error
+                states.append(state)
+                ids += [execution_id] if execution_id is not None else []
+                outputs += left
+                fresh += left if state == "complete" else []
         seconds = time.monotonic() - began
-        return Launches(name, tuple(states), tuple(ids), tuple(outputs), seconds, log)
+        cost = meter.cost(self._bytes_of(name, fresh), count_rows(fresh))
+        return Launches(name, tuple(states), tuple(ids), tuple(outputs), seconds, log, cost)
+
+    def _bytes_of(self, name: str, outputs: Sequence[Output]) -> int:
+        """Size of what a node wrote: a resolver hands on what lies in other nodes' folders."""
+        own = self._project.artifacts / name
+        folders = {Path(output.uri) for output in outputs}
+        return sum(measuring.size_of(folder) for folder in folders if folder.is_relative_to(own))
 
     def bound(self, node: Any) -> Iterator[tuple[int | None, Any]]:
         """A node's launches: the span, and the node bound to it."""
@@ -243,6 +262,7 @@ class NodeLauncher:
         log: Path,
         seconds: float,
         ids: list[int],
+        cost: measuring.Cost,
     ) -> NodeError:
         # A disk that is full cannot take the log either; the headline still says what happened.
         with contextlib.suppress(OSError), self._open_log(log):
@@ -262,5 +282,6 @@ class NodeLauncher:
             reason=known.message,
             log=str(log),
             execution_ids=tuple(ids),
+            **cost_fields(cost, seconds),
         )
         return NodeError(result, failure)

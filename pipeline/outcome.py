@@ -13,13 +13,14 @@ Rules for the exit code, first that applies:
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import ExitCode
 from contracts.verdict import Verdict
+from pipeline.profiling import Profile
 
 
 @dataclass(frozen=True)
@@ -35,6 +36,11 @@ class NodeResult:
         reason: Why it was cached, reused, skipped, or failed; empty if it simply ran.
         log: Path of its log; None if it was never launched.
         execution_ids: ML Metadata's executions.
+        cpu_s: Processor time of its launches, their child processes included; None where nobody
+            measured, as for a node that a pod launched.
+        peak_rss_bytes: Largest resident memory of the run's process and its children meanwhile.
+        bytes_written: Size of what it left, without what was cached.
+        rows_per_s: Rows that it handled and that were not cached, by its wall time.
     """
 
     node: str
@@ -45,6 +51,10 @@ class NodeResult:
     reason: str = ""
     log: str | None = None
     execution_ids: tuple[int, ...] = ()
+    cpu_s: float | None = None
+    peak_rss_bytes: int | None = None
+    bytes_written: int | None = None
+    rows_per_s: float | None = None
 
 
 @dataclass(frozen=True)
@@ -66,17 +76,20 @@ class Recovered:
         nodes: Its nodes that were executing, with the span where there is one.
         execution_ids: Their executions in ML Metadata, which are FAILED now.
         removed: Folders that held half of their output.
+        reason: Why it ended, where its last record of memory says so; empty if nothing does.
     """
 
     run_id: str
     nodes: tuple[str, ...]
     execution_ids: tuple[int, ...]
     removed: int
+    reason: str = ""
 
     @property
     def text(self) -> str:
         """A line for the console."""
-        return f"closed run {self.run_id}, which ended without closing {', '.join(self.nodes)}"
+        line = f"closed run {self.run_id}, which ended without closing {', '.join(self.nodes)}"
+        return f"{line}: {self.reason}" if self.reason else line
 
 
 @dataclass(frozen=True)
@@ -92,6 +105,8 @@ class RunResult:
         baseline: Artifact of the model that the candidate was compared with; `none: <reason>`
             where the project wants none; None where there was none yet.
         recovered: What runs that were killed had left, and this one closed.
+        profile: The flame graph, if one was asked for.
+        versions: The libraries' versions, by distribution.
     """
 
     project: str
@@ -111,6 +126,8 @@ class RunResult:
     is_partial: bool = False
     peak_rss_bytes: int | None = None
     recovered: tuple[Recovered, ...] = ()
+    profile: Profile | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def exit_code(self) -> ExitCode:

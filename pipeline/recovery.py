@@ -26,6 +26,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from contracts.errors import InfrastructureError
 from pipeline.history import History
+from pipeline.measuring import last_record
 from pipeline.outcome import Recovered
 from serving.manifest import read_manifest
 from serving.versions import list_versions
@@ -159,7 +160,7 @@ def _close(
     run_id: str,
     attempt: Attempt | None,
 ) -> Recovered:
-    nodes, closed, removed = [], [], 0
+    nodes, closed, removed, reason = [], [], 0, ""
     for execution in active:
         pipeline, node, span = _place(store, execution.id)
         with contextlib.ExitStack() as stack:
@@ -182,7 +183,20 @@ def _close(
             store.put_executions([execution])
         nodes.append(node if span is None else f"{node} {span}")
         closed.append(execution.id)
-    return Recovered(dead_run, tuple(nodes), tuple(closed), removed)
+        reason = reason or _reason(workspace / pipeline / "runs" / dead_run, node)
+    return Recovered(dead_run, tuple(nodes), tuple(closed), removed, reason)
+
+
+def _reason(run_folder: Path, node: str) -> str:
+    """Why a run was killed, if the last that its node's meter noted says so."""
+    last = last_record(run_folder, node)
+    if last is None or not last.was_scarce:
+        return ""
+    left, total = last.memory.available_bytes / 1e6, last.memory.total_bytes / 1e6
+    return (
+        f"the machine had run out of memory ({left:.0f} of {total:.0f} MB were left, the run held "
+        f"{last.rss_bytes / 1e6:.0f} MB); ordain plan says what a run needs"
+    )
 
 
 def remove_leftovers(

@@ -14,7 +14,7 @@ import resource
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from contracts.errors import ConfigError, InfrastructureError
@@ -26,6 +26,7 @@ from pipeline.history import History
 from pipeline.importing import project_on_path
 from pipeline.node_log import node_log
 from pipeline.outcome import Failure, NodeResult, Recovered, RunResult
+from pipeline.profiling import FILE, Profiler
 from pipeline.tally import Tally
 
 
@@ -50,6 +51,7 @@ class Options:
         fresh: Nodes that are executed although they could be cached.
         exact_queries: Whether TFX's questions to ML Metadata are answered by
             `pipeline.metadata_queries`; only the benchmark of the history turns it off.
+        profile: Whether a flame graph is drawn (`pipeline.profiling`).
     """
 
     use_cache: bool = True
@@ -57,6 +59,7 @@ class Options:
     to_node: str | None = None
     fresh: tuple[str, ...] = ()
     exact_queries: bool = True
+    profile: bool = False
 
 
 def new_run_id() -> str:
@@ -106,7 +109,10 @@ class _Walk:
     def walk(self) -> RunResult:
         began, started = time.monotonic(), datetime.datetime.now(datetime.UTC)
         self._recover()
+        profiler = Profiler(self._folder / FILE) if self._options.profile else None
         with contextlib.ExitStack() as stack:
+            if profiler is not None:
+                stack.enter_context(profiler)
             stack.enter_context(project_on_path(self._project.folder))
             with node_log(self._folder / "logs" / "graph.log"):
                 ir, nodes, reused = self._prepare()
@@ -134,6 +140,8 @@ class _Walk:
             peak_rss_bytes=resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
             recovered=self._recovered,
         )
+        if profiler is not None:
+            outcome = replace(outcome, profile=profiler.profile)
         try:
             outcome.write(self._folder)
         except OSError as error:

@@ -34,6 +34,11 @@ def fingerprint(folder: Path) -> str:
     return digest.hexdigest()
 
 
+def library_versions() -> dict[str, str]:
+    """Versions of the packages that decide what Transform and Trainer produce, by distribution."""
+    return {package: metadata.version(package) for package in _VERSIONED}
+
+
 def functions_of(module: Path) -> set[str]:
     """Names a module binds at its top level, found without importing it.
 

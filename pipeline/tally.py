@@ -12,12 +12,15 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from contracts.verdict import Verdict
 from pipeline.config import Project
 from pipeline.config_model import NoBaseline
 from pipeline.history import Output, verdict_of
+from pipeline.measuring import Cost
 from pipeline.outcome import Failure, NodeResult, Recovered, RunResult, merge_states
+from pipeline.source import library_versions
 
 CACHED_REASON = "same inputs, settings and source as before"
 
@@ -33,6 +36,7 @@ class Launches:
         outputs: What they left.
         seconds: Wall time of all of them.
         log: The node's log, if it has one of its own.
+        cost: What they took, if somebody measured.
     """
 
     node: str
@@ -41,6 +45,7 @@ class Launches:
     outputs: tuple[Output, ...] = ()
     seconds: float = 0.0
     log: Path | None = None
+    cost: Cost | None = None
 
 
 class Tally:
@@ -99,6 +104,7 @@ class Tally:
             reason=reason,
             log=str(left.log) if left.log is not None else None,
             execution_ids=left.execution_ids,
+            **cost_fields(left.cost, left.seconds),
         )
         self._results.append(result)
         return result
@@ -123,7 +129,8 @@ class Tally:
             seconds: Wall time of the whole.
             failure: The error that ended it, if one did.
             is_partial: Whether only a part was asked for.
-            peak_rss_bytes: Most memory that its process held; None where there were several.
+            peak_rss_bytes: Most memory that its process held, its children left out; None where
+                there were several.
             recovered: What it closed of runs before it.
         """
         version, model = None, None
@@ -157,9 +164,15 @@ class Tally:
             baseline=self._baseline(),
             failure=failure,
             is_partial=is_partial,
-            peak_rss_bytes=peak_rss_bytes,
+            peak_rss_bytes=self._peak(peak_rss_bytes),
             recovered=tuple(recovered),
+            versions=library_versions(),
         )
+
+    def _peak(self, own_bytes: int | None) -> int | None:
+        """The most that was held: the kernel's peak of the process, or a node's with children."""
+        found = [own_bytes, *(result.peak_rss_bytes for result in self._results)]
+        return max((peak for peak in found if peak is not None), default=None)
 
     def _baseline(self) -> str | None:
         used = [o.uri for o in self._outputs.get("Baseline", ()) if o.key == "model"]
@@ -167,6 +180,24 @@ class Tally:
         if used:
             return used[0]
         return f"none: {chosen.none}" if isinstance(chosen, NoBaseline) else None
+
+
+def cost_fields(cost: Cost | None, seconds: float) -> dict[str, Any]:
+    """What a node took, as `NodeResult` has it.
+
+    Args:
+        cost: What was measured; None if nobody did.
+        seconds: Wall time of the launches.
+    """
+    if cost is None:
+        return {}
+    rows = cost.rows
+    return {
+        "cpu_s": cost.cpu_s,
+        "peak_rss_bytes": cost.peak_rss_bytes,
+        "bytes_written": cost.bytes_written,
+        "rows_per_s": round(rows / seconds, 1) if rows and seconds > 0 else None,
+    }
 
 
 def count_rows(outputs: Sequence[Output]) -> int | None:

@@ -123,17 +123,6 @@ def test_limits(check, state):
     assert bool(check.fix) == (state != "ok"), "what is not fine says what to do, and only that"
 
 
-class TestMemoryLimit:
-    def test_a_container_has_what_it_is_limited_to(self, tmp_path, monkeypatch):
-        limit = tmp_path / "memory.max"
-        monkeypatch.setattr(health, "CGROUP_MEMORY", limit)
-        unlimited = health._memory_bytes()
-        limit.write_text("max\n")
-        assert health._memory_bytes() == unlimited
-        limit.write_text("536870912\n")
-        assert health._memory_bytes() == 536870912
-
-
 class TestDatabase:
     def test_before_the_first_run(self, tmp_path):
         check = health.check_database(tmp_path / "metadata.sqlite")

@@ -2,6 +2,8 @@
 
 import errno
 import itertools
+import signal
+import subprocess
 
 import pytest
 
@@ -54,3 +56,31 @@ class TestKnownError:
 
     def test_a_long_one_is_cut(self):
         assert len(as_known_error(ValueError("x" * 10_000)).message) == 500
+
+    @pytest.mark.parametrize(
+        "error",
+        [
+            MemoryError("Unable to allocate 9 GiB"),
+            OSError(errno.ENOMEM, "Cannot allocate memory"),
+            RuntimeError("worker: OOM when allocating tensor with shape[9,9]"),
+            RuntimeError("std::bad_alloc"),
+            subprocess.CalledProcessError(-signal.SIGKILL, ["python"]),
+            subprocess.CalledProcessError(137, ["sh"]),
+        ],
+    )
+    def test_want_of_memory_is_told_however_it_comes(self, error):
+        for found in (error, chain(RuntimeError("while running Transform"), error)):
+            known = as_known_error(found)
+            assert isinstance(known, InfrastructureError)
+            assert "memory" in known.message
+            assert "ordain plan" in known.hint
+
+    @pytest.mark.parametrize("code", [1, -signal.SIGTERM, 139])
+    def test_a_child_that_ended_otherwise_is_no_want_of_memory(self, code):
+        known = as_known_error(subprocess.CalledProcessError(code, ["python"]))
+        assert isinstance(known, NodeFailedError)
+
+    def test_a_child_that_was_really_killed(self):
+        with pytest.raises(subprocess.CalledProcessError) as caught:
+            subprocess.run(["/bin/sh", "-c", "kill -9 $$"], check=True)
+        assert "was killed, most likely for want of memory" in as_known_error(caught.value).message

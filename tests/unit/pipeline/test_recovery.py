@@ -80,6 +80,20 @@ class TestCloseDeadRuns:
         )
         assert ledger.state(done) == pb.Execution.COMPLETE
 
+    @pytest.mark.parametrize(("left", "is_told"), [(50_000_000, True), (9_000_000_000, False)])
+    def test_a_run_that_had_no_memory_left_is_told_so(self, ledger, tmp_path, left, is_told):
+        ledger.write("run-1", "Trainer", pb.Execution.RUNNING)
+        record = tmp_path / "toy" / "runs" / "run-1" / "memory" / "Trainer.json"
+        record.parent.mkdir(parents=True)
+        document = {"rss_bytes": 7 * 10**9, "available_bytes": left, "total_bytes": 10**10}
+        record.write_text(json.dumps(document))
+        (found,) = self.close(ledger, tmp_path)
+        told = (
+            ": the machine had run out of memory (50 of 10000 MB were left, the run held 7000 MB); "
+            "ordain plan says what a run needs"
+        )
+        assert found.text.endswith(f"closing Trainer{told if is_told else ''}")
+
     @pytest.mark.parametrize("state", ENDED)
     def test_what_ended_is_left_alone(self, ledger, tmp_path, state):
         execution = ledger.write("run-1", "Trainer", state)
