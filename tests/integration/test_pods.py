@@ -1,0 +1,287 @@
+"""The chain in pods: each task a real process of the entrypoint, on a real PostgreSQL."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import postgres
+import pytest
+from metadata_contents import contents
+from ml_metadata.proto import metadata_store_pb2 as pb
+from pods import ROOT, Host, PodRun, hosting
+from sandbox import Sandbox, good_rows, write_csv
+
+from pipeline.history import History
+from pipeline.loading import load_project
+from pipeline.metadata_store import open_store
+
+HEADER = ["x", "c", "y"]
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    if not postgres.is_installed() and "ORDAIN_TEST_ALL" not in os.environ:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with postgres.serving() as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def host() -> Iterator[Host]:
+    with hosting() as running:
+        yield running
+
+
+@pytest.fixture
+def pods(
+    small: Callable[..., Sandbox],
+    server: postgres.Server,
+    host: Host,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[Callable[..., tuple[Sandbox, Callable[[], PodRun]]]]:
+    """Makes a project whose ML Metadata is a fresh database, and what starts runs of it."""
+    monkeypatch.setenv("SECRET", postgres.PASSWORD)
+
+    def make(name: str, *args: Any, **settings: Any) -> tuple[Sandbox, Callable[[], PodRun]]:
+        server.make(name)
+        sandbox = small(*args, metadata=server.address(name, "${env:SECRET}"), **settings)
+
+        def run() -> PodRun:
+            return PodRun(sandbox.folder, tmp_path / "out", host, {"SECRET": postgres.PASSWORD})
+
+        return sandbox, run
+
+    yield make
+
+
+def run_here(sandbox: Sandbox, *settings: str) -> str:
+    """A local run in a process of its own; returns its id."""
+    options = [word for setting in settings for word in ("--set", setting)]
+    command = [sys.executable, "-m", "ordain.main", "run", str(sandbox.folder), "--json"]
+    done = subprocess.run(
+        [*command, *options], capture_output=True, text=True, check=False, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    return str(json.loads(done.stdout)["run_id"])
+
+
+def history(sandbox: Sandbox) -> History:
+    project = load_project(sandbox.folder)
+    return History(project.metadata, project.name)
+
+
+def result_of(sandbox: Sandbox, run: PodRun) -> dict[str, Any]:
+    path = load_project(sandbox.folder).runs / run.run_id / "result.json"
+    return json.loads(path.read_text())
+
+
+def launches(sandbox: Sandbox, run: PodRun) -> Counter[tuple[str, int | None]]:
+    nodes = history(sandbox).read_run(run.run_id).nodes
+    return Counter((node.node, node.span) for node in nodes)
+
+
+def test_a_run_its_repetition_and_a_local_run_of_the_same(
+    pods: Any, small: Callable[..., Sandbox], server: postgres.Server, tmp_path: Path
+) -> None:
+    spans = {1: good_rows(300), 2: good_rows(350)}
+    sandbox, new_run = pods("plain", spans)
+    first = new_run()
+
+    done = first.all()
+
+    assert done["result"].code == 0, done["result"].text
+    assert "version 1, stable" in done["result"].text
+    assert sandbox.versions == ["1"]
+    result = result_of(sandbox, first)
+    assert (result["exit_code"], result["version"], result["window"]) == (0, 1, [1, 2])
+    assert {node["state"] for node in result["nodes"]} == {"complete"}
+    assert done["ExampleGen"].metrics["rows"] == 650
+    assert done["Evaluator"].metrics["auc.min"] == pytest.approx(
+        result["verdicts"][1]["reasons"][0]["measured"]
+    )
+    assert "<h1>ExampleGen: complete</h1>" in done["ExampleGen"].html
+
+    # The same once more, by other pods: nothing runs, nothing new is pushed.
+    second = new_run()
+    again = second.all()
+    assert again["result"].code == 0, again["result"].text
+    states = {node["node"]: node["state"] for node in result_of(sandbox, second)["nodes"]}
+    looked_up = {"AnalyzerCache": "complete", "Baseline": "complete"}
+    assert states == dict.fromkeys(states, "cached") | looked_up
+    assert "nothing new: version 1" in again["result"].text
+    assert sandbox.versions == ["1"]
+
+    # A local run of the same project, in a workspace and a database of its own.
+    local = str(tmp_path / "local")
+    server.make("local")
+    settings = [f"workspace={local}", f"metadata={server.address('local', '${env:SECRET}')}"]
+    here = [run_here(sandbox, *settings) for _ in range(2)]
+    by_driver = []
+    for project, runs in (
+        (load_project(sandbox.folder), (first.run_id, second.run_id)),
+        (load_project(sandbox.folder, settings=settings), here),
+    ):
+        store = open_store(project.metadata)
+        paths = {str(project.workspace): "WORK"}
+        by_driver.append([contents(store, run_id, paths) for run_id in runs])
+    for in_pods, on_one_machine in zip(*by_driver, strict=True):
+        for kind in {*in_pods, *on_one_machine}:
+            assert in_pods.get(kind) == on_one_machine.get(kind), kind
+
+    # What is on the page, in a file or in the database holds no password.
+    told = "".join(e.text + e.html for e in (*done.values(), *again.values())) + first.plan
+    assert postgres.PASSWORD not in told
+    for path in sandbox.folder.rglob("*"):
+        if path.is_file():
+            assert postgres.PASSWORD.encode() not in path.read_bytes(), path
+    shown = subprocess.run(
+        [sys.executable, "-m", "ordain.main", "runs", "list", str(sandbox.folder), "--json"],
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=ROOT,
+    )
+    listed = json.loads(shown.stdout)
+    assert [row["run"] for row in listed] == [second.run_id, first.run_id]
+    assert "nothing new" in listed[0]["headline"]
+
+
+def test_killed_terminated_and_retried_pods_leave_one_execution_for_each_node(pods: Any) -> None:
+    sandbox, new_run = pods("retried")
+    run = new_run()
+    assert run.prepare().code == 0
+    # Before the executor, after it and before the record, in a resolver, and twice in one node.
+    broken = {
+        "ExampleGen": ["ExampleGen-"],
+        "StatisticsGen": ["TERM StatisticsGen-"],
+        "Trainer": ["Trainer", "Trainer-", "TERM Trainer-"],
+        "Pusher": ["Pusher"],
+    }
+    for name in run.nodes():
+        for how in broken.get(name, []):
+            number = signal.SIGTERM if how.startswith("TERM ") else signal.SIGKILL
+            pid = run.start_node(name, pause=how.removeprefix("TERM "))
+            run.until_paused(name)
+            run.mark(name).unlink()
+            os.kill(pid, number)
+            ended = run.wait(name, pid)
+            if number == signal.SIGKILL:
+                assert ended.code == -signal.SIGKILL
+            else:
+                assert ended.code == 5, ended.text
+                assert "the pod was told to end (SIGTERM)" in ended.text
+                assert result_of(sandbox, run)["failure"]["node"].startswith(name)
+        done = run.node(name)
+        assert done.code == 0, done.text
+        # A retry of a pod that had finished finds what it did.
+        if name in ("ExampleGen", "Baseline"):
+            assert run.node(name).code == 0
+
+    ended = run.result()
+
+    assert ended.code == 0, ended.text
+    assert set(launches(sandbox, run).values()) == {1}
+    nodes = history(sandbox).read_run(run.run_id).nodes
+    assert {node.state for node in nodes} == {"complete"}
+    assert sandbox.versions == ["1"]
+    assert result_of(sandbox, run)["version"] == 1
+    store = history(sandbox).store
+    assert {a.state for a in store.get_artifacts()} == {pb.Artifact.LIVE}
+
+
+def test_behind_a_blocked_gate_pods_skip_and_the_result_is_red(pods: Any) -> None:
+    sandbox, new_run = pods("blocked", {1: good_rows(), 2: good_rows()}, schema_file="kept.pbtxt")
+    (sandbox.folder / "kept.pbtxt").write_text(SCHEMA)
+    write_csv(sandbox.data / "2" / "rows.csv", [[x, y] for x, _, y in good_rows()], ["x", "y"])
+    run = new_run()
+
+    assert run.prepare().code == 0
+    ended = {name: run.node(name) for name in run.nodes()}
+    result = run.result()
+
+    assert {done.code for done in ended.values()} == {0}, [e.text for e in ended.values()]
+    assert "Trainer skipped: the data gate blocked" in ended["Trainer"].text
+    assert "<h1>Trainer: skipped</h1>" in ended["Trainer"].html
+    assert result.code == 3, result.text
+    assert "the data gate blocked this run" in result.text
+    assert sandbox.versions == []
+    states = {node["node"]: node["state"] for node in result_of(sandbox, run)["nodes"]}
+    assert (states["DataGate"], states["Trainer"], states["Pusher"]) == (
+        "complete",
+        "skipped",
+        "skipped",
+    )
+
+
+def test_ten_pods_at_once_on_a_fresh_database(pods: Any) -> None:
+    sandbox, new_run = pods("ten")
+    runs = [new_run() for _ in range(10)]
+
+    started = [(run, run.start("prepare", *run.prepare_words())) for run in runs]
+    ended = [run.prepared(run.wait("prepare", process)) for run, process in started]
+
+    assert [done.code for done in ended] == [0] * 10, [done.text for done in ended]
+    store = history(sandbox).store
+    for kinds in (store.get_artifact_types, store.get_execution_types, store.get_context_types):
+        names = Counter(kind.name for kind in kinds())
+        assert set(names.values()) == {1}, names
+    contexts = Counter((context.type, context.name) for context in store.get_contexts())
+    assert set(contexts.values()) == {1}
+    assert sum(kind == "pipeline_run" for kind, _ in contexts) == 10
+
+    # And ten nodes at once, each in a run of its own.
+    nodes = [(run, run.start_node("ExampleGen")) for run in runs]
+    done = [run.wait("ExampleGen", process) for run, process in nodes]
+    assert [one.code for one in done] == [0] * 10, [one.text for one in done]
+    for run in runs:
+        assert launches(sandbox, run) == {("ExampleGen", 1): 1}
+    assert {e.last_known_state for e in store.get_executions()} <= {
+        pb.Execution.COMPLETE,
+        pb.Execution.CACHED,
+    }
+
+
+def test_the_next_run_closes_what_a_dead_pod_left_and_nothing_of_the_living(pods: Any) -> None:
+    sandbox, new_run = pods("dead")
+    dead, alive, after = new_run(), new_run(), new_run()
+    for run in (dead, alive):
+        assert run.prepare().code == 0
+    pid = dead.start_node("ExampleGen", pause="ExampleGen-")
+    other = alive.start_node("ExampleGen", pause="ExampleGen-")
+    for run in (dead, alive):
+        run.until_paused("ExampleGen")
+    os.kill(pid, signal.SIGKILL)
+    dead.wait("ExampleGen", pid)
+
+    ended = after.prepare()
+
+    assert ended.code == 0, ended.text
+    assert f"closed run {dead.run_id}, which ended without closing ExampleGen span 1" in ended.text
+    assert alive.run_id not in ended.text
+
+    def state(run: PodRun) -> str:
+        (node,) = history(sandbox).read_run(run.run_id).nodes
+        return node.state
+
+    assert (state(dead), state(alive)) == ("failed", "running")
+    os.kill(other, signal.SIGKILL)
+    alive.wait("ExampleGen", other)
+    # Kubeflow may still try the dead one again.
+    assert dead.node("ExampleGen").code == 0
+    assert state(dead) == "complete"
+
+
+_FEATURE = (
+    'feature {{ name: "{}" type: {} presence {{ min_fraction: 1 min_count: 1 }} '
+    "shape {{ dim {{ size: 1 }} }} }}"
+)
+SCHEMA = "\n".join(_FEATURE.format(*of) for of in (("x", "FLOAT"), ("c", "BYTES"), ("y", "INT")))
