@@ -127,7 +127,9 @@ class _Reader:
 
 
 def _path(event: Any) -> str:
-    return "/".join(step.key or str(step.index) for step in event.path.steps)
+    """The inputs that an artifact is, each with its place; TFX has them in no order."""
+    steps = [step.key or str(step.index) for step in event.path.steps]
+    return " ".join(sorted("/".join(steps[at : at + 2]) for at in range(0, len(steps), 2)))
 
 
 def _plain(message: Any) -> Any:
