@@ -28,7 +28,8 @@ class NodeCost:
         state: What became of it.
         seconds: Wall time.
         cpu_s: Processor time; None where it was not measured.
-        peak_bytes: Most memory of its process meanwhile; None where it was not measured.
+        peak_bytes: Most resident memory of the run's process and its children meanwhile; None where
+            it was not measured.
         rows: Rows it handled, or None.
         reason: Why it was cached, skipped or failed.
     """
@@ -71,14 +72,12 @@ def costs(record: Record) -> list[NodeCost]:
 
 
 def _cost(entry: dict[str, Any]) -> NodeCost:
-    # A run with --profile measures more of each node.
-    profile = entry.get("profile") or {}
     return NodeCost(
         node=entry["node"],
         state=entry["state"],
         seconds=entry["seconds"],
-        cpu_s=profile.get("cpu_s"),
-        peak_bytes=profile.get("peak_rss_bytes"),
+        cpu_s=entry.get("cpu_s"),
+        peak_bytes=entry.get("peak_rss_bytes"),
         rows=entry["rows"],
         reason=entry["reason"],
     )
