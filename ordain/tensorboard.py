@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import datetime
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -116,13 +118,19 @@ def find_logs(project: Project, run_ids: Sequence[str], limit: int) -> dict[str,
 
 
 def start(folder: str, port: int) -> int:
-    """Runs TensorBoard on loopback until it ends; returns its exit code."""
+    """Runs TensorBoard on loopback until it, or this process, is ended; returns its exit code."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder]
     command += ["--host", "127.0.0.1", "--port", str(port)]
+    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
+    child = subprocess.Popen(command, env=quiet)  # noqa: S603  our own interpreter
+    before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
-        return subprocess.run(command, check=False).returncode  # noqa: S603  our own interpreter
+        return max(0, child.wait())  # below 0: it was ended by our signal
     except KeyboardInterrupt:  # Ctrl-C goes to TensorBoard as well
+        child.wait()
         return 0
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _logs_of(history: History, run_id: str) -> Path | None:

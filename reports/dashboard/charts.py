@@ -25,7 +25,7 @@ from reports.charts import (
     points,
     thinned,
 )
-from reports.dashboard.trends import Series
+from reports.dashboard.trends import Point, Series
 from reports.drawing import draw_all
 from reports.text import plain
 
@@ -66,16 +66,44 @@ class Drawings:
             return drawn
 
 
-def metric_chart(series: Series) -> Chart:
-    """A metric of the blessed models over time."""
-    x: Spec = {"field": "t", "type": "temporal", "scale": {"type": "utc"}}
-    x |= {"axis": {"title": "trained (UTC)", "grid": False, "tickCount": 5, "labelOverlap": True}}
-    y = axis("v", series.name, format=".3~f")
-    rows: Rows = [
-        {"i": i, "t": f"{p.at:%Y-%m-%dT%H:%M:%SZ}", "v": p.value, "b": p.baseline, "l": p.limit}
-        for i, p in enumerate(series.points)
-    ]
-    rows = thinned(rows)
+def metric_charts(series: Series) -> list[Chart]:
+    """A metric of the blessed models: over time, and over the newest span each was trained on."""
+    first, last = series.points[0].at, series.points[-1].at
+    days = (last - first).days
+    form = "%b %Y" if days > 400 else "%d %b" if days > 2 else "%H:%M"
+    when: Spec = {"field": "t", "type": "temporal", "scale": {"type": "utc"}}
+    when |= {"axis": {"title": "trained (UTC)", "format": form, "grid": False, "tickCount": 4}}
+    title, count = plain(series.name, 60), len(series.points)
+    caption = f"{count} blessed model{'s' if count != 1 else ''}; {series.what}."
+    layers, keys = _metric_layers(series, series.points, when)
+    charts = [Chart(f"{title} over time", caption, layered(layers, 400, 180), keys)]
+    # A span that was trained on again counts with its newest model.
+    newest = {point.span: point for point in series.points if point.span is not None}
+    if len(newest) > 1:
+        ordered = [newest[span] for span in sorted(newest)][-60:]
+        layers, keys = _metric_layers(series, ordered, _by_span("newest span"))
+        caption = f"The newest blessed model of each span; {series.what}."
+        charts.append(Chart(f"{title} over spans", caption, layered(layers, 400, 180), keys))
+    return charts
+
+
+def _metric_layers(
+    series: Series, chosen: Sequence[Point], x: Spec
+) -> tuple[list[Spec], tuple[tuple[str, str, str], ...]]:
+    y = axis("v", series.name[:40], format=".3~f")
+    rows: Rows = thinned(
+        [
+            {
+                "i": i,
+                "t": f"{p.at:%Y-%m-%dT%H:%M:%SZ}",
+                "s": str(p.span),
+                "v": p.value,
+                "b": p.baseline,
+                "l": p.limit,
+            }
+            for i, p in enumerate(chosen)
+        ]
+    )
     layers, keys = [], [("blessed models", CANDIDATE, "line")]
     limits = [{**row, "v": row["l"]} for row in rows if row["l"] is not None]
     if limits:
@@ -87,13 +115,7 @@ def metric_chart(series: Series) -> Chart:
         layers.append(points(before, x, y, BASELINE, filled=False, size=60))
         keys.append(("its baseline then", BASELINE, "ring"))
     layers += [line(rows, x, y, CANDIDATE), points(rows, x, y, CANDIDATE)]
-    spans = [p.span for p in series.points if p.span is not None]
-    about = f", spans {spans[0]} to {spans[-1]}" if len(set(spans)) > 1 else ""
-    count = len(series.points)
-    caption = f"{count} blessed model{'s' if count != 1 else ''}{about}; {series.what}."
-    return Chart(
-        f"{plain(series.name, 60)}, {series.what}", caption, layered(layers, 520, 190), tuple(keys)
-    )
+    return layers, tuple(keys)
 
 
 def drift_chart(series: Series) -> Chart:
@@ -102,8 +124,7 @@ def drift_chart(series: Series) -> Chart:
         {"i": i, "s": str(p.span), "v": p.value, "l": p.limit, "over": _is_over(p.outcome)}
         for i, p in enumerate(series.points[-60:])
     ]
-    x: Spec = {"field": "s", "type": "ordinal", "sort": None}
-    x |= {"axis": {"title": "span", "labelAngle": 0, "labelOverlap": True, "grid": False}}
+    x = _by_span("span")
     y = axis("v", "distance", zero=True, format=".2~f")
     layers = []
     limits = [{**row, "v": row["l"]} for row in rows if row["l"] is not None]
@@ -120,6 +141,12 @@ def drift_chart(series: Series) -> Chart:
     limit = "" if last.limit is None else f", may be at most {last.limit:g}"
     caption = f"Span {last.span}, {series.what}: {last.value:.3f}{limit}."
     return Chart(plain(series.name, 60), caption, layered(layers, 250, 120), tuple(keys))
+
+
+def _by_span(title: str) -> Spec:
+    """An axis of spans in their order."""
+    shown: Spec = {"title": title, "labelAngle": 0, "labelOverlap": True, "grid": False}
+    return {"field": "s", "type": "ordinal", "sort": None, "axis": shown}
 
 
 def _limit(rows: Rows, x: Spec, y: Spec) -> list[Spec]:

@@ -36,7 +36,7 @@ class Source:
         self.project = project
         self.history = ReadOnlyHistory(project)
         self.runs = Runs(project, self.history)
-        self.trends = Trends(self.history)
+        self.trends = Trends(self.history, project.runs)
         self.versions = Versions(project)
         self.disk = Disk(project)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"read {project.name}")

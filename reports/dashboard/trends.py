@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import datetime
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from contracts.verdict import Outcome, Reason, Verdict
 from pipeline.history import Output, verdict_of
+from reports.dashboard.runs import read_result
 from reports.dashboard.store import ReadOnlyHistory
 
 #: Artifacts of a node, of any type, among which its verdicts are looked for.
@@ -22,10 +24,11 @@ MAX_VERDICTS = 300
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict with when and by which run it was given."""
+    """A verdict with when and by which run it was given, and that run's newest span."""
 
     at: datetime.datetime
     run: str
+    newest: int | None
     verdict: Verdict
 
 
@@ -78,9 +81,10 @@ class Series:
 class Trends:
     """Reads a project's verdicts; to be used by one thread."""
 
-    def __init__(self, history: ReadOnlyHistory) -> None:
-        """Takes the project's store."""
+    def __init__(self, history: ReadOnlyHistory, runs: Path) -> None:
+        """Takes the project's store, and the folder of its runs, which tell their spans."""
         self._history = history
+        self._runs = runs
         self._known: dict[int, Judged | None] = {}
 
     def metrics(self) -> list[Series]:
@@ -92,9 +96,6 @@ class Trends:
         blessed = [j for j in self._judged("Evaluator", "ModelEvaluation") if _is_blessed(j)]
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for judged in blessed:
-            newest = max(
-                (r.span for r in judged.verdict.reasons if r.span is not None), default=None
-            )
             for reason in judged.verdict.reasons:
                 is_newest = reason.span is not None and reason.where == f"span={reason.span}"
                 if reason.measured is None or (reason.where and not is_newest):
@@ -102,12 +103,12 @@ class Trends:
                 metric, _, bound = reason.kind.rpartition(".")
                 what = "newest span" if is_newest else "whole window"
                 series = found.setdefault((metric, what), {"bound": "", "points": {}})
-                _add(series, judged, reason, bound, reason.span if is_newest else newest)
+                _add(series, judged, reason, bound, reason.span or judged.newest)
+        # `whole window` before `newest span`.
+        ordered = sorted(sorted(found.items(), reverse=True), key=lambda item: item[0][0])
         return [
             Series(metric, what, series["bound"], tuple(series["points"].values()))
-            for (metric, what), series in sorted(
-                found.items(), key=lambda s: (s[0][0], s[0][1] != "whole window")
-            )
+            for (metric, what), series in ordered
         ]
 
     def drift(self) -> list[Series]:
@@ -137,12 +138,20 @@ class Trends:
         new = [artifact for artifact in artifacts if artifact.id not in self._known]
         runs = self._history.run_of(artifact.id for artifact in new)
         for artifact in new:
-            self._known[artifact.id] = _read(artifact, runs.get(artifact.id, ""))
+            run = runs.get(artifact.id, "")
+            self._known[artifact.id] = _read(artifact, run, self._newest_span(run))
         found = (self._known[artifact.id] for artifact in reversed(artifacts))
         return [judged for judged in found if judged is not None]
 
+    def _newest_span(self, run: str) -> int | None:
+        raw = read_result(self._runs / run / "result.json") if run else None
+        try:
+            return None if raw is None else max(int(span) for span in raw["window"])
+        except (KeyError, TypeError, ValueError):
+            return None
 
-def _read(artifact: Any, run: str) -> Judged | None:
+
+def _read(artifact: Any, run: str, newest: int | None) -> Judged | None:
     names = ("outcome", "verdict")
     texts = {
         n: artifact.custom_properties[n].string_value
@@ -154,7 +163,7 @@ def _read(artifact: Any, run: str) -> Judged | None:
     except (OSError, ValueError, KeyError, TypeError):  # its file was removed, or is none of ours
         return None
     at = datetime.datetime.fromtimestamp(artifact.create_time_since_epoch / 1000, datetime.UTC)
-    return None if verdict is None else Judged(at, run, verdict)
+    return None if verdict is None else Judged(at, run, newest, verdict)
 
 
 def _is_blessed(judged: Judged) -> bool:

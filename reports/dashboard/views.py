@@ -126,7 +126,7 @@ async def models(site: Site, source: Source, said: str, allows_actions: bool) ->
     shelf, (series, problem) = await source.ask(
         lambda: (source.versions.read(), _series(source.trends.metrics))
     )
-    figures = await _drawn(site, [charts.metric_chart(one) for one in series])
+    figures = await _drawn(site, [c for one in series for c in charts.metric_charts(one)])
     content = {
         "shelf": shelf,
         "series": series,
