@@ -121,7 +121,11 @@ def recovered_of(chain: Chain) -> list[Recovered]:
     """What `prepare` closed of runs before."""
     return [
         Recovered(
-            raw["run_id"], tuple(raw["nodes"]), tuple(raw["execution_ids"]), int(raw["removed"])
+            raw["run_id"],
+            tuple(raw["nodes"]),
+            tuple(raw["execution_ids"]),
+            int(raw["removed"]),
+            raw["reason"],
         )
         for raw in chain.recovered
     ]

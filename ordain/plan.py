@@ -70,6 +70,8 @@ def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
     by = f"by hash of {data.split.by}" if data.split.by else "by hash of the row"
     has_schema = project.schema_file.exists()
     drift = project.gate.drift
+    kept = "" if project.is_stock("Transform") else "; analyzer cache per span"
+    by_span = "" if project.is_stock("Evaluator") else " and each span"
     limits = []
     for name, threshold in evaluate.thresholds.items():
         for kind in ("min", "max", "max_drop", "max_rise"):
@@ -91,7 +93,7 @@ def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
             f"label {data.label!r}; drift: numeric {drift.numeric}, "
             f"categorical {drift.categorical} ({drift.policy})",
         ),
-        ("Transform", f"preprocessing_fn of {project.train.module.name}; analyzer cache per span"),
+        ("Transform", f"preprocessing_fn of {project.train.module.name}{kept}"),
     ]
     if project.tune is not None:
         nodes.append(("Tuner", f"tuner_fn of {project.train.module.name}"))
@@ -100,13 +102,14 @@ def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
     nodes += [
         ("Trainer", f"run_fn of {project.train.module.name}, {project.train.steps} steps"),
         ("Baseline", f"{against} blessed model" if against == "latest" else against),
-        ("Evaluator", f"{', '.join(limits)}; {len(evaluate.slices)} slice key(s) and each span"),
+        ("Evaluator", f"{', '.join(limits)}; {len(evaluate.slices)} slice key(s){by_span}"),
     ]
     server = project.gate.server
     if server.none is None:
         nodes.append(("ServerGate", _server_gate(server)))
     nodes.append(("Pusher", f"{project.serving}"))
-    return nodes
+    stock = {name for name, origin in project.executors.items() if origin == "tfx"}
+    return [(name, f"{does} (TFX's executor)" if name in stock else does) for name, does in nodes]
 
 
 def _server_gate(server: ServerGate) -> str:

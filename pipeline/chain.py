@@ -35,8 +35,11 @@ def chain_of(project: Project) -> Shape:
     }
     # All that follow stand under the condition on the data gate's verdict, and so wait for it.
     data = ("ExampleGen", "SchemaGen", "DataGate")
-    shape["AnalyzerCache"] = ("ExampleGen", "DataGate")
-    shape["Transform"] = (*data, "AnalyzerCache")
+    if project.is_stock("Transform"):
+        shape["Transform"] = data
+    else:
+        shape["AnalyzerCache"] = ("ExampleGen", "DataGate")
+        shape["Transform"] = (*data, "AnalyzerCache")
     training = [*data, "Transform"]
     if project.tune is not None:
         shape["Tuner"] = ("SchemaGen", "DataGate", "Transform")

@@ -9,11 +9,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field, ValidationInfo
+from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from contracts.errors import ConfigError
 from pipeline.config_clock import Notify, Retrain, Schedule
 from pipeline.config_data import Data
+from pipeline.config_executors import Exchangeable, Origin, conflict
 from pipeline.config_gates import Gate
 from pipeline.config_kubeflow import Kubeflow
 from pipeline.config_model import Evaluate, Train, Tune
@@ -61,6 +62,23 @@ class Project(Section):
     notify: tuple[Notify, ...] = ()
     kubeflow: Kubeflow = Kubeflow()
     beam_args: tuple[str, ...] = DEFAULT_BEAM_ARGS
+    #: Whose executor runs in a node; a node that is not named runs ordain's.
+    executors: dict[Exchangeable, Origin] = Field(default_factory=dict)
+
+    @field_validator("executors")
+    @classmethod
+    def _can_exchange(
+        cls, value: dict[Exchangeable, Origin], info: ValidationInfo
+    ) -> dict[Exchangeable, Origin]:
+        data, evaluate = info.data.get("data"), info.data.get("evaluate")
+        problem = conflict(value, data, evaluate) if data and evaluate else ""
+        if problem:
+            raise ValueError(problem)
+        return value
+
+    def is_stock(self, node: Exchangeable) -> bool:
+        """Whether a node runs TFX's executor."""
+        return self.executors.get(node) == "tfx"
 
     @property
     def home(self) -> Path:

@@ -38,7 +38,9 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
         ConfigError: A metric's class is known neither to TFMA nor to Keras.
     """
     evaluate = project.evaluate
-    slicing = [config_pb2.SlicingSpec(), config_pb2.SlicingSpec(feature_keys=[SPAN_SLICE])]
+    slicing = [config_pb2.SlicingSpec()]
+    if not project.is_stock("Evaluator"):  # TFX's does not know an example's span
+        slicing.append(config_pb2.SlicingSpec(feature_keys=[SPAN_SLICE]))
     slicing += [config_pb2.SlicingSpec(feature_keys=list(keys)) for keys in evaluate.slices]
     metrics = []
     for class_name in evaluate.metrics:

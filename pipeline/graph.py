@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections.abc import Iterable
 from typing import Any
 
 from tfx.components import Evaluator, ExampleValidator, StatisticsGen, Transform, Tuner
@@ -25,7 +26,7 @@ from tfx.orchestration import pipeline
 from tfx.proto import trainer_pb2
 from tfx.types import Channel, standard_artifacts
 
-from components import evaluator, statistics_gen, transform
+from components import evaluator, example_gen, statistics_gen, transform
 from components.artifacts import OUTCOME_PROPERTY
 from components.data_gate import DataGate
 from components.example_gen import ArrowExampleGen, IngestOptions
@@ -57,17 +58,16 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
             span anew, and the result is the same.
     """
     data, train = project.data, project.train
-    example_gen = ArrowExampleGen(
+    ingest = ArrowExampleGen(
         input_base=str(data.path),
         pattern=data.pattern,
         options=IngestOptions(**ingest_settings(project)),
         splits={"train": data.split.train, "eval": data.split.eval},
         partition_feature=data.split.by,
     ).with_id("ExampleGen")
-    examples = example_gen.outputs["examples"]
+    examples = ingest.outputs["examples"]
 
     measured = StatisticsGen(examples=examples)
-    measured.executor_spec = executor_spec.BeamExecutorSpec(statistics_gen.Executor)
     statistics = measured.outputs["statistics"]
 
     if project.schema_file.exists():
@@ -84,23 +84,24 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
         schema=schema,
         policy=gate_settings(project),
     )
-    street: list[Any] = [example_gen, measured, schema_gen, validator, gate]
+    street: list[Any] = [ingest, measured, schema_gen, validator, gate]
 
     source = {"source_fingerprint": fingerprint(project.folder), "label": data.label}
     told = {**source, "parameters": dict(train.parameters)}
     module = str(train.module)
     verdict = gate.outputs["verdict"].future()[0]
     with conditional.Cond(verdict.custom_property(OUTCOME_PROPERTY) != str(Outcome.BLOCKED)):
-        seen = [_analyzer_cache(examples)] if has_cache else []
+        is_stock = project.is_stock("Transform")
+        seen = [_analyzer_cache(examples)] if has_cache and not is_stock else []
         transformer = Transform(
             examples=examples,
             schema=schema,
             module_file=module,
             analyzer_cache=seen[0].outputs["analyzer_cache"] if seen else None,
+            disable_analyzer_cache=is_stock,  # what TFX's leaves there, ours cannot read
             disable_statistics=True,  # the data gate has measured the data already
             custom_config=source,  # without parameters: they change nothing here
         )
-        transformer.executor_spec = executor_spec.BeamExecutorSpec(transform.Executor)
         transformed = {
             "examples": transformer.outputs["transformed_examples"],
             "transform_graph": transformer.outputs["transform_graph"],
@@ -143,8 +144,6 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
             schema=schema,
             eval_config=build_eval_config(project, newest_span),
         )
-        evaluation.executor_spec = executor_spec.BeamExecutorSpec(evaluator.Executor)
-
         street.append(evaluation)
 
         allowed = {}
@@ -168,6 +167,7 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
         ).with_id("Pusher")
         street.append(pusher)
 
+    _set_executors(project, street)
     return pipeline.Pipeline(
         pipeline_name=project.name,
         pipeline_root=str(project.artifacts),
@@ -176,6 +176,29 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
         # Where ML Metadata is, the runner knows: TFX would write the password into the IR.
         beam_pipeline_args=list(project.beam_args),
     )
+
+
+def _set_executors(project: Project, components: Iterable[Any]) -> None:
+    """Gives components our executors, or TFX's where the project says so."""
+    ours = {
+        "ExampleGen": example_gen.Executor,
+        "StatisticsGen": statistics_gen.Executor,
+        "Transform": transform.Executor,
+        "Evaluator": evaluator.Executor,
+    }
+    if "tfx" in project.executors.values():
+        from components import stock  # noqa: PLC0415  more of TFX, which few projects ask for
+
+        theirs = {
+            "ExampleGen": stock.EXAMPLE_GENS.get(project.data.format or ""),
+            "StatisticsGen": StatisticsGen.EXECUTOR_SPEC.executor_class,
+            "Transform": stock.Transform,
+            "Evaluator": stock.Evaluator,
+        }
+        ours |= {name: theirs[name] for name, who in project.executors.items() if who == "tfx"}
+    for component in components:
+        if component.id in ours:
+            component.executor_spec = executor_spec.BeamExecutorSpec(ours[component.id])
 
 
 def _analyzer_cache(examples: Any) -> Any:

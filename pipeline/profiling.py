@@ -103,10 +103,10 @@ class Profiler:
             start_new_session=True,  # Ctrl-C is for the run; py-spy ends when the run does
         )
         _allow_reading(self._child.pid)
-        with contextlib.suppress(OSError):
-            assert self._child.stdin is not None  # noqa: S101  it is a pipe
-            self._child.stdin.write(b"\n")
-            self._child.stdin.close()
+        if self._child.stdin is not None:
+            with contextlib.suppress(OSError):  # it has ended already, and __exit__ says why
+                self._child.stdin.write(b"\n")
+                self._child.stdin.close()
         return self
 
     def __exit__(

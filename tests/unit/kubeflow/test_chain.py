@@ -16,7 +16,9 @@ CHAIN = Chain(
     spans=(1, 2),
     ir={"nodes": [{"pipeline_node": {"node_info": {"id": "ExampleGen"}}}]},
     notes=("no baseline: it is the first",),
-    recovered=({"run_id": "run-0", "nodes": ["Trainer"], "execution_ids": [7], "removed": 1},),
+    recovered=(
+        {"run_id": "run-0", "nodes": ["Trainer"], "execution_ids": [7], "removed": 1, "reason": ""},
+    ),
 )
 
 

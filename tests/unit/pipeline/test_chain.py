@@ -19,6 +19,7 @@ from pipeline.loading import load_project
         ("gate.server.runner=kubernetes",),
         ("schema_file=frozen.pbtxt",),
         ("push.directory=gs://bucket/served",),
+        ("executors={Transform: tfx, Evaluator: tfx}",),
     ],
     ids=" ".join,
 )

@@ -1,0 +1,143 @@
+"""TFX's own executors, for `executors: {NODE: tfx}`, with what the gates read beside their outputs.
+
+An executor of TFX's leaves no row counts and no verdict. Here it runs as it is, and afterwards the
+rows of what it wrote are counted, and the verdict is drawn from what it measured: the data gate,
+the conservation of rows and the result of a run do not depend on whose executor it was.
+
+StatisticsGen's leaves all that is read, and is used without anything here.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import tensorflow as tf
+import tensorflow_model_analysis as tfma
+from tfx.components.evaluator import constants
+from tfx.components.evaluator import executor as tfx_evaluator
+from tfx.components.example_gen import utils as example_gen_utils
+from tfx.components.example_gen.csv_example_gen import executor as tfx_csv
+from tfx.components.example_gen.custom_executors import parquet_executor as tfx_parquet
+from tfx.components.example_gen.import_example_gen import executor as tfx_import
+from tfx.components.transform import executor as tfx_transform
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_component_specs
+from tfx.utils import io_utils, json_utils, path_utils, proto_utils
+
+from components.artifacts import keep_verdict
+from components.evaluation_readout import write_readout
+from components.evaluation_verdict import judge
+from components.example_gen import ROWS_PROPERTY, read_rows
+from components.importance import write_importance
+from contracts.errors import NodeFailedError
+
+_BATCH_ROWS = 4096
+Artifacts = dict[str, list[Any]]
+
+
+class _Counting:
+    """An ExampleGen of TFX's, with span and rows as the data gate reads them."""
+
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
+        """See `tfx.components.example_gen.base_example_gen_executor`."""
+        (artifact,) = output_dict[standard_component_specs.EXAMPLES_KEY]
+        super().Do(input_dict, output_dict, exec_properties)  # type: ignore[misc]
+        # TFX's driver leaves the span in a custom property that nothing else reads.
+        artifact.span = artifact.get_int_custom_property(example_gen_utils.SPAN_PROPERTY_NAME)
+        _note_rows(artifact)
+
+
+class CsvExampleGen(_Counting, tfx_csv.Executor):
+    """TFX's for CSV."""
+
+
+class ParquetExampleGen(_Counting, tfx_parquet.Executor):
+    """TFX's for Parquet."""
+
+
+class ImportExampleGen(_Counting, tfx_import.Executor):
+    """TFX's for TFRecord of `tf.Example`."""
+
+
+#: By `data.format`.
+EXAMPLE_GENS = {
+    "csv": CsvExampleGen,
+    "parquet": ParquetExampleGen,
+    "tfrecord": ImportExampleGen,
+}
+
+
+class Transform(tfx_transform.Executor):
+    """TFX's, without an analyzer cache: TFX's form of it is not ours."""
+
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
+        """See `tfx.components.transform.executor`.
+
+        Raises:
+            NodeFailedError: Rows were lost or doubled on the way.
+        """
+        super().Do(input_dict, output_dict, exec_properties)
+        written = output_dict[standard_component_specs.TRANSFORMED_EXAMPLES_KEY]
+        for source, target in zip(input_dict["examples"], written, strict=True):
+            target.span = source.span
+            _note_rows(target)
+            expected, found = (read_rows(a).get("splits", {}) for a in (source, target))
+            if expected and expected != found:
+                raise NodeFailedError(
+                    f"TFX's Transform lost rows: span {source.span}: {expected} ingested, "
+                    f"{found} transformed",
+                    "run again with one Beam worker (beam_args in pipeline.yaml)",
+                )
+
+
+class Evaluator(tfx_evaluator.Executor):
+    """TFX's, with a verdict."""
+
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
+        """See `tfx.components.evaluator.executor`.
+
+        Raises:
+            NodeFailedError: TFX blessed a model that a threshold blocks, or the reverse.
+        """
+        super().Do(input_dict, output_dict, exec_properties)
+        (model,) = input_dict["model"]
+        (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
+        (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
+        config = tfma.EvalConfig()
+        proto_utils.json_to_proto(exec_properties["eval_config"], config)
+        config = tfma.utils.update_eval_config_with_defaults(
+            config, has_baseline=bool(input_dict.get("baseline_model")), rubber_stamp=True
+        )
+        newest = max(artifact.span for artifact in input_dict["examples"])
+        verdict = judge(config, tfma.load_metrics(evaluation.uri), newest)
+        is_blessed = fileio.exists(f"{blessing.uri}/{constants.BLESSED_FILE_NAME}")
+        if is_blessed == verdict.is_blocked:
+            said = "blessed" if is_blessed else "did not bless"
+            raise NodeFailedError(
+                f"TFX's Evaluator {said} a model of which the thresholds say {verdict.outcome}",
+                f"this is a bug: report it with the folder of the evaluation, {evaluation.uri}",
+            )
+        keep_verdict(verdict, evaluation)
+        write_readout(evaluation.uri)
+        splits = json_utils.loads(exec_properties.get("example_splits") or "null") or ["eval"]
+        (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
+        path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+        schema = io_utils.SchemaReader().read(
+            io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
+        )
+        write_importance(
+            evaluation.uri, path, input_dict["examples"], splits, schema, candidate.label_key
+        )
+
+
+def _note_rows(artifact: Any) -> None:
+    """Counts an artifact's rows by split."""
+    counts = {}
+    for split in artifact_utils.decode_split_names(artifact.split_names):
+        folder = artifact_utils.get_split_uri([artifact], split)
+        files = sorted(f"{folder}/{name}" for name in fileio.listdir(folder))
+        batches = tf.data.TFRecordDataset(files, "GZIP").batch(_BATCH_ROWS)
+        counts[split] = sum(int(batch.shape[0]) for batch in batches)
+    rows = json.dumps({"splits": counts, "left_out": 0}, sort_keys=True)
+    artifact.set_string_custom_property(ROWS_PROPERTY, rows)
