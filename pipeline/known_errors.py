@@ -9,8 +9,13 @@ from collections.abc import Iterator
 
 from contracts.errors import InfrastructureError, NodeFailedError, OrdainError
 
-#: How the system, TensorFlow and C++ say that there is no memory left.
-_NO_MEMORY = ("Cannot allocate memory", "OOM when allocating tensor", "std::bad_alloc")
+#: How the system, TensorFlow, C++ and a Beam worker say that there is no memory left.
+_NO_MEMORY = (
+    "Cannot allocate memory",
+    "OOM when allocating tensor",
+    "std::bad_alloc",
+    "MemoryError",
+)
 #: What a child that the system killed for want of memory leaves: SIGKILL, or a shell's word for it.
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
 #: How the system, SQLite and TensorFlow say that there is no room left.

@@ -64,6 +64,7 @@ class TestKnownError:
             OSError(errno.ENOMEM, "Cannot allocate memory"),
             RuntimeError("worker: OOM when allocating tensor with shape[9,9]"),
             RuntimeError("std::bad_alloc"),
+            RuntimeError("Traceback ...\nMemoryError [while running 'Transform']"),
             subprocess.CalledProcessError(-signal.SIGKILL, ["python"]),
             subprocess.CalledProcessError(137, ["sh"]),
         ],
