@@ -118,8 +118,8 @@ class Profiler:
         """Ends py-spy, which then writes its file."""
         if self._child is None or self._said is None:
             return
-        with contextlib.suppress(ProcessLookupError):
-            self._child.send_signal(signal.SIGINT)
+        # Not by Popen, which would reap a child that has ended, and with it what it took.
+        os.kill(self._child.pid, signal.SIGINT)
         watch = _killed_after(self._child.pid)
         _, status, usage = os.wait4(self._child.pid, 0)
         watch.cancel()
