@@ -38,7 +38,8 @@ class NodeResult:
         execution_ids: ML Metadata's executions.
         cpu_s: Processor time of its launches, their child processes included; None where nobody
             measured, as for a node that a pod launched.
-        peak_rss_bytes: Largest resident memory of the run's process and its children meanwhile.
+        peak_rss_bytes: Largest resident memory of the run's process meanwhile, with the children's
+            own.
         bytes_written: Size of what it left, without what was cached.
         rows_per_s: Rows that it handled and that were not cached, by its wall time.
     """

@@ -28,6 +28,7 @@ from types import TracebackType
 from typing import IO
 
 FILE = "flamegraph.svg"
+PROGRAM = "py-spy"
 #: Samples in a second: a node of 100 ms is seen, and py-spy itself stays below 5 % of a processor.
 RATE_HZ = 50
 #: Seconds for py-spy to write its file.
@@ -81,7 +82,7 @@ class Profiler:
 
     def __enter__(self) -> Profiler:
         """Starts py-spy; a run goes on where that is not possible."""
-        program = shutil.which("py-spy", path=sysconfig.get_path("scripts"))
+        program = shutil.which(PROGRAM, path=sysconfig.get_path("scripts"))
         if program is None:
             self.profile = self._failed(0.0, "py-spy is not installed in this environment")
             return self

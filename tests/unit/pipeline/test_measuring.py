@@ -32,6 +32,27 @@ class TestMeter:
             subprocess.run([sys.executable, "-c", code], check=True)
         assert meter.cost().cpu_s >= 0.5
 
+    def test_a_child_that_lives_on_counts_with_what_it_did_meanwhile(self):
+        code = "import sys, time\nfor _ in sys.stdin:\n until = time.process_time() + 0.4\n"
+        code += " while time.process_time() < until: pass\n print(1, flush=True)"
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "bufsize": 0}
+        with subprocess.Popen([sys.executable, "-c", code], **pipes) as child:
+
+            def work():
+                child.stdin.write(b"\n")
+                child.stdout.readline()
+
+            work()
+            with Meter() as meter:
+                work()
+            alive = meter.cost().cpu_s
+            with Meter() as meter:
+                work()
+                child.stdin.close()
+                child.wait()
+        assert 0.35 < alive < 0.75
+        assert 0.35 < meter.cost().cpu_s < 0.75
+
     def test_sleeping_costs_nothing(self):
         with Meter() as meter:
             time.sleep(0.3)
