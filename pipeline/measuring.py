@@ -29,9 +29,9 @@ import psutil
 from pipeline.machine_memory import Memory, read_memory
 from pipeline.profiling import PROGRAM
 
-#: A sample takes 0.4 ms and one of the children 5 to 15 ms: 1 to 2 % of one processor.
+#: A sample takes 0.4 ms and one of a child of 1 GB 35 ms: 1 to 2 % of one processor.
 INTERVAL_S = 0.25
-_CHILDREN_EACH = 4
+_CHILDREN_EACH = 8
 #: The file is written this often, and with each sample while little memory is left.
 _RECORD_EACH_S = 2.0
 #: Below this share of the machine's memory, little is left.

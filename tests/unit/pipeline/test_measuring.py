@@ -74,7 +74,7 @@ class TestMeter:
             before = meter.cost().peak_rss_bytes
             child = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE)
             child.stdout.readline()
-            time.sleep(1.6)  # children are looked at once a second
+            time.sleep(2.6)  # children are looked at every two seconds
             child.kill()
             child.communicate()
         assert meter.cost().peak_rss_bytes >= before + SOME_BYTES * 0.9
