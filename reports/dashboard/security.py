@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import time
 from collections import deque
@@ -23,7 +24,8 @@ MIN_TOKEN_CHARS = 16
 #: Wrong tokens within a minute after which none is looked at.
 MAX_WRONG = 5
 COOKIE = "ordain_form"
-_LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
+_LOCAL = frozenset({"localhost", "127.0.0.1", "[::1]"})
+_HOST = re.compile(r"(?P<name>\[[0-9a-fA-F:]+\]|[^:\[\]]+)(?::[0-9]{1,5})?")
 
 #: Of every page: nothing is fetched but from here, nothing else shows it in a frame.
 PAGE_POLICY = (
@@ -48,13 +50,8 @@ HEADERS = {
 
 def is_local_host(header: str | None) -> bool:
     """Whether a `Host` header names this machine; the port may be that of a tunnel."""
-    if not header:
-        return False
-    name, _, port = header.rpartition(":") if not header.endswith("]") else (header, "", "")
-    name = name or header
-    if port and not (port.isascii() and port.isdecimal()):
-        return False
-    return name.strip("[]").lower().rstrip(".") in _LOCAL
+    found = _HOST.fullmatch(header or "")
+    return found is not None and found["name"].lower().rstrip(".") in _LOCAL
 
 
 def is_own_origin(origin: str | None, host: str) -> bool:
