@@ -22,6 +22,7 @@ from typing import Any
 from markupsafe import Markup, escape
 
 from reports.charts import Chart
+from reports.kept_drawings import KeptDrawings
 
 #: Seconds for all charts of one process.
 TIME_LIMIT_S = 120
@@ -33,23 +34,35 @@ _GEOMETRY = re.compile(r' (?:d|transform|x2|y2)="[^"]*"')
 _LONG_NUMBER = re.compile(r"(\d+\.\d{2})\d+")
 
 
-def draw_all(charts: Sequence[Chart]) -> list[Markup]:
+def draw_all(charts: Sequence[Chart], kept: KeptDrawings | None = None) -> list[Markup]:
     """Draws charts.
 
     Args:
         charts: What to draw.
+        kept: Where drawings of earlier pages are; None to draw all anew.
 
     Returns:
         For each the SVG element, or a paragraph that says why there is none.
     """
-    if not charts:
-        return []
     specs = [chart.full_spec for chart in charts]
+    found = [kept.find(spec) if kept is not None else None for spec in specs]
+    missing = [spec for spec, svg in zip(specs, found, strict=True) if svg is None]
+    drawn = _draw_in_processes(missing)
+    if kept is not None and missing:
+        pairs = zip(missing, drawn, strict=True)
+        kept.keep([(spec, answer["svg"]) for spec, answer in pairs if "svg" in answer])
+    new = iter(drawn)
+    answers = [{"svg": svg} if svg is not None else next(new) for svg in found]
+    return [_markup(chart, answer) for chart, answer in zip(charts, answers, strict=True)]
+
+
+def _draw_in_processes(specs: list[Any]) -> list[dict[str, str]]:
+    if not specs:
+        return []
     half = (len(specs) + 1) // 2 if len(specs) >= MANY and (os.cpu_count() or 1) > 1 else len(specs)
     parts = [part for part in (specs[:half], specs[half:]) if part]
     with ThreadPoolExecutor(len(parts)) as pool:
-        answers = [answer for part in pool.map(_draw, parts) for answer in part]
-    return [_markup(chart, answer) for chart, answer in zip(charts, answers, strict=True)]
+        return [answer for part in pool.map(_draw, parts) for answer in part]
 
 
 def _draw(specs: list[Any]) -> list[dict[str, str]]:

@@ -21,6 +21,7 @@ from pipeline.config import Project
 from reports import sections, text
 from reports.charts import Chart
 from reports.drawing import draw_all
+from reports.kept_drawings import KeptDrawings
 from reports.record import Record, read_record
 
 #: The page in a run's folder.
@@ -42,7 +43,9 @@ class Figure:
 class Figures:
     """The charts of a page, drawn together."""
 
-    def __init__(self) -> None:
+    def __init__(self, kept: KeptDrawings | None = None) -> None:
+        """Takes where drawings of earlier pages are, if they are to be used."""
+        self._kept = kept
         self._all: list[Figure] = []
 
     def add(self, chart: Chart | None) -> Figure | None:
@@ -55,7 +58,7 @@ class Figures:
 
     def draw(self) -> None:
         """Draws all that was taken."""
-        drawn = draw_all([figure.chart for figure in self._all])
+        drawn = draw_all([figure.chart for figure in self._all], self._kept)
         for figure, svg in zip(self._all, drawn, strict=True):
             figure.svg = svg
 
@@ -99,7 +102,7 @@ def write_report(project: Project, run_id: str) -> Path:
 
 def render(record: Record) -> str:
     """The page of a run as HTML."""
-    figures = Figures()
+    figures = Figures(KeptDrawings(record.project.home))
     evaluation = _section(sections.evaluation, record, record.why_missing("Evaluator"))
     made = {
         "data": _section(
