@@ -19,12 +19,15 @@ from ordain.runs import run_id_of
 from pipeline.config import Project
 from pipeline.history import History
 from pipeline.loading import load_project
+from reports.dashboard.store import ReadOnlyHistory
 from serving.label_file import read_labels
 from serving.manifest import read_manifest
 from serving.versions import list_versions
 
 #: Runs that are shown unless they are named.
 DEFAULT_LIMIT = 10
+#: Artifacts of the Trainer, of any type, among which its logs are looked for.
+MAX_ARTIFACTS = 3000
 #: TensorBoard's own.
 DEFAULT_PORT = 6006
 
@@ -92,29 +95,30 @@ def find_logs(project: Project, run_ids: Sequence[str], limit: int) -> dict[str,
         limit: How many trainings, if no run is named.
 
     Returns:
-        Folders that are there; a training that several runs share is named by the oldest of them.
+        Folders that are there. The newest are named by the runs that trained; a run that was named
+        and took its model from the cache has the logs of the training that made it.
 
     Raises:
         ConfigError: A run that was named left no logs that are there.
         InfrastructureError: ML Metadata cannot be read.
     """
-    history = History(project.metadata, project.name)
-    wanted = list(run_ids) or [run.id for run in history.list_runs()]
+    history = ReadOnlyHistory(project)
     versions = _versions(project)
-    trainings: dict[Path, str] = {}
-    for run_id in wanted:
+    if not run_ids:
+        newest = history.newest_artifacts("Trainer", "ModelRun", MAX_ARTIFACTS)
+        whole = [a for a in newest if _has_logs(Path(a.uri))][:limit]
+        runs = history.run_of(artifact.id for artifact in whole)
+        return {_name(runs[a.id], versions): Path(a.uri) for a in whole if a.id in runs}
+    found = {}
+    for run_id in run_ids:
         logs = _logs_of(history, run_id)
-        if logs is None and run_ids:
+        if logs is None:
             raise ConfigError(
                 f"run {run_id} left no training logs that are still there",
                 "a run that was blocked has none; ordain gc removes those of old runs",
             )
-        if logs is None:
-            continue
-        if logs not in trainings and len(trainings) == limit and not run_ids:
-            break
-        trainings[logs] = run_id
-    return {_name(run, versions): logs for logs, run in trainings.items()}
+        found[_name(run_id, versions)] = logs
+    return found
 
 
 def start(folder: str, port: int) -> int:
@@ -143,10 +147,13 @@ def _logs_of(history: History, run_id: str) -> Path | None:
     trainers = [e.id for e in executions if e.type.rpartition(".")[2].endswith("Trainer")]
     for outputs in history.outputs_of(trainers).values():
         for output in outputs:
-            folder = Path(output.uri)
-            if output.type == "ModelRun" and any(folder.glob("**/events.out.tfevents.*")):
-                return folder
+            if output.type == "ModelRun" and _has_logs(Path(output.uri)):
+                return Path(output.uri)
     return None
+
+
+def _has_logs(folder: Path) -> bool:
+    return any(folder.glob("**/events.out.tfevents.*"))
 
 
 def _versions(project: Project) -> dict[str, str]:

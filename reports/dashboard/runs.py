@@ -141,7 +141,7 @@ class Runs:
                 headline=_CUT_OFF,
                 **common,
             )
-        verdict = Verdict.NONE if context is None else self._recalled(context)
+        verdict = Verdict.NONE if context is None else self._recalled(context, began)
         return RunLine(
             started=began, state=State.REMOVED, verdict=verdict, headline=_GONE, **common
         )
@@ -157,7 +157,7 @@ class Runs:
         active = [e.type.rpartition(".")[2] for e in executions if state_of(e) == "running"]
         return active[-1] if active else ""
 
-    def _recalled(self, context: int) -> Verdict:
+    def _recalled(self, context: int, began: datetime.datetime) -> Verdict:
         """What a run came to whose folder is gone, from what its gates left."""
         try:
             artifacts = self._history.ask("get_artifacts_by_context", context)
@@ -166,15 +166,18 @@ class Runs:
         by_type: dict[str, list[Any]] = {}
         for artifact in artifacts:
             by_type.setdefault(artifact.type, []).append(artifact.custom_properties)
+        pushed = [a.create_time_since_epoch for a in artifacts if a.type == "PushedModel"]
         if any(p["outcome"].string_value == "blocked" for p in by_type.get("GateVerdict", ())):
             return Verdict.DATA_BLOCKED
         if any(p["blessed"].int_value == 0 for p in by_type.get("ModelBlessing", ())):
             return Verdict.NOT_BLESSED
         if any(p["outcome"].string_value == "blocked" for p in by_type.get("InfraBlessing", ())):
             return Verdict.REFUSED
-        if by_type.get("PushedModel"):
-            return Verdict.PUSHED
-        return Verdict.NONE
+        if not pushed:
+            return Verdict.NONE
+        # What was pushed before the run began came out of the cache.
+        is_new = max(pushed) >= began.timestamp() * 1000
+        return Verdict.PUSHED if is_new else Verdict.UNCHANGED
 
     def _began(self, run_id: str) -> datetime.datetime:
         """When a run began that ML Metadata does not know: its id says it, or its folder."""
