@@ -26,9 +26,9 @@ from pipeline.spans import Span
 
 #: TensorFlow, TFX and Beam imported, before the first row.
 LIBRARIES_BYTES = 1_000_000_000
-#: The server on trial and its driver, beside the run (docs/serving-gate.md).
-SERVER_BYTES = 950_000_000
-#: Beyond these: flights, 327,346 rows of 24 columns with a shuffle buffer of 250,000.
+#: The server on trial, its driver, and what the run still holds of the training by then.
+SERVER_BYTES = 1_050_000_000
+#: Before that: flights, 336,776 rows of 23 columns with a shuffle buffer of 250,000.
 BYTES_PER_CELL = 100
 #: Run folders that are looked at, newest first.
 _RUNS = 20
@@ -93,7 +93,8 @@ def estimate_memory(project: Project, window: Iterable[Span]) -> MemoryEstimate:
     else:
         run_id = None
         serving = SERVER_BYTES if project.gate.server.none is None else 0
-        needed = LIBRARIES_BYTES + serving + (rows or 0) * (columns or 0) * BYTES_PER_CELL
+        cells = (rows or 0) * (columns or 0)
+        needed = LIBRARIES_BYTES + max(serving, cells * BYTES_PER_CELL)
     return MemoryEstimate(needed, memory.available_bytes, memory.total_bytes, rows, columns, run_id)
 
 
