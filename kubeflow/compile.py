@@ -24,7 +24,7 @@ from pipeline.chain import Shape, chain_of
 from pipeline.config import Project
 from pipeline.loading import load_unresolved, read_effective
 from pipeline.metadata_location import DEFAULT_PORT
-from pipeline.source import fingerprint
+from pipeline.source import image_fingerprint
 
 DOCS = "see docs/kubeflow-compile.md"
 _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -67,7 +67,8 @@ def compile_project(
     told = {key: value for key, value in raw.items() if key != "kubeflow"}
     where = pipeline_root(project, raw)
     chain = chain_of(project)
-    words = prepare_words(project.kubeflow.project, told, env, fingerprint(root), chain)
+    source = image_fingerprint(root, project.schema_file)
+    words = prepare_words(project.kubeflow.project, told, env, source, chain)
     text = compile_chain(project, chain, words, where)
     return Compiled(project.name, text, len(chain) + 2, _notes(project, told))
 

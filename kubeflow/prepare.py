@@ -24,7 +24,7 @@ from pipeline.launch import quiet_libraries
 from pipeline.loading import load_raw, with_settings
 from pipeline.outcome import Recovered
 from pipeline.pod_lock import beside_pods
-from pipeline.source import fingerprint
+from pipeline.source import image_fingerprint
 
 #: Settings that a compiled file has already answered.
 _SETTLED = {
@@ -43,7 +43,7 @@ class Asked:
         project: The project's folder in the image.
         config: The configuration that was compiled, as JSON, references unresolved.
         env: Name of the overlay in it; empty for none.
-        source: The source's fingerprint at compile time.
+        source: The source's image_fingerprint at compile time.
         chain: The compiled chain as JSON: the nodes, each with those that it waits for.
         span: Last span of the window; empty for the newest.
         settings: JSON list of `a.b=value` texts; empty for none.
@@ -83,7 +83,7 @@ def prepare(asked: Asked, say: Callable[[str], None]) -> tuple[str, Chain]:
     settings = _settings(asked.settings)
     raw = _configuration(asked)
     project = load_raw(raw, asked.project, asked.env or None, settings)
-    _check_source(project.folder, asked.source)
+    _check_source(project.folder, project.schema_file, asked.source)
     plan = find_plan(project.runs, run_id)
     if plan is not None:
         say(f"run {run_id} was prepared before: its plan holds")
@@ -199,14 +199,14 @@ def _span(text: str) -> int | None:
         ) from error
 
 
-def _check_source(folder: Path, expected: str) -> None:
+def _check_source(folder: Path, schema_file: Path, expected: str) -> None:
     """Refuses an image that holds other code than what was compiled."""
     if not folder.is_dir():
         raise ConfigError(
             f"--project {folder}: there is no such folder in this image",
             "kubeflow.project in pipeline.yaml names it; build the image with it (make image)",
         )
-    found = fingerprint(folder)
+    found = image_fingerprint(folder, schema_file)
     if found != expected:
         raise ConfigError(
             f"{folder}: the image holds another version of the project (source {found[:12]}) than "

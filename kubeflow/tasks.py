@@ -65,7 +65,7 @@ def prepare_words(
         folder: The project's folder in the image.
         config: The effective configuration, references unresolved, without `kubeflow`.
         env: Name of the overlay in it.
-        source: The source's fingerprint (`pipeline.source`).
+        source: Fingerprint of source and schema (`pipeline.source.image_fingerprint`).
         chain: The shape that tasks are made for (`pipeline.chain`).
     """
     words = [PREPARE, "--project", folder, "--config", as_argument(config)]

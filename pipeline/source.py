@@ -39,6 +39,17 @@ def library_versions() -> dict[str, str]:
     return {package: metadata.version(package) for package in _VERSIONED}
 
 
+def image_fingerprint(folder: Path, schema_file: Path) -> str:
+    """SHA-256 over what a project brings into an image beside its configuration.
+
+    Args:
+        folder: The project.
+        schema_file: Its schema; there need not be one.
+    """
+    schema = schema_file.read_bytes() if schema_file.exists() else b"none"
+    return hashlib.sha256(fingerprint(folder).encode() + b"\n" + schema).hexdigest()
+
+
 def functions_of(module: Path) -> set[str]:
     """Names a module binds at its top level, found without importing it.
 

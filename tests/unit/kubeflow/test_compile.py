@@ -22,7 +22,7 @@ from kubeflow.compile import compile_chain, compile_project, compile_text
 from kubeflow.tasks import prepare_words
 from ordain.main import cli
 from pipeline.loading import load_raw, load_unresolved, read_effective
-from pipeline.source import fingerprint
+from pipeline.source import image_fingerprint
 
 ROOT = Path(__file__).resolve().parents[3]
 FLIGHTS = ROOT / "examples" / "flights"
@@ -145,7 +145,7 @@ class TestTasks:
         folder = make_cluster_project({"train__steps": 7})
         given = entrypoint._parser().parse_args(container(compiled(folder)[0], "prepare")["args"])
         assert given.project == "/project"
-        assert given.source == fingerprint(folder)
+        assert given.source == image_fingerprint(folder, folder / "schema.pbtxt")
         raw, _ = read_effective(folder)
         assert "kubeflow" in raw
         config = json.loads(given.config)
@@ -431,7 +431,7 @@ class TestLongChain:
         names = [f"SyntheticNode{n}" for n in range(40)]
         # Each takes something from the ten before it: more than any chain of TFX does.
         chain = {name: tuple(names[max(0, n - 10) : n]) for n, name in enumerate(names)}
-        words = prepare_words("/project", raw, None, fingerprint(folder), chain)
+        words = prepare_words("/project", raw, None, "0" * 64, chain)
         text = compile_chain(load_unresolved(folder), chain, words, "/workspace")
         spec = next(yaml.safe_load_all(text))
         assert len(spec["root"]["dag"]["tasks"]) == 42

@@ -2,13 +2,14 @@
 
 import dataclasses
 import json
+from pathlib import Path
 
 import pytest
 
 from contracts.errors import ConfigError
 from kubeflow.prepare import Asked, prepare
 from pipeline.loading import read_effective
-from pipeline.source import fingerprint
+from pipeline.source import image_fingerprint
 
 
 @pytest.fixture
@@ -16,7 +17,8 @@ def asked(make_folder):
     folder = make_folder()
     raw, _ = read_effective(folder)
     config = json.dumps(raw)
-    return Asked(str(folder), config, "", fingerprint(folder), "{}", "", "", "", "run-1")
+    source = image_fingerprint(folder, folder / "schema.pbtxt")
+    return Asked(str(folder), config, "", source, "{}", "", "", "", "run-1")
 
 
 def refused(asked, match, **changes):
@@ -28,6 +30,12 @@ def refused(asked, match, **changes):
 def test_another_version_of_the_project_in_the_image(asked):
     error = refused(asked, "the image holds another version of the project", source="0" * 64)
     assert "make image" in error.hint
+
+
+@pytest.mark.parametrize("name", ["schema.pbtxt", "helper.py"])
+def test_an_image_whose_schema_or_source_is_another_one(asked, name):
+    Path(asked.project, name).write_text("")
+    refused(asked, "the image holds another version of the project")
 
 
 def test_a_folder_that_the_image_does_not_have(asked, tmp_path):
