@@ -1,0 +1,173 @@
+"""What a run with one new span in a window of twelve costs, beside a cold run over the same window.
+
+    .venv/bin/python benchmarks/incremental.py [--repeat 1] [--json FILE]
+
+For each repetition two workspaces. In one, the year is run cold. In the other, the eleven months to
+November are run first, which is not measured, and then the year, of which only December is new.
+Both runs end with a model of the same twelve months. A run is a process of its own, imports
+included; the harness's `process.py` measures it from outside. Wall time suffers from whatever else
+the machine does, processor time hardly, so both are told.
+
+Exit code: 0; 1 if a run failed or took other spans than it was to; 2 for arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.machine import machine_facts, source_state  # noqa: E402  the path is set above
+from benchmarks.process import Measured, measure  # noqa: E402
+
+PROJECT = "examples/flights"
+WINDOW = 12
+#: The span before the newest: a window that ends with it holds all but one.
+LAST_BUT_ONE = "201311"
+DONE, NOT_BLESSED = 0, 4
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one run took.
+
+    Attributes:
+        measured: From outside.
+        nodes: Wall seconds by node, as its `result.json` says.
+        spans: Spans that ExampleGen read anew.
+        auc: Over the whole window.
+    """
+
+    measured: Measured
+    nodes: dict[str, float]
+    spans: int
+    auc: float
+
+
+class RunError(Exception):
+    """A run did not do the work."""
+
+
+def take(workspace: Path, *arguments: str) -> Taken:
+    """Runs the flights project in a workspace.
+
+    Args:
+        workspace: Its workspace.
+        *arguments: Further arguments of `ordain run`.
+
+    Raises:
+        RunError: It failed.
+    """
+    workspace.mkdir(parents=True, exist_ok=True)
+    output, errors = workspace / "stdout", workspace / "stderr"
+    program = str(Path(sys.executable).with_name("ordain"))
+    command = [program, "run", PROJECT, "--json", "--set", f"workspace={workspace}", *arguments]
+    measured = measure(command, ROOT, output, errors)
+    if measured.exit_code not in (DONE, NOT_BLESSED):
+        raise RunError(f"exit code {measured.exit_code}: {errors.read_text()[-1000:]}")
+    result = json.loads(output.read_text(encoding="utf-8"))
+    nodes = {node["node"]: node for node in result["nodes"]}
+    ingest = nodes["ExampleGen"]
+    states = ingest["spans"] or {ingest["state"]: 1}
+    return Taken(
+        measured,
+        {name: node["seconds"] for name, node in nodes.items()},
+        states.get("complete", 0),
+        _auc(result),
+    )
+
+
+def _auc(result: dict[str, Any]) -> float:
+    for verdict in result["verdicts"]:
+        for reason in verdict["reasons"]:
+            if reason["kind"] == "auc.min" and "where" not in reason:
+                return float(reason["measured"])
+    raise RunError("no evaluation verdict names an AUC over all rows")
+
+
+def compare(work: Path) -> tuple[Taken, Taken]:
+    """A cold run over the window, and one in which only its newest span is new.
+
+    Args:
+        work: Folder for both workspaces.
+
+    Raises:
+        RunError: One of them failed, or took other spans than it was to.
+    """
+    cold = take(work / "cold")
+    take(work / "grown", "--span", LAST_BUT_ONE)
+    grown = take(work / "grown")
+    if (cold.spans, grown.spans) != (WINDOW, 1):
+        raise RunError(f"read {cold.spans} and {grown.spans} spans, not {WINDOW} and 1")
+    return cold, grown
+
+
+def table(pairs: Sequence[tuple[Taken, Taken]]) -> list[str]:
+    """The medians as a Markdown table.
+
+    Args:
+        pairs: Cold and grown, of each repetition.
+    """
+
+    def median(place: int, figure: Any) -> float:
+        return statistics.median(figure(pair[place]) for pair in pairs)
+
+    figures: list[tuple[str, Any]] = [
+        ("CPU time, s", lambda taken: taken.measured.cpu_s),
+        ("wall time, s", lambda taken: taken.measured.wall_s),
+        ("peak memory (RSS), MB", lambda taken: taken.measured.peak_rss_bytes / 1e6),
+    ]
+    names = list(dict.fromkeys(name for pair in pairs for name in pair[0].nodes))
+    figures += [(f"{name}, s", lambda taken, n=name: taken.nodes[n]) for name in names]
+    lines = ["| median | cold | one new span | ratio |", "|---|---:|---:|---:|"]
+    for title, figure in figures:
+        cold, grown = median(0, figure), median(1, figure)
+        ratio = f"{grown / cold:.2f}" if cold >= 0.05 else "-"
+        lines.append(f"| {title} | {cold:.1f} | {grown:.1f} | {ratio} |")
+    cold, grown = (median(place, lambda taken: taken.auc) for place in (0, 1))
+    return [*lines, f"| AUC | {cold:.4f} | {grown:.4f} | - |"]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark.
+
+    Args:
+        arguments: Of the command line; None for the process's own.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--repeat", type=int, default=1, help="pairs of runs (default: 1)")
+    parser.add_argument("--json", type=Path, help="write everything measured into this file")
+    options = parser.parse_args(arguments)
+    pairs = []
+    for number in range(options.repeat):
+        with tempfile.TemporaryDirectory(prefix="ordain-incremental-") as folder:
+            try:
+                pairs.append(compare(Path(folder)))
+            except RunError as error:
+                print(f"FAILED: repetition {number + 1}: {error}")
+                return 1
+    print("\n".join(table(pairs)))
+    if options.json is not None:
+        report = {
+            "machine": machine_facts(),
+            "source": source_state(ROOT),
+            "pairs": [[asdict(taken) for taken in pair] for pair in pairs],
+        }
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
