@@ -29,7 +29,7 @@ from typing import IO
 
 FILE = "flamegraph.svg"
 PROGRAM = "py-spy"
-#: Samples in a second: a node of 100 ms is seen, and py-spy itself stays below 5 % of a processor.
+#: Samples in a second: a node of 100 ms is seen, and py-spy itself takes a tenth of a processor.
 RATE_HZ = 50
 #: Seconds for py-spy to write its file.
 _STOP_S = 60.0
