@@ -16,6 +16,7 @@ from ordain.options import project_options
 from pipeline.config import Project
 from pipeline.loading import load_project
 from serving.emit import compose_file, kubernetes_manifest
+from serving.server.lean import leave_keras_out
 from serving.server.security import read_token
 from serving.server.settings import Settings
 
@@ -198,6 +199,7 @@ def _run(settings: Settings, public_key: Path | None) -> None:
     logging.getLogger("ordain").setLevel(logging.INFO)
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     click.echo("loading TensorFlow", err=True)
+    leave_keras_out()
 
     from serving.server.app import bound_threads, serve_forever  # noqa: PLC0415  seconds to import
 

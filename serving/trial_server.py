@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from contracts.errors import OrdainError
+from serving.server.lean import leave_keras_out
 from serving.server.settings import Settings
 from serving.trial import LOADING, MAX_FILE_BYTES
 
@@ -30,6 +31,7 @@ def main(base: str, cpu_s: str) -> None:
     settings = Settings(
         base=Path(base), name="candidate", rest_port=0, grpc_port=0, drain_grace_s=0.0
     )
+    leave_keras_out()
     from serving.server.app import bound_threads, serve_forever  # noqa: PLC0415
 
     _say(LOADING)

@@ -1,0 +1,55 @@
+"""A server without Keras loads a SavedModel that Keras made, and answers as Keras does."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import keras
+import numpy as np
+
+ROOT = Path(__file__).resolve().parents[4]
+LEAN = """
+import sys
+import numpy as np
+from serving.server.lean import leave_keras_out
+leave_keras_out()
+import tensorflow as tf
+from serving.server import app
+model = tf.saved_model.load(sys.argv[1])
+(answer,) = model.signatures["serving_default"](tf.ones([2, 3])).values()
+np.save(sys.argv[2], answer.numpy())
+loaded = [name for name in ("keras", "tf_keras") if sys.modules.get(name) is not None]
+assert not loaded, loaded
+assert "pandas" not in sys.modules
+"""
+
+
+def test_a_model_of_keras_is_served_without_it(tmp_path: Path) -> None:
+    # A normalisation has more to save than what is trained.
+    layers = [keras.layers.Dense(4, "relu"), keras.layers.BatchNormalization()]
+    model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(1)])
+    model.export(tmp_path / "model", verbose=False)
+    saved = tmp_path / "answer.npy"
+    done = subprocess.run(
+        [sys.executable, "-c", LEAN, str(tmp_path / "model"), str(saved)],
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(np.load(saved), model.predict(np.ones((2, 3)), verbose=0), 1e-5)
+
+
+def test_where_tensorflow_is_imported_nothing_changes() -> None:
+    code = """
+import keras, tensorflow
+from serving.server.lean import leave_keras_out
+leave_keras_out()
+import keras as again
+assert again is keras
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, cwd=ROOT)
+    assert done.returncode == 0
