@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pickle
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -57,6 +57,8 @@ class Accumulation:
 Accumulated = dict[str, list[Any]]
 #: The accumulations of a pass, by dataset.
 Pass = Mapping[str, list[Accumulation]]
+#: Takes elements through a DoFn (`components.beam_executor`).
+Spread = Callable[[beam.DoFn, Sequence[Any]], None]
 
 
 def is_accumulation(operation: Any) -> bool:
@@ -126,16 +128,16 @@ class AccumulateDataset(beam.DoFn):
 
 
 def run_pass(
-    make_pipeline: Callable[[], beam.Pipeline],
+    spread: Spread,
     accumulate: AccumulateDataset,
     datasets: Mapping[str, str],
     names: Iterable[str],
     temporary: str,
 ) -> dict[str, Accumulated]:
-    """Accumulates datasets, each in one element of a Beam pipeline of three steps.
+    """Accumulates datasets, each in one element.
 
     Args:
-        make_pipeline: Makes the pipeline.
+        spread: Takes the datasets through `accumulate`.
         accumulate: What the workers do.
         datasets: Folders of examples by dataset.
         names: The datasets to accumulate.
@@ -147,13 +149,7 @@ def run_pass(
     fileio.makedirs(temporary)
     files = {name: f"{temporary}/{number}.pickle" for number, name in enumerate(names)}
     elements = [(name, datasets[name], path) for name, path in files.items()]
-    with make_pipeline() as pipeline:
-        _ = (
-            pipeline
-            | "Datasets" >> beam.Create(elements)
-            | "Spread" >> beam.Reshuffle()
-            | "Accumulate" >> beam.ParDo(accumulate)
-        )
+    spread(accumulate, elements)
     return {name: _load(path) for name, path in files.items()}
 
 

@@ -19,7 +19,7 @@ from tfx.dsl.io import fileio
 
 from components import analysis_fallback, analysis_graph, analysis_tft, analyzer_cache
 from components.analysis_operations import Context
-from components.analysis_pass import Accumulated, AccumulateDataset, Pass, run_pass
+from components.analysis_pass import Accumulated, AccumulateDataset, Pass, Spread, run_pass
 from components.example_reader import tfxio_for
 
 _log = logging.getLogger(__name__)
@@ -27,6 +27,7 @@ _log = logging.getLogger(__name__)
 
 def analyze(
     make_pipeline: Callable[[], beam.Pipeline],
+    spread: Spread,
     datasets: Mapping[str, str],
     schema: Any,
     preprocessing_fn: Any,
@@ -38,6 +39,7 @@ def analyze(
 
     Args:
         make_pipeline: Makes a Beam pipeline with the node's arguments.
+        spread: Takes elements through a DoFn.
         datasets: Folders of examples by the dataset's name in the cache.
         schema: Schema of the examples.
         preprocessing_fn: The project's function.
@@ -49,7 +51,7 @@ def analyze(
     temporary = f"{graph}/.temp"
     fileio.makedirs(temporary)
     computed = _analyze_in_passes(
-        make_pipeline, datasets, schema, preprocessing_fn, graph, temporary, known
+        spread, datasets, schema, preprocessing_fn, graph, temporary, known
     )
     if computed is None:
         analysis_fallback.analyze(
@@ -63,7 +65,7 @@ def analyze(
 
 
 def _analyze_in_passes(
-    make_pipeline: Callable[[], beam.Pipeline],
+    spread: Spread,
     datasets: Mapping[str, str],
     schema: Any,
     preprocessing_fn: Any,
@@ -96,7 +98,7 @@ def _analyze_in_passes(
     def run(saved_model: str, work: Pass) -> dict[str, Accumulated]:
         _log.info("analyzing %d of %d datasets", len(work), len(datasets))
         accumulate = AccumulateDataset(saved_model, schema, traced.columns, work)
-        return run_pass(make_pipeline, accumulate, datasets, work.keys(), f"{saved_model}-results")
+        return run_pass(spread, accumulate, datasets, work.keys(), f"{saved_model}-results")
 
     evaluate = analysis_graph.Evaluator(planned, Context(traced, temporary, known), run)
     # The entries first: merging may work in the accumulator that an entry is to hold.

@@ -8,11 +8,11 @@ one Beam element is a file, and rows are encoded and written a batch at a time.
 
 from __future__ import annotations
 
+import functools
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
-import apache_beam as beam
 from google.protobuf import wrappers_pb2
 from tfx.components.example_gen import utils as example_gen_utils
 from tfx.components.example_gen import write_split
@@ -26,7 +26,6 @@ from tfx.utils import proto_utils
 
 from components import arrow_files
 from components.arrow_types import FeatureType
-from components.beam_errors import restored
 from components.beam_executor import BeamExecutor
 from components.example_writer import WriteShards, finish
 from contracts.errors import DataBlockedError
@@ -114,18 +113,9 @@ class Executor(BeamExecutor):
             required=options.label if options.drop_unlabelled else None,
         )
         numbered = [(index, *job) for index, job in enumerate(jobs)]
-        with restored(), self._make_beam_pipeline() as pipeline:
-            shards = (
-                pipeline
-                | "Files" >> beam.Create(numbered)
-                | "Spread" >> beam.Reshuffle()
-                | "EncodeAndWrite" >> beam.ParDo(write)
-            )
-            _ = (
-                shards
-                | "Gather" >> beam.combiners.ToList()
-                | "Finish" >> beam.Map(finish, uri=artifact.uri, split_names=names)
-            )
+        self._spread(
+            write, numbered, functools.partial(finish, uri=artifact.uri, split_names=names)
+        )
         with fileio.open(f"{artifact.uri}/rows.json", "r") as file:
             rows = json.loads(file.read())
         if sum(rows["splits"].values()) == 0:

@@ -20,7 +20,6 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import json_utils
 
-from components.beam_errors import restored
 from components.beam_executor import BeamExecutor
 from components.example_reader import read_batches, tfxio_for
 
@@ -53,13 +52,7 @@ class Executor(BeamExecutor):
             )
             for split in splits
         ]
-        with restored(), self._make_beam_pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "Splits" >> beam.Create(folders)
-                | "Spread" >> beam.Reshuffle()
-                | "Measure" >> beam.ParDo(MeasureSplit(options))
-            )
+        self._spread(MeasureSplit(options), folders)
 
 
 class MeasureSplit(beam.DoFn):

@@ -25,6 +25,7 @@ from tfx.types import standard_artifacts, standard_component_specs
 from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils, path_utils
 
+from components import helper_process
 from components.raw_rows import read_raw_rows
 from components.training_data import faster
 from contracts.errors import NodeFailedError
@@ -75,6 +76,7 @@ class Executor(trainer_executor.GenericExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """See `tfx.components.trainer.executor`."""
+        helper_process.stop()  # from here on one process needs the memory
         super().Do(input_dict, output_dict, exec_properties)
         (run,) = output_dict["model_run"]
         if not fileio.exists(f"{run.uri}/{HistoryCallback.FILE}"):

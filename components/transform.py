@@ -24,7 +24,7 @@ from tfx.utils import io_utils, json_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio import tensor_to_arrow
 
-from components import analysis_run
+from components import analysis_run, helper_process
 from components.beam_errors import restored
 from components.beam_executor import BeamExecutor
 from components.example_gen import ROWS_PROPERTY, read_rows
@@ -48,6 +48,7 @@ class Executor(BeamExecutor):
         Raises:
             NodeFailedError: Rows were lost or doubled on the way.
         """
+        helper_process.start()  # what is traced below starts TensorFlow's threads
         examples = input_dict["examples"]
         executor_utils.MatchNumberOfTransformedExamplesArtifacts(input_dict, output_dict)
         schema = io_utils.SchemaReader().read(
@@ -65,6 +66,7 @@ class Executor(BeamExecutor):
         with restored():
             analysis_run.analyze(
                 self._make_beam_pipeline,
+                self._spread,
                 {
                     _dataset_key(a, split): artifact_utils.get_split_uri([a], split)
                     for split in splits.analyze
@@ -76,7 +78,8 @@ class Executor(BeamExecutor):
                 old_cache,
                 new_cache,
             )
-            self._transform(list(splits.transform), examples, output_dict, graph)
+            # TFX has them in a set, whose order differs from process to process.
+            self._transform(sorted(splits.transform, reverse=True), examples, output_dict, graph)
 
     def _transform(
         self, splits: list[str], examples: list[Any], output_dict: dict[str, list[Any]], graph: str
@@ -95,13 +98,7 @@ class Executor(BeamExecutor):
             (*(artifact_utils.get_split_uri([a], split) for a in pairs[number]), count)
             for (number, split), count in counts.items()
         ]
-        with self._make_beam_pipeline() as pipeline:
-            _ = (
-                pipeline
-                | "Splits" >> beam.Create(work)
-                | "Spread" >> beam.Reshuffle()
-                | "Transform" >> beam.ParDo(TransformSplit(graph))
-            )
+        self._spread(TransformSplit(graph), work)
         for number, (source, target) in enumerate(pairs):
             written = {split: _read_count(counts[number, split]) for split in splits}
             expected = read_rows(source).get("splits", {})
