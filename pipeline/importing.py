@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import glob
 import stat
 import sys
 from collections.abc import Iterator
@@ -70,7 +71,8 @@ def _prefer_local_files() -> None:
 
         @staticmethod
         def glob(pattern: Any) -> list[Any]:
-            return sorted(local.LocalFilesystem.glob(pattern))
+            # `*` stands for hidden names too, as TensorFlow has it.
+            return sorted(glob.glob(pattern, include_hidden=True))  # noqa: PTH207  as given
 
         @staticmethod
         def listdir(path: Any) -> list[Any]:
