@@ -52,6 +52,7 @@ FREE = (
     "tfx.components.example_gen.utils",
 )
 FREE_WITH_ALL_BELOW = (
+    "tensorflow.compiler",
     "tensorflow.core",
     "tensorflow.tools",
     "tensorflow_model_analysis.proto",

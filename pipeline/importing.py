@@ -55,6 +55,9 @@ def load_graph() -> Any:
     """
     is_first = "pipeline.graph" not in sys.modules
     with frameworks():
+        import tensorflow  # noqa: PLC0415
+
+        tensorflow.version  # noqa: B018  executed first, as all that follows has it
         from pipeline import graph  # noqa: PLC0415  ten seconds
     if is_first:
         gc.freeze()

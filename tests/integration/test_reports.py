@@ -494,6 +494,7 @@ def test_charts_that_cannot_be_drawn_leave_the_facts(
     with monkeypatch.context() as patch:
         # The process that draws dies at once.
         patch.setattr("reports.drawing.sys.executable", shutil.which("false"))
+        patch.setattr("reports.page.KeptDrawings", lambda _: None)
         written = page_of(hostile, result)
     try:
         with looking_at(browser, written) as sight:

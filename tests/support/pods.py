@@ -17,7 +17,7 @@ from typing import Any
 
 from pipeline.chain import chain_of
 from pipeline.loading import load_unresolved, read_effective
-from pipeline.source import fingerprint
+from pipeline.source import image_fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 180
@@ -85,7 +85,7 @@ class PodRun:
         told = {
             "project": str(self.project),
             "config": json.dumps(raw),
-            "source": fingerprint(self.project),
+            "source": image_fingerprint(self.project, load_unresolved(self.project).schema_file),
             "chain": json.dumps(chain_of(load_unresolved(self.project))),
             "span": span,
             "settings": json.dumps(settings) if settings else "",
