@@ -147,7 +147,8 @@ class NodeLauncher:
         self._reused = reused
         self._is_retried = is_retried
         self._open_log = open_log
-        self._deployment = runner_utils.extract_local_deployment_config(ir)
+        with open_log(logs / "graph.log"):  # TFX warns that the IR names no database
+            self._deployment = runner_utils.extract_local_deployment_config(ir)
         self._handle = metadata_handle.Handle(project.metadata)
 
     def launch(self, node: Any) -> Launches:
