@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import hashlib
 import logging
-import os
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -19,6 +18,7 @@ from typing import Any
 
 from pipeline.config import Project
 from pipeline.importing import load_graph, load_tfx
+from pipeline.kept_files import KeptFiles
 from pipeline.source import fingerprint
 
 FOLDER = "compiled"
@@ -42,11 +42,12 @@ def compiled_ir(project: Project, newest_span: int) -> Any:
         ConfigError: The graph cannot be built.
     """
     load_tfx()
-    path = project.home / FOLDER / f"{_key(project, newest_span)}.binpb"
-    ir = _read(path)
+    kept = KeptFiles(project.home / FOLDER, _KEPT)
+    name = f"{_key(project, newest_span)}.binpb"
+    ir = _parse(kept.find(name))
     if ir is None:
         ir = load_graph().compile_ir(project, newest_span)
-        _keep(path, ir.SerializeToString(deterministic=True))
+        kept.keep({name: ir.SerializeToString(deterministic=True)})
     return ir
 
 
@@ -75,31 +76,16 @@ def _code() -> str:
     return digest.hexdigest()
 
 
-def _read(path: Path) -> Any:
-    """A kept IR; None if there is none that can be read."""
+def _parse(content: bytes | None) -> Any:
+    """A kept IR; None if it is none."""
     from google.protobuf.message import DecodeError  # noqa: PLC0415  TFX is loaded by now
     from tfx.proto.orchestration import pipeline_pb2  # noqa: PLC0415
 
-    try:
-        ir = pipeline_pb2.Pipeline.FromString(path.read_bytes())
-        os.utime(path)
-    except FileNotFoundError:
+    if content is None:
         return None
-    except (OSError, DecodeError) as error:
-        log.warning("%s cannot be read, so the graph is built anew: %s", path, error)
+    try:
+        ir = pipeline_pb2.Pipeline.FromString(content)
+    except DecodeError as error:
+        log.warning("the kept IR cannot be read, so the graph is built anew: %s", error)
         return None
     return ir if ir.nodes else None
-
-
-def _keep(path: Path, content: bytes) -> None:
-    """Keeps an IR; where that is not possible, the next run builds it anew."""
-    staged = path.with_suffix(f".{os.getpid()}")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        staged.write_bytes(content)
-        staged.replace(path)
-        kept = sorted(path.parent.iterdir(), key=lambda p: p.stat().st_mtime)
-        for old in kept[:-_KEPT]:
-            old.unlink(missing_ok=True)
-    except OSError as error:
-        log.warning("%s cannot be kept: %s", path, error)

@@ -10,18 +10,16 @@ from __future__ import annotations
 import functools
 import hashlib
 import json
-import logging
-import os
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+from pipeline.kept_files import KeptFiles
 
 #: Folder in the project's part of the workspace.
 FOLDER = "drawings"
 #: Kept for one project; a page of flights has about 60.
 KEPT = 1000
-
-_LOG = logging.getLogger(__name__)
 
 
 class KeptDrawings:
@@ -29,37 +27,22 @@ class KeptDrawings:
 
     def __init__(self, home: Path) -> None:
         """Takes the project's part of the workspace."""
-        self._folder = home / FOLDER
+        self._files = KeptFiles(home / FOLDER, KEPT)
 
     def find(self, spec: Any) -> str | None:
         """The SVG of a specification that was drawn before."""
-        path = self._path(spec)
-        try:
-            svg = path.read_text(encoding="utf-8")
-            os.utime(path)
-        except (OSError, ValueError):
-            return None
-        return svg or None
+        content = self._files.find(_name(spec))
+        return content.decode("utf-8", "replace") if content else None
 
     def keep(self, drawn: list[tuple[Any, str]]) -> None:
         """Keeps drawings; where that is not possible, they are drawn again the next time."""
-        try:
-            self._folder.mkdir(parents=True, exist_ok=True)
-            for spec, svg in drawn:
-                path = self._path(spec)
-                staged = path.with_suffix(f".{os.getpid()}")
-                staged.write_text(svg, encoding="utf-8")
-                staged.replace(path)
-            by_age = sorted(self._folder.iterdir(), key=lambda path: path.stat().st_mtime)
-            for old in by_age[:-KEPT]:
-                old.unlink(missing_ok=True)
-        except OSError as error:
-            _LOG.warning("drawings cannot be kept in %s: %s", self._folder, error)
+        self._files.keep({_name(spec): svg.encode() for spec, svg in drawn})
 
-    def _path(self, spec: Any) -> Path:
-        digest = hashlib.sha256(_drawer().encode())
-        digest.update(json.dumps(spec, sort_keys=True).encode())
-        return self._folder / f"{digest.hexdigest()}.svg"
+
+def _name(spec: Any) -> str:
+    digest = hashlib.sha256(_drawer().encode())
+    digest.update(json.dumps(spec, sort_keys=True).encode())
+    return f"{digest.hexdigest()}.svg"
 
 
 @functools.cache

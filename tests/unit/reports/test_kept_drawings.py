@@ -65,7 +65,8 @@ def test_the_oldest_go(tmp_path, monkeypatch):
     kept = KeptDrawings(tmp_path)
     for at, spec in enumerate("abc"):
         kept.keep([(spec, f"<svg>{spec}</svg>")])
-        os.utime(kept._path(spec), (at, at)) if kept.find(spec) else None
+        path = tmp_path / kept_drawings.FOLDER / kept_drawings._name(spec)
+        os.utime(path, (at, at))
     assert [kept.find(spec) for spec in "abc"] == [None, "<svg>b</svg>", "<svg>c</svg>"]
 
 
