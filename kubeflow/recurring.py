@@ -15,7 +15,7 @@ from typing import Any
 
 from contracts.errors import ConfigError
 from kubeflow.client import Missing, Server
-from kubeflow.submit import Version, Wish, reference
+from kubeflow.submit import Version, Wish, fields
 from pipeline.clock_ticks import check_cron
 
 #: Two runs at once would race for what is latest: the baseline, the window, the next version.
@@ -116,11 +116,7 @@ def create_schedule(
         "recurring_runs",
         "recurring_run_service_create_recurring_run",
         recurring_run=models.V2beta1RecurringRun(
-            display_name=wish.name,
-            experiment_id=wish.experiment_id,
-            pipeline_version_reference=reference(models, version),
-            runtime_config=models.V2beta1RuntimeConfig(parameters=dict(wish.parameters)),
-            service_account=wish.service_account,
+            **fields(models, version, wish),
             trigger=models.V2beta1Trigger(cron_schedule=models.V2beta1CronSchedule(cron=cron)),
             mode=models.RecurringRunMode.ENABLE,
             max_concurrency=MAX_CONCURRENCY,

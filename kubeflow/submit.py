@@ -178,22 +178,22 @@ def start_run(server: Server, version: Version, wish: Wish) -> str:
         f"starting run {wish.name!r}",
         "runs",
         "run_service_create_run",
-        run=models.V2beta1Run(
-            display_name=wish.name,
-            experiment_id=wish.experiment_id,
-            pipeline_version_reference=reference(models, version),
-            runtime_config=models.V2beta1RuntimeConfig(parameters=dict(wish.parameters)),
-            service_account=wish.service_account,
-        ),
+        run=models.V2beta1Run(**fields(models, version, wish)),
     )
     return str(made.run_id)
 
 
-def reference(models: Any, version: Version) -> Any:
-    """A version as a run or a schedule names it."""
-    return models.V2beta1PipelineVersionReference(
-        pipeline_id=version.pipeline_id, pipeline_version_id=version.id
-    )
+def fields(models: Any, version: Version, wish: Wish) -> dict[str, Any]:
+    """What a run and a schedule of a version have in common, as the API's models take it."""
+    return {
+        "display_name": wish.name,
+        "experiment_id": wish.experiment_id,
+        "pipeline_version_reference": models.V2beta1PipelineVersionReference(
+            pipeline_id=version.pipeline_id, pipeline_version_id=version.id
+        ),
+        "runtime_config": models.V2beta1RuntimeConfig(parameters=dict(wish.parameters)),
+        "service_account": wish.service_account,
+    }
 
 
 def _create_pipeline(server: Server, name: str) -> str:

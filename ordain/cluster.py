@@ -9,10 +9,11 @@ from typing import Any
 import click
 
 from contracts.errors import ConfigError
+from kubeflow.client import Server
 from kubeflow.client_logs import read_log, tail
 from kubeflow.client_names import find_experiment, find_pipeline
 from kubeflow.client_runs import Run, Task, cancel_run, list_runs, read_run
-from ordain.cluster_options import open_server, project_option, server_options, show_json, show_time
+from ordain.cluster_options import on_server, open_server, server_options, show_json, show_time
 from ordain.cluster_schedule import schedule
 from ordain.options import json_option
 
@@ -81,18 +82,9 @@ def runs(
 @cluster.command()
 @click.argument("run", metavar="RUN")
 @click.argument("task", metavar="[TASK]", required=False)
-@project_option
-@server_options
+@on_server
 @json_option
-def logs(
-    run: str,
-    task: str | None,
-    project: str | None,
-    env: str | None,
-    host: str | None,
-    namespace: str | None,
-    as_json: bool,
-) -> None:
+def logs(server: Server, run: str, task: str | None, as_json: bool) -> None:
     """Print what TASK of RUN wrote in its last try; without TASK, list the tasks.
 
     The log comes from the Kubeflow Pipelines API, or else from Kubernetes if there is a
@@ -103,7 +95,6 @@ def logs(
       ordain cluster logs 8d0f2c1e-5b6a-4b0e-9a53-0d7c21f7c0de --project examples/flights
       ordain cluster logs 8d0f2c1e-5b6a-4b0e-9a53-0d7c21f7c0de Trainer --host http://127.0.0.1:8888
     """
-    server, _ = open_server(project, env, host, namespace)
     found = read_run(server, run)
     if task is None:
         _show_tasks(found, as_json)
@@ -126,24 +117,15 @@ def logs(
 
 @cluster.command()
 @click.argument("run", metavar="RUN")
-@project_option
-@server_options
+@on_server
 @json_option
-def cancel(
-    run: str,
-    project: str | None,
-    env: str | None,
-    host: str | None,
-    namespace: str | None,
-    as_json: bool,
-) -> None:
+def cancel(server: Server, run: str, as_json: bool) -> None:
     """End RUN: its pods get SIGTERM. A run that is over is left alone.
 
     \b
     Examples:
       ordain cluster cancel 8d0f2c1e-5b6a-4b0e-9a53-0d7c21f7c0de --project examples/flights
     """
-    server, _ = open_server(project, env, host, namespace)
     left = cancel_run(server, run)
     if as_json:
         show_json(_brief(left))

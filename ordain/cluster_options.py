@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import functools
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -49,6 +50,18 @@ def project_option(command: Command) -> Command:
     ):
         command = decorate(command)
     return command
+
+
+def on_server(command: Callable[..., None]) -> Callable[..., None]:
+    """Adds what names a server, --project and --env included, and passes on the `server` of it."""
+
+    @functools.wraps(command)
+    def opened(
+        project: str | None, env: str | None, host: str | None, namespace: str | None, **rest: Any
+    ) -> None:
+        command(server=open_server(project, env, host, namespace)[0], **rest)
+
+    return project_option(server_options(opened))
 
 
 def open_server(

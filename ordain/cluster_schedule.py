@@ -20,7 +20,7 @@ from kubeflow.recurring import (
     resume,
     to_six_fields,
 )
-from ordain.cluster_options import open_server, project_option, server_options, show_json, show_time
+from ordain.cluster_options import on_server, open_server, server_options, show_json, show_time
 from ordain.options import json_option, project_options
 from ordain.submit import check_shape, compiled_file, describe_version, run_parameters, send
 from pipeline.loading import load_unresolved
@@ -158,55 +158,28 @@ def list_(
 
 @schedule.command("pause")
 @click.argument("schedule_id", metavar="SCHEDULE")
-@project_option
-@server_options
+@on_server
 @json_option
-def pause_(
-    schedule_id: str,
-    project: str | None,
-    env: str | None,
-    host: str | None,
-    namespace: str | None,
-    as_json: bool,
-) -> None:
+def pause_(server: Server, schedule_id: str, as_json: bool) -> None:
     """Stop SCHEDULE from starting runs; a run that goes on is left alone."""
-    server, _ = open_server(project, env, host, namespace)
     _show(pause(server, schedule_id), as_json)
 
 
 @schedule.command("resume")
 @click.argument("schedule_id", metavar="SCHEDULE")
-@project_option
-@server_options
+@on_server
 @json_option
-def resume_(
-    schedule_id: str,
-    project: str | None,
-    env: str | None,
-    host: str | None,
-    namespace: str | None,
-    as_json: bool,
-) -> None:
+def resume_(server: Server, schedule_id: str, as_json: bool) -> None:
     """Let SCHEDULE start runs again."""
-    server, _ = open_server(project, env, host, namespace)
     _show(resume(server, schedule_id), as_json)
 
 
 @schedule.command("delete")
 @click.argument("schedule_id", metavar="SCHEDULE")
-@project_option
-@server_options
+@on_server
 @json_option
-def delete_(
-    schedule_id: str,
-    project: str | None,
-    env: str | None,
-    host: str | None,
-    namespace: str | None,
-    as_json: bool,
-) -> None:
+def delete_(server: Server, schedule_id: str, as_json: bool) -> None:
     """Delete SCHEDULE; the runs that it started stay."""
-    server, _ = open_server(project, env, host, namespace)
     delete(server, schedule_id)
     if as_json:
         show_json({"id": schedule_id, "deleted": True})

@@ -2,14 +2,25 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import postgres
 import pytest
 from sandbox import PROJECTS, Sandbox, good_rows, write_csv
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[postgres.Server]:
+    """A PostgreSQL of the module's own; its absence is a failure in CI, which installs one."""
+    if not postgres.is_installed() and "ORDAIN_TEST_ALL" not in os.environ:
+        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
+    with postgres.serving() as running:
+        yield running
 
 
 @pytest.fixture(scope="session")

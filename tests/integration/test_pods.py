@@ -27,14 +27,6 @@ HEADER = ["x", "c", "y"]
 
 
 @pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Server]:
-    if not postgres.is_installed() and "ORDAIN_TEST_ALL" not in os.environ:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with postgres.serving() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def host() -> Iterator[Host]:
     with hosting() as running:
         yield running

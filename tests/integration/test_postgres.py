@@ -33,15 +33,6 @@ from pipeline.runner import Options, new_run_id
 ROOT = Path(__file__).resolve().parents[2]
 
 
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Server]:
-    # `make test` brings no database; CI installs one, and there its absence is a failure.
-    if not postgres.is_installed() and "ORDAIN_TEST_ALL" not in os.environ:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with postgres.serving() as running:
-        yield running
-
-
 @pytest.fixture
 def address(server: postgres.Server, request: Any, monkeypatch: pytest.MonkeyPatch) -> str:
     """A database of the test's own, with the password in the variable SECRET."""

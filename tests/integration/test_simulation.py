@@ -8,11 +8,10 @@ with the flights.
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -27,14 +26,6 @@ from pipeline.metadata_store import open_store
 
 pytestmark = pytest.mark.timeout(1800)
 HEADER = ["x", "c", "y"]
-
-
-@pytest.fixture(scope="module")
-def server() -> Iterator[postgres.Server]:
-    if not postgres.is_installed() and "ORDAIN_TEST_ALL" not in os.environ:
-        pytest.skip("PostgreSQL is not installed: apt-get install postgresql")
-    with postgres.serving() as running:
-        yield running
 
 
 class Cluster:
