@@ -17,7 +17,7 @@ from typing import Any
 
 import postgres
 import pytest
-from metadata_contents import contents
+from metadata_contents import contents, differences
 from sandbox import Sandbox, good_rows, write_csv
 
 from pipeline.history import History
@@ -108,16 +108,6 @@ def told(report: dict[str, Any]) -> str:
     """Every log of a simulation, for a failed assertion."""
     logs = [Path(a["log"]) for task in report["tasks"] for a in task["attempts"]]
     return "\n".join(f"== {log}\n{log.read_text()}" for log in logs)
-
-
-def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> list[str]:
-    """Lines of one run's contents that the other does not have, and the reverse."""
-    found = []
-    for kind in sorted({*one, *other}):
-        mine, theirs = Counter(one.get(kind, [])), Counter(other.get(kind, []))
-        found += [f"cluster only, {kind}: {line}" for line in (mine - theirs).elements()]
-        found += [f"local only, {kind}: {line}" for line in (theirs - mine).elements()]
-    return found
 
 
 def test_a_run_its_repetition_and_the_next_span_are_as_on_one_machine(

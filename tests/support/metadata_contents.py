@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Mapping
 from typing import Any
 
@@ -39,6 +39,16 @@ def contents(
     """
     reader = _Reader(store, {run_id: "RUN", **paths}, digits)
     return reader.read(run_id)
+
+
+def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> list[str]:
+    """Lines of a cluster run's contents that a local run does not have, and the reverse."""
+    found = []
+    for kind in sorted({*one, *other}):
+        mine, theirs = Counter(one.get(kind, [])), Counter(other.get(kind, []))
+        found += [f"cluster only, {kind}: {line}" for line in (mine - theirs).elements()]
+        found += [f"local only, {kind}: {line}" for line in (theirs - mine).elements()]
+    return found
 
 
 class _Reader:
