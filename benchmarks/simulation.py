@@ -169,7 +169,7 @@ class Flights:
             project = load_project(self._project, settings=tuple(given))
             paths = {str(project.workspace): "WORK"}
             store = open_store(project.metadata)
-            both.append([contents(store, run, paths, digits=3) for run in ids])
+            both.append([contents(store, run, paths, with_measured=False) for run in ids])
         for cluster_run, local_run in zip(*both, strict=True):
             found = differences(cluster_run, local_run)
             print("\n".join(line[:2000] for line in found[:20]))

@@ -29,6 +29,12 @@ def say(script: str, said: dsl.OutputPath(str)):
 
 
 @dsl.container_component
+def tell(script: str, word: str):
+    """A script that has a word as "$0"."""
+    return dsl.ContainerSpec(image="busybox", command=["sh", "-c"], args=[script, word])
+
+
+@dsl.container_component
 def keep(script: str, kept: dsl.Output[dsl.Dataset]):
     """A script that writes its artifact to "$0"."""
     return dsl.ContainerSpec(image="busybox", command=["sh", "-c"], args=[script, kept.path])

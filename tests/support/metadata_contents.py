@@ -20,10 +20,12 @@ from pipeline.recovery import MARKS
 _EXECUTION = re.compile(r"(/artifacts/\w+/[\w.]+)/\d+")
 #: The context of a cache key is named by a hash, which covers paths.
 _HASHED = "execution_cache"
+#: What two runs never measure alike: seconds, memory, and what a model came to.
+_MEASURED = re.compile(r"\d+\.\d+|\d+(?= (?:ms|s|MB)\b)")
 
 
 def contents(
-    store: Any, run_id: str, paths: Mapping[str, str], digits: int | None = None
+    store: Any, run_id: str, paths: Mapping[str, str], with_measured: bool = True
 ) -> dict[str, list[str]]:
     """What the store holds of a run.
 
@@ -31,13 +33,13 @@ def contents(
         store: ML Metadata.
         run_id: The run.
         paths: What stands in place of what, longest first: such as the workspace's path.
-        digits: Digits that numbers in texts are rounded to; None for as they are.
+        with_measured: Whether measured numbers stay; otherwise an M stands for each.
 
     Returns:
         Lines by what they are of: `type Model`, `execution components.trainer.Trainer`,
         `artifact Model`, `context node`.
     """
-    reader = _Reader(store, {run_id: "RUN", **paths}, digits)
+    reader = _Reader(store, {run_id: "RUN", **paths}, with_measured)
     return reader.read(run_id)
 
 
@@ -52,10 +54,10 @@ def differences(one: dict[str, list[str]], other: dict[str, list[str]]) -> list[
 
 
 class _Reader:
-    def __init__(self, store: Any, texts: Mapping[str, str], digits: int | None) -> None:
+    def __init__(self, store: Any, texts: Mapping[str, str], with_measured: bool) -> None:
         self._store = store
         self._texts = texts
-        self._digits = digits
+        self._with_measured = with_measured
 
     def read(self, run_id: str) -> dict[str, list[str]]:
         store = self._store
@@ -131,9 +133,7 @@ class _Reader:
         for old, new in self._texts.items():
             text = text.replace(old, new)
         text = _EXECUTION.sub(r"\1/N", text)
-        if self._digits is None:
-            return text
-        return re.sub(r"\d+\.\d+", lambda m: f"{float(m[0]):.{self._digits}f}", text)
+        return text if self._with_measured else _MEASURED.sub("M", text)
 
 
 def _path(event: Any) -> str:

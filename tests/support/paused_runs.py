@@ -4,9 +4,9 @@
 
 Each run is a process of its own, forked from this one after TensorFlow and TFX are imported:
 the import is most of a run of the small project. A run stops in its node until it is killed:
-before the executor where the node's name ends in `-`, else between the executor and the record
-of what it did. The last run is not killed. Standard output of run i goes to FOLDER/i.txt, and
-the exit codes are printed.
+before the executor where the node's name ends in `-`, while it uploads what the executor left
+where it ends in `^`, else between the executor and the record of what it did. The last run is not
+killed. Standard output of run i goes to FOLDER/i.txt, and the exit codes are printed.
 """
 
 from __future__ import annotations
@@ -23,6 +23,9 @@ TIMEOUT_S = 120
 
 def pause(node: str, mark: Path) -> None:
     """Stops this process in a node, with a mark beside it, for whoever kills it."""
+    if node.endswith("^"):
+        _pause_upload(mark)
+        return
     from tfx.orchestration.portable import launcher
 
     run_executor = launcher.Launcher._run_executor
@@ -36,6 +39,40 @@ def pause(node: str, mark: Path) -> None:
         return done
 
     launcher.Launcher._run_executor = stopping
+    _pause_resolver(node, mark)
+
+
+def _pause_resolver(node: str, mark: Path) -> None:
+    """Stops in a resolver, which has no executor: before or after what it found is published."""
+    from tfx.orchestration.portable import execution_publish_utils, resolver_node_handler
+
+    run = resolver_node_handler.ResolverNodeHandler.run
+
+    def running(self, mlmd_connection, pipeline_node, *others):
+        if pipeline_node.node_info.id == node.rstrip("-"):
+            publish = execution_publish_utils.publish_internal_execution
+
+            def stopping(**told):
+                if not node.endswith("-"):
+                    publish(**told)
+                mark.write_text(str(told["execution_id"]))
+                time.sleep(TIMEOUT_S)
+
+            execution_publish_utils.publish_internal_execution = stopping
+        return run(self, mlmd_connection, pipeline_node, *others)
+
+    resolver_node_handler.ResolverNodeHandler.run = running
+
+
+def _pause_upload(mark: Path) -> None:
+    """Stops when a pod has uploaded an artifact's files, and not yet what makes it whole."""
+    from kubeflow.bucket import Bucket
+
+    def stopping(self, path, text):
+        mark.write_text(str(path))
+        time.sleep(TIMEOUT_S)
+
+    Bucket.write = stopping
 
 
 def fork(project: str, folder: Path, number: int, node: str) -> int:

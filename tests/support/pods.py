@@ -120,6 +120,13 @@ class PodRun:
     def result(self) -> Ended:
         return self.wait("result", self.start("result", "result", "--plan", self.plan))
 
+    def on_exit(self) -> Ended:
+        """The task that runs after everything, also where `prepare` failed."""
+        told = iter(self.prepare_words()[1:])
+        words = {"--project", "--config", "--settings", "--pipeline-root"}
+        given = [w for pair in zip(told, told, strict=True) if pair[0] in words for w in pair]
+        return self.wait("on-exit", self.start("on-exit", "on-exit", *given))
+
     def all(self, *settings: str) -> dict[str, Ended]:
         """Every task in order; a task that fails ends the run, as in Kubeflow."""
         done = {"prepare": self.prepare(*settings)}
