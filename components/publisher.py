@@ -32,10 +32,11 @@ from components.pushed_model import (
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.manifest import Manifest
 from contracts.references import resolve_references
+from serving.cloud_storage import is_object_store
 from serving.directory import publish
 from serving.labels import Pushed, read_labels, record_push, settle
 from serving.manifest import MODEL_CARD_FILE, digest_tree, read_manifest, verify
-from serving.object_store import is_object_store, publish_objects
+from serving.object_store import publish_objects
 from serving.scan import scan
 from serving.signing import SigningKey
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigError, InfrastructureError
+from kubeflow.pipeline_root import shared
+from pipeline import shared_files
 from pipeline.config import Project
 from pipeline.loading import load_raw
 
@@ -124,12 +126,14 @@ def write_chain(chain: Chain, runs: Path) -> str:
             f"{path} cannot be written: {error.strerror}",
             "mount a volume that every task can write (docs/kubeflow-pods.md)",
         ) from error
+    shared_files.push(path)
     return _plan(path, text.encode(), chain.spans)
 
 
 def find_plan(runs: Path, run_id: str) -> str | None:
     """The plan of a run whose chain is written already, as a retried `prepare` finds it."""
     path = runs / run_id / FILE
+    shared_files.pull(path)
     if not path.is_file():
         return None
     content = _read(path)
@@ -154,7 +158,9 @@ def read_chain(plan: str, run_id: str) -> Chain:
         raise ConfigError(
             f"--plan {plan[:80]!r}: is not what prepare writes", "see docs/kubeflow-pods.md"
         ) from error
-    content = _read(path)
+    with shared(path):
+        shared_files.pull(path)
+        content = _read(path)
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise InfrastructureError(
@@ -180,7 +186,7 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         raise InfrastructureError(
             f"{path} cannot be read: {error.strerror}",
-            "every task needs the volume that prepare wrote to (docs/kubeflow-pods.md)",
+            "every task needs the volume or bucket that prepare wrote to (docs/kubeflow-pods.md)",
         ) from error
 
 

@@ -18,6 +18,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from contracts.errors import InfrastructureError
 from contracts.verdict import Verdict
+from pipeline import shared_files
 from pipeline.metadata_location import Location
 from pipeline.metadata_store import open_store
 
@@ -189,6 +190,7 @@ def verdict_of(outputs: Iterable[Output]) -> Verdict | None:
             continue
         text = output.properties.get("verdict")
         if text is None:  # too long for a property
+            shared_files.fetch(output.uri)
             text = (Path(output.uri) / "verdict.json").read_text(encoding="utf-8")
         return Verdict.from_json(text)
     return None

@@ -1,13 +1,18 @@
-"""Executors that are imported when they are run, not when their node is launched.
+"""Executors that are imported when they are run, and that find their artifacts' files here.
 
 The trap. TFX 1.21's launcher imports a node's executor before its driver has looked whether the
 node is cached, and an executor imports the libraries it works with: a run in which nothing is new
 would load TensorFlow, TFDV, TFT and TFMA for nothing.
 `tests/unit/pipeline/test_late_executors.py` fails when upstream mends it.
+
+The files of what an executor takes are fetched before it begins, and of what it leaves are kept
+before the launcher publishes its execution (`pipeline.shared_files`): what is live in ML
+Metadata is where every pod finds it, and a node that is cached or skipped moves nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from tfx.orchestration.portable import (
@@ -17,6 +22,7 @@ from tfx.orchestration.portable import (
 )
 from tfx.proto.orchestration import executable_spec_pb2
 
+from pipeline import shared_files
 from pipeline.importing import load_graph
 
 
@@ -33,7 +39,23 @@ class _Late(base_executor_operator.BaseExecutorOperator):
         operator = self.operator(self._executor_spec, self._platform_config)
         if self._execution_watcher_address:
             operator.with_execution_watcher(self._execution_watcher_address)
-        return operator.run_executor(execution_info)
+        # Each once: an artifact may be the input of two keys.
+        for uri in dict.fromkeys(
+            a.uri for found in execution_info.input_dict.values() for a in found
+        ):
+            shared_files.fetch(uri)
+        output = operator.run_executor(execution_info)
+        if output.execution_result.code == 0:
+            for uri in _published(execution_info.output_dict, output):
+                shared_files.keep(uri)
+        return output
+
+
+def _published(planned: Mapping[str, Sequence[Any]], output: Any) -> Iterator[str]:
+    """URIs that the launcher will publish: an executor may make several artifacts of one."""
+    for key, artifacts in planned.items():
+        told = output.output_artifacts
+        yield from (a.uri for a in (told[key].artifacts if key in told else artifacts))
 
 
 class LatePythonOperator(_Late):

@@ -15,6 +15,7 @@ from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
 from contracts.verdict import Outcome, Reason
+from pipeline import shared_files
 from reports.record import Record
 from reports.text import number, plain, share
 
@@ -246,6 +247,7 @@ def _split_files(uri: str, name: str) -> Iterable[tuple[str, Path]]:
     """Files of that name in the splits of an artifact, as far as they are on this machine."""
     if "://" in uri:
         return
+    shared_files.fetch(uri)
     for folder in sorted(Path(uri).glob("Split-*")):
         path = folder / name
         if path.is_file():

@@ -13,6 +13,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from contracts.errors import InfrastructureError
 from contracts.verdict import Verdict
+from pipeline import shared_files
 from pipeline.config import Project
 from pipeline.history import History, NodeRun, Output, Run, verdict_of
 
@@ -77,6 +78,7 @@ class Record:
         found = self.outputs(node, key)
         if not found or "://" in found[-1][1].uri:
             return None
+        shared_files.fetch(found[-1][1].uri)
         folder = Path(found[-1][1].uri)
         return folder if folder.is_dir() else None
 

@@ -10,31 +10,24 @@ Labels, rollback and pruning are for local and mounted directories; here version
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import re
 import tempfile
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest
+from serving.cloud_storage import SCHEME, named_errors, open_bucket
 from serving.directory import copy_tree, prepare
 from serving.manifest import MANIFEST_FILE
 from serving.signing import SigningKey
 
-SCHEME = "gs://"
 #: Folder of the markers; hidden, so that no reader takes it for a version.
 CLAIMS = ".claims"
 MAX_ATTEMPTS = 100
 _VERSION = re.compile(r"(?:\.claims/)?([1-9]\d*)(?:/(.+))?")
-
-
-def is_object_store(base: str) -> bool:
-    """Whether a serving directory is an address of an object store."""
-    return base.startswith(SCHEME)
 
 
 def list_object_versions(address: str) -> list[int]:
@@ -43,7 +36,7 @@ def list_object_versions(address: str) -> list[int]:
     Raises:
         InfrastructureError: The store does not answer.
     """
-    return _listed(*_bucket(address))[0]
+    return _listed(*open_bucket(address))[0]
 
 
 def publish_objects(
@@ -64,7 +57,7 @@ def publish_objects(
         InfrastructureError: The store does not answer, or refuses.
         ConfigError: The key cannot be used.
     """
-    bucket, prefix = _bucket(address)
+    bucket, prefix = open_bucket(address)
     try:
         with tempfile.TemporaryDirectory(prefix="ordain-push-") as temporary:
             folder = Path(temporary, "version")
@@ -88,7 +81,7 @@ def _upload(bucket: Any, prefix: str, folder: Path) -> None:
     names.remove(MANIFEST_FILE)
     for name in (*names, MANIFEST_FILE):
         # The number was claimed: an object that is there already is not ours.
-        with _told(f"{SCHEME}{bucket.name}/{prefix}{name}"):
+        with named_errors(f"{SCHEME}{bucket.name}/{prefix}{name}"):
             bucket.blob(prefix + name).upload_from_filename(
                 folder / name, checksum="crc32c", if_generation_match=0
             )
@@ -99,7 +92,7 @@ def _claim(bucket: Any, prefix: str, first: int) -> int:
 
     for version in range(first, first + MAX_ATTEMPTS):
         name = f"{prefix}{CLAIMS}/{version}"
-        with _told(f"{SCHEME}{bucket.name}/{name}"):
+        with named_errors(f"{SCHEME}{bucket.name}/{name}"):
             try:
                 bucket.blob(name).upload_from_string(b"", if_generation_match=0)
             except exceptions.PreconditionFailed:
@@ -111,7 +104,7 @@ def _claim(bucket: Any, prefix: str, first: int) -> int:
 def _listed(bucket: Any, prefix: str) -> tuple[list[int], list[int]]:
     """Versions that have a manifest, and every number that is taken."""
     whole, told = set(), set()
-    with _told(f"{SCHEME}{bucket.name}/{prefix}"):
+    with named_errors(f"{SCHEME}{bucket.name}/{prefix}"):
         for blob in bucket.client.list_blobs(bucket.name, prefix=prefix or None):
             match = _VERSION.fullmatch(blob.name.removeprefix(prefix))
             if match is None:
@@ -120,33 +113,3 @@ def _listed(bucket: Any, prefix: str) -> tuple[list[int], list[int]]:
             if match[2] == MANIFEST_FILE:
                 whole.add(int(match[1]))
     return sorted(whole), sorted(told)
-
-
-def _bucket(address: str) -> tuple[Any, str]:
-    """The bucket of an address, and the prefix of its objects, which ends with `/`."""
-    from google.cloud import storage  # noqa: PLC0415  seconds, and only for gs://
-
-    name, _, folder = address.removeprefix(SCHEME).partition("/")
-    if not name:
-        raise InfrastructureError(f"{address!r} names no bucket", "gs://bucket/folder")
-    with _told(address):
-        bucket = storage.Client().bucket(name)
-    folder = folder.strip("/")
-    return bucket, f"{folder}/" if folder else ""
-
-
-@contextlib.contextmanager
-def _told(address: str) -> Iterator[None]:
-    """Turns what the client raises into an error that names the address."""
-    from google.api_core import exceptions  # noqa: PLC0415
-    from google.auth import exceptions as auth  # noqa: PLC0415
-    from requests import RequestException  # noqa: PLC0415
-
-    try:
-        yield
-    except (exceptions.GoogleAPIError, auth.GoogleAuthError, RequestException) as error:
-        brief = (str(error).splitlines() or [type(error).__name__])[0]
-        raise InfrastructureError(
-            f"{address}: {brief:.300}",
-            "check the bucket, the credentials and the network, then run again",
-        ) from error

@@ -1,0 +1,168 @@
+"""What a run's pods share, its pipeline root: a folder on a volume, or `gs://bucket/folder`.
+
+With a bucket each pod has a workspace of its own below `bucket.PLACE`, named after the address:
+the path says which bucket it stands for, in every task, and in every URI in ML Metadata.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from pydantic import TypeAdapter, ValidationError
+
+from contracts.errors import ConfigError, InfrastructureError
+from contracts.references import has_reference
+from kubeflow.bucket import PLACE, address_of, workspace_of
+from kubeflow.bucket_artifacts import RunBucket
+from pipeline import shared_files
+from pipeline.config import Project
+from pipeline.config_kubernetes import Root
+from serving.cloud_storage import is_object_store
+
+#: Notices that wait to be sent, in the project's part of the workspace.
+OUTBOX = Path("pods", "outbox")
+#: What concluding a run leaves in its folder.
+CONCLUSIONS = ("result.json", "report.html", "told.json")
+_DOCS = "see docs/kubeflow-pods.md"
+_ROOT: TypeAdapter[str] = TypeAdapter(Root)
+
+
+def workspace(root: str) -> str:
+    """The workspace that a pipeline root makes in a pod.
+
+    Args:
+        root: A folder, or `gs://bucket/folder`.
+
+    Raises:
+        ConfigError: It is another address; names what works.
+        InfrastructureError: The pod's own folder cannot be made.
+    """
+    if is_object_store(root):
+        try:
+            return str(workspace_of(_ROOT.validate_python(root)))
+        except ValidationError as error:
+            raise ConfigError(
+                f"pipeline_root {root[:200]}: is no address", "such as gs://bucket/folder"
+            ) from error
+    if "://" in root:
+        raise ConfigError(
+            f"pipeline_root {root}: must be a folder on a volume that every task mounts, or "
+            "gs://bucket/folder",
+            "mount another store's bucket as a volume (a CSI driver), and name its path",
+        )
+    return root
+
+
+def check_bucket(root: str, metadata: str, push: str) -> None:
+    """Refuses what a pod cannot have on its own, with a bucket as pipeline root.
+
+    Args:
+        root: `gs://bucket/folder`.
+        metadata: The setting `metadata`; what a reference stands for is not known yet.
+        push: The setting `push.directory`; empty if it is not set.
+
+    Raises:
+        ConfigError: Names the setting to change.
+    """
+    scheme, separator, _ = metadata.partition("://")
+    server = "metadata: postgresql://user@host:5432/database, or mysql://; " + _DOCS
+    if not separator and not has_reference(metadata):
+        raise ConfigError(
+            f"metadata {metadata or 'is not set'}: a SQLite file, and with pipeline_root {root} "
+            "the pods have no file system in common",
+            server,
+        )
+    if scheme == "grpc":
+        raise ConfigError(
+            f"metadata {metadata}: with it pods are kept apart by locks of files, and with "
+            f"pipeline_root {root} they have no file system in common",
+            server,
+        )
+    if not push or Path(push).is_relative_to(PLACE):
+        raise ConfigError(
+            f"push.directory: is not set, and with pipeline_root {root} a version that is "
+            "published to the workspace would be gone with its pod",
+            f"push.directory: gs://bucket/folder, or a folder on one of kubeflow.volumes; {_DOCS}",
+        )
+
+
+def check_project(project: Project) -> None:
+    """Refuses a project that cannot run with the bucket that its workspace stands for.
+
+    Raises:
+        ConfigError: As `check_bucket`.
+    """
+    if project.workspace.is_relative_to(PLACE):
+        root = address_of(project.workspace)
+        check_bucket(root, str(project.metadata), project.push.directory or "")
+
+
+@contextlib.contextmanager
+def shared(path: Path) -> Iterator[None]:
+    """Shares files through the bucket that a path stands for, if it stands for one.
+
+    Args:
+        path: The workspace, or a file in it.
+    """
+    if not path.is_relative_to(PLACE):
+        yield
+        return
+    with shared_files.shared_through(RunBucket(path)):
+        yield
+
+
+@contextlib.contextmanager
+def kept_log(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Goes on with the log of earlier tries, and leaves it for later ones.
+
+    What became of the node is no question of its log: that it cannot be kept is a line.
+
+    Args:
+        path: The log.
+        say: Is told.
+    """
+    shared_files.pull(path)
+    try:
+        yield
+    finally:
+        _attempt(shared_files.push, path, say)
+
+
+@contextlib.contextmanager
+def concluding(project: Project, run_id: str, say: Callable[[str], None]) -> Iterator[None]:
+    """Shares what a run is concluded from, and what that leaves.
+
+    The run's folder and the notices that wait are brought here before; the result, the run's page,
+    what was told and what still waits are kept after. A store that is not there keeps nobody from
+    being told, where a run ended for that very reason.
+
+    Args:
+        project: The project.
+        run_id: The run.
+        say: Is told what could not be shared, when that is not an error.
+
+    Raises:
+        InfrastructureError: What a run was concluded with cannot be kept.
+    """
+    run, outbox = project.runs / run_id, project.home / OUTBOX
+    left = (outbox, *(run / name for name in CONCLUSIONS))
+    with shared(project.workspace):
+        for folder in (run, outbox):
+            _attempt(shared_files.pull, folder, say)
+        try:
+            yield
+        except BaseException:
+            for path in left:
+                _attempt(shared_files.push, path, say)
+            raise
+        for path in left:
+            shared_files.push(path)
+
+
+def _attempt(share: Callable[[Path], None], path: Path, say: Callable[[str], None]) -> None:
+    try:
+        share(path)
+    except InfrastructureError as error:
+        say(f"not shared: {error.message}")

@@ -1,0 +1,85 @@
+"""Files that the tasks of a run share, where they have no file system in common.
+
+A path in the workspace is a file. On one machine, and on a volume that all pods mount, whoever
+writes it is done, and whoever reads it finds it. Where pods share a bucket instead, each pod's
+workspace begins empty: artifacts are fetched before they are read and kept once they are written,
+and so are single files. By default nothing is moved. Neither TFX nor TensorFlow is imported
+here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from contextvars import ContextVar
+from pathlib import Path
+from typing import Protocol
+
+
+class Store(Protocol):
+    """What the tasks share instead of a file system.
+
+    Every method raises `InfrastructureError` if the store does not answer or refuses.
+    """
+
+    def fetch(self, uri: str) -> None:
+        """Brings an artifact's files here, unless they are; all of them or none."""
+
+    def has(self, uri: str) -> bool:
+        """Whether an artifact's files are here, or can be fetched."""
+
+    def keep(self, uri: str) -> None:
+        """Takes an artifact's files to the store; returns when all of them are there."""
+
+    def pull(self, path: Path) -> None:
+        """Brings a file, or all below a folder, as the store has it; it need not be there."""
+
+    def push(self, path: Path) -> None:
+        """Takes a file, or all below a folder, to the store; it need not be there."""
+
+
+_STORE: ContextVar[Store | None] = ContextVar("store", default=None)
+
+
+@contextlib.contextmanager
+def shared_through(store: Store) -> Iterator[None]:
+    """Names the store that the functions below go to while entered."""
+    token = _STORE.set(store)
+    try:
+        yield
+    finally:
+        _STORE.reset(token)
+
+
+def fetch(uri: str) -> None:
+    """See `Store.fetch`."""
+    store = _STORE.get()
+    if store is not None:
+        store.fetch(uri)
+
+
+def has(uri: str) -> bool:
+    """See `Store.has`; by default, whether they are in the workspace."""
+    store = _STORE.get()
+    return store.has(uri) if store is not None else bool(uri) and Path(uri).exists()
+
+
+def keep(uri: str) -> None:
+    """See `Store.keep`."""
+    store = _STORE.get()
+    if store is not None:
+        store.keep(uri)
+
+
+def pull(path: Path) -> None:
+    """See `Store.pull`."""
+    store = _STORE.get()
+    if store is not None:
+        store.pull(path)
+
+
+def push(path: Path) -> None:
+    """See `Store.push`."""
+    store = _STORE.get()
+    if store is not None:
+        store.push(path)
