@@ -43,8 +43,8 @@ _SECRET = re.compile(
     r"(^|_)(PASSWORDS?|PASSWD|PASSPHRASE|PGPASSWORD|SECRETS?|TOKENS?|CREDENTIALS?|APIKEY"
     r"|(API|ACCESS|PRIVATE|SIGNING|ENCRYPTION)_KEY)(_|$)"
 )
-#: Names ending so name where a secret is, not the secret.
-_PLACE = re.compile(r"_(FILE|PATH|DIR|NAME|URL|URI|ID)$")
+#: Names ending so name where a secret is, not the secret; the last is Google's for a file.
+_PLACE = re.compile(r"_(FILE|PATH|DIR|NAME|URL|URI|ID)$|^GOOGLE_APPLICATION_CREDENTIALS$")
 
 
 class KubeflowSection(Section):
@@ -156,11 +156,19 @@ class Pod(KubeflowSection):
 
 
 class Secret(KubeflowSection):
-    """A key of a Kubernetes secret that every pod gets as an environment variable."""
+    """A Kubernetes secret that every pod gets: a key as a variable, or all as files of a folder."""
 
     name: Name
-    key: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]+$")]
-    env: EnvName
+    key: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    env: EnvName | None = None
+    path: PodPath | None = None
+
+    @model_validator(mode="after")
+    def _is_one(self) -> Secret:
+        given = {key for key in ("key", "env", "path") if getattr(self, key) is not None}
+        if given not in ({"key", "env"}, {"path"}):
+            raise ValueError("has key and env for a variable, or path for files")
+        return self
 
 
 class Volume(KubeflowSection):
@@ -250,8 +258,10 @@ class Kubeflow(KubeflowSection):
 
     @model_validator(mode="after")
     def _names_once(self) -> Kubeflow:
-        variables = [*self.env, *(secret.env for secret in self.secrets)]
-        for what, names in (("variable", variables), ("path", [v.path for v in self.volumes])):
+        variables = [*self.env, *(secret.env for secret in self.secrets if secret.env)]
+        paths = [volume.path for volume in self.volumes]
+        paths += [secret.path for secret in self.secrets if secret.path]
+        for what, names in (("variable", variables), ("path", paths)):
             twice = sorted({name for name in names if names.count(name) > 1})
             if twice:
                 raise ValueError(f"{what} {twice[0]} is given more than once")

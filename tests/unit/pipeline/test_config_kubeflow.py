@@ -30,6 +30,11 @@ from pipeline.loading import load_project, load_unresolved
         ("env", {"X": "${env:HOME}"}, "may not hold ${env:NAME}"),
         ("env", {"X": "y" * 4097}, "at most 4096"),
         ("secrets", [{"name": "s", "key": "a b", "env": "X"}], "secrets.0.key"),
+        ("secrets", [{"name": "s"}], "has key and env for a variable, or path for files"),
+        ("secrets", [{"name": "s", "key": "k"}], "has key and env for a variable, or path"),
+        ("secrets", [{"name": "s", "key": "k", "env": "X", "path": "/s"}], "or path for files"),
+        ("secrets", [{"name": "s", "key": "k", "path": "/s"}], "or path for files"),
+        ("secrets", [{"name": "s", "path": "s"}], "must be an absolute path"),
         ("volumes", [{"claim": "c", "path": "data"}], "must be an absolute path"),
         ("defaults", {"cpu": "1.2345"}, "must be cores"),
         ("defaults", {"cpu": 0}, "must be above 0"),
@@ -77,6 +82,7 @@ def test_wrong_values_are_refused(make_folder, load, key, value, problem, monkey
         ({"API_KEY": "x"}, True),
         ({"AWS_SECRET_ACCESS_KEY": "x"}, True),
         ({"MY_TOKEN": "x"}, True),
+        ({"GOOGLE_APPLICATION_CREDENTIALS": "/run/secrets/google/key.json"}, False),
         ({"PROXY": "http://user:hush@proxy:80"}, True),
         ({"TOKEN_FILE": "/var/run/token"}, False),
         ({"SECRET_NAME": "database"}, False),
@@ -104,6 +110,7 @@ def test_names_are_given_once(make_folder):
         {"env": {"X": "1"}, "secrets": [secret]},
         {"secrets": [secret, secret]},
         {"volumes": [{"claim": "a", "path": "/w"}, {"claim": "b", "path": "/w"}]},
+        {"volumes": [{"claim": "a", "path": "/w"}], "secrets": [{"name": "s", "path": "/w"}]},
     ):
         with pytest.raises(ConfigError, match="is given more than once"):
             load_project(make_folder(kubeflow=keys))

@@ -1,0 +1,53 @@
+"""Files that tasks share: through a store where one is named, and where they lie otherwise."""
+
+from pathlib import Path
+
+from pipeline import shared_files
+
+
+class Store:
+    """Notes what it is asked for."""
+
+    def __init__(self):
+        self.asked = []
+
+    def fetch(self, uri):
+        self.asked.append(("fetch", uri))
+
+    def has(self, uri):
+        self.asked.append(("has", uri))
+        return True
+
+    def keep(self, uri):
+        self.asked.append(("keep", uri))
+
+    def pull(self, path):
+        self.asked.append(("pull", path))
+
+    def push(self, path):
+        self.asked.append(("push", path))
+
+
+def ask(path):
+    shared_files.fetch(str(path))
+    shared_files.keep(str(path))
+    shared_files.pull(path)
+    shared_files.push(path)
+    return shared_files.has(str(path))
+
+
+def test_without_a_store_a_file_is_where_it_is(tmp_path):
+    (tmp_path / "here").write_text("x")
+    assert ask(tmp_path / "here")
+    assert not ask(tmp_path / "none")
+    assert not shared_files.has("")
+    assert [path.name for path in tmp_path.iterdir()] == ["here"]
+
+
+def test_a_store_is_asked_while_it_is_named_and_no_longer():
+    store, path = Store(), Path("/none/x")
+    with shared_files.shared_through(store):
+        assert ask(path)
+    assert [what for what, _ in store.asked] == ["fetch", "keep", "pull", "push", "has"]
+    assert not ask(path)
+    assert len(store.asked) == 5
