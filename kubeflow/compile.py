@@ -1,6 +1,7 @@
 """A project to the file that Kubeflow Pipelines 2.x runs: PipelineSpec and PlatformSpec.
 
-One container task for each node of the chain, between `prepare` and `result`. Compiling looks at
+One container task for each node of the chain, between `prepare` and `result`, and `on-exit` after
+all of them, however they ended. Compiling looks at
 the project's files only: no cluster, no bucket, no network, no environment variable. The same
 project gives the same bytes.
 """
@@ -19,12 +20,15 @@ from typing import Any
 
 from contracts.errors import ConfigError
 from kubeflow import rules
-from kubeflow.tasks import PREPARE, RESULT, prepare_words, task_name
+from kubeflow.pipeline_root import check_bucket
+from kubeflow.tasks import ON_EXIT, PREPARE, RESULT, on_exit_words, prepare_words, task_name
 from pipeline.chain import Shape, chain_of
 from pipeline.config import Project
+from pipeline.config_kubeflow import Kubeflow
 from pipeline.loading import load_unresolved, read_effective
 from pipeline.metadata_location import DEFAULT_PORT
 from pipeline.source import image_fingerprint
+from serving.cloud_storage import is_object_store
 
 DOCS = "see docs/kubeflow-compile.md"
 _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
@@ -68,9 +72,10 @@ def compile_project(
     where = pipeline_root(project, raw)
     chain = chain_of(project)
     source = image_fingerprint(root, project.schema_file)
-    words = prepare_words(project.kubeflow.project, told, env, source, chain)
-    text = compile_chain(project, chain, words, where)
-    return Compiled(project.name, text, len(chain) + 2, _notes(project, told))
+    first = prepare_words(project.kubeflow.project, told, env, source, chain)
+    last = on_exit_words(project.kubeflow.project, told, env)
+    text = compile_chain(project, chain, first, last, where)
+    return Compiled(project.name, text, len(chain) + 3, _notes(project, told))
 
 
 def compile_text(folder: str | Path, env: str | None = None, settings: Iterable[str] = ()) -> str:
@@ -78,13 +83,16 @@ def compile_text(folder: str | Path, env: str | None = None, settings: Iterable[
     return compile_project(folder, env, settings).text
 
 
-def compile_chain(project: Project, chain: Shape, prepare: list[str], root: str) -> str:
+def compile_chain(
+    project: Project, chain: Shape, prepare: list[str], on_exit: list[str], root: str
+) -> str:
     """Compiles a chain of any shape and checks the result.
 
     Args:
         project: The project; its name and its section `kubeflow` are used.
         chain: The chain's shape.
         prepare: The fixed words of `prepare`.
+        on_exit: The fixed words of `on-exit`.
         root: Default of the run parameter `pipeline_root`.
 
     Returns:
@@ -99,7 +107,7 @@ def compile_chain(project: Project, chain: Shape, prepare: list[str], root: str)
         warnings.simplefilter("ignore")
         from kubeflow.compile_tasks import build_pipeline  # noqa: PLC0415  KFP takes a second
 
-        text = _write(build_pipeline(project, chain, prepare, root, images))
+        text = _write(build_pipeline(project, chain, prepare, on_exit, root, images))
     rules.check(text)
     return text
 
@@ -126,7 +134,7 @@ def _images(project: Project, chain: Shape) -> dict[str, str]:
             near = difflib.get_close_matches(node, names, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else f"; there are {', '.join(names)}"
             raise ConfigError(f"kubeflow.nodes.{node}: the chain has no such node{meant}", DOCS)
-    tasks = [task_name(name) for name in names]
+    tasks = [task_name(name) for name in (*names, ON_EXIT)]
     twice = sorted({name for name in names if tasks.count(task_name(name)) > 1})
     if twice:
         raise ConfigError(
@@ -143,10 +151,11 @@ def _images(project: Project, chain: Shape) -> dict[str, str]:
 
 
 def pipeline_root(project: Project, raw: Mapping[str, Any]) -> str:
-    """The workspace as the pods see it.
+    """What the pods share: the workspace as they see it, or `gs://bucket/folder`.
 
     Raises:
-        ConfigError: It is none of the volumes that all pods mount.
+        ConfigError: It is on none of the volumes that all pods mount, or with a bucket something
+            else is.
     """
     section = project.kubeflow
     told = section.pipeline_root or raw.get("workspace")
@@ -154,26 +163,55 @@ def pipeline_root(project: Project, raw: Mapping[str, Any]) -> str:
     if told is None:
         raise ConfigError("workspace: is not set; in a cluster it has to lie on a volume", DOCS)
     root = str(told)
+    if is_object_store(root) and section.pipeline_root:
+        _check_bucket(section, raw, root)
+        return root
     if "://" in root or "${env:" in root:
         raise ConfigError(
             f"{key} {root}: must be a folder on a volume that all pods mount, written out",
-            f"a bucket is mounted as a volume by a CSI driver; {DOCS}",
+            f"a bucket is kubeflow.pipeline_root: gs://bucket/folder; {DOCS}",
         )
     root = posixpath.normpath(posixpath.join(section.project, root))
-    paths = [volume.path for volume in section.volumes]
-    if not any(root == path or root.startswith(f"{path}/") for path in paths):
+    if not _is_mounted(root, section):
+        mounts = ", ".join(volume.path for volume in section.volumes)
         raise ConfigError(
             f"{key} {root}: lies on no volume, so no pod would see what another wrote; "
-            f"kubeflow.volumes mounts {', '.join(paths) or 'none'}",
-            f"add a volume that many pods can write (ReadWriteMany), or move it; {DOCS}",
+            f"kubeflow.volumes mounts {mounts or 'none'}",
+            "add a volume that many pods can write (ReadWriteMany), move it, or set "
+            f"kubeflow.pipeline_root: gs://bucket/folder; {DOCS}",
         )
     return root
+
+
+def _check_bucket(section: Kubeflow, raw: Mapping[str, Any], root: str) -> None:
+    """Refuses what pods that share nothing but a bucket cannot have.
+
+    Raises:
+        ConfigError: Names the setting to change.
+    """
+    push = raw.get("push")
+    directory = str((push.get("directory") if isinstance(push, Mapping) else None) or "")
+    check_bucket(root, str(raw.get("metadata") or ""), directory)
+    if is_object_store(directory) or "${env:" in directory:
+        return
+    path = posixpath.normpath(posixpath.join(section.project, directory))
+    if not _is_mounted(path, section):
+        raise ConfigError(
+            f"push.directory {path}: lies on no volume, and with kubeflow.pipeline_root {root} a "
+            "version that is published there would be gone with its pod",
+            f"push.directory: gs://bucket/folder, or a folder on one of kubeflow.volumes; {DOCS}",
+        )
+
+
+def _is_mounted(path: str, section: Kubeflow) -> bool:
+    mounts = [volume.path for volume in section.volumes]
+    return any(path == mount or path.startswith(f"{mount}/") for mount in mounts)
 
 
 def _notes(project: Project, told: Mapping[str, Any]) -> tuple[str, ...]:
     """What compiles and may still not run as expected."""
     section = project.kubeflow
-    given = {*section.env, *(secret.env for secret in section.secrets)}
+    given = {*section.env, *(secret.env for secret in section.secrets if secret.env)}
     asked = sorted(_variables(told) - given)
     notes = []
     if asked:

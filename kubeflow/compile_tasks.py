@@ -13,13 +13,14 @@ from kfp import dsl, kubernetes
 from kubeflow.tasks import (
     ENTRYPOINT,
     EXECUTOR_INPUT,
+    GROUP,
+    ON_EXIT,
     PIPELINE_ROOT,
     PLAN,
     PREPARE,
     RESULT,
     RUN_ID,
     SETTINGS,
-    SPAN,
     node_words,
     result_words,
     task_name,
@@ -33,14 +34,26 @@ OutputText: Any = dsl.OutputPath(str)
 
 
 def build_pipeline(
-    project: Project, chain: Shape, prepare: Sequence[str], root: str, images: Mapping[str, str]
+    project: Project,
+    chain: Shape,
+    prepare: Sequence[str],
+    on_exit: Sequence[str],
+    root: str,
+    images: Mapping[str, str],
 ) -> Any:
     """The pipeline of a chain.
+
+    All tasks but `on-exit` are in one group, KFP's exit handler. The backend makes a task that
+    runs after failures to a hook of Argo on each task that it waits for (argocompiler's `dag.go`):
+    it would run once after each of them, not at all after one that failed and had others behind it
+    (argo-workflows#16057), and its exit code would not make the run red. The group is one task
+    with nothing behind it; what makes the run red is `result`, inside.
 
     Args:
         project: Gives the name and the section `kubeflow`.
         chain: The chain's shape.
         prepare: The fixed words of `prepare`.
+        on_exit: The fixed words of `on-exit`.
         root: Default of the run parameter `pipeline_root`.
         images: The image of each task.
     """
@@ -49,19 +62,22 @@ def build_pipeline(
     def build(span: str = "", settings: str = "", pipeline_root: str = root) -> None:
         # The driver fills this as an input's whole value; the launcher, in a command, does not.
         run = {RUN_ID: dsl.PIPELINE_JOB_ID_PLACEHOLDER}
-        given = {SPAN: span, SETTINGS: settings, PIPELINE_ROOT: pipeline_root, **run}
-        first = prepare_component(PREPARE, images[PREPARE], prepare)(**given)
-        dress(first, PREPARE, section.pod(PREPARE), section, is_retried=True)
-        plan = first.outputs[PLAN]
-        tasks: dict[str, Any] = {}
-        for node, waits_for in chain.items():
-            task = planned_component(node, images[node], node_words(node))(plan=plan, **run)
-            tasks[node] = task.after(first, *(tasks[other] for other in waits_for))
-            dress(task, node, section.pod(node), section, is_retried=True)
-        last = planned_component(RESULT, images[RESULT], result_words())(plan=plan, **run)
-        last.after(first, *tasks.values())
-        # What it says is final: a run whose model was not blessed must not be tried again.
-        dress(last, RESULT, section.pod(RESULT), section, is_retried=False)
+        given = {SETTINGS: settings, PIPELINE_ROOT: pipeline_root, **run}
+        ending = on_exit_component(ON_EXIT, images[RESULT], on_exit)(**given)
+        dress(ending, ON_EXIT, section.pod(RESULT), section, is_retried=False)
+        with dsl.ExitHandler(ending, name=GROUP):
+            first = prepare_component(PREPARE, images[PREPARE], prepare)(span=span, **given)
+            dress(first, PREPARE, section.pod(PREPARE), section, is_retried=True)
+            plan = first.outputs[PLAN]
+            tasks: dict[str, Any] = {}
+            for node, waits_for in chain.items():
+                task = planned_component(node, images[node], node_words(node))(plan=plan, **run)
+                tasks[node] = task.after(first, *(tasks[other] for other in waits_for))
+                dress(task, node, section.pod(node), section, is_retried=True)
+            last = planned_component(RESULT, images[RESULT], result_words())(plan=plan, **run)
+            last.after(first, *tasks.values())
+            # A run whose model was not blessed must not be tried again.
+            dress(last, RESULT, section.pod(RESULT), section, is_retried=False)
 
     return dsl.pipeline(name=project.name)(build)
 
@@ -81,6 +97,23 @@ def prepare_component(name: str, image: str, words: Sequence[str]) -> Any:
         del metrics  # its values go through the executor's output
         told = ["--span", span, "--settings", settings, "--pipeline-root", pipeline_root]
         return _container(image, [*words, *told, "--plan-output", plan], run_id, html)
+
+    return _named(component, name)
+
+
+def on_exit_component(name: str, image: str, words: Sequence[str]) -> Any:
+    """The component of `on-exit`, which takes the run's parameters and nothing of other tasks."""
+
+    def component(
+        settings: str,
+        pipeline_root: str,
+        run_id: str,
+        html: dsl.Output[dsl.HTML],
+        metrics: dsl.Output[dsl.Metrics],
+    ) -> dsl.ContainerSpec:
+        del metrics
+        told = ["--settings", settings, "--pipeline-root", pipeline_root]
+        return _container(image, [*words, *told], run_id, html)
 
     return _named(component, name)
 
@@ -134,7 +167,10 @@ def dress(task: Any, name: str, pod: Pod, section: Kubeflow, is_retried: bool) -
     for variable, value in section.env.items():
         task.set_env_variable(variable, value)
     for secret in section.secrets:
-        kubernetes.use_secret_as_env(task, secret.name, {secret.key: secret.env})
+        if secret.path is not None:
+            kubernetes.use_secret_as_volume(task, secret.name, secret.path)
+        else:
+            kubernetes.use_secret_as_env(task, secret.name, {secret.key: secret.env})
     for volume in section.volumes:
         kubernetes.mount_pvc(task, volume.claim, volume.path)
     for key, value in section.labels.items():

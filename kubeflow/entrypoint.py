@@ -3,6 +3,7 @@
     python -m kubeflow.entrypoint prepare ...   before all nodes: database, plan, chain
     python -m kubeflow.entrypoint node ...      one node of the chain
     python -m kubeflow.entrypoint result ...    after all nodes: the run's result
+    python -m kubeflow.entrypoint on-exit ...   after everything, however it ended: the same
 
 Exit codes are those of `ordain`. A node that is cached, or that TFX skips, is done: 0.
 """
@@ -15,11 +16,15 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from contracts.errors import ConfigError, ExitCode, InfrastructureError, OrdainError
 from kubeflow import summary
 from kubeflow.chain import check_run_id, read_chain
+from kubeflow.pipeline_root import concluding
+
+if TYPE_CHECKING:
+    from kubeflow.result import Concluded
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -91,9 +96,30 @@ def _node(given: argparse.Namespace) -> int:
 
 
 def _result(given: argparse.Namespace) -> int:
-    from kubeflow.result import make_result  # noqa: PLC0415
+    from kubeflow.result import conclude_run  # noqa: PLC0415
 
-    result = make_result(read_chain(given.plan, check_run_id(given.run_id)), say)
+    chain = read_chain(given.plan, check_run_id(given.run_id))
+    with concluding(chain.load_project(), chain.run_id, say):
+        concluded = conclude_run(chain, say)
+    return _concluded(given, concluded)
+
+
+def _on_exit(given: argparse.Namespace) -> int:
+    from kubeflow.result import Told, conclude_on_exit  # noqa: PLC0415
+
+    told = Told(
+        project=given.project,
+        config=given.config,
+        env=given.env,
+        settings=given.settings,
+        pipeline_root=given.pipeline_root,
+        run_id=given.run_id,
+    )
+    return _concluded(given, conclude_on_exit(told, say))
+
+
+def _concluded(given: argparse.Namespace, concluded: Concluded) -> int:
+    result = concluded.result
     for node in result.nodes:
         reason = f"  {node.reason}" if node.reason else ""
         say(f"{node.node:<20} {node.state:<9} {node.seconds:>8.1f} s{reason}")
@@ -103,7 +129,7 @@ def _result(given: argparse.Namespace) -> int:
             if why.outcome != "passed":
                 say(f"  {why.outcome}: {why.text}")
     say(result.headline)
-    _show(given, summary.run_page(result), summary.run_numbers(result))
+    _show(given, summary.run_html(result, concluded.page), summary.run_numbers(result))
     return result.exit_code
 
 
@@ -143,14 +169,10 @@ def _parser() -> argparse.ArgumentParser:
     tasks = parser.add_subparsers(required=True, metavar="TASK")
 
     prepare = tasks.add_parser("prepare", help="database, plan, chain")
-    prepare.add_argument("--project", required=True, help="the project's folder in this image")
-    prepare.add_argument("--config", required=True, help="the compiled configuration, as JSON")
-    prepare.add_argument("--env", default="", help="name of the overlay that is in it")
+    _add_project(prepare)
     prepare.add_argument("--source", required=True, help="the source's fingerprint")
     prepare.add_argument("--chain", required=True, help="the compiled chain, as JSON")
     prepare.add_argument("--span", default="", help="last span of the window; default: the newest")
-    prepare.add_argument("--settings", default="", help='JSON list, such as ["train.steps=500"]')
-    prepare.add_argument("--pipeline-root", default="", help="the workspace, a folder")
     prepare.add_argument("--plan-output", required=True, help="file that the plan is written to")
     prepare.set_defaults(task=_prepare)
 
@@ -163,11 +185,24 @@ def _parser() -> argparse.ArgumentParser:
     result.add_argument("--plan", required=True, help="what prepare wrote")
     result.set_defaults(task=_result)
 
-    for task in (prepare, node, result):
+    on_exit = tasks.add_parser("on-exit", help="the run's result, if nobody has told it")
+    _add_project(on_exit)
+    on_exit.set_defaults(task=_on_exit)
+
+    for task in (prepare, node, result, on_exit):
         task.add_argument("--run-id", required=True, help="Kubeflow's id of the run")
         task.add_argument("--html", default="", help="file that the summary is written to")
         task.add_argument("--executor-input", default="", help="what KFP fills in for {{$}}")
     return parser
+
+
+def _add_project(task: argparse.ArgumentParser) -> None:
+    """What tells a task the project of the run, where no chain does."""
+    task.add_argument("--project", required=True, help="the project's folder in this image")
+    task.add_argument("--config", required=True, help="the compiled configuration, as JSON")
+    task.add_argument("--env", default="", help="name of the overlay that is in it")
+    task.add_argument("--settings", default="", help='JSON list, such as ["train.steps=500"]')
+    task.add_argument("--pipeline-root", default="", help="a folder, or gs://bucket/folder")
 
 
 if __name__ == "__main__":

@@ -15,7 +15,9 @@ from typing import Any
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.verdict import Verdict
 from kubeflow.chain import Chain
-from kubeflow.run_tally import conclude, tally_before
+from kubeflow.pipeline_root import kept_log, shared
+from kubeflow.run_tally import tally_before
+from kubeflow.task_records import recorded
 from pipeline.history import History, Output
 from pipeline.importing import load_tfx, project_on_path
 from pipeline.launch import quiet_libraries
@@ -69,6 +71,9 @@ def run_node(chain: Chain, name: str, say: Callable[[str], None]) -> Done:
         say(f"{node} begins" if span is None else f"{node} begins span {span}")
 
     with contextlib.ExitStack() as stack:
+        stack.enter_context(shared(project.workspace))
+        record = stack.enter_context(recorded(folder, name))
+        stack.enter_context(kept_log(folder / "logs" / f"{name}.log", say))
         stack.enter_context(project_on_path(project.folder))
         locks = stack.enter_context(beside_pods(project, chain.run_id, say))
         stack.enter_context(locks.hold(project.name, chain.run_id, name, say))
@@ -88,8 +93,7 @@ def run_node(chain: Chain, name: str, say: Callable[[str], None]) -> Done:
             with ended_by_sigterm():
                 left = launcher.launch(nodes[name])
         except node_launch.NodeError as stop:
-            tally.add_failed(stop.result)
-            conclude(chain, project, history, tally, stop.failure).write(folder)
+            record.fail(stop.failure, stop.result)
             return Done(stop.result, failure=stop.failure)
         known = len(tally.verdicts)
         result = tally.add(left)

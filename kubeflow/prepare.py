@@ -15,7 +15,11 @@ from typing import Any
 import yaml
 
 from contracts.errors import ConfigError, InfrastructureError
+from kubeflow import pipeline_root as roots
 from kubeflow.chain import Chain, check_run_id, find_plan, write_chain
+from kubeflow.task_records import recorded
+from kubeflow.tasks import PREPARE
+from pipeline import shared_files
 from pipeline.checks import make_plan
 from pipeline.compiled import compiled_ir
 from pipeline.config import Project
@@ -47,7 +51,7 @@ class Asked:
         chain: The compiled chain as JSON: the nodes, each with those that it waits for.
         span: Last span of the window; empty for the newest.
         settings: JSON list of `a.b=value` texts; empty for none.
-        pipeline_root: The workspace; empty for the configuration's.
+        pipeline_root: The workspace, or `gs://bucket/folder`; empty for the configuration's.
         run_id: Kubeflow's id of the run.
     """
 
@@ -76,13 +80,38 @@ def prepare(asked: Asked, say: Callable[[str], None]) -> tuple[str, Chain]:
         ConfigError: The image, the parameters or the project are wrong.
         InfrastructureError: The volume or the database is.
     """
-    from kubeflow.chain import read_chain  # noqa: PLC0415
-
     quiet_libraries()
     run_id = check_run_id(asked.run_id)
-    settings = _settings(asked.settings)
-    raw = _configuration(asked)
-    project = load_raw(raw, asked.project, asked.env or None, settings)
+    project, config = load_asked(
+        asked.project, asked.config, asked.env, asked.settings, asked.pipeline_root
+    )
+    with roots.shared(project.workspace), recorded(project.runs / run_id, PREPARE):
+        return _prepare(asked, project, config, run_id, say)
+
+
+def load_asked(
+    folder: str, config: str, env: str, settings: str, pipeline_root: str
+) -> tuple[Project, dict[str, Any]]:
+    """The project as the words of a task tell it; each argument is as `Asked` has it.
+
+    Returns:
+        The project, and the run's configuration, references unresolved.
+
+    Raises:
+        ConfigError: A word, or the configuration, is wrong.
+    """
+    given = _settings(settings)
+    raw = _configuration(config, pipeline_root)
+    project = load_raw(raw, folder, env or None, given)
+    roots.check_project(project)
+    return project, with_settings(raw, given)
+
+
+def _prepare(
+    asked: Asked, project: Project, config: dict[str, Any], run_id: str, say: Callable[[str], None]
+) -> tuple[str, Chain]:
+    from kubeflow.chain import read_chain  # noqa: PLC0415
+
     _check_source(project.folder, project.schema_file, asked.source)
     plan = find_plan(project.runs, run_id)
     if plan is not None:
@@ -106,15 +135,14 @@ def prepare(asked: Asked, say: Callable[[str], None]) -> tuple[str, Chain]:
         run_id=run_id,
         folder=str(project.folder),
         env=asked.env or None,
-        config=with_settings(raw, settings),
+        config=config,
         spans=spans,
         ir=_as_json(ir),
         notes=checked.notes,
         recovered=tuple(asdict(closed) for closed in recovered),
     )
-    plan = write_chain(chain, project.runs)
     _write_config(chain, project)
-    return plan, chain
+    return write_chain(chain, project.runs), chain
 
 
 def recovered_of(chain: Chain) -> list[Recovered]:
@@ -131,31 +159,17 @@ def recovered_of(chain: Chain) -> list[Recovered]:
     ]
 
 
-def _configuration(asked: Asked) -> dict[str, Any]:
+def _configuration(config: str, pipeline_root: str) -> dict[str, Any]:
     try:
-        raw = json.loads(asked.config)
+        raw = json.loads(config)
     except ValueError as error:
         raise ConfigError("--config: is not JSON", "compile the pipeline again") from error
     if not isinstance(raw, dict):
         raise ConfigError("--config: must be a JSON object", "compile the pipeline again")
-    if asked.pipeline_root:
-        raw["workspace"] = asked.pipeline_root
-    refuse_object_store(str(raw.get("workspace", "")))
+    root = pipeline_root or raw.get("workspace")
+    if root:
+        raw["workspace"] = roots.workspace(str(root))
     return raw
-
-
-def refuse_object_store(root: str) -> None:
-    """Refuses a pipeline root that is no folder.
-
-    Raises:
-        ConfigError: It is an address; names what works.
-    """
-    if "://" in root:
-        raise ConfigError(
-            f"pipeline_root {root}: must be a folder that every task mounts, not an address",
-            "mount a volume that all pods can write, or the bucket as a volume (a CSI driver), "
-            "and name its path; versions may be published to gs:// (push.directory)",
-        )
 
 
 def _settings(text: str) -> tuple[str, ...]:
@@ -249,6 +263,8 @@ def _write_config(chain: Chain, project: Project) -> None:
     path = project.runs / chain.run_id / "pipeline.yaml"
     text = yaml.safe_dump(dict(chain.config), sort_keys=False, allow_unicode=True)
     try:
+        path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")
     except OSError as error:
         raise InfrastructureError(f"{path} cannot be written: {error.strerror}") from error
+    shared_files.push(path)

@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from kubeflow.exit_tasks import exit_problems
 from kubeflow.rules_file import BrokenRule, File
 
 _PIPELINE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
@@ -126,6 +127,13 @@ def cycle(file: File) -> Iterator[BrokenRule]:
         if waiting:
             names = ", ".join(sorted(waiting))
             yield BrokenRule("cycle", f"{where}.dag", f"{names} wait for each other", "an order")
+
+
+def exit_task(file: File) -> Iterator[BrokenRule]:
+    """A task that runs after failures too is one that the backend's hooks can run so."""
+    for where, graph in file.dags():
+        for name, got, allowed in exit_problems(graph.dag):
+            yield BrokenRule("exit-task", f"{where}.dag.tasks.{name}", got, allowed)
 
 
 def task_inputs(file: File) -> Iterator[BrokenRule]:

@@ -26,6 +26,8 @@ _REST = {
 _WHOLE = "{{$}}"
 _CPU = re.compile(r"[0-9]+(\.[0-9]+)?|[0-9]+m")
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?([EPTGM]i?|Ki|k|m)?")
+#: Kubernetes' third_party/forked/golang/expansion; the launcher hands the arguments on.
+_EXPANDED = re.compile(r"\$\$.{0,20}|\$\([^)]{0,40}\)?")
 _ENV = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
 
 
@@ -94,6 +96,20 @@ def template(file: File) -> Iterator[BrokenRule]:
             if found:
                 yield BrokenRule(
                     "template", f"{where}.{place}", repr(found[0]), "Argo takes '{{' for its own"
+                )
+
+
+def expansion(file: File) -> Iterator[BrokenRule]:
+    """No argument holds what Kubernetes would make something else of."""
+    for where, _, container in file.containers():
+        for word in (*container.command, *container.args):
+            found = _EXPANDED.search(word)
+            if found:
+                yield BrokenRule(
+                    "expansion",
+                    f"{where}.args",
+                    repr(found[0]),
+                    "Kubernetes makes '$' of '$$' and looks '$(NAME)' up",
                 )
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import datetime
 from collections import defaultdict
 from collections.abc import Sequence
+from pathlib import Path
 
 from kubeflow.chain import Chain
 from kubeflow.prepare import recovered_of
+from kubeflow.task_records import Record, killed, never_began, read_record
+from kubeflow.tasks import PREPARE
 from pipeline.config import Project
 from pipeline.history import History, NodeRun
 from pipeline.outcome import Failure, NodeResult, RunResult
@@ -28,7 +31,10 @@ def tally_before(chain: Chain, project: Project, history: History, node: str) ->
 
 
 def tally_run(chain: Chain, project: Project, history: History) -> RunResult:
-    """The result of a run whose nodes have all had their turn.
+    """The result of a run in which everything has run that could.
+
+    A node failed if its last try says so, or began and left no word. Of the nodes behind it there
+    is nothing in the result, as in a local run's.
 
     Args:
         chain: The run's chain.
@@ -36,13 +42,6 @@ def tally_run(chain: Chain, project: Project, history: History) -> RunResult:
         history: Its past runs.
     """
     tally, failure = _tally(chain, project, history, node_names(chain))
-    return conclude(chain, project, history, tally, failure)
-
-
-def conclude(
-    chain: Chain, project: Project, history: History, tally: Tally, failure: Failure | None
-) -> RunResult:
-    """The result of a run as its tally has it."""
     run = history.read_run(chain.run_id)
     started = datetime.datetime.fromtimestamp(run.started_ms / 1000, datetime.UTC)
     seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
@@ -56,16 +55,23 @@ def _tally(
     for launch in history.read_run(chain.run_id).nodes:
         launches[launch.node].append(launch)
     tally = Tally(project, chain.run_id, chain.spans)
-    logs = project.runs / chain.run_id / "logs"
-    failure = None
+    folder = project.runs / chain.run_id
+    failure, missing = None, []
     for name in names:
         found = sorted(launches[name], key=lambda launch: launch.span or 0)
-        log = logs / f"{name}.log"
-        unfinished = [launch for launch in found if launch.state not in _SUCCEEDED]
-        if unfinished:
-            failure = failure or _failure(unfinished[0])
+        log = folder / "logs" / f"{name}.log"
+        record = read_record(folder, name)
+        if record is None and not found:
+            missing.append(name)
+            continue
+        trouble = _trouble(name, record, found)
+        if trouble is not None:
+            failure = failure or trouble
             ids = tuple(launch.execution_id for launch in found)
-            tally.add_failed(NodeResult(name, "failed", reason=failure.message, execution_ids=ids))
+            told = record.node if record is not None else None
+            tally.add_failed(
+                told or NodeResult(name, "failed", reason=trouble.message, execution_ids=ids)
+            )
             continue
         tally.add(
             Launches(
@@ -77,14 +83,32 @@ def _tally(
                 log=log if log.is_file() else None,
             )
         )
+    if missing and failure is None:
+        # Nothing that began failed, and yet not all began.
+        failure = task_failure(folder, PREPARE) or never_began(missing[0])
     return tally, failure
 
 
-def _failure(launch: NodeRun) -> Failure:
-    at = f", span {launch.span}" if launch.span is not None else ""
-    return Failure(
-        node=f"{launch.node}{at}",
-        message=f"its execution {launch.execution_id} is {launch.state}",
-        hint="read the task's log in Kubeflow",
-        exit_code=1,
-    )
+def task_failure(run: Path, task: str) -> Failure | None:
+    """Why a task did not come to a good end, as far as it is known; None if it did, or never began.
+
+    Args:
+        run: The run's folder.
+        task: The node's id, or the task's name.
+    """
+    record = read_record(run, task)
+    if record is None or record.is_done:
+        return None
+    return record.failure or killed(task)
+
+
+def _trouble(name: str, record: Record | None, found: Sequence[NodeRun]) -> Failure | None:
+    """Why a node failed; None if it did not."""
+    unfinished = [launch for launch in found if launch.state not in _SUCCEEDED]
+    if record is not None and record.failure is not None:
+        return record.failure
+    is_done = record is None or record.is_done
+    if is_done and not unfinished:
+        return None
+    span = unfinished[0].span if unfinished else None
+    return killed(name if span is None else f"{name}, span {span}")

@@ -14,7 +14,9 @@ import yaml
 from google.protobuf import json_format
 
 from contracts.errors import ConfigError
+from kubeflow.exit_tasks import exit_problems
 from kubeflow.simulate_job import Job, Task
+from kubeflow.simulate_nested import flattened
 from kubeflow.simulate_task import Refusals, read_parameters, read_task
 
 #: The backend takes about 1 MB; a file beyond this is something else.
@@ -44,11 +46,12 @@ def read_job(file: Path) -> Job:
         raise ConfigError(f"{file}: no tasks under root.dag.tasks")
     refusals = Refusals()
     executors = _executors(file, spec, platform)
+    for name, got, allowed in exit_problems(spec.root.dag):
+        refusals.add(name, f"{got}; a cluster runs it rightly only with {allowed}")
     # A protobuf map has no order; the document has.
-    tasks = {
-        name: read_task(name, spec.root.dag.tasks[name], spec, executors, refusals)
-        for name in documents[0]["root"]["dag"]["tasks"]
-    }
+    specs = {name: spec.root.dag.tasks[name] for name in documents[0]["root"]["dag"]["tasks"]}
+    specs = flattened(specs, spec.components)
+    tasks = {name: read_task(name, task, spec, executors, refusals) for name, task in specs.items()}
     ordered = _ordered({name: task for name, task in tasks.items() if task is not None}, refusals)
     if refusals.found:
         raise ConfigError(
@@ -59,7 +62,7 @@ def read_job(file: Path) -> Job:
         spec.pipeline_info.name,
         read_parameters(spec.root.input_definitions),
         ordered,
-        tuple(_notes(spec, platform, ordered)),
+        tuple(_notes(specs, platform, ordered)),
     )
 
 
@@ -144,9 +147,8 @@ def _ordered(tasks: Mapping[str, Task], refusals: Refusals) -> tuple[Task, ...]:
         return ()
 
 
-def _notes(spec: Any, platform: Any, tasks: tuple[Task, ...]) -> list[str]:
+def _notes(specs: Mapping[str, Any], platform: Any, tasks: tuple[Task, ...]) -> list[str]:
     notes = []
-    specs = spec.root.dag.tasks
     cached = [task.name for task in tasks if specs[task.name].caching_options.enable_cache]
     if cached:
         notes.append(

@@ -6,6 +6,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from kubeflow.exit_tasks import is_exit_task
 from kubeflow.placeholders import EXECUTOR_INPUT, RUN_PLACEHOLDERS, find_placeholders
 from kubeflow.simulate_job import (
     Constant,
@@ -99,14 +100,13 @@ def read_task(
         return None
     sources = (*parameters.values(), *artifacts.values())
     producers = [source.task for source in sources if isinstance(source, Output)]
-    policy = task.trigger_policy
     return Task(
         name=name,
         title=task.task_info.name or name,
         command=command,
         image=container.image,
         needs=tuple(dict.fromkeys([*task.dependent_tasks, *producers])),
-        is_always_run=policy.strategy == policy.ALL_UPSTREAM_TASKS_COMPLETED,
+        is_always_run=is_exit_task(task),
         parameters=parameters,
         artifacts=artifacts,
         declared=declared,
@@ -132,8 +132,8 @@ def _refused_whole(task: Any, component: Any, executors: dict[str, tuple[Any, An
         return ""
     if component.HasField("dag"):
         return (
-            "is a pipeline of its own; nested pipelines, dsl.If, dsl.ParallelFor and "
-            "dsl.ExitHandler, which compile to one, are not simulated"
+            "is a pipeline of its own; nested pipelines, dsl.If and dsl.ParallelFor, which compile "
+            "to one, are not simulated, and dsl.ExitHandler around a whole pipeline alone"
         )
     if task.HasField("artifact_iterator") or task.HasField("parameter_iterator"):
         return "is a loop (dsl.ParallelFor), which is not simulated"

@@ -1,13 +1,15 @@
 """What Kubeflow's pages show of a task: an HTML summary, and numbers.
 
-The page is one document without scripts or anything fetched. Names and values come from data and
+A summary is one document without scripts or anything fetched. Names and values come from data and
 are text, never markup.
 """
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Sequence
 from html import escape
+from pathlib import Path
 from typing import Any
 
 from contracts.verdict import Verdict
@@ -18,6 +20,9 @@ from pipeline.outcome import Failure, NodeResult, RunResult
 #: Longest value that is shown; the whole stands in ML Metadata.
 _LONGEST = 300
 _MOST_ROWS = 200
+#: Kubeflow's pages load an artifact whole before they show it; the page of a year of flights has
+#: under 1 MB, and 20 MB have ended browsers (kubeflow/pipelines#5513).
+MAX_REPORT_BYTES = 4_000_000
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:1.5rem;color:#1b1b1b;background:#fff}"
     "table{border-collapse:collapse;margin:.5rem 0 1.5rem}caption{text-align:left;font-weight:600}"
@@ -52,6 +57,20 @@ def node_page(
     left = [(o.key, o.type, o.id, o.uri) for o in outputs]
     parts += [_table("Left", ("output", "type", "id", "where"), left)] if left else []
     return _page(f"{result.node}: {result.state}", parts)
+
+
+def run_html(result: RunResult, report: Path | None) -> str:
+    """What the last tasks show: the run's page, or a summary where there is none, or a large one.
+
+    Args:
+        result: The run's result.
+        report: The page's path; None if this task wrote none.
+    """
+    if report is not None:
+        with contextlib.suppress(OSError):
+            if report.stat().st_size <= MAX_REPORT_BYTES:
+                return report.read_text(encoding="utf-8")
+    return run_page(result)
 
 
 def run_page(result: RunResult) -> str:

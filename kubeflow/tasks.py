@@ -13,9 +13,13 @@ from typing import Any
 
 #: What every container runs, with the task's kind as the next word.
 ENTRYPOINT = ("python", "-m", "kubeflow.entrypoint")
-#: Tasks that are no nodes of the chain: one before all of them, one after.
+#: Tasks that are no nodes of the chain: one before all of them, one after all of them have
+#: succeeded, and one when all that could run has run, however it ended.
 PREPARE = "prepare"
 RESULT = "result"
+ON_EXIT = "on-exit"
+#: Name of the group that holds all tasks but the last, in KFP's pages.
+GROUP = "chain"
 #: Run parameters, all of them texts; empty: the newest span, no settings.
 SPAN = "span"
 SETTINGS = "settings"
@@ -40,11 +44,12 @@ def task_name(node: str) -> str:
 def as_argument(value: Any) -> str:
     """A JSON text that passes Argo and Kubernetes unchanged.
 
-    Both replace what looks like theirs in an argument: `{{...}}` and `$(NAME)`. In JSON either
-    can only stand inside a text, where a character may be written as its number.
+    Argo and KFP's launcher replace `{{...}}` in an argument, and Kubernetes `$(NAME)` and, with a
+    single one, `$$`. In JSON each can only stand inside a text, where a character may be written
+    as its number.
     """
     text = json.dumps(_plain(value), ensure_ascii=False, separators=(",", ":"))
-    return text.replace("{{", r"\u007b\u007b").replace("$(", r"\u0024(")
+    return re.sub(r"\$(?=[$(])", r"\\u0024", text.replace("{{", r"\u007b\u007b"))
 
 
 def _plain(value: Any) -> Any:
@@ -81,3 +86,15 @@ def node_words(node: str) -> list[str]:
 def result_words() -> list[str]:
     """Fixed words of `result`."""
     return [RESULT]
+
+
+def on_exit_words(folder: str, config: Mapping[str, Any], env: str | None) -> list[str]:
+    """Fixed words of `on-exit`, which cannot take anything from `prepare`: that may have failed.
+
+    Args:
+        folder: The project's folder in the image.
+        config: As for `prepare_words`.
+        env: Name of the overlay in it.
+    """
+    words = [ON_EXIT, "--project", folder, "--config", as_argument(config)]
+    return [*words, "--env", env] if env else words

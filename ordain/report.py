@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import webbrowser
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -53,26 +52,6 @@ def report(
     click.echo(str(path))
     if is_opened and not webbrowser.open(path.resolve().as_uri()):
         click.echo("there is no browser to open it in", err=True)
-
-
-def write_quietly(project: Project, run_id: str) -> str:
-    """Writes the page of a run that has just ended; never raises.
-
-    Args:
-        project: The project.
-        run_id: The run.
-
-    Returns:
-        A line for the console: where the page is, or why there is none.
-    """
-    try:
-        from reports.page import write_report  # noqa: PLC0415  only now it is wanted
-
-        return f"report   {write_report(project, run_id)}"
-    except Exception as error:
-        # The run is over and its outcome stands, whatever becomes of its page.
-        logging.getLogger(__name__).warning("no report", exc_info=True)
-        return f"report   none: {type(error).__name__}: {error}"
 
 
 def _write(project: Project, run_id: str) -> Path:

@@ -111,13 +111,14 @@ class _View:
         from rich.console import Console  # noqa: PLC0415
 
         from ordain.console import print_result  # noqa: PLC0415
-        from ordain.report import write_quietly  # noqa: PLC0415
+        from reports.quietly import write_quietly  # noqa: PLC0415
 
         if not self._as_json:
             command = shlex.join(["ordain", *sys.argv[1:]])
             print_result(Console(highlight=False), result, command)
         sys.stdout.flush()
-        click.echo(f"  {write_quietly(self._project, result.run_id)}", err=self._as_json)
+        _, line = write_quietly(self._project, result.run_id)
+        click.echo(f"  {line}", err=self._as_json)
 
 
 def print_decision(decision: Decision) -> None:

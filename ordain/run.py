@@ -15,13 +15,13 @@ import click
 from contracts.errors import OrdainError
 from ordain.console import RunView, print_result
 from ordain.options import json_option, project_options
-from ordain.report import write_quietly
 from ordain.telling import no_notify_option, tell
 from pipeline.checks import Plan
 from pipeline.launch import Target, quiet_libraries, run_target
 from pipeline.lock import workspace_lock
 from pipeline.node_log import console_stream
 from pipeline.runner import Options, new_run_id
+from reports.quietly import write_quietly
 
 
 @click.command()
@@ -93,7 +93,8 @@ def run(
     else:
         print_result(view.console, result, shlex.join(["ordain", *sys.argv[1:]]))
     stream.flush()
-    click.echo(f"  {write_quietly(loaded, run_id)}", err=as_json)
+    _, line = write_quietly(loaded, run_id)
+    click.echo(f"  {line}", err=as_json)
     # TensorFlow and gRPC take seconds to tear down, and nothing is left to save.
     sys.stdout.flush()
     sys.stderr.flush()

@@ -19,12 +19,12 @@ from dashboard import Dashboard, dashboard
 from sandbox import PROJECTS, Sandbox, good_rows, write_csv
 
 from benchmarks.history import write_runs
-from ordain.report import write_quietly
 from pipeline.history import History
 from pipeline.loading import load_project
 from pipeline.outcome import RunResult
 from pipeline.retraining_log import log_decision
 from pipeline.retraining_run import decide_now
+from reports.quietly import write_quietly
 from serving.labels import set_canary
 
 #: A column, a reason and a folder that would be code if they were let.

@@ -16,12 +16,12 @@ from axe_playwright_python.sync_playwright import Axe
 from browser import as_number, chromium, looking_at, table
 from sandbox import PROJECTS, Sandbox, write_csv
 
-from ordain.report import write_quietly
 from pipeline.history import History
 from pipeline.loading import load_project
 from pipeline.outcome import RunResult
 from reports.intervals import Histogram, auc
 from reports.model import read_evaluation
+from reports.quietly import write_quietly
 from reports.record import read_record
 
 SECTIONS = [
@@ -60,7 +60,7 @@ def hostile_rows(shift: int = 0) -> list[list[Any]]:
 def page_of(sandbox: Sandbox, result: RunResult) -> Path:
     """Writes the page as `ordain run` does, and says where it is."""
     project = load_project(sandbox.folder)
-    line = write_quietly(project, result.run_id)
+    _, line = write_quietly(project, result.run_id)
     path = project.runs / result.run_id / "report.html"
     assert str(path) in line, line
     return path
@@ -478,7 +478,7 @@ def test_a_page_that_cannot_be_written_is_one_line(hostile, second):
     path.mkdir()
     (path / "in-the-way").touch()
     try:
-        line = write_quietly(load_project(hostile.folder), result.run_id)
+        _, line = write_quietly(load_project(hostile.folder), result.run_id)
     finally:
         shutil.rmtree(path)
         path.write_bytes(kept)

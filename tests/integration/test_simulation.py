@@ -19,6 +19,7 @@ import postgres
 import pytest
 from metadata_contents import contents, differences
 from sandbox import Sandbox, good_rows, write_csv
+from webhook import hooked
 
 from pipeline.history import History
 from pipeline.loading import load_project
@@ -36,6 +37,11 @@ class Cluster:
         self._file = folder / "compiled.yaml"
         self._root = folder / "simulations"
         self._call("compile", sandbox.folder, "-o", self._file)
+
+    def compile_again(self, **settings: Any) -> None:
+        """Compiles it with other settings."""
+        self.sandbox.set(**settings)
+        self._call("compile", self.sandbox.folder, "-o", self._file)
 
     def simulate(self, *options: str) -> dict[str, Any]:
         """One simulation's report, its exit code checked against the process's."""
@@ -55,6 +61,10 @@ class Cluster:
         """The run's result.json."""
         runs = load_project(self.sandbox.folder).runs
         return json.loads((runs / report["run_id"] / "result.json").read_text())
+
+    def page(self, report: dict[str, Any]) -> Path:
+        """The run's page."""
+        return load_project(self.sandbox.folder).runs / report["run_id"] / "report.html"
 
     def launches(self, report: dict[str, Any]) -> Counter[tuple[str, int | None]]:
         project = load_project(self.sandbox.folder)
@@ -189,6 +199,18 @@ def test_a_killed_task_is_tried_again_and_a_blocked_span_ends_red(
     write_csv(compiled.sandbox.data / "3" / "rows.csv", [[x, y] for x, _, y in good_rows()], "xy")
     blocked = compiled.simulate()
     assert blocked["exit_code"] == 3, told(blocked)
-    assert [name for name, state in states(blocked).items() if state == "failed"] == ["result"]
+    failed = [name for name, state in states(blocked).items() if state == "failed"]
+    assert failed == ["result", "on-exit"]
     assert "data" in compiled.result(blocked)["headline"]
+    assert compiled.page(blocked).is_file()
+
+    # A run that cannot be prepared: nothing comes to run but what tells of it, and whom.
+    with hooked() as hook:
+        compiled.compile_again(notify=[{"on": ["failed"], "webhook": hook.address}])
+        refused = compiled.simulate("--param", "span=99")
+    assert refused["exit_code"] == 2, told(refused)
+    ended = {name for name, state in states(refused).items() if state != "not started"}
+    assert ended == {"prepare", "on-exit"}
+    (notice,) = hook.got
+    assert notice["body"]["headline"].startswith("prepare: ")
     assert compiled.sandbox.versions == ["1"]

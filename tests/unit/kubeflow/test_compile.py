@@ -7,6 +7,7 @@ ORDAIN_RENEW_GOLDEN=1 .venv/bin/python -m pytest tests/unit/kubeflow/test_compil
 import base64
 import json
 import os
+import re
 import subprocess
 import sys
 import urllib.parse
@@ -19,7 +20,7 @@ from click.testing import CliRunner
 from contracts.errors import ConfigError
 from kubeflow import entrypoint
 from kubeflow.compile import compile_chain, compile_project, compile_text
-from kubeflow.tasks import prepare_words
+from kubeflow.tasks import on_exit_words, prepare_words
 from ordain.main import cli
 from pipeline.loading import load_raw, load_unresolved, read_effective
 from pipeline.source import image_fingerprint
@@ -28,6 +29,7 @@ ROOT = Path(__file__).resolve().parents[3]
 FLIGHTS = ROOT / "examples" / "flights"
 GOLDEN = Path(__file__).parent / "golden" / "flights.yaml"
 VOLUMES = [{"claim": "work", "path": "/workspace"}]
+SERVER = "postgresql://ordain:${env:SECRET}@db/ordain"
 CLUSTER = {"image": "registry.example.org/toy:1", "volumes": VOLUMES}
 
 
@@ -47,8 +49,17 @@ def compiled(folder, *settings, env=None):
     return spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 
+def tasks(spec):
+    """All tasks: those of the group, and the one behind it."""
+    (group,) = set(spec["root"]["dag"]["tasks"]) - {"on-exit"}
+    return {
+        **spec["components"][f"comp-{group}"]["dag"]["tasks"],
+        "on-exit": spec["root"]["dag"]["tasks"]["on-exit"],
+    }
+
+
 def task(spec, name):
-    return spec["root"]["dag"]["tasks"][name]
+    return tasks(spec)[name]
 
 
 def container(spec, name):
@@ -77,8 +88,16 @@ class TestGolden:
 class TestTasks:
     def test_there_is_one_for_each_node_between_prepare_and_result(self, make_cluster_project):
         spec, _ = compiled(make_cluster_project())
-        assert {t["taskInfo"]["name"] for t in spec["root"]["dag"]["tasks"].values()} == {
-            *("prepare", "result", "ExampleGen", "StatisticsGen", "SchemaGen", "ExampleValidator"),
+        assert {t["taskInfo"]["name"] for t in tasks(spec).values()} == {
+            *(
+                "prepare",
+                "result",
+                "on-exit",
+                "ExampleGen",
+                "StatisticsGen",
+                "SchemaGen",
+                "ExampleValidator",
+            ),
             *("DataGate", "AnalyzerCache", "Transform", "Trainer", "Baseline", "Evaluator"),
             *("ServerGate", "Pusher"),
         }
@@ -87,7 +106,7 @@ class TestTasks:
         spec, _ = compiled(make_cluster_project())
         waits = task(spec, "transform")["dependentTasks"]
         assert waits == ["analyzer-cache", "data-gate", "example-gen", "prepare", "schema-gen"]
-        everything = set(spec["root"]["dag"]["tasks"]) - {"result"}
+        everything = set(tasks(spec)) - {"result", "on-exit"}
         assert set(task(spec, "result")["dependentTasks"]) == everything
         assert "dependentTasks" not in task(spec, "prepare")
 
@@ -104,8 +123,8 @@ class TestTasks:
         self, make_cluster_project, setting, name, is_there
     ):
         folder = make_cluster_project()
-        assert (name in compiled(folder)[0]["root"]["dag"]["tasks"]) is not is_there
-        assert (name in compiled(folder, setting)[0]["root"]["dag"]["tasks"]) is is_there
+        assert (name in tasks(compiled(folder)[0])) is not is_there
+        assert (name in tasks(compiled(folder, setting)[0])) is is_there
 
     def test_the_run_parameters_are_texts_with_defaults(self, make_cluster_project):
         parameters = compiled(make_cluster_project())[0]["root"]["inputDefinitions"]["parameters"]
@@ -118,13 +137,13 @@ class TestTasks:
 
     def test_their_command_lines_are_what_the_entrypoint_reads(self, make_cluster_project):
         spec, _ = compiled(make_cluster_project())
-        for name in ("prepare", "trainer", "result"):
+        for name in ("prepare", "trainer", "result", "on-exit"):
             told = container(spec, name)
             assert told["command"] == ["python", "-m", "kubeflow.entrypoint"]
             given = entrypoint._parser().parse_args(told["args"])
             assert given.run_id == "{{$.inputs.parameters['run_id']}}"
             # The driver fills it here; the launcher fills nothing of the run's in a command.
-            inputs = spec["root"]["dag"]["tasks"][name]["inputs"]["parameters"]
+            inputs = task(spec, name)["inputs"]["parameters"]
             assert inputs["run_id"]["runtimeValue"]["constant"] == "{{$.pipeline_job_uuid}}"
             assert given.html == "{{$.outputs.artifacts['html'].path}}"
             assert given.executor_input == "{{$}}"
@@ -132,13 +151,13 @@ class TestTasks:
 
     def test_each_leaves_a_page_and_numbers(self, make_cluster_project):
         spec, _ = compiled(make_cluster_project())
-        for component in spec["components"].values():
+        for component in (c for c in spec["components"].values() if "executorLabel" in c):
             left = component["outputDefinitions"]["artifacts"]
             kinds = {name: one["artifactType"]["schemaTitle"] for name, one in left.items()}
             assert kinds == {"html": "system.HTML", "metrics": "system.Metrics"}
 
     def test_kfps_own_cache_is_off(self, make_cluster_project):
-        for one in compiled(make_cluster_project())[0]["root"]["dag"]["tasks"].values():
+        for one in tasks(compiled(make_cluster_project())[0]).values():
             assert not one["cachingOptions"].get("enableCache", False)
 
     def test_prepare_is_told_what_was_compiled(self, make_cluster_project):
@@ -164,12 +183,17 @@ class TestTasks:
     def test_a_text_that_argo_or_kubernetes_would_replace_arrives_unchanged(
         self, make_cluster_project
     ):
-        parameters = {"a": "{{workflow.name}}", "b": "$(HOME) $(( {{$.x}}", "c": "grün"}
+        parameters = {
+            "a": "{{workflow.name}} {{{x}}}",
+            "b": "$(HOME) $(( {{$.x}} {{$}} {{$.inputs.parameters['span']}}",
+            "c": "grün $$ $$$ $$(X) $a a$ ${env:A}",
+        }
         folder = make_cluster_project({"train__parameters": parameters})
-        (text,) = [a for a in container(compiled(folder)[0], "prepare")["args"] if "workflow" in a]
-        assert "{{" not in text
-        assert "$(" not in text
-        assert json.loads(text)["train"]["parameters"] == parameters
+        for name in ("prepare", "on-exit"):
+            args = container(compiled(folder)[0], name)["args"]
+            (text,) = [a for a in args if "workflow" in a]
+            assert not re.search(r"\{\{|\$\(|\$\$", text)
+            assert json.loads(text)["train"]["parameters"] == parameters
 
     def test_a_key_that_yaml_takes_for_a_truth_value_arrives_as_its_name(
         self, make_cluster_project
@@ -241,7 +265,7 @@ class TestPods:
             pull_secrets=["registry", "mirror"],
         )
         spec, pods = compiled(folder)
-        assert len(pods) == 14
+        assert len(pods) == 15
         for label, pod in pods.items():
             mounts = [(m["pvcNameParameter"], m["mountPath"]) for m in pod["pvcMount"]]
             assert mounts == [
@@ -258,14 +282,55 @@ class TestPods:
             env = spec["deploymentSpec"]["executors"][label]["container"]["env"]
             assert env == [{"name": "REGION", "value": "north"}, {"name": "DEBUG", "value": "1"}]
 
-    def test_the_result_is_never_tried_again(self, make_cluster_project):
+    def test_what_concludes_the_run_is_never_tried_again(self, make_cluster_project):
         spec, _ = compiled(make_cluster_project(nodes={"result": {"retries": {"count": 9}}}))
         assert "retryPolicy" not in task(spec, "result")
+        assert "retryPolicy" not in task(spec, "on-exit")
         assert task(spec, "prepare")["retryPolicy"]["maxRetryCount"] == 2
+
+    def test_what_runs_after_failures_is_the_hook_of_one_task_and_takes_nothing_of_others(
+        self, make_cluster_project
+    ):
+        spec, _ = compiled(make_cluster_project())
+        (group,) = set(spec["root"]["dag"]["tasks"]) - {"on-exit"}
+        last = task(spec, "on-exit")
+        assert last["dependentTasks"] == [group]
+        assert last["triggerPolicy"] == {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
+        assert not [v for v in last["inputs"]["parameters"].values() if "taskOutputParameter" in v]
+        others = [one for name, one in tasks(spec).items() if name != "on-exit"]
+        assert not [one for one in others if "triggerPolicy" in one]
+
+    def test_all_get_a_secrets_files(self, make_cluster_project):
+        place = "/run/secrets/google"
+        spec, pods = compiled(
+            make_cluster_project(
+                env={"GOOGLE_APPLICATION_CREDENTIALS": f"{place}/key.json"},
+                secrets=[{"name": "google", "path": place}],
+            )
+        )
+        for label, pod in pods.items():
+            (mounted,) = pod["secretAsVolume"]
+            assert (mounted["secretName"], mounted["mountPath"]) == ("google", place)
+            env = spec["deploymentSpec"]["executors"][label]["container"]["env"]
+            assert {"name": "GOOGLE_APPLICATION_CREDENTIALS", "value": f"{place}/key.json"} in env
 
     def test_no_retries_are_no_policy(self, make_cluster_project):
         spec, _ = compiled(make_cluster_project(nodes={"Trainer": {"retries": {"count": 0}}}))
         assert "retryPolicy" not in task(spec, "trainer")
+
+
+class TestBucket:
+    @pytest.mark.parametrize("directory", ["gs://bucket/served", "/workspace/served"])
+    def test_it_is_the_default_of_the_run_parameter(self, make_cluster_project, directory):
+        keys = {"metadata": SERVER, "push": {"directory": directory}, "workspace": "var"}
+        spec, _ = compiled(make_cluster_project(keys, pipeline_root="gs://bucket/x"))
+        told = spec["root"]["inputDefinitions"]["parameters"]["pipeline_root"]
+        assert told["defaultValue"] == "gs://bucket/x"
+
+    def test_it_needs_no_volume(self, make_cluster_project):
+        keys = {"metadata": SERVER, "push": {"directory": "gs://bucket/served"}}
+        text = compile_text(make_cluster_project(keys, pipeline_root="gs://bucket/x", volumes=[]))
+        assert "pvcMount" not in text
 
 
 class TestRefused:
@@ -284,13 +349,30 @@ class TestRefused:
             ({"workspace": "var"}, {}, "workspace /project/var: lies on no volume"),
             ({"workspace": "/workspace2"}, {}, "workspace /workspace2: lies on no volume"),
             ({}, {"pipeline_root": "/other"}, "kubeflow.pipeline_root /other: lies on no volume"),
-            ({}, {"pipeline_root": "gs://bucket/x"}, "must be a folder on a volume"),
+            ({"workspace": "gs://bucket/x"}, {}, "a bucket is kubeflow.pipeline_root: gs://"),
             ({"workspace": "${env:HOME}/w"}, {}, "must be a folder on a volume"),
             ({}, {"volumes": []}, "kubeflow.volumes mounts none"),
         ],
     )
     def test_a_workspace_that_pods_do_not_share(self, make_cluster_project, keys, cluster, problem):
         assert problem in refusal(make_cluster_project(keys, **cluster))
+
+    @pytest.mark.parametrize(
+        ("keys", "problem"),
+        [
+            ({}, "metadata is not set: a SQLite file, and with pipeline_root gs://bucket/x"),
+            ({"metadata": "/workspace/ml.sqlite"}, "metadata /workspace/ml.sqlite: a SQLite file"),
+            ({"metadata": "grpc://db:8080"}, "metadata grpc://db:8080: with it pods are kept"),
+            ({"metadata": SERVER}, "push.directory: is not set, and with pipeline_root gs://"),
+            (
+                {"metadata": SERVER, "push": {"directory": "served"}},
+                "push.directory /project/served: lies on no volume",
+            ),
+        ],
+    )
+    def test_what_pods_with_a_bucket_alone_cannot_have(self, make_cluster_project, keys, problem):
+        folder = make_cluster_project(keys, pipeline_root="gs://bucket/x")
+        assert problem in refusal(folder)
 
     def test_a_configuration_that_no_argument_can_hold(self, make_cluster_project):
         folder = make_cluster_project({"train__parameters": {"text": "x" * 140_000}})
@@ -300,7 +382,9 @@ class TestRefused:
     def test_nodes_that_kubernetes_would_call_the_same(self, make_cluster_project):
         project = load_unresolved(make_cluster_project())
         with pytest.raises(ConfigError, match="would call them the same, my-node"):
-            compile_chain(project, {"MyNode": (), "my_node": ()}, ["prepare"], "/workspace")
+            compile_chain(
+                project, {"MyNode": (), "my_node": ()}, ["prepare"], ["on-exit"], "/workspace"
+            )
 
 
 class TestNotes:
@@ -432,9 +516,10 @@ class TestLongChain:
         # Each takes something from the ten before it: more than any chain of TFX does.
         chain = {name: tuple(names[max(0, n - 10) : n]) for n, name in enumerate(names)}
         words = prepare_words("/project", raw, None, "0" * 64, chain)
-        text = compile_chain(load_unresolved(folder), chain, words, "/workspace")
+        last = on_exit_words("/project", raw, None)
+        text = compile_chain(load_unresolved(folder), chain, words, last, "/workspace")
         spec = next(yaml.safe_load_all(text))
-        assert len(spec["root"]["dag"]["tasks"]) == 42
+        assert len(tasks(spec)) == 43
         longest = max(
             len(word.encode())
             for executor in spec["deploymentSpec"]["executors"].values()
@@ -442,7 +527,8 @@ class TestLongChain:
         )
         assert longest < 131_072 / 8
         # KFP's driver gets the whole graph as one argument: that is the nearest limit.
-        assert len(json.dumps(spec["root"])) < 131_072 / 2
+        (group,) = set(spec["root"]["dag"]["tasks"]) - {"on-exit"}
+        assert len(json.dumps(spec["components"][f"comp-{group}"])) < 131_072 / 2
         assert len(text.encode()) < 1_000_000 / 3
 
 
@@ -452,7 +538,7 @@ class TestCommand:
         done = CliRunner().invoke(cli, ["compile", str(folder), "-o", str(path)])
         assert done.exit_code == 0, done.output
         assert path.read_text() == compile_text(folder)
-        assert f"{path}: pipeline toy, 14 tasks" in done.output
+        assert f"{path}: pipeline toy, 15 tasks" in done.output
         assert "note: metadata is a SQLite file" in done.output
 
     def test_writes_nothing_that_breaks_a_rule(self, make_cluster_project, tmp_path):

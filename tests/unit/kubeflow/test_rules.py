@@ -44,7 +44,17 @@ def dump(documents):
 
 
 def tasks(spec):
+    """The tasks of the group."""
+    return spec["components"]["comp-exit-handler-1"]["dag"]["tasks"]
+
+
+def root(spec):
     return spec["root"]["dag"]["tasks"]
+
+
+def after_failures(spec, name="result"):
+    """Makes a task of the group one that runs after failures too."""
+    tasks(spec)[name]["triggerPolicy"] = {"strategy": "ALL_UPSTREAM_TASKS_COMPLETED"}
 
 
 def container(spec, label="exec-trainer"):
@@ -53,6 +63,15 @@ def container(spec, label="exec-trainer"):
 
 def pod(platform, label="exec-trainer"):
     return platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"][label]
+
+
+#: The inputs of a node's task.
+PLANNED = ("plan", "run_id")
+
+
+def behind(spec):
+    """Tasks of the group that wait for StatisticsGen."""
+    return [t for t in tasks(spec).values() if "statistics-gen" in t.get("dependentTasks", ())]
 
 
 def nest(spec):
@@ -130,7 +149,46 @@ BROKEN = [
         "tasks.trainer.inputs.parameters.plan",
         lambda s, p: tasks(s)["trainer"]["dependentTasks"].remove("prepare"),
     ),
-    ("cycle", "root.dag", lambda s, p: tasks(s)["prepare"].update(dependentTasks=["result"])),
+    (
+        "cycle",
+        "components.comp-exit-handler-1.dag",
+        lambda s, p: tasks(s)["prepare"].update(dependentTasks=["result"]),
+    ),
+    ("exit-task", "prepare, pusher", lambda s, p: after_failures(s)),
+    (
+        "exit-task",
+        "on-exit: waits for nothing",
+        lambda s, p: root(s)["on-exit"].pop("dependentTasks"),
+    ),
+    (
+        "exit-task",
+        "on-exit: waits for exit-handler-1, as again do",
+        lambda s, p: root(s).update(again=copy.deepcopy(root(s)["on-exit"])),
+    ),
+    (
+        "exit-task",
+        "statistics-gen: waits for example-gen, as",
+        lambda s, p: (
+            tasks(s)["statistics-gen"].update(
+                dependentTasks=["example-gen"],
+                inputs={"parameters": {k: {"runtimeValue": {"constant": "x"}} for k in PLANNED}},
+            ),
+            after_failures(s, "statistics-gen"),
+            [one["dependentTasks"].remove("statistics-gen") for one in behind(s)],
+        ),
+    ),
+    (
+        "exit-task",
+        "result: takes plan from other tasks",
+        lambda s, p: (tasks(s)["result"].update(dependentTasks=["prepare"]), after_failures(s)),
+    ),
+    (
+        "exit-task",
+        "chain-2: waits for on-exit",
+        lambda s, p: root(s).update(
+            {"chain-2": {**root(s)["exit-handler-1"], "dependentTasks": ["on-exit"]}}
+        ),
+    ),
     (
         "task-inputs",
         "tasks.trainer.inputs.parameters",
@@ -145,7 +203,7 @@ BROKEN = [
     ),
     (
         "task-inputs",
-        "tasks.prepare.inputs.parameters.span",
+        "tasks.exit-handler-1.inputs.parameters.pipelinechannel--span",
         lambda s, p: s["root"]["inputDefinitions"]["parameters"].pop("span"),
     ),
     ("task-inputs", "components.comp-trainer.dag.tasks.inner", lambda s, p: nest(s)),
@@ -178,7 +236,7 @@ BROKEN = [
     ),
     (
         "driver-argument",
-        "root: 1",
+        "components.comp-exit-handler-1: 1",
         lambda s, p: tasks(s).update(
             {
                 f"copy-{n}": {**tasks(s)["pusher"], "taskInfo": {"name": "x" * 900}}
@@ -227,6 +285,16 @@ BROKEN = [
         "template",
         "{{workflow.name}}",
         lambda s, p: container(s)["args"].append("--name={{workflow.name}}"),
+    ),
+    (
+        "expansion",
+        "exec-trainer.container.args: '$(HOME)'",
+        lambda s, p: container(s)["args"].append("--to=$(HOME)/x"),
+    ),
+    (
+        "expansion",
+        "exec-trainer.container.args: '$$'",
+        lambda s, p: container(s)["args"].append("pay $$"),
     ),
     (
         "caching",
@@ -391,4 +459,6 @@ def test_all_broken_rules_are_told_at_once(documents):
         rules.check(dump(documents))
     lines = caught.value.message.splitlines()
     assert lines[1].startswith("rule pipeline-name: pipelineInfo.name: 'Toy'; lower-case letters")
-    assert lines[2].startswith("rule caching: root.dag.tasks.trainer.cachingOptions.enableCache")
+    assert lines[2].startswith(
+        "rule caching: components.comp-exit-handler-1.dag.tasks.trainer.cachingOptions.enableCache"
+    )

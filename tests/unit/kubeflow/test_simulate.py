@@ -8,7 +8,19 @@ from typing import Any
 
 import psutil
 import pytest
-from compiled import Heard, compile_to, keep, log_of, say, shell, simulate, states, take, task_of
+from compiled import (
+    Heard,
+    compile_to,
+    keep,
+    log_of,
+    say,
+    shell,
+    simulate,
+    states,
+    take,
+    task_of,
+    tell,
+)
 from kfp import dsl, kubernetes
 
 from contracts.errors import ConfigError
@@ -223,6 +235,29 @@ class TestOrder:
         report = simulate(pipeline(build))
         assert states(report) == {"shell": "failed", "shell-2": "succeeded"}
         assert report.exit_code == 3
+
+    @pytest.mark.parametrize("fails", [True, False])
+    def test_an_exit_task_runs_once_after_everything_else_of_its_group(
+        self, pipeline, tmp_path, fails
+    ):
+        def build(name: str = "run 7"):
+            note = f'echo "$0" >> {tmp_path}/order'
+            ending = shell(script=f"sh -c '{note}' exit; exit 4")
+            with dsl.ExitHandler(ending, name="all"):
+                first = tell(script=note, word=name)
+                second = shell(script="exit 3" if fails else "true").after(first)
+                shell(script=f"sh -c '{note}' behind").after(second)
+                shell(script=f"sleep 0.5; sh -c '{note}' beside").after(first)
+
+        report = simulate(pipeline(build))
+        assert task_of(report, "shell").state == "failed"
+        behind = "not started" if fails else "succeeded"
+        assert task_of(report, "shell-3").state == behind
+        order = (tmp_path / "order").read_text().splitlines()
+        assert order[0] == "run 7"
+        assert order[-1] == "exit"
+        assert sorted(order[1:-1]) == (["beside"] if fails else ["behind", "beside"])
+        assert report.exit_code == (3 if fails else 4)
 
     @pytest.mark.parametrize(("code", "ours"), [(3, 3), (4, 4), (5, 5), (17, 1)])
     def test_exit_codes_of_ordain_are_passed_on(self, pipeline, code, ours):

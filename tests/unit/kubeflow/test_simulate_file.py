@@ -94,12 +94,37 @@ class TestRefusals:
         text = refusal(tmp_path, build)
         assert re.search(r"task for-loop-\d: is a pipeline of its own", text)
 
-    def test_an_exit_handler(self, tmp_path):
+    def test_an_exit_handler_behind_another_task(self, tmp_path):
         def build():
             with dsl.ExitHandler(shell(script="true")):
-                shell(script="true")
+                one = shell(script="true")
+            del one
+            first = say(script="true")
+            with dsl.ExitHandler(shell(script="true")):
+                shell(script=first.outputs["said"])
 
-        assert "task exit-handler-1: is a pipeline of its own" in refusal(tmp_path, build)
+        text = refusal(tmp_path, build)
+        assert "task exit-handler-2: is a pipeline of its own" in text
+        assert "exit-handler-1" not in text
+
+    @pytest.mark.parametrize(
+        ("how", "problem"),
+        [
+            ("several", "task shell-2: waits for shell, shell-3; a cluster runs it rightly only"),
+            ("beside", "task shell-2: waits for shell, as shell-3 do; a cluster runs it rightly"),
+            ("behind", "task shell-3: waits for shell-2; a cluster runs it rightly only with noth"),
+        ],
+    )
+    def test_a_task_after_failures_that_a_cluster_would_not_run_so(self, tmp_path, how, problem):
+        def build():
+            first = shell(script="true")
+            if how == "several":
+                shell(script="true").after(first, shell(script="true")).ignore_upstream_failure()
+            else:
+                last = shell(script="true").after(first).ignore_upstream_failure()
+                shell(script="true").after(first if how == "beside" else last)
+
+        assert problem in refusal(tmp_path, build)
 
     def test_a_pipeline_in_a_pipeline(self, tmp_path):
         @dsl.pipeline(name="inner")

@@ -2,7 +2,6 @@
 
 import base64
 import datetime as dt
-import http.server
 import json
 import sys
 import threading
@@ -11,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from webhook import Hook, hooked
 
 from contracts.errors import ConfigError
 from pipeline.clock_child import Report
@@ -163,54 +163,10 @@ def test_the_name_of_a_webhook_holds_no_secret(address, told):
 # --- a real server --------------------------------------------------------------------------
 
 
-class Hook(http.server.ThreadingHTTPServer):
-    """A loopback server with a list of answers to give; after the last, 200."""
-
-    def __init__(self) -> None:
-        self.answers: list[int | float] = []
-        self.got: list[dict[str, Any]] = []
-        super().__init__(("127.0.0.1", 0), HookHandler)
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.server_port}"
-
-
-class HookHandler(http.server.BaseHTTPRequestHandler):
-    def do_POST(self) -> None:
-        server = self.server
-        assert isinstance(server, Hook)
-        body = self.rfile.read(int(self.headers["Content-Length"]))
-        server.got.append(
-            {
-                "body": json.loads(body),
-                "path": self.path,
-                "type": self.headers["Content-Type"],
-                "authorization": self.headers["Authorization"],
-            }
-        )
-        answer = server.answers.pop(0) if server.answers else 200
-        if isinstance(answer, float):
-            time.sleep(answer)
-            answer = 200
-        self.send_response(answer)
-        if answer == 302:
-            self.send_header("Location", f"{server.address}/elsewhere")
-        self.send_header("Content-Length", "0")
-        self.end_headers()
-
-    def log_message(self, *_: Any) -> None:
-        pass
-
-
 @pytest.fixture
 def hook() -> Iterator[Hook]:
-    server = Hook()
-    thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
-    thread.start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with hooked() as server:
+        yield server
 
 
 class Hand:
