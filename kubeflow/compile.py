@@ -164,7 +164,7 @@ def pipeline_root(project: Project, raw: Mapping[str, Any]) -> str:
         raise ConfigError("workspace: is not set; in a cluster it has to lie on a volume", DOCS)
     root = str(told)
     if is_object_store(root) and section.pipeline_root:
-        _check_bucket(section, raw, root)
+        _check_bucket(project, raw, root)
         return root
     if "://" in root or "${env:" in root:
         raise ConfigError(
@@ -183,7 +183,7 @@ def pipeline_root(project: Project, raw: Mapping[str, Any]) -> str:
     return root
 
 
-def _check_bucket(section: Kubeflow, raw: Mapping[str, Any], root: str) -> None:
+def _check_bucket(project: Project, raw: Mapping[str, Any], root: str) -> None:
     """Refuses what pods that share nothing but a bucket cannot have.
 
     Raises:
@@ -191,7 +191,8 @@ def _check_bucket(section: Kubeflow, raw: Mapping[str, Any], root: str) -> None:
     """
     push = raw.get("push")
     directory = str((push.get("directory") if isinstance(push, Mapping) else None) or "")
-    check_bucket(root, str(raw.get("metadata") or ""), directory)
+    check_bucket(root, str(raw.get("metadata") or ""), directory, project.beam_args)
+    section = project.kubeflow
     if is_object_store(directory) or "${env:" in directory:
         return
     path = posixpath.normpath(posixpath.join(section.project, directory))

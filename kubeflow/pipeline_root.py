@@ -6,8 +6,9 @@ the path says which bucket it stands for, in every task, and in every URI in ML 
 
 from __future__ import annotations
 
+import argparse
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -26,6 +27,8 @@ OUTBOX = Path("pods", "outbox")
 #: What concluding a run leaves in its folder.
 CONCLUSIONS = ("result.json", "report.html", "told.json")
 _DOCS = "see docs/kubeflow-pods.md"
+#: Beam's runners that stay in the pod.
+_RUNNERS = ("DirectRunner", "FnApiRunner", "PrismRunner")
 _ROOT: TypeAdapter[str] = TypeAdapter(Root)
 
 
@@ -55,13 +58,14 @@ def workspace(root: str) -> str:
     return root
 
 
-def check_bucket(root: str, metadata: str, push: str) -> None:
+def check_bucket(root: str, metadata: str, push: str, beam_args: Sequence[str]) -> None:
     """Refuses what a pod cannot have on its own, with a bucket as pipeline root.
 
     Args:
         root: `gs://bucket/folder`.
         metadata: The setting `metadata`; what a reference stands for is not known yet.
         push: The setting `push.directory`; empty if it is not set.
+        beam_args: The setting `beam_args`.
 
     Raises:
         ConfigError: Names the setting to change.
@@ -86,6 +90,15 @@ def check_bucket(root: str, metadata: str, push: str) -> None:
             "published to the workspace would be gone with its pod",
             f"push.directory: gs://bucket/folder, or a folder on one of kubeflow.volumes; {_DOCS}",
         )
+    parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    parser.add_argument("--runner", default=_RUNNERS[0])
+    runner = str(parser.parse_known_args(list(beam_args))[0].runner)
+    if runner.rpartition(".")[2] not in _RUNNERS:
+        raise ConfigError(
+            f"beam_args: runner {runner} has workers outside of the node's pod, and with "
+            f"pipeline_root {root} they would not see its files",
+            f"leave the runner out, or use a volume that pods and workers mount; {_DOCS}",
+        )
 
 
 def check_project(project: Project) -> None:
@@ -96,7 +109,8 @@ def check_project(project: Project) -> None:
     """
     if project.workspace.is_relative_to(PLACE):
         root = address_of(project.workspace)
-        check_bucket(root, str(project.metadata), project.push.directory or "")
+        push = project.push.directory or ""
+        check_bucket(root, str(project.metadata), push, project.beam_args)
 
 
 @contextlib.contextmanager

@@ -368,6 +368,14 @@ class TestRefused:
                 {"metadata": SERVER, "push": {"directory": "served"}},
                 "push.directory /project/served: lies on no volume",
             ),
+            (
+                {
+                    "metadata": SERVER,
+                    "push": {"directory": "gs://bucket/served"},
+                    "beam_args": ["--runner=PortableRunner", "--job_endpoint=x:1"],
+                },
+                "beam_args: runner PortableRunner has workers outside of the node's pod",
+            ),
         ],
     )
     def test_what_pods_with_a_bucket_alone_cannot_have(self, make_cluster_project, keys, problem):

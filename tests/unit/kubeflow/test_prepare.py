@@ -44,10 +44,29 @@ def test_a_folder_that_the_image_does_not_have(asked, tmp_path):
     refused(asked, "there is no such folder in this image", project=str(tmp_path / "none"))
 
 
-@pytest.mark.parametrize("root", ["gs://bucket/ml", "s3://bucket", "minio://bucket/x"])
-def test_a_pipeline_root_that_is_no_folder_by_its_name(asked, root):
-    error = refused(asked, f"pipeline_root {root}: must be a folder", pipeline_root=root)
+@pytest.mark.parametrize("root", ["s3://bucket", "minio://bucket/x"])
+def test_a_pipeline_root_in_another_store_by_its_name(asked, root):
+    error = refused(
+        asked, f"pipeline_root {root}: must be a folder on a volume", pipeline_root=root
+    )
     assert "volume" in error.hint
+
+
+@pytest.mark.parametrize("root", ["gs://", "gs://b/../../etc", "gs://B/x", "gs://bucket/a b"])
+def test_a_bucket_that_none_can_be_called(asked, root):
+    refused(asked, "is no address", pipeline_root=root)
+
+
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ([], "metadata .*metadata.sqlite: a SQLite file, and with pipeline_root gs://bucket/ml"),
+        (["metadata=grpc://db:8080"], "metadata grpc://db:8080: with it pods are kept apart by"),
+        (["metadata=postgresql://a@db/ml"], "push.directory: is not set, and with pipeline_root"),
+    ],
+)
+def test_what_pods_with_a_bucket_alone_cannot_have(asked, settings, match):
+    refused(asked, match, pipeline_root="gs://bucket/ml", settings=json.dumps(settings))
 
 
 @pytest.mark.parametrize(
