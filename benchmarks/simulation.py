@@ -111,7 +111,10 @@ class Flights:
         blocked = self._simulate("distances are words", 3)
         failed = [task["name"] for task in blocked["tasks"] if task["state"] == "failed"]
         # Words where the schema asks for numbers: ExampleGen does not read them.
-        _check(failed in (["result", "on-exit"], ["example-gen", "on-exit"]), f"blocked, but in {failed}")
+        _check(
+            failed in (["result", "on-exit"], ["example-gen", "on-exit"]),
+            f"blocked, but in {failed}",
+        )
         return self._figures
 
     def _write_project(self) -> None:

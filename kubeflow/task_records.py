@@ -104,7 +104,7 @@ def read_record(run: Path, task: str) -> Record | None:
         failure = Failure(**raw["failure"]) if raw.get("failure") else None
         node = _node(raw["node"]) if raw.get("node") else None
         return Record(str(raw["state"]), failure, node)
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
         return None
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import json
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +23,7 @@ from kubeflow.submit import (
     start_run,
     upload,
 )
+from kubeflow.tasks import as_argument
 from ordain.cluster_options import server_options, show_json
 from ordain.options import json_option, project_options
 from pipeline.chain import chain_of
@@ -38,7 +38,9 @@ POLL_S = 10.0
 @project_options
 @click.option("--span", type=int, help="Last span of the window; default: the newest there is.")
 @click.option(
-    "--pipeline-root", metavar="PATH", help="Workspace in the cluster; default: the file's."
+    "--pipeline-root",
+    metavar="ROOT",
+    help="What the pods share: a folder on a volume, or gs://bucket/folder; default: the file's.",
 )
 @click.option(
     "--file",
@@ -204,7 +206,7 @@ def run_parameters(
             )
     given = {
         "span": None if span is None else str(span),
-        "settings": json.dumps(list(settings)) if settings else None,
+        "settings": as_argument(list(settings)) if settings else None,
         "pipeline_root": pipeline_root,
     }
     parameters = {key: value for key, value in given.items() if value is not None}

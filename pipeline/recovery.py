@@ -39,7 +39,8 @@ _LOOKED_THROUGH = "ordain_looked_through"
 _IN_PODS, _OVER = "ordain_in_pods", "ordain_over"
 #: Properties of contexts and executions that are ours and tell of no run's result.
 MARKS = (CLOSED_PROPERTY, _LOOKED_THROUGH, _IN_PODS, _OVER)
-#: A run in pods that was cancelled never says that it is over; it is looked through until then.
+#: A run in pods that was cancelled never says that it is over, and one that failed does not either,
+#: because it may be tried again under its id; they are looked through until then.
 _FORGOTTEN_AFTER_S = 30 * 86400
 _ACTIVE = (pb.Execution.NEW, pb.Execution.RUNNING)
 _OUTPUTS = (

@@ -253,6 +253,22 @@ OTHERWISE_OF_NODE = {
 }
 
 
+def break_training(sandbox: Sandbox) -> Path:
+    """Lets the Trainer fail as long as a file is there; the source stays the same."""
+    model, broken = sandbox.folder / "model.py", sandbox.folder / "broken"
+    broken.touch()
+    model.write_text(f"import pathlib\n{model.read_text()}{BREAKABLE.format(path=str(broken))}")
+    return broken
+
+
+def kill_node(run: PodRun, name: str) -> None:
+    """Starts a node and kills it before its executor."""
+    pid = run.start_node(name, pause=f"{name}-")
+    run.until_paused(name)
+    os.kill(pid, signal.SIGKILL)
+    assert run.wait(name, pid).code == -signal.SIGKILL
+
+
 def comparable(result: dict[str, Any]) -> dict[str, Any]:
     """A failed run's result as far as it is the same wherever it ran."""
     nodes = [
@@ -269,10 +285,7 @@ def test_a_failed_run_is_told_as_a_local_one_and_what_a_retry_changes(
     pods: Any, server: postgres.Server, tmp_path: Path
 ) -> None:
     sandbox, new_run = pods("failed")
-    model = sandbox.folder / "model.py"
-    broken = sandbox.folder / "broken"
-    broken.touch()
-    model.write_text(f"import pathlib\n{model.read_text()}{BREAKABLE.format(path=str(broken))}")
+    broken = break_training(sandbox)
     with hooked() as hook:
         every = ["failed", "blocked", "blessed", "published"]
         sandbox.set(notify=[{"on": every, "webhook": hook.address}])
@@ -311,20 +324,25 @@ def test_a_failed_run_is_told_as_a_local_one_and_what_a_retry_changes(
         assert by_hand["body"]["exit_code"] == told["body"]["exit_code"] == 1
         assert set(by_hand["body"]) == set(told["body"])
 
+        # Another run looks through it, and finds it at rest; it is not over for good.
+        other = new_run().prepare()
+        assert other.code == 0
+        assert run.run_id not in other.text
+
         # Tried again as a whole, under the same id: another node is killed for good.
         broken.unlink()
         for name in names[names.index("Trainer") : names.index("Pusher")]:
             assert run.node(name).code == 0
-        pid = run.start_node("Pusher", pause="Pusher-")
-        run.until_paused("Pusher")
-        os.kill(pid, signal.SIGKILL)
-        assert run.wait("Pusher", pid).code == -signal.SIGKILL
+        kill_node(run, "Pusher")
         assert run.on_exit().code == 5
         assert result_of(sandbox, run)["failure"]["node"] == "Pusher"
         assert [one["body"]["id"] for one in hook.got[2:]] == [
             f"{run.run_id}-blessed",
             f"{run.run_id}-failed-2",
         ]
+
+        other = new_run().prepare()
+        assert f"closed run {run.run_id}, which ended without closing Pusher" in other.text
 
         # And once more, to a good end.
         assert run.node("Pusher").code == 0

@@ -182,12 +182,20 @@ def test_a_run_its_repetition_and_the_next_span_are_as_on_one_machine(
 def test_a_killed_task_is_tried_again_and_a_blocked_span_ends_red(
     cluster: Callable[..., Cluster],
 ) -> None:
-    compiled = cluster("killed")
+    # Texts that Argo, KFP's launcher or Kubernetes would make something else of on their way.
+    parameters = {
+        "learning_rate": 0.1,
+        "dollars": "$$ $$$ $(HOME) $$(HOME) $HOME a$",
+        "braces": "{{$}} {{$.inputs.parameters['run_id']}} {{workflow.name}} {{{x}}}",
+    }
+    compiled = cluster("killed", train={"parameters": parameters})
 
     # The line comes when ML Metadata has the execution, and the training is about to start.
     report = compiled.simulate("--inject", "trainer:kill@~Going to run a new execution")
 
     assert set(states(report).values()) == {"succeeded"}, told(report)
+    chain = json.loads(compiled.page(report).with_name("chain.json").read_text())
+    assert chain["config"]["train"]["parameters"] == parameters
     attempts = next(task["attempts"] for task in report["tasks"] if task["name"] == "trainer")
     assert [attempt["exit_code"] for attempt in attempts] == [137, 0]
     launches = compiled.launches(report)

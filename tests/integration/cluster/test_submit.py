@@ -76,11 +76,13 @@ class TestWhatIsSent:
         assert (second["version"], second["uploaded"]) == (first["version"], False)
 
     def test_settings_are_a_parameter(self, api, project, told):
-        words = ("--set", "train.steps=500", "--set", "evaluate.thresholds.auc.min=0.6")
+        words = ("--set", "train.steps=500", "--set", "train.parameters.a=$$ $(HOME) {{$}}")
         sent = told("submit", project(), "--host", api.url, *words, "--pipeline-root", "/other")
         (run,) = api.sent("POST", "/runs")
         parameters = run.body["runtime_config"]["parameters"]
         assert json.loads(parameters["settings"]) == [words[1], words[3]]
+        # The backend hands it to the pod as an argument, which Kubernetes and the launcher expand.
+        assert not {"$$", "$(", "{{"} & {parameters["settings"][i : i + 2] for i in range(99)}
         assert parameters["pipeline_root"] == "/other"
         assert sent["parameters"] == parameters
 

@@ -3,7 +3,14 @@
 from html.parser import HTMLParser
 
 from contracts.verdict import Outcome, Reason, Verdict
-from kubeflow.summary import executor_output, node_numbers, node_page, run_page
+from kubeflow.summary import (
+    MAX_REPORT_BYTES,
+    executor_output,
+    node_numbers,
+    node_page,
+    run_html,
+    run_page,
+)
 from pipeline.history import Output
 from pipeline.outcome import Failure, NodeResult, RunResult
 
@@ -67,3 +74,13 @@ def test_a_runs_page_has_its_verdict_first():
     page = run_page(RunResult("toy", "run-1", "2026", 1.0, (1, 2), nodes, (verdict,)))
     assert "<h1>the data gate blocked this run" in page
     assert page.index("c is not there") < page.index("Trainer")
+
+
+def test_the_last_tasks_show_the_runs_page_unless_it_is_too_large_or_missing(tmp_path):
+    result = RunResult("toy", "run-1", "2026-11-21T08:00:00+00:00", 1.0, (1,), (), (), version=3)
+    page = tmp_path / "report.html"
+    assert run_html(result, None) == run_html(result, page) == run_page(result)
+    page.write_text("x" * MAX_REPORT_BYTES)
+    assert run_html(result, page) == "x" * MAX_REPORT_BYTES
+    page.write_text("x" * (MAX_REPORT_BYTES + 1))
+    assert run_html(result, page) == run_page(result)
