@@ -73,10 +73,10 @@ def run_node(chain: Chain, name: str, say: Callable[[str], None]) -> Done:
     with contextlib.ExitStack() as stack:
         stack.enter_context(shared(project.workspace))
         record = stack.enter_context(recorded(folder, name))
-        stack.enter_context(kept_log(folder / "logs" / f"{name}.log", say))
         stack.enter_context(project_on_path(project.folder))
         locks = stack.enter_context(beside_pods(project, chain.run_id, say))
         stack.enter_context(locks.hold(project.name, chain.run_id, name, say))
+        stack.enter_context(kept_log(folder / "logs" / f"{name}.log", say))
         stack.enter_context(node_launch.prepared(project, chain.run_id, history, is_retried=True))
         launcher = node_launch.NodeLauncher(
             project,

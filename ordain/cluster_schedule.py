@@ -44,7 +44,11 @@ def schedule() -> None:
 @click.option("--catch-up", is_flag=True, help="Start a run for each tick that was missed.")
 @click.option("--name", metavar="NAME", help="Default: the project's name.")
 @click.option("--replace", is_flag=True, help="Delete the schedules of this name after it.")
-@click.option("--pipeline-root", metavar="PATH", help="Workspace in the cluster.")
+@click.option(
+    "--pipeline-root",
+    metavar="ROOT",
+    help="What the pods share: a folder on a volume, or gs://bucket/folder.",
+)
 @click.option(
     "--file",
     "path",

@@ -95,6 +95,28 @@ class TestArtifacts:
         RunBucket(work).fetch(str(tmp_path / "none"))
         RunBucket(work).keep(str(tmp_path))
 
+    def test_there_is_what_is_here_or_has_its_marker(self, work, model, tmp_path):
+        store = RunBucket(work)
+        assert store.has(str(model))
+        assert store.has(str(tmp_path))
+        assert not store.has(str(tmp_path / "none"))
+        assert not store.has("")
+        shutil.move(model, tmp_path / "model")
+        assert not store.has(str(model))
+        shutil.move(tmp_path / "model", model)
+        store.keep(str(model))
+        lose(work)
+        assert store.has(str(model))
+        assert not model.exists()
+
+    def test_a_file_that_is_uploaded_in_pieces(self, work, model):
+        (model / "large").write_bytes(os.urandom(9_000_000))
+        before = contents(model)
+        RunBucket(work).keep(str(model))
+        lose(work)
+        RunBucket(work).fetch(str(model))
+        assert contents(model) == before
+
     def test_a_retry_leaves_nothing_of_the_try_before(self, bucket, work, model):
         RunBucket(work).keep(str(model))
         (model / "saved_model.pb").rename(model / "other.pb")
