@@ -74,9 +74,9 @@ class Executor(BeamExecutor):
         keep_verdict(verdict, evaluation)
         write_readout(evaluation.uri)
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
-        path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+        (load,) = (m.model_loader.load for m in models if m.model_name == candidate.name)
         write_importance(
-            evaluation.uri, path, input_dict["examples"], splits, schema, candidate.label_key
+            evaluation.uri, load, input_dict["examples"], splits, schema, candidate.label_key
         )
 
     def _load(self, config: Any, spec: Any, model: Any, baselines: list[Any]) -> Any:

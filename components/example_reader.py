@@ -6,16 +6,59 @@ artifact, and tf.data reads, decompresses and decodes it in C++, a batch at a ti
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import apache_beam as beam
 import pyarrow as pa
+import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx_bsl.tfxio import dataset_options, tf_example_record
+from tfx.dsl.io import fileio
+from tfx_bsl.coders import example_coder
+from tfx_bsl.tfxio import tensor_representation_util, tf_example_record
 
 #: Rows decoded at a time: amortises the overhead per batch, small beside the model's own memory.
 BATCH_ROWS = 4096
+
+
+def untuned() -> tf.data.Options:
+    """Options of a dataset whose parallelism is given.
+
+    TensorFlow 2.21 waits for the tuner's next look, seconds away, when an iterator is deleted.
+    """
+    options = tf.data.Options()
+    options.autotune.enabled = False
+    return options
+
+
+def read_records(files: Iterable[str]) -> tf.data.Dataset:
+    """The records of TFRecord files, one after the other: a dataset of scalar strings."""
+    paths = list(files)
+    compression = "GZIP" if all(path.endswith(".gz") for path in paths) else ""
+    return tf.data.TFRecordDataset(paths, compression).with_options(untuned())
+
+
+class _Split(tf_example_record.TFExampleRecord):
+    """TFX's reader of tf.Examples; in memory it reads without an autotuned dataset."""
+
+    def __init__(self, uri: str, schema: Any, raw_column: str | None) -> None:
+        super().__init__(
+            f"{uri}/*",
+            schema=schema,
+            raw_record_column_name=raw_column,
+            telemetry_descriptors=["ordain"],
+        )
+        self._uri = uri
+
+    def batches(self) -> Iterator[pa.RecordBatch]:
+        """The record batches, in the order of the files."""
+        schema = None if self._schema is None else self._schema.SerializeToString()
+        decoder = example_coder.ExamplesToRecordBatchDecoder(schema)
+        files = sorted(fileio.glob(f"{self._uri}/*"))
+        for records in read_records(files).batch(BATCH_ROWS).prefetch(1).as_numpy_iterator():
+            batch = decoder.DecodeBatch(records)
+            name = self.raw_record_column_name
+            yield batch if name is None else _with_raw(batch, name, records)
 
 
 def tfxio_for(
@@ -29,16 +72,12 @@ def tfxio_for(
     Args:
         uri: Folder of the split.
         schema: Schema of the examples; None to take them as they are.
-        columns: Columns to decode; None for all.
+        columns: Columns of the schema to decode; None for all.
         raw_column: Name of a further column that holds the serialized examples.
     """
-    tfxio = tf_example_record.TFExampleRecord(
-        f"{uri}/*",
-        schema=schema,
-        raw_record_column_name=raw_column,
-        telemetry_descriptors=["ordain"],
-    )
-    return tfxio if columns is None else tfxio.Project(columns)
+    if schema is not None and columns is not None:
+        schema = tensor_representation_util.ProjectTensorRepresentationsInSchema(schema, columns)
+    return _Split(uri, schema, raw_column)
 
 
 class ReadBatches(beam.PTransform):
@@ -62,8 +101,16 @@ class ReadBatches(beam.PTransform):
 
 
 def read_batches(tfxio: Any) -> Iterator[pa.RecordBatch]:
-    """The record batches of one split, in the order of its files."""
-    options = dataset_options.RecordBatchesOptions(
-        batch_size=BATCH_ROWS, drop_final_batch=False, num_epochs=1, shuffle=False
-    )
-    yield from tfxio.RecordBatches(options)
+    """The record batches of one split, in the order of its files.
+
+    Args:
+        tfxio: What `tfxio_for` returned.
+    """
+    yield from tfxio.batches()
+
+
+def _with_raw(batch: pa.RecordBatch, name: str, records: Any) -> pa.RecordBatch:
+    """A batch with one more column: the records, `[rows] large_list<large_binary>` of one each."""
+    offsets = pa.array(range(len(records) + 1), pa.int64())
+    column = pa.LargeListArray.from_arrays(offsets, pa.array(records, pa.large_binary()))
+    return pa.RecordBatch.from_arrays([*batch.columns, column], [*batch.schema.names, name])

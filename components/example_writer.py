@@ -26,6 +26,7 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 
 from components import arrow_files
 from components.arrow_types import FeatureType, Place
+from components.example_reader import read_records
 from contracts.errors import DataBlockedError
 
 #: gzip level 1: a third of the time of the default level for a tenth more bytes.
@@ -142,8 +143,7 @@ class WriteShards(beam.DoFn):
     def _existing_records(
         self, path: str, is_split: bool
     ) -> Iterator[tuple[Sequence[bytes], Sequence[int], int]]:
-        compression = "GZIP" if path.endswith(".gz") else ""
-        dataset = tf.data.TFRecordDataset(path, compression).batch(TFRECORD_BATCH)
+        dataset = read_records([path]).batch(TFRECORD_BATCH)
         try:
             for batch in dataset.as_numpy_iterator():
                 records, sides, dropped = [], [], 0

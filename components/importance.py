@@ -23,6 +23,7 @@ from tfx.types import artifact_utils
 from tfx_bsl.coders import example_coder
 
 from components.example_gen import read_rows
+from components.example_reader import read_records
 from serving.description import EXAMPLES_INPUT, SERVING_TF_EXAMPLE
 
 #: File in the evaluation artifact.
@@ -79,7 +80,7 @@ class Importance:
 
 def write_importance(
     uri: str,
-    model: str,
+    load: Callable[[], Any],
     examples: Sequence[Any],
     splits: Sequence[str],
     schema: schema_pb2.Schema,
@@ -92,7 +93,7 @@ def write_importance(
 
     Args:
         uri: Folder of the evaluation.
-        model: Folder of the SavedModel.
+        load: Returns the SavedModel, loaded.
         examples: Examples artifacts, one for each span.
         splits: Splits that the model was evaluated on.
         schema: Schema of the examples.
@@ -100,7 +101,7 @@ def write_importance(
     """
     try:
         rows, total = sample_rows(examples, splits)
-        importance = measure(model, rows, total, schema, label)
+        importance = measure(load(), rows, total, schema, label)
         with fileio.open(f"{uri}/{IMPORTANCE_FILE}", "w") as file:
             file.write(json.dumps(asdict(importance)))
     except Exception as error:
@@ -124,20 +125,19 @@ def sample_rows(examples: Iterable[Any], splits: Sequence[str]) -> tuple[list[by
         for split in splits:
             total += int(counted.get(split, 0))
             files += sorted(fileio.glob(f"{artifact_utils.get_split_uri([artifact], split)}/*"))
-    compression = "GZIP" if all(path.endswith(".gz") for path in files) else ""
-    records = tf.data.TFRecordDataset(files, compression)
+    records = read_records(files)
     step = max(1, total // SAMPLE_ROWS)
     rows = list(records.shard(step, 0).take(2 * SAMPLE_ROWS).as_numpy_iterator())
     return rows, max(total, len(rows))
 
 
 def measure(
-    model: str, rows: Sequence[bytes], of_rows: int, schema: schema_pb2.Schema, label: str
+    loaded: Any, rows: Sequence[bytes], of_rows: int, schema: schema_pb2.Schema, label: str
 ) -> Importance:
     """Measures the importance of each raw feature.
 
     Args:
-        model: Folder of the SavedModel.
+        loaded: The SavedModel, loaded.
         rows: Serialized tf.Examples of raw columns, the label among them.
         of_rows: Rows that the sample stands for.
         schema: Schema of the rows.
@@ -146,7 +146,6 @@ def measure(
     Raises:
         ValueError: The model's prediction is not one array, or the score says nothing.
     """
-    loaded = tf.saved_model.load(model)
     predict = loaded.signatures[SERVING_TF_EXAMPLE]
     batch = example_coder.ExamplesToRecordBatchDecoder(schema.SerializeToString()).DecodeBatch(
         list(rows)

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-import tensorflow as tf
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
+
+from components.example_reader import read_records
 
 
 def read_raw_rows(examples: Iterable[Any], split: str, count: int) -> list[bytes]:
@@ -27,8 +28,7 @@ def read_raw_rows(examples: Iterable[Any], split: str, count: int) -> list[bytes
             continue
         uri = artifact_utils.get_split_uri([artifact], split)
         for path in sorted(fileio.glob(f"{uri}/*")):
-            compression = "GZIP" if path.endswith(".gz") else ""
-            records = tf.data.TFRecordDataset(path, compression).take(count - len(rows))
+            records = read_records([path]).take(count - len(rows))
             rows += list(records.as_numpy_iterator())
             if len(rows) >= count:
                 return rows

@@ -8,9 +8,9 @@ of TFX's InfraValidator, which can be chosen instead.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import logging
-import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -126,9 +126,8 @@ def try_model(
     if not examples:
         text = "the eval split holds no row that the model could be asked"
         return verdict_of([*reasons, Reason(Outcome.BLOCKED, "golden", text)])
-    with tempfile.TemporaryDirectory(prefix="ordain-trial-") as temporary:
-        folder = Path(temporary)
-        return verdict_of([*reasons, *_serve(model, examples, limits, folder, keep)])
+    with contextlib.closing(trial.take()) as held:
+        return verdict_of([*reasons, *_serve(held, model, examples, limits, keep)])
 
 
 def mark(blessing: Any, verdict: Verdict) -> None:
@@ -141,23 +140,27 @@ def mark(blessing: Any, verdict: Verdict) -> None:
 
 
 def _serve(
-    model: Path, examples: Sequence[bytes], limits: Limits, folder: Path, keep: Path | None
+    held: trial.Trial,
+    model: Path,
+    examples: Sequence[bytes],
+    limits: Limits,
+    keep: Path | None,
 ) -> list[Reason]:
-    base = folder / "candidate"
+    base = held.folder / "candidate"
     publish(model, base, Manifest(project="candidate", version=0, created=""))
     instances, requests = make_requests(read_description(model), examples)
     bounds = trial.Bounds(
         load_s=limits.max_load_s, memory_bytes=int(limits.max_memory_mb * 1_000_000)
     )
-    process = trial.start(folder, base, requests, bounds)
+    held.ask(base, requests, bounds)
     expected, failure = None, ""
     try:
-        # Meanwhile: the server imports TensorFlow for longer than this takes.
+        # Meanwhile: the server takes longer to load the model and to answer.
         expected = predict(model, examples)
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"[:500]
-    outcome = trial.finish(process, folder, bounds)
-    _log_server(folder)
+    outcome = held.finish()
+    _log_server(held.folder)
     reasons = [judge_network(outcome.has_network)]
     if outcome.stopped is not None or outcome.load_s is None:
         return [*reasons, judge_stop(outcome.stopped or "crash", outcome.detail, limits)]
@@ -209,7 +212,7 @@ def _write_measurements(folder: Path, outcome: trial.Outcome, asked: Sequence[As
 
 
 def _log_server(folder: Path) -> None:
-    for name in (trial.LOG_FILE, "trial.log"):
+    for name in (trial.LOG_FILE, trial.TRIAL_LOG_FILE):
         path = folder / name
         if path.exists() and path.stat().st_size:
             log.info("%s:\n%s", name, path.read_text(errors="replace")[-10_000:])

@@ -9,6 +9,7 @@ StatisticsGen's leaves all that is read, and is used without anything here.
 
 from __future__ import annotations
 
+import functools
 import json
 from typing import Any
 
@@ -29,10 +30,10 @@ from components.artifacts import keep_verdict
 from components.evaluation_readout import write_readout
 from components.evaluation_verdict import judge
 from components.example_gen import ROWS_PROPERTY, read_rows
+from components.example_reader import BATCH_ROWS, read_records
 from components.importance import write_importance
 from contracts.errors import NodeFailedError
 
-_BATCH_ROWS = 4096
 Artifacts = dict[str, list[Any]]
 
 
@@ -126,8 +127,9 @@ class Evaluator(tfx_evaluator.Executor):
         schema = io_utils.SchemaReader().read(
             io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
         )
+        load = functools.partial(tf.saved_model.load, path)
         write_importance(
-            evaluation.uri, path, input_dict["examples"], splits, schema, candidate.label_key
+            evaluation.uri, load, input_dict["examples"], splits, schema, candidate.label_key
         )
 
 
@@ -137,7 +139,7 @@ def _note_rows(artifact: Any) -> None:
     for split in artifact_utils.decode_split_names(artifact.split_names):
         folder = artifact_utils.get_split_uri([artifact], split)
         files = sorted(f"{folder}/{name}" for name in fileio.listdir(folder))
-        batches = tf.data.TFRecordDataset(files, "GZIP").batch(_BATCH_ROWS)
+        batches = read_records(files).batch(BATCH_ROWS)
         counts[split] = sum(int(batch.shape[0]) for batch in batches)
     rows = json.dumps({"splits": counts, "left_out": 0}, sort_keys=True)
     artifact.set_string_custom_property(ROWS_PROPERTY, rows)

@@ -154,14 +154,25 @@ class HistoryCallback(keras.callbacks.Callback):
         super().__init__()
         self._path = f"{run_dir}/{self.FILE}"
         self._total = total_steps
-        self._step = 0
+        self._step = self._steps_before = 0
         self._told = 0.0
         self._began = time.monotonic()
 
+    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
+        """Gives the optimizer its variables: Keras would trace the training step once for that."""
+        del logs
+        optimizer = getattr(self.model, "optimizer", None)
+        if optimizer is not None and not optimizer.built:
+            optimizer.build(self.model.trainable_variables)
+
+    def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """An epoch counts its steps from 0."""
+        del epoch, logs
+        self._steps_before = self._step
+
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """One step is done."""
-        del batch
-        self._step += 1
+        """One step is done, or as many as the model makes in one call."""
+        self._step = self._steps_before + batch + 1
         now = time.monotonic()
         values = {k: float(v) for k, v in (logs or {}).items()}
         self._check(values)

@@ -16,12 +16,16 @@ import tensorflow as tf
 from tensorflow_transform.tf_metadata import schema_utils
 from tfx_bsl.tfxio import dataset_options
 
+from components.example_reader import untuned
+
 #: Compressed bytes up to which the parsed rows are kept; parsed they take about five times that.
 KEPT_BYTES = 128 * 2**20
 #: Rows taken from one file before the next one's turn.
 BLOCK_ROWS = 64
 #: Files read side by side.
 OPEN_FILES = 16
+#: Batches made ahead of the training step.
+PREFETCHED = 8
 
 Factory = Callable[[list[str], dataset_options.TensorFlowDatasetOptions, Any], tf.data.Dataset]
 
@@ -71,7 +75,7 @@ class _Reader:
             parsed = parsed.cache()
         # Without a number of epochs it goes on for ever, as TFX's own does.
         parsed = parsed.repeat(self._options.num_epochs).enumerate()
-        return parsed.flat_map(self._batches).prefetch(tf.data.AUTOTUNE)
+        return parsed.flat_map(self._batches).prefetch(PREFETCHED).with_options(untuned())
 
     def _records(self) -> tf.data.Dataset:
         def read(file: tf.Tensor) -> tf.data.Dataset:

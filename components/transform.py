@@ -28,7 +28,7 @@ from components import analysis_run, helper_process
 from components.beam_errors import restored
 from components.beam_executor import BeamExecutor
 from components.example_gen import ROWS_PROPERTY, read_rows
-from components.example_reader import BATCH_ROWS
+from components.example_reader import BATCH_ROWS, read_records
 from components.example_writer import GZIP_LEVEL
 from components.read_ahead import read_ahead
 from contracts.errors import NodeFailedError
@@ -153,7 +153,7 @@ class TransformSplit(beam.DoFn):
         source, target, count = element
         fileio.makedirs(target)
         files = sorted(f"{source}/{name}" for name in fileio.listdir(source))
-        batches = tf.data.TFRecordDataset(files, "GZIP").batch(BATCH_ROWS)
+        batches = read_records(files).batch(BATCH_ROWS)
         options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=GZIP_LEVEL)
         path = f"{target}/transformed_examples-00000-of-00001.gz"
         written = 0

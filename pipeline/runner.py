@@ -28,6 +28,7 @@ from pipeline.node_log import node_log
 from pipeline.outcome import Failure, NodeResult, Recovered, RunResult
 from pipeline.profiling import FILE, Profiler
 from pipeline.tally import Tally
+from serving import trial
 
 
 class Listener(Protocol):
@@ -131,6 +132,7 @@ class _Walk:
                 self._listener.started,
                 reused,
             )
+            stack.callback(trial.close_ahead)
             failure = self._launch_all(launcher, nodes)
         outcome = self._tally.conclude(
             started,
@@ -195,4 +197,12 @@ class _Walk:
                 return failure
             if node.node_info.id == self._options.to_node:
                 break
+            if result.node == "Trainer" and result.state == "complete" and self._serves():
+                trial.start_ahead()  # the Evaluator leaves it a core
         return None
+
+    def _serves(self) -> bool:
+        """Whether a model that is trained now will be served on trial."""
+        server = self._project.gate.server
+        is_ours = server.none is None and server.runner == "ordain"
+        return is_ours and self._options.to_node in (None, "ServerGate", "Pusher")

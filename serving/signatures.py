@@ -90,17 +90,17 @@ def export_model(
     examples = tf.TensorSpec([None], tf.string, name=EXAMPLES_INPUT)
 
     def on_columns(head: Any) -> Any:
-        @tf.function(input_signature=columns)
+        @tf.function(input_signature=columns, autograph=False)
         def predict(*values: tf.Tensor) -> dict[str, tf.Tensor]:
             return _predict(head, module.transform(to_raw(features, values, unlabelled)))
 
         return predict
 
-    @tf.function(input_signature=[examples])
+    @tf.function(input_signature=[examples], autograph=False)
     def on_examples(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return _predict(model, module.transform(tf.io.parse_example(examples, unlabelled)))
 
-    @tf.function(input_signature=[examples])
+    @tf.function(input_signature=[examples], autograph=False)
     def transform(examples: tf.Tensor) -> dict[str, tf.Tensor]:
         return dict(module.transform(tf.io.parse_example(examples, spec)))
 

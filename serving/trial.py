@@ -1,33 +1,32 @@
 """A candidate on trial: a server of its own, without network, with bounded memory and time.
 
-Run as a process of its own (`python -m serving.trial TRIAL`), which leaves the network, starts
-the server (`serving.trial_server`) as its child, asks it the given requests through REST and
-gRPC, watches its memory, and writes down what came. It knows neither TensorFlow nor what the
-answers should be; `components.server_gate` judges.
+This is the side of the server gate: what is asked, what came of it, and the process between
+(`serving.trial_run`), which starts the server (`serving.trial_server`).
 """
 
 from __future__ import annotations
 
 import base64
+import contextlib
 import json
 import os
-import re
+import shutil
 import subprocess
 import sys
-import time
+import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
-from serving.no_network import leave_network
-from serving.trial_client import grpc_client, rest_client
-from serving.trial_process import Lines, MemoryWatch, kill_tree
+from serving.trial_process import kill_tree
 
-TRIAL_FILE, RESULT_FILE, LOG_FILE = "trial.json", "result.json", "server.log"
-#: What `serving.trial_server` says when its imports are done, and when it can be asked.
-LOADING = "loading"
-_READY = re.compile(r"serving \S+ version .* on (?P<rest>\S+) and grpc (?P<grpc>\S+)")
+TRIAL_FILE, RESULT_FILE = "trial.json", "result.json"
+LOG_FILE, TRIAL_LOG_FILE = "server.log", "trial.log"
+#: The word that there is something to serve.
+GO = b"go\n"
+#: What `serving.trial_server` says when its imports are done.
+IMPORTED = "imported"
 #: Seconds to import TensorFlow, which says nothing about the model.
 IMPORTS_S = 180.0
 #: Seconds for the server to end by itself.
@@ -111,185 +110,122 @@ class Outcome:
     answers: list[Answer] = field(default_factory=list)
 
 
-def start(folder: Path, base: Path, requests: Sequence[Request], bounds: Bounds) -> Any:
-    """Starts a trial.
+class Trial:
+    """A server on trial, from the start of its imports to its end.
 
-    Args:
-        folder: An empty folder for the trial's files.
-        base: Serving directory with the candidate as its only version.
-        requests: What to ask.
-        bounds: What the server may take.
-
-    Returns:
-        The process, for `finish`.
+    It can be started before there is a candidate: the imports say nothing about the model and take
+    longer than anything else here.
     """
-    raw = {
-        "base": str(base),
-        "bounds": asdict(bounds),
-        "requests": [
-            asdict(request) | {"body": base64.b64encode(request.body).decode()}
-            for request in requests
-        ],
-    }
-    (folder / TRIAL_FILE).write_text(json.dumps(raw))
-    root = str(Path(__file__).resolve().parents[1])
-    environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
-    environment |= {"HOME": str(folder), "PYTHONPATH": root, "TF_CPP_MIN_LOG_LEVEL": "2"}
-    return subprocess.Popen(  # noqa: S603  our own module
-        [sys.executable, "-P", "-m", "serving.trial", str(folder)],
-        cwd=folder,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=(folder / "trial.log").open("wb"),
-        start_new_session=True,
-    )
+
+    def __init__(self) -> None:
+        """Starts the process, which imports TensorFlow and waits for `ask`."""
+        self.folder = Path(tempfile.mkdtemp(prefix="ordain-trial-"))
+        root = str(Path(__file__).resolve().parents[1])
+        environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
+        environment |= {
+            "HOME": str(self.folder),
+            "PYTHONPATH": root,
+            "TF_CPP_MIN_LOG_LEVEL": "2",
+        }
+        with (self.folder / TRIAL_LOG_FILE).open("wb") as log:
+            self._process = subprocess.Popen(  # noqa: S603  our own module
+                [sys.executable, "-P", "-m", "serving.trial_run", str(self.folder)],
+                cwd=self.folder,
+                env=environment,
+                stdin=subprocess.PIPE,
+                stdout=subprocess.DEVNULL,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._bounds: Bounds | None = None
+
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it can be asked: it lives, and was not asked before."""
+        return self._bounds is None and self._process.poll() is None
+
+    def ask(self, base: Path, requests: Sequence[Request], bounds: Bounds) -> None:
+        """Has the candidate served and asked.
+
+        Args:
+            base: Serving directory with the candidate as its only version.
+            requests: What to ask.
+            bounds: What the server may take.
+        """
+        raw = {
+            "base": str(base),
+            "bounds": asdict(bounds),
+            "requests": [
+                asdict(request) | {"body": base64.b64encode(request.body).decode()}
+                for request in requests
+            ],
+        }
+        (self.folder / TRIAL_FILE).write_text(json.dumps(raw))
+        self._bounds = bounds
+        assert self._process.stdin is not None  # noqa: S101  it was asked for
+        # A trial that died says so in `finish`.
+        with contextlib.suppress(OSError):
+            self._process.stdin.write(GO)
+            self._process.stdin.flush()
+
+    def finish(self) -> Outcome:
+        """Waits for what came of it, and ends what is left of the process."""
+        if self._bounds is None:
+            raise ValueError("a trial that was not asked does not finish")
+        limit = IMPORTS_S + self._bounds.load_s + self._bounds.answers_s + 4 * STOP_S
+        try:
+            self._process.wait(limit)
+        except subprocess.TimeoutExpired:
+            return Outcome("time", f"the trial did not end within {limit:.0f} s")
+        finally:
+            kill_tree(self._process.pid)
+        try:
+            raw = json.loads((self.folder / RESULT_FILE).read_text())
+        except (OSError, ValueError):
+            log = (self.folder / TRIAL_LOG_FILE).read_text(errors="replace").strip().splitlines()
+            return Outcome("crash", f"the trial ended without a result: {''.join(log[-1:])[:300]}")
+        raw["answers"] = [
+            Answer(base64.b64decode(a["body"]), a["error"], tuple(a["seconds"]))
+            for a in raw["answers"]
+        ]
+        return Outcome(**raw)
+
+    def close(self) -> None:
+        """Ends the process if it lives, and removes its folder."""
+        kill_tree(self._process.pid)
+        self._process.wait()
+        if self._process.stdin is not None:
+            with contextlib.suppress(OSError):
+                self._process.stdin.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
 
 
-def finish(process: Any, folder: Path, bounds: Bounds) -> Outcome:
-    """Waits for a trial, and ends what is left of it.
+_ahead: Trial | None = None
 
-    Args:
-        process: What `start` returned.
-        folder: The trial's folder.
-        bounds: The same as for `start`.
+
+def start_ahead() -> None:
+    """Starts a trial that `take` hands out, while whoever needs it has other things to do."""
+    global _ahead  # noqa: PLW0603  one for each process
+    if _ahead is None:
+        _ahead = Trial()
+
+
+def take() -> Trial:
+    """The trial that was started ahead, if it still waits; otherwise a new one.
+
+    Whoever takes it closes it.
     """
-    limit = IMPORTS_S + bounds.load_s + bounds.answers_s + 4 * STOP_S
-    try:
-        process.wait(limit)
-    except subprocess.TimeoutExpired:
-        return Outcome("time", f"the trial did not end within {limit:.0f} s")
-    finally:
-        kill_tree(process.pid)
-    try:
-        raw = json.loads((folder / RESULT_FILE).read_text())
-    except (OSError, ValueError):
-        log = (folder / "trial.log").read_text(errors="replace").strip().splitlines()
-        return Outcome("crash", f"the trial ended without a result: {''.join(log[-1:])[:300]}")
-    raw["answers"] = [
-        Answer(base64.b64decode(a["body"]), a["error"], tuple(a["seconds"])) for a in raw["answers"]
-    ]
-    return Outcome(**raw)
+    global _ahead
+    taken, _ahead = _ahead, None
+    if taken is not None and not taken.is_waiting:
+        taken.close()
+        taken = None
+    return taken or Trial()
 
 
-class _Stopped(Exception):
-    def __init__(self, why: Stop, detail: str) -> None:
-        super().__init__(detail)
-        self.why = why
-
-
-def run(folder: Path) -> Outcome:
-    """Holds a trial in this process, which loses the network for good."""
-    raw = json.loads((folder / TRIAL_FILE).read_text())
-    bounds = Bounds(**raw["bounds"])
-    requests = [Request(**{**r, "body": base64.b64decode(r["body"])}) for r in raw["requests"]]
-    outcome = Outcome(has_network=not leave_network())
-    cpu_s = (IMPORTS_S + bounds.load_s + bounds.answers_s) * (os.cpu_count() or 1)
-    command = [sys.executable, "-P", "-m", "serving.trial_server", raw["base"], str(int(cpu_s))]
-    with (folder / LOG_FILE).open("wb") as log:
-        server = subprocess.Popen(  # noqa: S603  our own module
-            command, stdout=subprocess.PIPE, stderr=log, text=True, stdin=subprocess.DEVNULL
-        )
-    watch = MemoryWatch(server.pid, bounds.memory_bytes)
-    try:
-        with watch:
-            assert server.stdout is not None  # noqa: S101  it was asked for
-            lines = Lines(server.stdout)
-            _wait_for(server, lines, re.compile(LOADING), IMPORTS_S, "imports", folder)
-            began = time.monotonic()
-            ready = _wait_for(server, lines, _READY, bounds.load_s, "load", folder)
-            outcome.load_s = time.monotonic() - began
-            _ask_all(requests, ready["rest"], ready["grpc"], bounds, outcome, server, folder)
-    except _Stopped as stop:
-        outcome.stopped, outcome.detail = stop.why, str(stop)
-    finally:
-        _stop(server)
-    if watch.is_exceeded:
-        outcome.stopped = "memory"
-        outcome.detail = f"killed at {watch.peak_bytes / 1e6:.0f} MB of resident memory"
-    outcome.peak_bytes = watch.peak_bytes
-    return outcome
-
-
-def _wait_for(
-    server: subprocess.Popen[str],
-    lines: Lines,
-    pattern: re.Pattern[str],
-    limit_s: float,
-    why: Stop,
-    folder: Path,
-) -> re.Match[str]:
-    end = time.monotonic() + limit_s
-    while (left := end - time.monotonic()) > 0:
-        line = lines.next(min(left, 0.2))
-        found = pattern.search(line) if line is not None else None
-        if found:
-            return found
-        if line is None and server.poll() is not None:
-            raise _Stopped("crash", _last_words(server, folder))
-    raise _Stopped(why, f"not within {limit_s:g} s")
-
-
-def _last_words(server: subprocess.Popen[str], folder: Path) -> str:
-    """How a server ended: its code or signal, and the last line of its log."""
-    code = server.wait()
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    said = (folder / LOG_FILE).read_text(errors="replace").strip().splitlines()
-    return f"{how}: {said[-1][:400]}" if said else how
-
-
-def _ask_all(
-    requests: Sequence[Request],
-    rest: str,
-    grpc: str,
-    bounds: Bounds,
-    outcome: Outcome,
-    server: subprocess.Popen[str],
-    folder: Path,
-) -> None:
-    end = time.monotonic() + bounds.answers_s
-    with (
-        rest_client(rest, bounds.answers_s) as by_rest,
-        grpc_client(grpc, bounds.answers_s) as by_grpc,
-    ):
-        for request in requests:
-            ask = by_rest if request.protocol == "rest" else by_grpc
-            body, error, seconds = b"", "", []
-            for number in range(bounds.repeat):
-                began = time.monotonic()
-                if began > end:
-                    raise _Stopped("time", f"not all answers within {bounds.answers_s:g} s")
-                try:
-                    answered = ask(request.body)
-                except Exception as failure:
-                    # Whatever a client library raises is an answer that did not come.
-                    if server.poll() is not None:
-                        raise _Stopped("crash", _last_words(server, folder)) from failure
-                    error = f"{type(failure).__name__}: {failure}"[:500]
-                    break
-                seconds.append(time.monotonic() - began)
-                body = body if number else answered
-            outcome.answers.append(Answer(b"" if error else body, error, tuple(seconds)))
-
-
-def _stop(server: subprocess.Popen[str]) -> None:
-    server.terminate()
-    try:
-        server.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        kill_tree(server.pid)
-        server.wait()
-
-
-def main(folder: str) -> None:
-    """Holds the trial of a folder and writes its result there."""
-    outcome = asdict(run(Path(folder)))
-    for answer in outcome["answers"]:
-        answer["body"] = base64.b64encode(answer["body"]).decode()
-    Path(folder, RESULT_FILE).write_text(json.dumps(outcome))
-
-
-if __name__ == "__main__":
-    main(sys.argv[1])
+def close_ahead() -> None:
+    """Ends a trial that was started ahead and that nobody took."""
+    global _ahead  # noqa: PLW0603  one for each process
+    if _ahead is not None:
+        _ahead.close()
+        _ahead = None

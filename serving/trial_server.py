@@ -1,12 +1,14 @@
-"""The server of a trial: `python -m serving.trial_server BASE CPU_SECONDS`.
+"""The server of a trial: `python -m serving.trial_server`.
 
 The same server as `ordain serve` starts, on free ports of the loopback, with limits of the system
-on top.
+on top. It imports first, says so, and reads what to serve from standard input: a line of JSON,
+`[serving directory, seconds of processor time]`. If that ends before, so does the server.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import resource
 import sys
@@ -15,7 +17,7 @@ from pathlib import Path
 from contracts.errors import OrdainError
 from serving.server.lean import leave_keras_out
 from serving.server.settings import Settings
-from serving.trial import LOADING, MAX_FILE_BYTES
+from serving.trial import IMPORTED, MAX_FILE_BYTES
 
 
 def limit(cpu_s: int) -> None:
@@ -25,16 +27,20 @@ def limit(cpu_s: int) -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def main(base: str, cpu_s: str) -> None:
+def main() -> None:
     """Serves until it is told to end."""
-    limit(int(cpu_s))
-    settings = Settings(
-        base=Path(base), name="candidate", rest_port=0, grpc_port=0, drain_grace_s=0.0
-    )
     leave_keras_out()
     from serving.server.app import bound_threads, serve_forever  # noqa: PLC0415
 
-    _say(LOADING)
+    _say(IMPORTED)
+    line = sys.stdin.readline()
+    if not line:
+        os._exit(0)
+    base, cpu_s = json.loads(line)
+    limit(cpu_s)
+    settings = Settings(
+        base=Path(base), name="candidate", rest_port=0, grpc_port=0, drain_grace_s=0.0
+    )
     bound_threads(settings.threads)
     try:
         asyncio.run(serve_forever(settings, _say))
@@ -52,4 +58,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:3])
+    main()

@@ -1,5 +1,7 @@
 """The flights model: what Transform does to the features, and how the model is trained."""
 
+import math
+
 import keras
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -57,7 +59,7 @@ def preprocessing_fn(inputs):
     return outputs
 
 
-def _build(learning_rate, steps):
+def _build(learning_rate, steps, steps_per_call):
     inputs, parts = {}, []
 
     def embed(name, size, width):
@@ -82,6 +84,7 @@ def _build(learning_rate, steps):
             keras.optimizers.schedules.CosineDecay(learning_rate, steps)
         ),
         metrics=[keras.metrics.AUC(name="auc")],
+        steps_per_execution=steps_per_call,
     )
     return model
 
@@ -104,7 +107,9 @@ def run_fn(fn_args):
         schema = transform.transformed_metadata.schema
         return fn_args.data_accessor.tf_dataset_factory(files, options, schema).repeat()
 
-    model = _build(parameters["learning_rate"], fn_args.train_steps)
+    # The steps are short: many in one call, as many as divide both numbers, save Python's part.
+    per_call = math.gcd(fn_args.train_steps, fn_args.eval_steps, 50)
+    model = _build(parameters["learning_rate"], fn_args.train_steps, per_call)
     model.fit(
         dataset(fn_args.train_files),
         steps_per_epoch=fn_args.train_steps,

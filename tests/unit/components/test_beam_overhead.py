@@ -2,7 +2,8 @@
 
 import apache_beam as beam
 import pytest
-from apache_beam.coders import BytesCoder, VarIntCoder
+from apache_beam.coders import BytesCoder, VarIntCoder, coders
+from apache_beam.runners.portability import fn_api_runner
 from apache_beam.transforms import core, userstate
 
 from components import beam_overhead
@@ -53,6 +54,8 @@ def callables() -> list[core.CallableWrapperDoFn]:
 @pytest.fixture(autouse=True)
 def installed(monkeypatch):
     monkeypatch.setattr(userstate, "get_dofn_specs", userstate.get_dofn_specs)
+    original = coders.FastPrimitivesCoder._create_impl
+    monkeypatch.setattr(coders.FastPrimitivesCoder, "_create_impl", original)
     beam_overhead.install()
 
 
@@ -131,3 +134,37 @@ def test_what_is_replaced_is_what_beam_asks(inspections):
 
     assert inspections(userstate.is_stateful_dofn, Fresh()) > 0
     assert inspections(userstate.is_stateful_dofn, Fresh()) == 0
+
+
+class Counted:
+    """Counts how often one of its kind is encoded."""
+
+    encoded = 0
+
+    def __reduce__(self):
+        Counted.encoded += 1
+        return (Counted, ())
+
+
+def encodings() -> int:
+    """How often an element is encoded that goes through three steps and never leaves its stage."""
+    Counted.encoded = 0
+    with beam.Pipeline(runner=fn_api_runner.FnApiRunner()) as pipeline:
+        elements = pipeline | beam.Create([0]) | beam.Map(lambda _: Counted())
+        _ = elements | "One" >> beam.Map(lambda e: e) | "Other" >> beam.Map(lambda _: None)
+    return Counted.encoded
+
+
+def test_elements_are_not_encoded_to_be_measured():
+    assert encodings() == 0
+
+
+def test_beam_encodes_elements_to_measure_them(monkeypatch):
+    """Fails when Beam does not: then `_Unmeasured` can go."""
+    monkeypatch.setattr(coders.FastPrimitivesCoder, "_create_impl", original_impl)
+    assert encodings() > 0, "Beam measures by itself without encoding: drop _Unmeasured"
+
+
+def original_impl(coder):
+    """As `FastPrimitivesCoder._create_impl` is in Beam."""
+    return beam_overhead.coder_impl.FastPrimitivesCoderImpl(coder._fallback_coder.get_impl())

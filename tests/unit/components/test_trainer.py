@@ -12,10 +12,14 @@ from components.trainer import PROGRESS_LOGGER, HistoryCallback, training_callba
 from contracts.errors import NodeFailedError
 
 
-def fit(callbacks, steps: int = 4, epochs: int = 1, poison: str = "") -> None:
+def fit(
+    callbacks, steps: int = 4, epochs: int = 1, poison: str = "", per_call: int = 1
+) -> keras.Model:
     keras.utils.set_random_seed(0)
     model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(1)])
-    model.compile(loss="mse", optimizer=keras.optimizers.SGD(0.01))
+    model.compile(
+        loss="mse", optimizer=keras.optimizers.SGD(0.01, momentum=0.1), steps_per_execution=per_call
+    )
     x = np.ones((steps, 1), np.float32)
     validation = x.copy()
     if poison == "train":
@@ -32,6 +36,7 @@ def fit(callbacks, steps: int = 4, epochs: int = 1, poison: str = "") -> None:
         callbacks=callbacks,
         validation_data=(validation, x),
     )
+    return model
 
 
 def lines(folder) -> list[dict]:
@@ -46,6 +51,28 @@ def test_every_epoch_is_on_record(tmp_path):
     assert epochs[0]["learning_rate"] == pytest.approx(0.01)
     assert "val_loss" in epochs[0]
     assert 0 <= epochs[0]["elapsed_s"] <= epochs[1]["elapsed_s"]
+
+
+def test_several_steps_in_one_call_are_counted(tmp_path):
+    fit([HistoryCallback(str(tmp_path), 8)], epochs=2, per_call=2)
+    steps = [(line["kind"], line["step"]) for line in lines(tmp_path)]
+    assert steps == [("batch", 2), ("epoch", 4), ("epoch", 8)]
+
+
+def test_the_training_step_is_traced_once(tmp_path, monkeypatch):
+    """Without the callback Keras traces it twice; when it does not, `on_train_begin` can go."""
+    traced = []
+    original = keras.Model.train_step
+
+    def train_step(model, data):
+        traced.append(model)
+        return original(model, data)
+
+    monkeypatch.setattr(keras.Model, "train_step", train_step)
+    fit([HistoryCallback(str(tmp_path), 4)])
+    assert len(traced) == 1
+    fit([])
+    assert len(traced) == 1 + 2
 
 
 def test_progress_is_told_with_step_and_total(tmp_path, caplog):

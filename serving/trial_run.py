@@ -1,0 +1,187 @@
+"""The process of a trial: `python -m serving.trial_run FOLDER`.
+
+It leaves the network, starts the server (`serving.trial_server`) as its child, waits for the word
+on standard input, asks the server the given requests through REST and gRPC, watches its memory,
+and writes down what came. It knows neither TensorFlow nor what the answers should be;
+`components.server_gate` judges.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from serving.no_network import leave_network
+from serving.trial import (
+    GO,
+    IMPORTED,
+    IMPORTS_S,
+    LOG_FILE,
+    RESULT_FILE,
+    STOP_S,
+    TRIAL_FILE,
+    Answer,
+    Bounds,
+    Outcome,
+    Request,
+    Stop,
+)
+from serving.trial_client import grpc_client, rest_client
+from serving.trial_process import Lines, MemoryWatch, kill_tree
+
+#: What the server says when it can be asked.
+_READY = re.compile(r"serving \S+ version .* on (?P<rest>\S+) and grpc (?P<grpc>\S+)")
+
+
+class _Stopped(Exception):
+    def __init__(self, why: Stop, detail: str) -> None:
+        super().__init__(detail)
+        self.why = why
+
+
+def run(folder: Path) -> Outcome | None:
+    """Holds a trial in this process, which loses the network for good.
+
+    Returns:
+        What came of it; None if nobody asked for it before standard input ended.
+    """
+    outcome = Outcome(has_network=not leave_network())
+    command = [sys.executable, "-P", "-m", "serving.trial_server"]
+    with (folder / LOG_FILE).open("wb") as log:
+        server = subprocess.Popen(  # noqa: S603  our own module
+            command, stdout=subprocess.PIPE, stderr=log, text=True, stdin=subprocess.PIPE
+        )
+    try:
+        if sys.stdin.buffer.read(len(GO)) != GO:
+            return None
+        _hold(server, folder, outcome)
+    finally:
+        _stop(server)
+    return outcome
+
+
+def _hold(server: subprocess.Popen[str], folder: Path, outcome: Outcome) -> None:
+    """Serves and asks; whatever happens is in the outcome."""
+    raw = json.loads((folder / TRIAL_FILE).read_text())
+    bounds = Bounds(**raw["bounds"])
+    requests = [Request(**{**r, "body": base64.b64decode(r["body"])}) for r in raw["requests"]]
+    cpu_s = (IMPORTS_S + bounds.load_s + bounds.answers_s) * (os.cpu_count() or 1)
+    watch = MemoryWatch(server.pid, bounds.memory_bytes)
+    assert server.stdin is not None and server.stdout is not None  # noqa: S101  asked for
+    try:
+        with watch:
+            lines = Lines(server.stdout)
+            _wait_for(server, lines, re.compile(IMPORTED), IMPORTS_S, "imports", folder)
+            began = time.monotonic()
+            with contextlib.suppress(OSError):  # it died, which is seen next
+                server.stdin.write(f"{json.dumps([raw['base'], int(cpu_s)])}\n")
+                server.stdin.flush()
+            ready = _wait_for(server, lines, _READY, bounds.load_s, "load", folder)
+            outcome.load_s = time.monotonic() - began
+            _ask_all(requests, ready["rest"], ready["grpc"], bounds, outcome, server, folder)
+    except _Stopped as stop:
+        outcome.stopped, outcome.detail = stop.why, str(stop)
+    finally:
+        # What it answered counts for nothing if it took too much.
+        if watch.is_exceeded:
+            outcome.stopped = "memory"
+            outcome.detail = f"killed at {watch.peak_bytes / 1e6:.0f} MB of resident memory"
+        outcome.peak_bytes = watch.peak_bytes
+
+
+def _wait_for(
+    server: subprocess.Popen[str],
+    lines: Lines,
+    pattern: re.Pattern[str],
+    limit_s: float,
+    why: Stop,
+    folder: Path,
+) -> re.Match[str]:
+    end = time.monotonic() + limit_s
+    while (left := end - time.monotonic()) > 0:
+        line = lines.next(min(left, 0.2))
+        found = pattern.search(line) if line is not None else None
+        if found:
+            return found
+        if line is None and server.poll() is not None:
+            raise _Stopped("crash", _last_words(server, folder))
+    raise _Stopped(why, f"not within {limit_s:g} s")
+
+
+def _last_words(server: subprocess.Popen[str], folder: Path) -> str:
+    """How a server ended: its code or signal, and the last line of its log."""
+    code = server.wait()
+    how = f"signal {-code}" if code < 0 else f"exit code {code}"
+    said = (folder / LOG_FILE).read_text(errors="replace").strip().splitlines()
+    return f"{how}: {said[-1][:400]}" if said else how
+
+
+def _ask_all(
+    requests: Sequence[Request],
+    rest: str,
+    grpc: str,
+    bounds: Bounds,
+    outcome: Outcome,
+    server: subprocess.Popen[str],
+    folder: Path,
+) -> None:
+    end = time.monotonic() + bounds.answers_s
+    with (
+        rest_client(rest, bounds.answers_s) as by_rest,
+        grpc_client(grpc, bounds.answers_s) as by_grpc,
+    ):
+        for request in requests:
+            ask = by_rest if request.protocol == "rest" else by_grpc
+            body, error, seconds = b"", "", []
+            for number in range(bounds.repeat):
+                began = time.monotonic()
+                if began > end:
+                    raise _Stopped("time", f"not all answers within {bounds.answers_s:g} s")
+                try:
+                    answered = ask(request.body)
+                except Exception as failure:
+                    # Whatever a client library raises is an answer that did not come.
+                    if server.poll() is not None:
+                        raise _Stopped("crash", _last_words(server, folder)) from failure
+                    error = f"{type(failure).__name__}: {failure}"[:500]
+                    break
+                seconds.append(time.monotonic() - began)
+                body = body if number else answered
+            outcome.answers.append(Answer(b"" if error else body, error, tuple(seconds)))
+
+
+def _stop(server: subprocess.Popen[str]) -> None:
+    server.terminate()
+    try:
+        server.wait(STOP_S)
+    except subprocess.TimeoutExpired:
+        pass
+    finally:
+        kill_tree(server.pid)
+        server.wait()
+
+
+def main(folder: str) -> None:
+    """Holds the trial of a folder and writes its result there."""
+    held = run(Path(folder))
+    if held is None:
+        shutil.rmtree(folder, ignore_errors=True)  # who made it is gone
+        return
+    outcome = asdict(held)
+    for answer in outcome["answers"]:
+        answer["body"] = base64.b64encode(answer["body"]).decode()
+    Path(folder, RESULT_FILE).write_text(json.dumps(outcome))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
