@@ -119,6 +119,17 @@ class Bucket:
         # `logs/A` is a prefix of `logs/AB` too.
         return [p for p in found if p == path or p.is_relative_to(path)]
 
+    def folders(self, path: Path) -> list[Path]:
+        """Folders in the bucket right below a path."""
+        bucket, name = self._place(path)
+        with named_errors(address_of(path)):
+            found = self._client.list_blobs(
+                bucket, prefix=f"{name}/", delimiter="/", **self._options
+            )
+            for _ in found:  # the folders come with the pages
+                pass
+        return sorted(PLACE / bucket.name / prefix for prefix in found.prefixes)
+
     def upload(self, path: Path) -> None:
         """Takes one file to the bucket."""
         bucket, name = self._place(path)
@@ -148,10 +159,11 @@ class Bucket:
         with named_errors(address_of(path)):
             bucket.blob(name).download_to_filename(to, checksum="crc32c", **self._options)
 
-    def remove(self, paths: Iterable[Path]) -> None:
-        """Removes what is in the bucket at these paths, and not below them."""
+    def remove(self, paths: Iterable[Path]) -> int:
+        """Removes what is in the bucket at these paths, and not below them; how many there were."""
         from google.api_core import exceptions  # noqa: PLC0415  slow to import
 
+        removed = 0
         for path in paths:
             bucket, name = self._place(path)
             with named_errors(address_of(path)):
@@ -159,6 +171,8 @@ class Bucket:
                     bucket.blob(name).delete(**self._options)
                 except exceptions.NotFound:
                     continue
+            removed += 1
+        return removed
 
     def _place(self, path: Path) -> tuple[Any, str]:
         """The bucket, and the name of the object that stands for a path."""

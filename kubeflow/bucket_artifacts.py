@@ -103,6 +103,21 @@ class RunBucket(Bucket):
         self.write(marker, json.dumps(about, indent=1))
         log.info("kept %s: %s", address_of(folder), _told(files))
 
+    def discard(self, uri: str) -> bool:
+        """Removes what a pod that was killed had uploaded; says whether there was anything."""
+        folder = Path(uri)
+        if not folder.is_relative_to(PLACE):
+            return False
+        # The marker first: what is half removed is no artifact.
+        was_whole = self.remove([_marker(folder)])
+        return bool(self.remove(self.find(folder)) or was_whole)
+
+    def outputs_of(self, node: Path, execution_id: int) -> list[Path]:
+        """Where an execution's outputs are: TFX names their folders `<node>/<key>/<execution>`."""
+        if not node.is_relative_to(PLACE):
+            return []
+        return [key / str(execution_id) for key in self.folders(node)]
+
     def _read_marker(self, folder: Path) -> tuple[list[str], list[FileDigest]]:
         """The empty folders and the files of an artifact."""
         address = address_of(_marker(folder))

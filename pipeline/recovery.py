@@ -25,6 +25,7 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from contracts.errors import InfrastructureError
+from pipeline import shared_files
 from pipeline.history import History
 from pipeline.measuring import last_record
 from pipeline.outcome import Recovered
@@ -253,7 +254,8 @@ def _leftovers(
     Its stateful working folder has a random name. Where no other run lives, one that is there is
     a dead run's too: a run that ends removes its own.
     """
-    for folder in sorted(node.glob(f"*/{execution_id}")):
+    here = node.glob(f"*/{execution_id}")
+    for folder in sorted({*here, *shared_files.outputs_of(node, execution_id)}):
         live = store.get_artifacts_by_uri(str(folder))
         if not any(artifact.state == pb.Artifact.LIVE for artifact in live):
             yield folder
@@ -263,7 +265,8 @@ def _leftovers(
 
 
 def _remove(folder: Path) -> bool:
+    was_shared = shared_files.discard(str(folder))
     if not folder.is_dir():
-        return False
+        return was_shared
     shutil.rmtree(folder, ignore_errors=True)
     return True

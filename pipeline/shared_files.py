@@ -10,7 +10,7 @@ here.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Protocol
@@ -30,6 +30,12 @@ class Store(Protocol):
 
     def keep(self, uri: str) -> None:
         """Takes an artifact's files to the store; returns when all of them are there."""
+
+    def discard(self, uri: str) -> bool:
+        """Removes an artifact's files from the store, whole or not; says whether there were any."""
+
+    def outputs_of(self, node: Path, execution_id: int) -> Iterable[Path]:
+        """Folders below a node's that an execution may have left in the store."""
 
     def pull(self, path: Path) -> None:
         """Brings a file, or all below a folder, as the store has it; it need not be there."""
@@ -69,6 +75,18 @@ def keep(uri: str) -> None:
     store = _STORE.get()
     if store is not None:
         store.keep(uri)
+
+
+def discard(uri: str) -> bool:
+    """See `Store.discard`."""
+    store = _STORE.get()
+    return store.discard(uri) if store is not None else False
+
+
+def outputs_of(node: Path, execution_id: int) -> Iterable[Path]:
+    """See `Store.outputs_of`."""
+    store = _STORE.get()
+    return store.outputs_of(node, execution_id) if store is not None else ()
 
 
 def pull(path: Path) -> None:

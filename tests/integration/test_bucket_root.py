@@ -177,16 +177,18 @@ def test_killed_uploads_and_a_changed_object_are_tried_again(
     make: Callable[[str], Project],
 ) -> None:
     project = make("killed")
-    run = project.new_run()
-    assert run.prepare().code == 0
+    dead, run = project.new_run(), project.new_run()
+    assert dead.prepare().code == 0
+    left = _kill_while_uploading(project, dead, "ExampleGen")
+    # What a run that nobody tries again had uploaded goes with the next run's first task.
+    begun = run.prepare()
+    assert begun.code == 0
+    assert f"closed run {dead.run_id}, which ended without closing ExampleGen" in begun.text
+    assert left
+    assert not left & project.names()
     for name in run.nodes():
         if name in ("ExampleGen", "Trainer"):
-            process = run.start_node(name, pause=f"{name}^")
-            run.until_paused(name)
-            half = run.mark(name).read_text()
-            assert half.removeprefix(f"{run.workspace}/") not in project.names()
-            os.kill(process, signal.SIGKILL)
-            assert run.wait(name, process).code == -signal.SIGKILL
+            assert _kill_while_uploading(project, run, name)
         if name == "Transform":
             _change_and_restore(project, run)
         done = run.node(name)
@@ -204,6 +206,19 @@ def test_killed_uploads_and_a_changed_object_are_tried_again(
     log = project.text(run, "logs/Transform.log")
     assert "Transform failed" in log
     assert "Execution" in log.rpartition("Transform failed")[2]
+
+
+def _kill_while_uploading(project: Project, run: Pods, name: str) -> set[str]:
+    """Kills a node when it has uploaded files, and not yet what makes them whole: their names."""
+    before = project.names()
+    process = run.start_node(name, pause=f"{name}^")
+    run.until_paused(name)
+    half = run.mark(name).read_text().removeprefix(f"{run.workspace}/")
+    os.kill(process, signal.SIGKILL)
+    assert run.wait(name, process).code == -signal.SIGKILL
+    left = {found for found in project.names() - before if "/artifacts/" in found}
+    assert half not in left
+    return left
 
 
 def _change_and_restore(project: Project, run: Pods) -> None:

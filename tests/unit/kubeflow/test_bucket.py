@@ -93,6 +93,8 @@ class TestArtifacts:
         # No store is asked: the first has never been kept.
         RunBucket(work).fetch(str(model))
         RunBucket(work).fetch(str(tmp_path / "none"))
+        assert not RunBucket(work).discard(str(tmp_path))
+        assert RunBucket(work).outputs_of(tmp_path, 8) == []
         RunBucket(work).keep(str(tmp_path))
 
     def test_there_is_what_is_here_or_has_its_marker(self, work, model, tmp_path):
@@ -156,6 +158,30 @@ class TestArtifacts:
         lose(work)
         RunBucket(work).fetch(str(model))
         assert contents(model) == before
+
+    def test_what_a_dead_pod_left_is_found_and_removed_whole_or_not(self, bucket, work, model):
+        node = model.parents[1]
+        beside = model.with_name("80")
+        shutil.copytree(model, beside)
+        other = node / "model_run" / "8"
+        other.mkdir(parents=True)
+        store = RunBucket(work)
+        for folder in (model, beside, other):
+            store.keep(str(folder))
+        bucket.blob(f"ml/toy/artifacts/Trainer/model/8{MARKER}").delete()
+        lose(work)
+
+        assert store.outputs_of(node, 8) == [model, other]
+        assert store.discard(str(model))
+        assert store.discard(str(other))
+        assert not store.discard(str(model))
+
+        left = {blob.name.removeprefix("ml/toy/artifacts/Trainer/") for blob in bucket.list_blobs()}
+        assert left == {
+            f"model/80{MARKER}",
+            "model/80/saved_model.pb",
+            "model/80/variables/variables.data",
+        }
 
     @pytest.mark.parametrize("changed", [b"grape", b"graph and more", b""])
     def test_an_object_that_was_changed_is_refused_and_leaves_nothing(

@@ -21,6 +21,14 @@ class Store:
     def keep(self, uri):
         self.asked.append(("keep", uri))
 
+    def discard(self, uri):
+        self.asked.append(("discard", uri))
+        return True
+
+    def outputs_of(self, node, execution_id):
+        self.asked.append(("outputs_of", node))
+        return [node / str(execution_id)]
+
     def pull(self, path):
         self.asked.append(("pull", path))
 
@@ -41,6 +49,8 @@ def test_without_a_store_a_file_is_where_it_is(tmp_path):
     assert ask(tmp_path / "here")
     assert not ask(tmp_path / "none")
     assert not shared_files.has("")
+    assert not shared_files.discard(str(tmp_path))
+    assert list(shared_files.outputs_of(tmp_path, 1)) == []
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
