@@ -261,6 +261,11 @@ def break_training(sandbox: Sandbox) -> Path:
     return broken
 
 
+def run_well(run: PodRun, names: list[str]) -> None:
+    for name in names:
+        assert run.node(name).code == 0
+
+
 def kill_node(run: PodRun, name: str) -> None:
     """Starts a node and kills it before its executor."""
     pid = run.start_node(name, pause=f"{name}-")
@@ -292,8 +297,7 @@ def test_a_failed_run_is_told_as_a_local_one_and_what_a_retry_changes(
         run = new_run()
         assert run.prepare().code == 0
         names = run.nodes()
-        for name in names[: names.index("Trainer")]:
-            assert run.node(name).code == 0
+        run_well(run, names[: names.index("Trainer")])
         assert run.node("Trainer").code == 1
         assert not (load_project(sandbox.folder).runs / run.run_id / "result.json").exists()
 
@@ -331,8 +335,7 @@ def test_a_failed_run_is_told_as_a_local_one_and_what_a_retry_changes(
 
         # Tried again as a whole, under the same id: another node is killed for good.
         broken.unlink()
-        for name in names[names.index("Trainer") : names.index("Pusher")]:
-            assert run.node(name).code == 0
+        run_well(run, names[names.index("Trainer") : names.index("Pusher")])
         kill_node(run, "Pusher")
         assert run.on_exit().code == 5
         assert result_of(sandbox, run)["failure"]["node"] == "Pusher"
@@ -341,8 +344,9 @@ def test_a_failed_run_is_told_as_a_local_one_and_what_a_retry_changes(
             f"{run.run_id}-failed-2",
         ]
 
-        other = new_run().prepare()
-        assert f"closed run {run.run_id}, which ended without closing Pusher" in other.text
+        idle = new_run()
+        text = idle.prepare().text
+        assert f"closed run {run.run_id}, which ended without closing Pusher" in text
 
         # And once more, to a good end.
         assert run.node("Pusher").code == 0
@@ -351,6 +355,11 @@ def test_a_failed_run_is_told_as_a_local_one_and_what_a_retry_changes(
         assert result_of(sandbox, run)["version"] == 1
         assert set(launches(sandbox, run).values()) == {1}
         assert [one["body"]["id"] for one in hook.got[4:]] == [f"{run.run_id}-published"]
+
+        # Of a run whose pods never came there is no node to tell of.
+        assert idle.on_exit().code == 5
+        assert result_of(sandbox, idle)["nodes"] == []
+        assert "ExampleGen failed: its task never came to run" in hook.got[5]["body"]["headline"]
 
 
 def test_a_run_that_could_not_be_prepared_is_told_and_red(pods: Any) -> None:
