@@ -22,6 +22,7 @@ from pods import ROOT, Host, PodRun, hosting
 from sandbox import Sandbox, good_rows
 
 from kubeflow.bucket import PLACE
+from kubeflow.bucket_artifacts import MARKER
 from pipeline.history import History
 from pipeline.loading import load_project
 from pipeline.metadata_store import open_store
@@ -206,6 +207,15 @@ def test_killed_uploads_and_a_changed_object_are_tried_again(
     log = project.text(run, "logs/Transform.log")
     assert "Transform failed" in log
     assert "Execution" in log.rpartition("Transform failed")[2]
+
+    # An artifact that is not whole any more is no cached one: the next run makes it anew.
+    (marker,) = (n for n in project.names() if "SchemaGen" in n and n.endswith(MARKER))
+    project.bucket.blob(marker).delete()
+    after = project.new_run()
+    assert after.prepare().code == 0
+    for name, state in (("ExampleGen", "cached"), ("StatisticsGen", "cached")):
+        assert f"{name} {state}" in after.node(name).text
+    assert "SchemaGen complete" in after.node("SchemaGen").text
 
 
 def _kill_while_uploading(project: Project, run: Pods, name: str) -> set[str]:
