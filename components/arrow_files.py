@@ -79,13 +79,17 @@ def inspect(path: str, kind: str) -> dict[str, FeatureType | None]:
     return types
 
 
-def read(path: str, kind: str, types: Mapping[str, FeatureType]) -> Iterator[pa.RecordBatch]:
+def read(
+    path: str, kind: str, types: Mapping[str, FeatureType], part: int = 0, parts: int = 1
+) -> Iterator[pa.RecordBatch]:
     """Yields a file's rows with every column in its feature form.
 
     Args:
         path: The file.
         kind: `csv` or `parquet`.
         types: The columns to keep, and what to make of each.
+        part: Which part of the rows, from 0.
+        parts: How many there are; each is a stretch of every batch that is read.
 
     Yields:
         Batches whose columns are lists of int64, float32 or binary.
@@ -94,16 +98,18 @@ def read(path: str, kind: str, types: Mapping[str, FeatureType]) -> Iterator[pa.
         DataBlockedError: A value does not fit its type; names file, column, row.
     """
     first_row = 0
-    for batch in _batches(path, kind):
+    for whole in _batches(path, kind):
+        start, end = (whole.num_rows * number // parts for number in (part, part + 1))
+        batch = whole.slice(start, end - start)
         columns, names = [], []
         for name, wanted in types.items():
             if name not in batch.schema.names:
                 continue
-            place = Place(path, name, first_row)
+            place = Place(path, name, first_row + start)
             columns.append(to_feature(batch.column(name), wanted, place))
             names.append(name)
         yield pa.RecordBatch.from_arrays(columns, names)
-        first_row += batch.num_rows
+        first_row += whole.num_rows
 
 
 def _batches(path: str, kind: str) -> Iterator[pa.RecordBatch]:

@@ -27,7 +27,7 @@ from tfx.utils import proto_utils
 from components import arrow_files
 from components.arrow_types import FeatureType
 from components.beam_executor import BeamExecutor
-from components.example_writer import WriteShards, finish
+from components.example_writer import WriteShards, finish, parts_of
 from contracts.errors import DataBlockedError
 
 #: Custom property of the Examples artifact: JSON, rows by split, and rows left out.
@@ -112,7 +112,13 @@ class Executor(BeamExecutor):
             types=types,
             required=options.label if options.drop_unlabelled else None,
         )
-        numbered = [(index, *job) for index, job in enumerate(jobs)]
+        cut = [
+            (path, kind, fixed, part, parts)
+            for path, kind, fixed in jobs
+            for parts in (parts_of(path, kind),)
+            for part in range(parts)
+        ]
+        numbered = [(index, *job) for index, job in enumerate(cut)]
         self._spread(
             write, numbered, functools.partial(finish, uri=artifact.uri, split_names=names)
         )

@@ -128,7 +128,7 @@ class TransformSplit(beam.DoFn):
         layer = output.transform_features_layer()
         spec = output.raw_feature_spec()
 
-        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+        @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
         def apply(records: tf.Tensor) -> dict[str, Any]:
             return dict(layer(tf.io.parse_example(records, spec)))
 

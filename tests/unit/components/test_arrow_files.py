@@ -21,6 +21,13 @@ def read_all(path: Path, kind: str = "csv") -> tuple[dict, list[dict]]:
     types = arrow_files.inspect(str(path), kind)
     settled = {name: type_ or BYTES for name, type_ in types.items()}
     rows = [row for b in arrow_files.read(str(path), kind, settled) for row in b.to_pylist()]
+    in_parts = [
+        row
+        for part in range(3)
+        for b in arrow_files.read(str(path), kind, settled, part, 3)
+        for row in b.to_pylist()
+    ]
+    assert sorted(map(repr, in_parts)) == sorted(map(repr, rows))
     return types, rows
 
 
@@ -140,6 +147,13 @@ class TestCsv:
         assert caught.value.message == (
             f"{path}: column 'a', row 3: is not a number (INT expected) (got 'three')"
         )
+
+    def test_a_row_of_a_part_has_its_number_in_the_file(self, write):
+        path, types = write("a,b\n1,x\n2,y\nthree,z\n"), {"a": INT, "b": BYTES}
+        (first,) = arrow_files.read(str(path), "csv", types, 0, 2)
+        assert first.num_rows == 1
+        with pytest.raises(DataBlockedError, match="column 'a', row 3: is not a number"):
+            list(arrow_files.read(str(path), "csv", types, 1, 2))
 
     def test_the_type_is_settled_over_the_whole_file(self, write, small_blocks):
         content = "a,b\n" + "1,2\n" * 500 + "x,2.5\n"

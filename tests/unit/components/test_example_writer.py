@@ -72,8 +72,16 @@ def make_writer(tmp_path):
     return make
 
 
-def write(writer: WriteShards, path: str, kind: str = "parquet", index=0, fixed=None) -> dict:
-    (shard,) = writer.process((index, path, kind, fixed))
+def write(
+    writer: WriteShards,
+    path: str,
+    kind: str = "parquet",
+    index=0,
+    fixed=None,
+    part: int = 0,
+    parts: int = 1,
+) -> dict:
+    (shard,) = writer.process((index, path, kind, fixed, part, parts))
     return shard
 
 
@@ -315,6 +323,19 @@ class TestFinish:
             path = out / "Split-train" / f"data_tfrecord-{i:05d}-of-00003.gz"
             assert {n // 100 for n in ids(path)} == {i}
         assert not list(out.rglob(".staged*"))
+
+    def test_parts_of_a_file_hold_what_the_file_holds(self, save, make_writer, out):
+        path, writer = save(rows()), make_writer("day", required="y")
+        whole = write(writer, path)
+        wanted = {name: sorted(ids(path)) for name, path in whole["staged"].items()}
+        parts = [write(writer, path, index=part, part=part, parts=2) for part in (1, 0)]
+        finish(parts, str(out), ["train", "eval"])
+        for name, numbers in wanted.items():
+            shards = [out / f"Split-{name}" / f"data_tfrecord-0000{i}-of-00002.gz" for i in (0, 1)]
+            assert all(map(ids, shards))
+            assert sorted(ids(shards[0]) + ids(shards[1])) == numbers
+        counted = json.loads((out / "rows.json").read_text())
+        assert counted == {"splits": whole["rows"], "left_out": whole["left_out"]}
 
     def test_rows_are_counted_beside_the_splits(self, save, make_writer, out):
         writer = make_writer("day", required="y")
