@@ -34,6 +34,8 @@ WINDOW = 12
 #: The span before the newest: a window that ends with it holds all but one.
 LAST_BUT_ONE = "201311"
 DONE, NOT_BLESSED = 0, 4
+#: What works on the data of single spans.
+DATA_NODES = ("ExampleGen", "StatisticsGen", "ExampleValidator")
 
 
 @dataclass(frozen=True)
@@ -44,12 +46,14 @@ class Taken:
         measured: From outside.
         nodes: Wall seconds by node, as its `result.json` says.
         spans: Spans that ExampleGen read anew.
+        rows: Rows of the window.
         auc: Over the whole window.
     """
 
     measured: Measured
     nodes: dict[str, float]
     spans: int
+    rows: int
     auc: float
 
 
@@ -82,6 +86,7 @@ def take(workspace: Path, *arguments: str) -> Taken:
         measured,
         {name: node["seconds"] for name, node in nodes.items()},
         states.get("complete", 0),
+        int(ingest["rows"]),
         _auc(result),
     )
 
@@ -121,11 +126,15 @@ def table(pairs: Sequence[tuple[Taken, Taken]]) -> list[str]:
     def median(place: int, figure: Any) -> float:
         return statistics.median(figure(pair[place]) for pair in pairs)
 
+    def of_data(taken: Taken) -> float:
+        return sum(taken.nodes.get(name, 0.0) for name in DATA_NODES)
+
     figures: list[tuple[str, Any]] = [
         ("CPU time, s", lambda taken: taken.measured.cpu_s),
         ("wall time, s", lambda taken: taken.measured.wall_s),
         ("peak memory (RSS), MB", lambda taken: taken.measured.peak_rss_bytes / 1e6),
     ]
+    figures.append((f"{', '.join(DATA_NODES)} together, s", of_data))
     names = list(dict.fromkeys(name for pair in pairs for name in pair[0].nodes))
     figures += [(f"{name}, s", lambda taken, n=name: taken.nodes[n]) for name in names]
     lines = ["| median | cold | one new span | ratio |", "|---|---:|---:|---:|"]

@@ -24,11 +24,15 @@ from pipeline.compiled import compiled_ir
 from pipeline.config import Project
 from pipeline.history import History
 from pipeline.importing import project_on_path
+from pipeline.machine_memory import give_back
 from pipeline.node_log import node_log
 from pipeline.outcome import Failure, NodeResult, Recovered, RunResult
 from pipeline.profiling import FILE, Profiler
 from pipeline.tally import Tally
 from serving import trial
+
+#: A node that ran for longer may have left memory that is worth giving back.
+HEAVY_S = 1.0
 
 
 class Listener(Protocol):
@@ -193,6 +197,8 @@ class _Walk:
                 result, failure = stop.result, stop.failure
                 self._tally.add_failed(result)
             self._listener.finished(result)
+            if result.seconds > HEAVY_S:
+                give_back()
             if failure is not None:
                 return failure
             if node.node_info.id == self._options.to_node:

@@ -6,7 +6,7 @@ from benchmarks.process import Measured
 
 def taken(cpu_s, trainer_s, spans):
     measured = Measured(0, False, 2 * cpu_s, cpu_s, None, 10**9, 10**9, 1, 1, 0.0)
-    return Taken(measured, {"Trainer": trainer_s, "Baseline": 0.01}, spans, 0.72)
+    return Taken(measured, {"Trainer": trainer_s, "Baseline": 0.01}, spans, 1000, 0.72)
 
 
 def test_ratios_are_those_of_the_medians():

@@ -1,0 +1,126 @@
+"""Ten times the rows: what a cold run over them takes, beside one over the year as it is.
+
+    .venv/bin/python benchmarks/scale.py [--times 10] [--json FILE]
+
+Each month is repeated with noise: every copy of a flight has its own weather and distance, moved by
+a hundredth of the column's spread, so that no two rows are equal and vocabularies stay as they are.
+Steps of training stay the same; ingest, statistics, transformation and evaluation see all rows.
+
+Exit code: 0; 1 if a run failed or took other rows than it was to; 2 for arguments.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+ROOT = Path(__file__).resolve().parent.parent
+sys.path.insert(0, str(ROOT))
+
+from benchmarks.incremental import RunError, Taken, take  # noqa: E402  the path is set above
+from benchmarks.machine import machine_facts, source_state  # noqa: E402
+
+FLIGHTS = ROOT / "data" / "flights"
+#: Of a column's standard deviation.
+NOISE = 0.01
+SEED = 2013
+
+
+def repeat(table: pa.Table, times: int, generator: np.random.Generator) -> pa.Table:
+    """A table so many times as long, with noise in its decimal numbers.
+
+    Args:
+        table: The rows.
+        times: How often each comes.
+        generator: Makes the noise.
+    """
+    longer = pa.concat_tables([table] * times)
+    for place, field in enumerate(longer.schema):
+        if not pa.types.is_floating(field.type):
+            continue
+        values = longer.column(place).to_numpy()
+        spread = float(np.nanstd(values)) or 1.0
+        moved = values + generator.normal(0.0, NOISE * spread, len(values))
+        # NaN stands for null in `to_numpy`, and is one again here.
+        column = pa.array(moved, field.type, from_pandas=True)
+        longer = longer.set_column(place, field, column)
+    return longer
+
+
+def write_data(folder: Path, times: int) -> None:
+    """Every month of the flights, so many times as long."""
+    generator = np.random.default_rng(SEED)
+    for source in sorted(FLIGHTS.glob("[0-9]*/*.parquet")):
+        target = folder / source.parent.name / source.name
+        target.parent.mkdir(parents=True)
+        pq.write_table(repeat(pq.read_table(source), times, generator), target)
+
+
+def table(one: Taken, many: Taken, times: int) -> list[str]:
+    """Both as a Markdown table, rows first."""
+    figures = [
+        ("rows", one.rows, many.rows),
+        ("wall time, s", one.measured.wall_s, many.measured.wall_s),
+        ("CPU time, s", one.measured.cpu_s, many.measured.cpu_s),
+    ]
+    if one.measured.peak_pss_bytes and many.measured.peak_pss_bytes:
+        both = (one.measured.peak_pss_bytes / 1e6, many.measured.peak_pss_bytes / 1e6)
+        figures.append(("peak memory (PSS), MB", *both))
+    both = (one.measured.peak_rss_bytes / 1e6, many.measured.peak_rss_bytes / 1e6)
+    figures.append(("peak memory (RSS), MB", *both))
+    figures += [(f"{name}, s", one.nodes[name], many.nodes[name]) for name in one.nodes]
+    lines = [f"| | the year | {times} times | ratio |", "|---|---:|---:|---:|"]
+    for title, small, large in figures:
+        ratio = f"{large / small:.2f}" if small >= 0.05 else "-"
+        lines.append(f"| {title} | {small:,.1f} | {large:,.1f} | {ratio} |")
+    return lines
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Runs the benchmark.
+
+    Args:
+        arguments: Of the command line; None for the process's own.
+
+    Returns:
+        The exit code.
+    """
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
+    parser.add_argument("--times", type=int, default=10, help="copies of each row (default: 10)")
+    parser.add_argument("--json", type=Path, help="write everything measured into this file")
+    options = parser.parse_args(arguments)
+    with tempfile.TemporaryDirectory(prefix="ordain-scale-") as name:
+        folder = Path(name)
+        write_data(folder / "data", options.times)
+        try:
+            one = take(folder / "one")
+            many = take(folder / "many", "--set", f"data.path={folder / 'data'}")
+        except RunError as error:
+            print(f"FAILED: {error}")
+            return 1
+    if many.rows != options.times * one.rows:
+        print(f"FAILED: {many.rows} rows, not {options.times} times {one.rows}")
+        return 1
+    print("\n".join(table(one, many, options.times)))
+    if options.json is not None:
+        report = {
+            "machine": machine_facts(),
+            "source": source_state(ROOT),
+            "times": options.times,
+            "runs": [asdict(one), asdict(many)],
+        }
+        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
