@@ -26,11 +26,15 @@ run: .venv/.ready ## run the flights pipeline: twelve months of data to a publis
 	@echo "run: ordain run examples/flights"
 	@$(BIN)/ordain run examples/flights
 
+# Integration tests first, in their order: xdist would leave the longest files, which have few tests,
+# to the end, where one process waits for the other.
+TESTS := -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
+
 test: .venv/.ready ## lint, then unit and integration tests, then the end-to-end run
 	@echo "test: lint, then unit and integration tests, then the end-to-end run"
 	@$(MAKE) --no-print-directory lint
-	@echo "test: pytest -n 2 --dist loadfile tests --ignore=tests/e2e"
-	@$(BIN)/python -m pytest -n 2 --dist loadfile tests --ignore=tests/e2e
+	@echo "test: pytest $(TESTS)"
+	@$(BIN)/python -m pytest $(TESTS)
 	@echo "test: pytest tests/e2e"
 	@$(BIN)/python -m pytest tests/e2e
 
