@@ -2,14 +2,19 @@
 
 TFX's own reads, shuffles and parses row by row, and does all of it again for each epoch. This
 one takes the same options and gives batches of the same form: it parses a shuffle buffer at a
-time, and hands out batches of a permutation of it. Data that fits stays parsed in memory, so
-that later epochs read nothing. Rows of all files are mixed before they are shuffled: with spans
-read one after another a model would end on whatever month came last.
+time, and hands out batches of a permutation of it. Data that fits is read beside whatever the
+program does next, and stays parsed in memory, so that later epochs read nothing. Rows of all files
+are mixed before they are shuffled: with spans read one after another a model would end on whatever
+month came last.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import functools
+import itertools
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import tensorflow as tf
@@ -49,6 +54,51 @@ def faster(stock: Factory) -> Factory:
     return make
 
 
+class _Kept:
+    """Buffers of parsed rows, read once, from now on, and kept.
+
+    While they are read the model is built and its training step traced, and while it trains, the
+    rows that it is evaluated on are read: one dataset at a time, in the order they were made in.
+    """
+
+    _reading = ThreadPoolExecutor(1, thread_name_prefix="ordain-training-data")
+
+    def __init__(self, parsed: tf.data.Dataset) -> None:
+        self._spec = parsed.element_spec
+        self._buffers: list[Any] = []
+        self._changed = threading.Condition()
+        self._is_over = False
+        self._read = self._reading.submit(self._fill, parsed)
+
+    def dataset(self) -> tf.data.Dataset:
+        """The buffers; each iteration begins with the first."""
+        return tf.data.Dataset.from_generator(self._all, output_signature=self._spec)
+
+    def _fill(self, parsed: tf.data.Dataset) -> None:
+        try:
+            for buffer in parsed.with_options(untuned()):
+                with self._changed:
+                    self._buffers.append(buffer)
+                    self._changed.notify_all()
+        finally:
+            with self._changed:
+                self._is_over = True
+                self._changed.notify_all()
+
+    def _all(self) -> Iterator[Any]:
+        for number in itertools.count():
+            with self._changed:
+                self._changed.wait_for(functools.partial(self._knows, number))
+                if len(self._buffers) <= number:
+                    break
+            yield self._buffers[number]
+        self._read.result()  # raises what reading ended with
+
+    def _knows(self, number: int) -> bool:
+        """Whether that buffer is there, or will never be."""
+        return len(self._buffers) > number or self._is_over
+
+
 class _Reader:
     """The files of one split, read with one set of options."""
 
@@ -72,7 +122,7 @@ class _Reader:
         buffers = self._records().batch(batches * self._batch, drop_remainder=False)
         parsed = buffers.map(lambda records: tf.io.parse_example(records, self._spec))
         if size <= KEPT_BYTES:
-            parsed = parsed.cache()
+            parsed = _Kept(parsed).dataset()
         # Without a number of epochs it goes on for ever, as TFX's own does.
         parsed = parsed.repeat(self._options.num_epochs).enumerate()
         return parsed.flat_map(self._batches).prefetch(PREFETCHED).with_options(untuned())

@@ -127,3 +127,19 @@ def test_sparse_features_go_to_tfx(files: list[str]) -> None:
     sparse.feature[0].ClearField("shape")
     ((features, _),) = faster(stock)(files, options(num_epochs=1), sparse).take(1)
     assert isinstance(features["x"], tf.SparseTensor)
+
+
+def test_a_damaged_file_is_an_error_of_the_training(files: list[str]) -> None:
+    path = Path(files[0])
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(tf.errors.OpError, match="truncated record"):
+        list(faster(stock)(files, options(num_epochs=1), SCHEMA))
+
+
+def test_rows_are_read_before_anybody_asks(files: list[str]) -> None:
+    dataset = faster(stock)(files, options(num_epochs=1), SCHEMA)
+    # The next dataset's turn comes when this one is read.
+    assert len(rows(faster(stock)(files, options(num_epochs=1), SCHEMA))) == 107
+    for path in files:
+        Path(path).unlink()
+    assert sorted(rows(dataset)) == list(range(107))
