@@ -164,8 +164,9 @@ def dress(task: Any, name: str, pod: Pod, section: Kubeflow, is_retried: bool) -
             backoff_factor=float(retries.factor),
             backoff_max_duration=f"{retries.max_s}s",
         )
-    for variable, value in section.env.items():
-        task.set_env_variable(variable, value)
+    if section.env:
+        # `set_env_variable` takes 0.1 s a call: KFP 2.16 looks up the source of its callers for it.
+        task.container_spec.env = dict(section.env)
     for secret in section.secrets:
         if secret.path is not None:
             kubernetes.use_secret_as_volume(task, secret.name, secret.path)
