@@ -115,7 +115,7 @@ def _serialize(given: input_pb2.Input) -> list[bytes]:
 async def _metadata(request: Any, call: Call) -> Any:
     if list(request.metadata_field) != ["signature_def"]:
         raise invalid("metadata_field has to be ['signature_def']")
-    with _lease(request.model_spec, call) as served:
+    with _lease(request.model_spec, call, is_about=True) as served:
         definitions = get_model_metadata_pb2.SignatureDefMap()
         for name, definition in served.model.signature_defs.items():
             definitions.signature_def[name].CopyFrom(definition)
@@ -143,12 +143,15 @@ async def _status(request: Any, call: Call) -> Any:
 
 
 @contextlib.contextmanager
-def _lease(spec: model_pb2.ModelSpec, call: Call) -> Iterator[ServedVersion]:
+def _lease(
+    spec: model_pb2.ModelSpec, call: Call, is_about: bool = False
+) -> Iterator[ServedVersion]:
     if not spec.name:
         raise invalid("Missing ModelSpec")
     version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
     name = call.named(spec.name)
-    with call.service.lease(name, version, spec.version_label, call.request_id) as served:
+    request_id = None if is_about else call.request_id
+    with call.service.lease(name, version, spec.version_label, request_id) as served:
         call.version = str(served.version)
         yield served
 

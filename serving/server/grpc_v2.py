@@ -84,7 +84,7 @@ async def _server_metadata(request: Any, call: Call) -> Any:
 
 async def _model_metadata(request: Any, call: Call) -> Any:
     version = inference.parse_version(request.version)
-    with call.service.lease(call.named(request.name), version) as served:
+    with call.service.lease(call.named(request.name), version, request_id=None) as served:
         call.version = str(served.version)
         inputs, outputs = inference.described(served.model)
         return messages.ModelMetadataResponse(

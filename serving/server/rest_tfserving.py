@@ -71,11 +71,13 @@ class TFServingRest(Protocol):
                 found = self._service.status(target.name, target.version, target.label)
                 return replace(answer, body=json_text.write(status_document(found)))
             # TF Serving reads a request before it looks for the model, and so do its errors come.
-            body = await asked.read() if target.method != "metadata" else b""
-            lease = self._service.lease(target.name, target.version, target.label, asked.request_id)
+            is_about = target.method == "metadata"
+            body = b"" if is_about else await asked.read()
+            request_id = None if is_about else asked.request_id
+            lease = self._service.lease(target.name, target.version, target.label, request_id)
             with lease as served:
                 answer = replace(answer, version=str(served.version))
-                if target.method == "metadata":
+                if is_about:
                     document = metadata_document(target.name, served.model)
                 else:
                     document = await self._call(served, target.method, body)

@@ -94,7 +94,7 @@ class InferenceRest(Protocol):
                 body = json_text.write({"name": name, "ready": is_ready})
                 return replace(answer, body=body, code=Code.OK if is_ready else Code.UNAVAILABLE)
             if method == "metadata":
-                with self._service.lease(name, version) as served:
+                with self._service.lease(name, version, request_id=None) as served:
                     document = describe(name, self._service.versions, served.model)
                     return replace(
                         answer, body=json_text.write(document), version=str(served.version)

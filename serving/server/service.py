@@ -66,9 +66,11 @@ class Service:
 
     @contextlib.contextmanager
     def lease(
-        self, name: str, version: int | None = None, label: str = "", request_id: str = ""
+        self, name: str, version: int | None = None, label: str = "", request_id: str | None = ""
     ) -> Iterator[ServedVersion]:
         """The version that answers a request, kept in memory until the request is answered.
+
+        The arguments are those of `Routing.choose`.
 
         Raises:
             RequestError: Nothing of that name, version or label is served.

@@ -99,7 +99,7 @@ class Routing:
     loaded: Mapping[int, ServedVersion] = field(default_factory=dict)
 
     def choose(
-        self, name: str, version: int | None = None, label: str = "", request_id: str = ""
+        self, name: str, version: int | None = None, label: str = "", request_id: str | None = ""
     ) -> ServedVersion:
         """The version that answers a request.
 
@@ -108,7 +108,8 @@ class Routing:
             version: The version it asks for, or None.
             label: The label it asks for, or empty.
             request_id: What tells this request from others; the same one is always answered by
-                the same side of the canary's share.
+                the same side of the canary's share. None for a question about the model, such as
+                its metadata, which the stable version answers.
 
         Raises:
             RequestError: Nothing of that name, version or label is served.
@@ -137,12 +138,12 @@ class Routing:
             raise invalid(f"Unrecognized servable version label: {label}")
         return version
 
-    def _any(self, request_id: str) -> int:
+    def _any(self, request_id: str | None) -> int:
         if self.stable is None:
             raise RequestError(Code.UNAVAILABLE, f"no version of {self.name} is loaded yet")
-        if self.canary is not None and _draw(request_id) < self.share:
-            return self.canary
-        return self.stable
+        if self.canary is None or request_id is None:
+            return self.stable
+        return self.canary if _draw(request_id) < self.share else self.stable
 
 
 def _draw(request_id: str) -> float:

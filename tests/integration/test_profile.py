@@ -37,8 +37,8 @@ def test_a_profiled_run_says_what_each_node_took(served: Sandbox) -> None:
     examples = nodes["ExampleGen"]
     assert examples["rows_per_s"] == pytest.approx(400 / examples["seconds"], rel=0.01)
     assert nodes["Trainer"]["rows_per_s"] is None
-    # Most of the trial's time goes by in a child, which imports TensorFlow.
-    assert nodes["ServerGate"]["cpu_s"] > 1
+    # The server on trial is a child, and imported TensorFlow while earlier nodes ran.
+    assert nodes["ServerGate"]["cpu_s"] > 0.2
     assert not (run / "memory").exists()
 
     profile = document["profile"]

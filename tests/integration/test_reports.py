@@ -14,6 +14,7 @@ import tensorflow_data_validation as tfdv
 import tensorflow_model_analysis as tfma
 from axe_playwright_python.sync_playwright import Axe
 from browser import as_number, chromium, looking_at, table
+from playwright.sync_api import expect
 from sandbox import PROJECTS, Sandbox, write_csv
 
 from pipeline.history import History
@@ -322,7 +323,7 @@ def test_the_keyboard_reaches_everything(browser, second):
         page.keyboard.press("Tab")
         assert page.evaluate("document.activeElement.className") == "skip"
         page.keyboard.press("Enter")
-        page.wait_for_function("document.activeElement.id === 'main'")
+        expect(page.locator("#main")).to_be_focused()
         head = page.locator("#slices th button", has_text="Examples")
         head.focus()
         rows = "[...document.querySelectorAll('#slices tbody tr')].map(r => r.cells[1].textContent)"
@@ -336,7 +337,7 @@ def test_the_keyboard_reaches_everything(browser, second):
         assert sorted_by.get_attribute("aria-sort") == "descending"
         page.locator("#lineage a[href='#node-Trainer']").focus()
         page.keyboard.press("Enter")
-        page.wait_for_function("document.getElementById('node-Trainer').open")
+        expect(page.locator("#node-Trainer")).to_have_attribute("open", "")
         assert page.locator("#node-Trainer a").first.is_visible()
 
 

@@ -47,7 +47,8 @@ def parse(command: click.Command, words: list[str]) -> None:
     Raises:
         click.UsageError: Something does not exist.
     """
-    context = click.Context(command, info_name=command.name)
+    # With the group's own settings: click keeps the help option that it first makes.
+    context = click.Context(command, info_name=command.name, **command.context_settings)
     while isinstance(command, click.Group) and words and not words[0].startswith("-"):
         found = command.get_command(context, words[0])
         if found is None:

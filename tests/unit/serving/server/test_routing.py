@@ -58,6 +58,8 @@ def test_the_same_id_goes_the_same_way_and_the_share_is_kept(routing):
     chosen = [routing.choose("toy", request_id=f"r{i}").version for i in range(4000)]
     assert chosen == [routing.choose("toy", request_id=f"r{i}").version for i in range(4000)]
     assert abs(chosen.count(3) / 4000 - 0.25) < 0.03
+    about = {routing.choose("toy", request_id=None).version for _ in range(4000)}
+    assert about == {2}, "a question about the model goes to the stable version"
     anonymous = [routing.choose("toy").version for _ in range(4000)]
     assert abs(anonymous.count(3) / 4000 - 0.25) < 0.04
 
