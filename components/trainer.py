@@ -27,7 +27,7 @@ from tfx.utils import json_utils, path_utils
 
 from components import helper_process
 from components.raw_rows import read_raw_rows
-from components.training_data import faster
+from components.training_data import faster, release
 from contracts.errors import NodeFailedError
 from contracts.references import resolve_references
 from serving.samples import WARMUP_BATCHES, write_samples
@@ -77,7 +77,10 @@ class Executor(trainer_executor.GenericExecutor):
     ) -> None:
         """See `tfx.components.trainer.executor`."""
         helper_process.stop()  # from here on one process needs the memory
-        super().Do(input_dict, output_dict, exec_properties)
+        try:
+            super().Do(input_dict, output_dict, exec_properties)
+        finally:
+            release()
         (run,) = output_dict["model_run"]
         if not fileio.exists(f"{run.uri}/{HistoryCallback.FILE}"):
             logging.getLogger(__name__).warning(

@@ -13,9 +13,10 @@ from __future__ import annotations
 import functools
 import itertools
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from typing import Any, ClassVar
 
 import tensorflow as tf
 from tensorflow_transform.tf_metadata import schema_utils
@@ -54,6 +55,11 @@ def faster(stock: Factory) -> Factory:
     return make
 
 
+def release() -> None:
+    """Gives up the rows that datasets of this process keep; none may be iterated any more."""
+    _Kept.release()
+
+
 class _Kept:
     """Buffers of parsed rows, read once, from now on, and kept.
 
@@ -61,6 +67,7 @@ class _Kept:
     rows that it is evaluated on are read: one dataset at a time, in the order they were made in.
     """
 
+    _made: ClassVar[weakref.WeakSet[_Kept]] = weakref.WeakSet()
     _reading = ThreadPoolExecutor(1, thread_name_prefix="ordain-training-data")
 
     def __init__(self, parsed: tf.data.Dataset) -> None:
@@ -68,6 +75,7 @@ class _Kept:
         self._buffers: list[Any] = []
         self._changed = threading.Condition()
         self._is_over = False
+        self._made.add(self)
         self._read = self._reading.submit(self._fill, parsed)
 
     def dataset(self) -> tf.data.Dataset:
@@ -93,6 +101,13 @@ class _Kept:
                     break
             yield self._buffers[number]
         self._read.result()  # raises what reading ended with
+
+    @classmethod
+    def release(cls) -> None:
+        """Forgets all rows: TensorFlow keeps a generator as long as the process lives."""
+        for kept in cls._made:
+            kept._read.cancel()
+            kept._buffers.clear()
 
     def _knows(self, number: int) -> bool:
         """Whether that buffer is there, or will never be."""
