@@ -116,6 +116,17 @@ def compare(work: Path) -> tuple[Taken, Taken]:
     return cold, grown
 
 
+def ratio(larger: float, base: float) -> str:
+    """A ratio as a cell of a table; of what took no time it would be noise."""
+    return f"{larger / base:.2f}" if base >= 0.05 else "-"
+
+
+def write_measured(path: Path, **measured: Any) -> None:
+    """Writes what was measured, with the machine and the commit it was measured on."""
+    report = {"machine": machine_facts(), "source": source_state(ROOT), **measured}
+    path.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+
+
 def table(pairs: Sequence[tuple[Taken, Taken]]) -> list[str]:
     """The medians as a Markdown table.
 
@@ -140,8 +151,7 @@ def table(pairs: Sequence[tuple[Taken, Taken]]) -> list[str]:
     lines = ["| median | cold | one new span | ratio |", "|---|---:|---:|---:|"]
     for title, figure in figures:
         cold, grown = median(0, figure), median(1, figure)
-        ratio = f"{grown / cold:.2f}" if cold >= 0.05 else "-"
-        lines.append(f"| {title} | {cold:.1f} | {grown:.1f} | {ratio} |")
+        lines.append(f"| {title} | {cold:.1f} | {grown:.1f} | {ratio(grown, cold)} |")
     cold, grown = (median(place, lambda taken: taken.auc) for place in (0, 1))
     return [*lines, f"| AUC | {cold:.4f} | {grown:.4f} | - |"]
 
@@ -169,12 +179,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 return 1
     print("\n".join(table(pairs)))
     if options.json is not None:
-        report = {
-            "machine": machine_facts(),
-            "source": source_state(ROOT),
-            "pairs": [[asdict(taken) for taken in pair] for pair in pairs],
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_measured(options.json, pairs=[[asdict(taken) for taken in pair] for pair in pairs])
     return 0
 
 

@@ -12,7 +12,6 @@ Exit code: 0; 1 if a run failed or took other rows than it was to; 2 for argumen
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import tempfile
 from collections.abc import Sequence
@@ -26,8 +25,13 @@ import pyarrow.parquet as pq
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
-from benchmarks.incremental import RunError, Taken, take  # noqa: E402  the path is set above
-from benchmarks.machine import machine_facts, source_state  # noqa: E402
+from benchmarks.incremental import (  # noqa: E402  the path is set above
+    RunError,
+    Taken,
+    ratio,
+    take,
+    write_measured,
+)
 
 FLIGHTS = ROOT / "data" / "flights"
 #: Of a column's standard deviation.
@@ -80,8 +84,7 @@ def table(one: Taken, many: Taken, times: int) -> list[str]:
     figures += [(f"{name}, s", one.nodes[name], many.nodes[name]) for name in one.nodes]
     lines = [f"| | the year | {times} times | ratio |", "|---|---:|---:|---:|"]
     for title, small, large in figures:
-        ratio = f"{large / small:.2f}" if small >= 0.05 else "-"
-        lines.append(f"| {title} | {small:,.1f} | {large:,.1f} | {ratio} |")
+        lines.append(f"| {title} | {small:,.1f} | {large:,.1f} | {ratio(large, small)} |")
     return lines
 
 
@@ -112,13 +115,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     print("\n".join(table(one, many, options.times)))
     if options.json is not None:
-        report = {
-            "machine": machine_facts(),
-            "source": source_state(ROOT),
-            "times": options.times,
-            "runs": [asdict(one), asdict(many)],
-        }
-        options.json.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        write_measured(options.json, times=options.times, runs=[asdict(one), asdict(many)])
     return 0
 
 

@@ -19,7 +19,7 @@ from apache_beam.utils import shared
 from tfx.dsl.io import fileio
 
 from components import analysis_tft
-from components.example_reader import read_batches, tfxio_for
+from components.example_reader import tfxio_for
 from components.read_ahead import read_ahead
 
 _nodes = analysis_tft.analyzer_nodes
@@ -113,7 +113,7 @@ class AccumulateDataset(beam.DoFn):
         )
         apply.setup()
         states = [_State.of(accumulation) for accumulation in self._work[name]]
-        for batch in read_ahead(read_batches(tfxio)):
+        for batch in read_ahead(tfxio.batches()):
             (tensors,) = apply.process(batch, self._saved_model)
             values = {
                 key: np.asarray(value) if isinstance(value, tf.Tensor) else value

@@ -160,10 +160,6 @@ class _Partial:
         self.accumulators = accumulators
 
 
-class _Whole(list[Any]):
-    """A list that Beam pickles as one thing: histograms have thousands of buckets."""
-
-
 class _Aggregate(beam.DoFn):
     """Batched extracts -> slice keys with an accumulator for each combiner."""
 
@@ -246,7 +242,7 @@ class _Merge(beam.CombineFn):
         result: dict[Any, Any] = {}
         for combiner, part in zip(self._combiners, accumulator.accumulators, strict=True):
             result.update(combiner.extract_output(part))
-        return {key: _Whole(v) if type(v) is list else v for key, v in result.items()}
+        return result
 
     def teardown(self) -> None:
         for combiner in self._combiners:

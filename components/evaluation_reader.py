@@ -8,7 +8,7 @@ from typing import Any
 import apache_beam as beam
 import pyarrow as pa
 
-from components.example_reader import read_batches, tfxio_for
+from components.example_reader import tfxio_for
 
 #: Feature that carries the span during evaluation.
 SPAN_FEATURE = "span"
@@ -45,7 +45,7 @@ def _read(
     split: tuple[str, int], schema: Any, columns: list[str], raw_column: str
 ) -> Iterator[pa.RecordBatch]:
     uri, span = split
-    for batch in read_batches(tfxio_for(uri, schema, columns, raw_column)):
+    for batch in tfxio_for(uri, schema, columns, raw_column).batches():
         yield add_span(batch, span)
 
 

@@ -113,10 +113,9 @@ class Executor(BeamExecutor):
             required=options.label if options.drop_unlabelled else None,
         )
         cut = [
-            (path, kind, fixed, part, parts)
+            (path, kind, fixed, *part)
             for path, kind, fixed in jobs
-            for parts in (parts_of(path, kind),)
-            for part in range(parts)
+            for part in parts_of(path, kind)
         ]
         numbered = [(index, *job) for index, job in enumerate(cut)]
         self._spread(

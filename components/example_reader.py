@@ -38,10 +38,11 @@ def read_records(files: Iterable[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(paths, compression).with_options(untuned())
 
 
-class _Split(tf_example_record.TFExampleRecord):
-    """TFX's reader of tf.Examples; in memory it reads without an autotuned dataset."""
+class Split(tf_example_record.TFExampleRecord):
+    """TFX's reader of the tf.Examples of one split; `batches` reads them here, untuned."""
 
     def __init__(self, uri: str, schema: Any, raw_column: str | None) -> None:
+        """Takes what `tfxio_for` does, columns chosen."""
         super().__init__(
             f"{uri}/*",
             schema=schema,
@@ -66,7 +67,7 @@ def tfxio_for(
     schema: schema_pb2.Schema | None = None,
     columns: list[str] | None = None,
     raw_column: str | None = None,
-) -> Any:
+) -> Split:
     """TFXIO over the files of one split.
 
     Args:
@@ -77,13 +78,13 @@ def tfxio_for(
     """
     if schema is not None and columns is not None:
         schema = tensor_representation_util.ProjectTensorRepresentationsInSchema(schema, columns)
-    return _Split(uri, schema, raw_column)
+    return Split(uri, schema, raw_column)
 
 
 class ReadBatches(beam.PTransform):
     """Pipeline -> record batches of one split."""
 
-    def __init__(self, tfxio: Any) -> None:
+    def __init__(self, tfxio: Split) -> None:
         """Takes what `tfxio_for` returned."""
         super().__init__()
         self._tfxio = tfxio
@@ -94,19 +95,10 @@ class ReadBatches(beam.PTransform):
             pipeline
             | "Split" >> beam.Create([0])
             | "Decode"
-            >> beam.FlatMap(lambda _, tfxio: read_batches(tfxio), self._tfxio).with_output_types(
+            >> beam.FlatMap(lambda _, tfxio: tfxio.batches(), self._tfxio).with_output_types(
                 pa.RecordBatch
             )
         )
-
-
-def read_batches(tfxio: Any) -> Iterator[pa.RecordBatch]:
-    """The record batches of one split, in the order of its files.
-
-    Args:
-        tfxio: What `tfxio_for` returned.
-    """
-    yield from tfxio.batches()
 
 
 def _with_raw(batch: pa.RecordBatch, name: str, records: Any) -> pa.RecordBatch:

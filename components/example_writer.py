@@ -37,10 +37,14 @@ HALVED_BYTES = 100_000
 Shard = dict[str, Any]
 
 
-def parts_of(path: str, kind: str) -> int:
-    """Into how many parts a file's rows are cut, so that both processes have something to do."""
+def parts_of(path: str, kind: str) -> list[tuple[int, int]]:
+    """The parts that a file's rows are cut into, so that both processes have something to do.
+
+    Returns:
+        For each its number, from 0, and how many there are.
+    """
     is_large = kind != "tfrecord" and fileio.stat(path).length >= HALVED_BYTES
-    return 2 if is_large else 1
+    return [(0, 2), (1, 2)] if is_large else [(0, 1)]
 
 
 class WriteShards(beam.DoFn):

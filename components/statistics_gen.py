@@ -21,7 +21,7 @@ from tfx.types import artifact_utils
 from tfx.utils import json_utils
 
 from components.beam_executor import BeamExecutor
-from components.example_reader import read_batches, tfxio_for
+from components.example_reader import tfxio_for
 
 #: TFX's name for the file; everything that reads statistics looks for it.
 FILE = "FeatureStats.pb"
@@ -72,7 +72,7 @@ class MeasureSplit(beam.DoFn):
             generator.setup()
         accumulators = [generator.create_accumulator() for generator in generators]
         # No schema: the statistics must show what the data is, not what it should be.
-        for batch in read_batches(tfxio_for(source)):
+        for batch in tfxio_for(source).batches():
             pairs = zip(generators, accumulators, strict=True)
             accumulators = [generator.add_input(state, batch) for generator, state in pairs]
         statistics = stats_impl.extract_statistics_output(accumulators, generators)

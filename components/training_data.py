@@ -56,8 +56,12 @@ def faster(stock: Factory) -> Factory:
 
 
 def release() -> None:
-    """Gives up the rows that datasets of this process keep; none may be iterated any more."""
-    _Kept.release()
+    """Gives up the rows that datasets of this process keep; none may be iterated any more.
+
+    TensorFlow keeps the generator of a dataset as long as the process lives.
+    """
+    for kept in _Kept.made:
+        kept.give_up()
 
 
 class _Kept:
@@ -67,7 +71,7 @@ class _Kept:
     rows that it is evaluated on are read: one dataset at a time, in the order they were made in.
     """
 
-    _made: ClassVar[weakref.WeakSet[_Kept]] = weakref.WeakSet()
+    made: ClassVar[weakref.WeakSet[_Kept]] = weakref.WeakSet()
     _reading = ThreadPoolExecutor(1, thread_name_prefix="ordain-training-data")
 
     def __init__(self, parsed: tf.data.Dataset) -> None:
@@ -75,7 +79,7 @@ class _Kept:
         self._buffers: list[Any] = []
         self._changed = threading.Condition()
         self._is_over = False
-        self._made.add(self)
+        self.made.add(self)
         self._read = self._reading.submit(self._fill, parsed)
 
     def dataset(self) -> tf.data.Dataset:
@@ -102,12 +106,10 @@ class _Kept:
             yield self._buffers[number]
         self._read.result()  # raises what reading ended with
 
-    @classmethod
-    def release(cls) -> None:
-        """Forgets all rows: TensorFlow keeps a generator as long as the process lives."""
-        for kept in cls._made:
-            kept._read.cancel()
-            kept._buffers.clear()
+    def give_up(self) -> None:
+        """Reads no more, and forgets what was read."""
+        self._read.cancel()
+        self._buffers.clear()
 
     def _knows(self, number: int) -> bool:
         """Whether that buffer is there, or will never be."""

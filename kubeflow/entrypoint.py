@@ -15,6 +15,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,21 +53,15 @@ def say(line: str) -> None:
     sys.stdout.flush()
 
 
+def _told(kind: Any, given: argparse.Namespace) -> Any:
+    """What a task was told, as a dataclass whose fields are named as the arguments."""
+    return kind(**{field.name: getattr(given, field.name) for field in fields(kind)})
+
+
 def _prepare(given: argparse.Namespace) -> int:
     from kubeflow.prepare import Asked, prepare  # noqa: PLC0415  each task imports its own
 
-    asked = Asked(
-        project=given.project,
-        config=given.config,
-        env=given.env,
-        source=given.source,
-        chain=given.chain,
-        span=given.span,
-        settings=given.settings,
-        pipeline_root=given.pipeline_root,
-        run_id=given.run_id,
-    )
-    plan, chain = prepare(asked, say)
+    plan, chain = prepare(_told(Asked, given), say)
     for note in chain.notes:
         say(f"note: {note}")
     say(f"spans {', '.join(map(str, chain.spans))}; {len(chain.ir['nodes'])} nodes")
@@ -107,15 +102,7 @@ def _result(given: argparse.Namespace) -> int:
 def _on_exit(given: argparse.Namespace) -> int:
     from kubeflow.result import Told, conclude_on_exit  # noqa: PLC0415
 
-    told = Told(
-        project=given.project,
-        config=given.config,
-        env=given.env,
-        settings=given.settings,
-        pipeline_root=given.pipeline_root,
-        run_id=given.run_id,
-    )
-    return _concluded(given, conclude_on_exit(told, say))
+    return _concluded(given, conclude_on_exit(_told(Told, given), say))
 
 
 def _concluded(given: argparse.Namespace, concluded: Concluded) -> int:

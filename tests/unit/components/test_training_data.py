@@ -148,7 +148,7 @@ def test_rows_are_read_before_anybody_asks(files: list[str]) -> None:
 def test_kept_rows_are_given_up(files: list[str]) -> None:
     dataset = faster(stock)(files, options(num_epochs=1), SCHEMA)
     assert len(rows(dataset)) == 107
-    kept = list(training_data._Kept._made)
+    kept = list(training_data._Kept.made)
     assert any(one._buffers for one in kept)
     training_data.release()
     assert not any(one._buffers for one in kept)
