@@ -8,7 +8,7 @@ as from TFMA.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -36,6 +36,35 @@ def add_rows(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:
     adder = ADDERS.get(type(combiner))
     added = adder(combiner, accumulator, batch, rows) if adder else None
     return added if added is not None else _add_examples(combiner, accumulator, batch, rows)
+
+
+class _Buckets(NamedTuple):
+    """A histogram's buckets: their numbers `[n] int64`, and what was added up `[n, 3] float64`."""
+
+    ids: Any
+    sums: Any
+
+
+def pack(accumulator: Any) -> Any:
+    """An accumulator that takes less to pickle; AUC's has 10,000 objects in each slice."""
+    is_histogram = isinstance(accumulator, dict) and all(
+        type(bucket) is inside.Bucket for bucket in accumulator.values()
+    )
+    if not is_histogram or not accumulator:
+        return accumulator
+    buckets = [
+        (bucket.weighted_labels, bucket.weighted_predictions, bucket.weighted_examples)
+        for bucket in accumulator.values()
+    ]
+    return _Buckets(np.array(list(accumulator), np.int64), np.array(buckets, np.float64))
+
+
+def unpack(packed: Any) -> Any:
+    """The accumulator again, from `pack`."""
+    if not isinstance(packed, _Buckets):
+        return packed
+    rows = zip(packed.ids.tolist(), packed.sums.tolist(), strict=True)
+    return {bucket_id: inside.Bucket(bucket_id, *sums) for bucket_id, sums in rows}
 
 
 def _add_examples(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:

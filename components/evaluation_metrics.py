@@ -19,7 +19,7 @@ from apache_beam.transforms.window import GlobalWindows
 
 from components import evaluation_tfma as inside
 from components.evaluation_batches import Batch
-from components.evaluation_combiners import add_rows
+from components.evaluation_combiners import add_rows, pack, unpack
 from components.evaluation_slices import rows_by_slice, slice_keys
 
 #: Slices that a worker keeps accumulators of before it passes them on. An accumulator of AUC
@@ -158,6 +158,13 @@ class _Partial:
 
     def __init__(self, accumulators: list[Any]) -> None:
         self.accumulators = accumulators
+
+    def __reduce__(self) -> tuple[Any, tuple[Any]]:
+        return _unpacked, ([pack(accumulator) for accumulator in self.accumulators],)
+
+
+def _unpacked(packed: list[Any]) -> _Partial:
+    return _Partial([unpack(accumulator) for accumulator in packed])
 
 
 class _Aggregate(beam.DoFn):

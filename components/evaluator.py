@@ -65,6 +65,8 @@ class Executor(BeamExecutor):
             )
         models = [self._load(config, spec, model, baselines) for spec in config.model_specs]
         (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
+        # Held, or TFMA would load each again when another was loaded since.
+        loaded = {shared.model_name: shared.model_loader.load() for shared in models}
         self._evaluate(input_dict["examples"], splits, schema, models, config, evaluation.uri)
 
         newest = max(artifact.span for artifact in input_dict["examples"])
@@ -74,9 +76,13 @@ class Executor(BeamExecutor):
         keep_verdict(verdict, evaluation)
         write_readout(evaluation.uri)
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
-        (load,) = (m.model_loader.load for m in models if m.model_name == candidate.name)
         write_importance(
-            evaluation.uri, load, input_dict["examples"], splits, schema, candidate.label_key
+            evaluation.uri,
+            loaded[candidate.name],
+            input_dict["examples"],
+            splits,
+            schema,
+            candidate.label_key,
         )
 
     def _load(self, config: Any, spec: Any, model: Any, baselines: list[Any]) -> Any:

@@ -80,7 +80,7 @@ class Importance:
 
 def write_importance(
     uri: str,
-    load: Callable[[], Any],
+    loaded: Any,
     examples: Sequence[Any],
     splits: Sequence[str],
     schema: schema_pb2.Schema,
@@ -93,7 +93,7 @@ def write_importance(
 
     Args:
         uri: Folder of the evaluation.
-        load: Returns the SavedModel, loaded.
+        loaded: The SavedModel, loaded.
         examples: Examples artifacts, one for each span.
         splits: Splits that the model was evaluated on.
         schema: Schema of the examples.
@@ -101,7 +101,7 @@ def write_importance(
     """
     try:
         rows, total = sample_rows(examples, splits)
-        importance = measure(load(), rows, total, schema, label)
+        importance = measure(loaded, rows, total, schema, label)
         with fileio.open(f"{uri}/{IMPORTANCE_FILE}", "w") as file:
             file.write(json.dumps(asdict(importance)))
     except Exception as error:

@@ -9,7 +9,6 @@ StatisticsGen's leaves all that is read, and is used without anything here.
 
 from __future__ import annotations
 
-import functools
 import json
 from typing import Any
 
@@ -127,9 +126,9 @@ class Evaluator(tfx_evaluator.Executor):
         schema = io_utils.SchemaReader().read(
             io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
         )
-        load = functools.partial(tf.saved_model.load, path)
+        loaded = tf.saved_model.load(path)
         write_importance(
-            evaluation.uri, load, input_dict["examples"], splits, schema, candidate.label_key
+            evaluation.uri, loaded, input_dict["examples"], splits, schema, candidate.label_key
         )
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Sequence
 from dataclasses import fields
@@ -20,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from contracts.errors import ConfigError, ExitCode, InfrastructureError, OrdainError
+from contracts.leaving import leave
 from kubeflow import summary
 from kubeflow.chain import check_run_id, read_chain
 from kubeflow.pipeline_root import concluding
@@ -193,8 +193,4 @@ def _add_project(task: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    exit_code = main()
-    sys.stdout.flush()
-    sys.stderr.flush()
-    # TensorFlow and gRPC take seconds to tear down, and nothing is left to save.
-    os._exit(exit_code)
+    leave(main())

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from contextlib import AbstractContextManager
 
 import click
 
+from contracts.leaving import leave
 from ordain.options import json_option, project_options
 from ordain.telling import no_notify_option, tell
 from pipeline.config import Project
@@ -132,9 +132,6 @@ def print_decision(decision: Decision) -> None:
 
 
 def _leave(outcome: Outcome) -> None:
-    sys.stdout.flush()
-    sys.stderr.flush()
     if outcome.runs:
-        # TensorFlow and gRPC take seconds to tear down, and nothing is left to save.
-        os._exit(int(outcome.exit_code))
+        leave(int(outcome.exit_code))
     sys.exit(int(outcome.exit_code))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import datetime
 import json
-import os
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,6 +12,7 @@ from collections.abc import Iterator
 import click
 
 from contracts.errors import OrdainError
+from contracts.leaving import leave
 from ordain.console import RunView, print_result
 from ordain.options import json_option, project_options
 from ordain.telling import no_notify_option, tell
@@ -95,12 +95,10 @@ def run(
     stream.flush()
     _, line = write_quietly(loaded, run_id)
     click.echo(f"  {line}", err=as_json)
-    # TensorFlow and gRPC take seconds to tear down, and nothing is left to save.
     sys.stdout.flush()
-    sys.stderr.flush()
     if not no_notify:
         tell(loaded, started, [result.to_dict()], None)
-    os._exit(int(result.exit_code))
+    leave(int(result.exit_code))
 
 
 @contextlib.contextmanager

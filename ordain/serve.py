@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from contracts.errors import ConfigError
+from contracts.leaving import leave
 from ordain.options import project_options
 from pipeline.config import Project
 from pipeline.loading import load_project
@@ -205,7 +206,4 @@ def _run(settings: Settings, public_key: Path | None) -> None:
 
     bound_threads(settings.threads)
     asyncio.run(serve_forever(settings, click.echo, public_key))
-    logging.shutdown()
-    sys.stdout.flush()
-    # TensorFlow and gRPC take seconds to tear down, and everything was answered.
-    os._exit(0)
+    leave(0)  # everything was answered

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import resource
 import sys
 from pathlib import Path
 
 from contracts.errors import OrdainError
+from contracts.leaving import leave
 from serving.server.lean import leave_keras_out
 from serving.server.settings import Settings
 from serving.trial import IMPORTED, MAX_FILE_BYTES
@@ -35,7 +35,7 @@ def main() -> None:
     _say(IMPORTED)
     line = sys.stdin.readline()
     if not line:
-        os._exit(0)
+        leave(0)
     base, cpu_s = json.loads(line)
     limit(cpu_s)
     settings = Settings(
@@ -46,10 +46,8 @@ def main() -> None:
         asyncio.run(serve_forever(settings, _say))
     except OrdainError as error:
         sys.stderr.write(f"{error.message}\n")
-        sys.stderr.flush()
-        os._exit(int(error.exit_code))
-    # TensorFlow and gRPC take seconds to tear down, and nobody waits for more answers.
-    os._exit(0)
+        leave(int(error.exit_code))
+    leave(0)
 
 
 def _say(text: str) -> None:

@@ -1,9 +1,13 @@
 """What memory there is, in a container and outside."""
 
+import gc
+import weakref
+
 import psutil
 import pytest
+from apache_beam.utils.shared import Shared
 
-from pipeline.machine_memory import read_memory
+from pipeline.machine_memory import give_back, read_memory
 
 MB = 1_000_000
 
@@ -39,3 +43,15 @@ def test_a_container_has_what_it_is_limited_to_and_its_cache_can_be_had(tmp_path
 def test_no_limit_limits_nothing(tmp_path, write, limit):
     write(tmp_path, limit, 90 * MB, 0)
     assert read_memory(tmp_path).total_bytes == psutil.virtual_memory().total
+
+
+class _Model:
+    """What a node shares among its workers."""
+
+
+def test_what_beam_shared_last_is_given_back() -> None:
+    lasting = weakref.ref(Shared().acquire(_Model))
+    gc.collect()
+    assert lasting() is not None, "Beam lets go by itself: give_back need not do it any more"
+    give_back()
+    assert lasting() is None
