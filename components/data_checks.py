@@ -25,89 +25,13 @@ from tensorflow_metadata.proto.v0 import (
     statistics_pb2,
 )
 
+from components.anomaly_kinds import KINDS, REPAIR, advice_on, kind_of
 from contracts.verdict import Outcome, Reason, Verdict
 
 GATE = "data"
-_OUTCOMES = {"pass": Outcome.PASSED, "warn": Outcome.WARNED, "block": Outcome.BLOCKED}
-Kind = anomalies_pb2.AnomalyInfo.Type
-#: Names under which `gate.anomalies` sets a policy, the anomalies each covers, and its default.
-#: An anomaly in no group is `other`, which blocks.
-KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
-    "missing_column": ("block", ("SCHEMA_MISSING_COLUMN", "FEATURE_TYPE_NOT_PRESENT")),
-    "new_column": ("block", ("SCHEMA_NEW_COLUMN",)),
-    "type": (
-        "block",
-        (
-            "UNEXPECTED_DATA_TYPE",
-            "BOOL_TYPE_BYTES_NOT_INT",
-            "BOOL_TYPE_BYTES_NOT_STRING",
-            "BOOL_TYPE_FLOAT_NOT_INT",
-            "BOOL_TYPE_FLOAT_NOT_STRING",
-            "BOOL_TYPE_INT_NOT_STRING",
-            "BOOL_TYPE_STRING_NOT_INT",
-            "BOOL_TYPE_UNEXPECTED_FLOAT",
-            "BOOL_TYPE_UNEXPECTED_STRING",
-            "ENUM_TYPE_BYTES_NOT_STRING",
-            "ENUM_TYPE_FLOAT_NOT_STRING",
-            "ENUM_TYPE_INT_NOT_STRING",
-            "ENUM_TYPE_INVALID_UTF8",
-            "FLOAT_TYPE_NOT_FLOAT",
-            "FLOAT_TYPE_STRING_NOT_FLOAT",
-            "INT_TYPE_INT_EXPECTED",
-            "INT_TYPE_NOT_STRING",
-            "INT_TYPE_STRING_EXPECTED",
-            "STRING_TYPE_NOW_FLOAT",
-            "STRING_TYPE_NOW_INT",
-        ),
-    ),
-    "new_value": ("warn", ("ENUM_TYPE_UNEXPECTED_STRING_VALUES",)),
-    "out_of_range": (
-        "block",
-        (
-            "INT_TYPE_BIG_INT",
-            "INT_TYPE_SMALL_INT",
-            "FLOAT_TYPE_BIG_FLOAT",
-            "FLOAT_TYPE_SMALL_FLOAT",
-            "BOOL_TYPE_BIG_INT",
-            "BOOL_TYPE_SMALL_INT",
-        ),
-    ),
-    "not_a_number": ("block", ("FLOAT_TYPE_HAS_NAN", "FLOAT_TYPE_HAS_INF")),
-    "missing_values": (
-        "block",
-        ("FEATURE_TYPE_LOW_FRACTION_PRESENT", "FEATURE_TYPE_LOW_NUMBER_PRESENT"),
-    ),
-    "value_count": (
-        "block",
-        (
-            "FEATURE_TYPE_HIGH_NUMBER_VALUES",
-            "FEATURE_TYPE_LOW_NUMBER_VALUES",
-            "FEATURE_TYPE_NO_VALUES",
-            "FEATURE_TYPE_UNEXPECTED_REPEATED",
-            "INVALID_FEATURE_SHAPE",
-        ),
-    ),
-    "row_count": (
-        "block",
-        (
-            "DATASET_LOW_NUM_EXAMPLES",
-            "DATASET_HIGH_NUM_EXAMPLES",
-            "COMPARATOR_LOW_NUM_EXAMPLES",
-            "COMPARATOR_HIGH_NUM_EXAMPLES",
-            "NO_DATA_IN_SPAN",
-        ),
-    ),
-    "other": ("block", ()),
-}
-_ADVICE = {
-    "missing_column": "bring the column back, or accept its loss: ordain schema accept PROJECT",
-    "new_column": "leave the column out, or accept it: ordain schema accept PROJECT",
-    "new_value": "nothing, if the value is real: ordain schema accept PROJECT adds it",
-}
-_REPAIR = "repair the span (a new version or corrected files), or ordain schema diff PROJECT"
 #: Of an inferred schema nobody has decided where its domains end.
 _ONLY_WARN_IF_INFERRED = ("out_of_range", "new_value")
-_KIND_OF = {name: group for group, (_, names) in KINDS.items() for name in names}
+_OUTCOMES = {"pass": Outcome.PASSED, "warn": Outcome.WARNED, "block": Outcome.BLOCKED}
 
 
 @dataclass(frozen=True)
@@ -182,8 +106,7 @@ def _anomalies(
         for name, info in found:
             feature = ".".join(info.path.step) or name
             for detail in info.reason:
-                code = Kind.Name(detail.type)
-                kind = _KIND_OF.get(code, "other")
+                code, kind = kind_of(detail.type)
                 if (feature, code) in seen:  # the same thing in the other split
                     continue
                 seen.add((feature, code))
@@ -191,17 +114,15 @@ def _anomalies(
                 if not is_curated and kind in _ONLY_WARN_IF_INFERRED:
                     default = "warn"
                 chosen = policies.get(kind, default)
-                if (
-                    feature == label and is_curated
-                ):  # a label that is not what it should be is never fine
-                    chosen = "block"
+                if feature == label and is_curated:
+                    chosen = "block"  # a label that is not what it should be is never fine
                 yield Reason(
                     _OUTCOMES[chosen],
                     kind,
                     f"{detail.short_description}: {detail.description}"[:400],
                     where=feature,
                     span=fact.span,
-                    advice=f"{_ADVICE.get(kind, _REPAIR)} (seen in split {split!r}; {code})",
+                    advice=f"{advice_on(kind)} (seen in split {split!r}; {code})",
                 )
 
 
@@ -214,7 +135,7 @@ def _emptiness(fact: SpanFacts) -> Iterator[Reason]:
             "all_null",
             "no feature holds a single value",
             span=fact.span,
-            advice=_REPAIR,
+            advice=REPAIR,
         )
 
 

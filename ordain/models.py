@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import getpass
 import json
-import socket
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +10,7 @@ import click
 
 from contracts.errors import ConfigError, ExitCode, InfrastructureError
 from contracts.manifest import Manifest
+from ordain.model_labels import canary, load_published, promote, rollback
 from ordain.model_text import (
     change_line,
     comparison_lines,
@@ -21,18 +20,8 @@ from ordain.model_text import (
 )
 from ordain.options import json_option, project_options
 from pipeline.config import Project
-from pipeline.loading import load_project
 from serving.comparison import compare
-from serving.labels import (
-    Labels,
-    drop_canary,
-    read_labels,
-    set_canary,
-)
-from serving.labels import promote as promote_version
-from serving.labels import (
-    rollback as roll_back,
-)
+from serving.labels import Labels, read_labels
 from serving.manifest import read_manifest
 from serving.manifest import verify as problems_of
 from serving.model_card import curl, read_example
@@ -42,8 +31,6 @@ from serving.versions import list_versions
 
 #: Versions that `prune` keeps unless told otherwise.
 DEFAULT_KEEP = 5
-
-who_option = click.option("--who", metavar="TEXT", help="Who wants it; default: user@host.")
 
 
 @click.group()
@@ -61,12 +48,16 @@ def models() -> None:
     """
 
 
+for moving in (promote, canary, rollback):
+    models.add_command(moving)
+
+
 @models.command("list")
 @project_options
 @json_option
 def list_(project: str, env: str | None, settings: tuple[str, ...], as_json: bool) -> None:
     """List versions, newest first, with their labels."""
-    loaded = _load(project, env, settings)
+    loaded = load_published(project, env, settings)
     labels = read_labels(loaded.serving)
     rows = [_row(loaded, version, labels) for version in reversed(list_versions(loaded.serving))]
     if as_json:
@@ -95,7 +86,7 @@ def show(
     as_json: bool,
 ) -> None:
     """Show one version, by default the stable one, and a call that works."""
-    loaded = _load(project, env, settings)
+    loaded = load_published(project, env, settings)
     labels = read_labels(loaded.serving)
     chosen = version if version is not None else labels.stable
     if chosen is None:
@@ -135,7 +126,7 @@ def diff(
     as_json: bool,
 ) -> None:
     """Show what changed between two versions: data, code, schema, metrics, signatures, size."""
-    loaded = _load(project, env, settings)
+    loaded = load_published(project, env, settings)
     before, after = (read_manifest(_folder(loaded, version)) for version in (first, second))
     compared = compare(before, after)
     if as_json:
@@ -160,7 +151,7 @@ def verify(
 
     Nothing of a model is loaded. Exit code 5 if something is not as it was published.
     """
-    loaded = _load(project, env, settings)
+    loaded = load_published(project, env, settings)
     chosen = list_versions(loaded.serving) if version is None else [version]
     if not chosen:
         click.echo(f"{loaded.name} has published nothing yet: ordain run {project}")
@@ -177,91 +168,13 @@ def verify(
 
 @models.command()
 @project_options
-@click.argument("version", type=int)
-@click.option("--why", required=True, metavar="TEXT", help="The reason; it is recorded.")
-@who_option
-def promote(
-    project: str,
-    env: str | None,
-    settings: tuple[str, ...],
-    version: int,
-    why: str,
-    who: str | None,
-) -> None:
-    """Make a version stable, and let pushes move the label on again."""
-    loaded = _load(project, env, settings)
-    before = read_labels(loaded.serving)
-    after = promote_version(
-        loaded.serving, version, who or _who(), _reason(why), loaded.push.public_key
-    )
-    _say_moved(before, after)
-
-
-@models.command()
-@project_options
-@click.argument("version", type=int, required=False, metavar="[VERSION]")
-@click.option("--share", type=float, help="Its part of the requests, above 0 and below 1.")
-@click.option("--drop", is_flag=True, help="Take the canary's share away instead.")
-@click.option("--why", default="", metavar="TEXT", help="The reason; it is recorded.")
-@who_option
-def canary(
-    project: str,
-    env: str | None,
-    settings: tuple[str, ...],
-    version: int | None,
-    share: float | None,
-    drop: bool,
-    why: str,
-    who: str | None,
-) -> None:
-    """Give a version a share of the requests beside the stable one, or take it away."""
-    loaded = _load(project, env, settings)
-    if drop:
-        if version is not None or share is not None:
-            raise ConfigError("--drop takes neither a version nor --share")
-        drop_canary(loaded.serving, who or _who(), why)
-        click.echo("there is no canary any more")
-        return
-    if version is None or share is None:
-        raise ConfigError(
-            "a canary needs a version and a share",
-            f"ordain models canary {project} VERSION --share 0.1, or --drop",
-        )
-    after = set_canary(loaded.serving, version, share, who or _who(), why, loaded.push.public_key)
-    rest = _name(after.stable)
-    click.echo(f"version {version} gets {share:.0%} of the requests, version {rest} the rest")
-
-
-@models.command()
-@project_options
-@click.argument("version", type=int, required=False, metavar="[VERSION]")
-@click.option("--why", required=True, metavar="TEXT", help="The reason; it is recorded.")
-@who_option
-def rollback(
-    project: str,
-    env: str | None,
-    settings: tuple[str, ...],
-    version: int | None,
-    why: str,
-    who: str | None,
-) -> None:
-    """Put stable back to the version before, or to VERSION, and pin it there."""
-    loaded = _load(project, env, settings)
-    before = read_labels(loaded.serving)
-    after = roll_back(loaded.serving, who or _who(), _reason(why), version, loaded.push.public_key)
-    _say_moved(before, after)
-    click.echo("it is pinned there: the next push does not move it (ordain models promote does)")
-
-
-@models.command()
-@project_options
 @click.option("--keep", type=click.IntRange(1), default=DEFAULT_KEEP, show_default=True)
 @click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
 def prune(
     project: str, env: str | None, settings: tuple[str, ...], keep: int, dry_run: bool
 ) -> None:
     """Remove old versions; those with a label, the newest and a pinned baseline stay."""
-    loaded = _load(project, env, settings)
+    loaded = load_published(project, env, settings)
     pinned = loaded.evaluate.baseline
     named = {pinned: "evaluate.baseline"} if isinstance(pinned, int) else {}
     fates = prune_versions(loaded.serving, keep, dry_run, named)
@@ -272,17 +185,6 @@ def prune(
         click.echo(f"{fate.version:>6}  {size(fate.size_bytes):>9}  {what}")
     freed = size(sum(fate.size_bytes for fate in gone))
     click.echo(f"{len(gone)} of {len(fates)} versions {verb}, {freed}")
-
-
-def _load(project: str, env: str | None, settings: tuple[str, ...]) -> Project:
-    loaded = load_project(project, env, settings)
-    if loaded.is_pushed_away:
-        raise ConfigError(
-            f"{loaded.push_base}: labels are for local and mounted directories, "
-            "not for an object store",
-            "mount the bucket and name the mount in push.directory; docs/serving-directory.md",
-        )
-    return loaded
 
 
 def _folder(project: Project, version: int) -> Path:
@@ -315,25 +217,3 @@ def _manifest(folder: Path) -> tuple[Manifest | None, str]:
         return read_manifest(folder), ""
     except InfrastructureError as error:
         return None, error.message
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
-
-
-def _reason(why: str) -> str:
-    if not why.strip():
-        raise ConfigError("--why is empty", "say why: whoever looks next month will ask")
-    return why.strip()
-
-
-def _say_moved(before: Labels, after: Labels) -> None:
-    click.echo(f"stable is version {_name(after.stable)}, was {_name(before.stable)}")
-
-
-def _name(version: int | None) -> str:
-    return "none" if version is None else str(version)

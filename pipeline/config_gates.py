@@ -8,7 +8,7 @@ from pydantic import Field, FiniteFloat
 
 from pipeline.config_section import Policy, Section
 
-#: What `gate.anomalies` may name; `components.data_checks.KINDS` says what each covers.
+#: What `gate.anomalies` may name; `components.anomaly_kinds.KINDS` says what each covers.
 AnomalyKind = Literal[
     "missing_column",
     "new_column",

@@ -14,6 +14,8 @@ INK, SOFT, GRID = "var(--ink)", "var(--ink-soft)", "var(--grid)"
 CANDIDATE, BASELINE = "var(--candidate)", "var(--baseline)"
 TRAIN, EVAL = "var(--train)", "var(--eval)"
 LIMIT = "var(--blocked)"
+#: Width and height of a square chart, in pixels.
+SIDE = 290
 #: Dashes that tell apart what colour alone would have to.
 DASHED, DOTTED = [5, 3], [1, 3]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from contracts.verdict import Outcome, Reason
-from reports import charts_data, charts_model, charts_run, gates, slices, timeline
+from reports import charts_curves, charts_data, charts_model, charts_run, gates, slices, timeline
 from reports import lineage as lineage_graph
 from reports.charts import Chart
 from reports.confusion import read_confusion
@@ -132,10 +132,10 @@ def model(record: Record, found: Evaluation, add: Add) -> dict[str, Any]:
     metric = slices.primary_metric(found, record.verdicts)
     gate = next((v for v in record.verdicts if v.gate == "evaluation"), None)
     figures = [
-        charts_model.roc(found),
-        charts_model.precision_recall(found),
-        charts_model.calibration(found),
-        charts_model.spread(found),
+        charts_curves.roc(found),
+        charts_curves.precision_recall(found),
+        charts_curves.calibration(found),
+        charts_curves.spread(found),
         *(charts_model.residuals(*found.sample) if found.sample is not None else ()),
     ]
     importance = found.importance

@@ -10,7 +10,8 @@ from google.protobuf import text_format
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
-from components.data_checks import KINDS, SpanFacts, judge
+from components.anomaly_kinds import KINDS
+from components.data_checks import SpanFacts, judge
 from contracts.verdict import Outcome, Reason, Verdict
 from pipeline.config_gates import AnomalyKind
 

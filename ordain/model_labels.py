@@ -1,0 +1,139 @@
+"""`ordain models promote`, `canary` and `rollback`: what moves a label, and who said so."""
+
+from __future__ import annotations
+
+import getpass
+import socket
+
+import click
+
+from contracts.errors import ConfigError
+from ordain.options import project_options
+from pipeline.config import Project
+from pipeline.loading import load_project
+from serving.labels import Labels, drop_canary, read_labels, set_canary
+from serving.labels import promote as promote_version
+from serving.labels import rollback as roll_back
+
+who_option = click.option("--who", metavar="TEXT", help="Who wants it; default: user@host.")
+
+
+@click.command()
+@project_options
+@click.argument("version", type=int)
+@click.option("--why", required=True, metavar="TEXT", help="The reason; it is recorded.")
+@who_option
+def promote(
+    project: str,
+    env: str | None,
+    settings: tuple[str, ...],
+    version: int,
+    why: str,
+    who: str | None,
+) -> None:
+    """Make a version stable, and let pushes move the label on again."""
+    loaded = load_published(project, env, settings)
+    before = read_labels(loaded.serving)
+    after = promote_version(
+        loaded.serving, version, who or _who(), _reason(why), loaded.push.public_key
+    )
+    _say_moved(before, after)
+
+
+@click.command()
+@project_options
+@click.argument("version", type=int, required=False, metavar="[VERSION]")
+@click.option("--share", type=float, help="Its part of the requests, above 0 and below 1.")
+@click.option("--drop", is_flag=True, help="Take the canary's share away instead.")
+@click.option("--why", default="", metavar="TEXT", help="The reason; it is recorded.")
+@who_option
+def canary(
+    project: str,
+    env: str | None,
+    settings: tuple[str, ...],
+    version: int | None,
+    share: float | None,
+    drop: bool,
+    why: str,
+    who: str | None,
+) -> None:
+    """Give a version a share of the requests beside the stable one, or take it away."""
+    loaded = load_published(project, env, settings)
+    if drop:
+        if version is not None or share is not None:
+            raise ConfigError("--drop takes neither a version nor --share")
+        drop_canary(loaded.serving, who or _who(), why)
+        click.echo("there is no canary any more")
+        return
+    if version is None or share is None:
+        raise ConfigError(
+            "a canary needs a version and a share",
+            f"ordain models canary {project} VERSION --share 0.1, or --drop",
+        )
+    after = set_canary(loaded.serving, version, share, who or _who(), why, loaded.push.public_key)
+    rest = _name(after.stable)
+    click.echo(f"version {version} gets {share:.0%} of the requests, version {rest} the rest")
+
+
+@click.command()
+@project_options
+@click.argument("version", type=int, required=False, metavar="[VERSION]")
+@click.option("--why", required=True, metavar="TEXT", help="The reason; it is recorded.")
+@who_option
+def rollback(
+    project: str,
+    env: str | None,
+    settings: tuple[str, ...],
+    version: int | None,
+    why: str,
+    who: str | None,
+) -> None:
+    """Put stable back to the version before, or to VERSION, and pin it there."""
+    loaded = load_published(project, env, settings)
+    before = read_labels(loaded.serving)
+    after = roll_back(loaded.serving, who or _who(), _reason(why), version, loaded.push.public_key)
+    _say_moved(before, after)
+    click.echo("it is pinned there: the next push does not move it (ordain models promote does)")
+
+
+def load_published(project: str, env: str | None, settings: tuple[str, ...]) -> Project:
+    """Loads a project whose serving directory can be read and labelled from here.
+
+    Args:
+        project: Its folder.
+        env: Name of the overlay.
+        settings: Overrides, `A.B=VALUE`.
+
+    Raises:
+        ConfigError: It is pushed to an object store.
+    """
+    loaded = load_project(project, env, settings)
+    if loaded.is_pushed_away:
+        raise ConfigError(
+            f"{loaded.push_base}: labels are for local and mounted directories, "
+            "not for an object store",
+            "mount the bucket and name the mount in push.directory; docs/serving-directory.md",
+        )
+    return loaded
+
+
+def _who() -> str:
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
+
+
+def _reason(why: str) -> str:
+    if not why.strip():
+        raise ConfigError("--why is empty", "say why: whoever looks next month will ask")
+    return why.strip()
+
+
+def _say_moved(before: Labels, after: Labels) -> None:
+    click.echo(f"stable is version {_name(after.stable)}, was {_name(before.stable)}")
+
+
+def _name(version: int | None) -> str:
+    return "none" if version is None else str(version)
