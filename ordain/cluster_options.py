@@ -37,6 +37,29 @@ def server_options(command: Command) -> Command:
     return command
 
 
+def compiled_options(command: Command) -> Command:
+    """Adds what a compiled chain is started with: its file, its root, its experiment."""
+    for decorate in (
+        click.option("--create-experiment", is_flag=True, help="Create the experiment if need be."),
+        click.option("--experiment", metavar="NAME", help="Default: kubeflow.experiment, Default."),
+        click.option(
+            "--file",
+            "path",
+            metavar="FILE",
+            type=click.Path(path_type=Path),
+            help="Take this compiled file instead of compiling PROJECT.",
+        ),
+        click.option(
+            "--pipeline-root",
+            metavar="ROOT",
+            help="What the pods share: a folder on a volume, or gs://bucket/folder; default: the "
+            "file's.",
+        ),
+    ):
+        command = decorate(command)
+    return command
+
+
 def project_option(command: Command) -> Command:
     """Adds --project and --env, for commands that need a project only to find its server."""
     for decorate in (

@@ -20,7 +20,14 @@ from kubeflow.recurring import (
     resume,
     to_six_fields,
 )
-from ordain.cluster_options import on_server, open_server, server_options, show_json, show_time
+from ordain.cluster_options import (
+    compiled_options,
+    on_server,
+    open_server,
+    server_options,
+    show_json,
+    show_time,
+)
 from ordain.options import json_option, project_options
 from ordain.submit import check_shape, compiled_file, describe_version, run_parameters, send
 from pipeline.loading import load_unresolved
@@ -44,20 +51,7 @@ def schedule() -> None:
 @click.option("--catch-up", is_flag=True, help="Start a run for each tick that was missed.")
 @click.option("--name", metavar="NAME", help="Default: the project's name.")
 @click.option("--replace", is_flag=True, help="Delete the schedules of this name after it.")
-@click.option(
-    "--pipeline-root",
-    metavar="ROOT",
-    help="What the pods share: a folder on a volume, or gs://bucket/folder.",
-)
-@click.option(
-    "--file",
-    "path",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Schedule this compiled file instead of compiling PROJECT.",
-)
-@click.option("--experiment", metavar="NAME", help="Default: kubeflow.experiment, Default.")
-@click.option("--create-experiment", is_flag=True, help="Create the experiment if need be.")
+@compiled_options
 @server_options
 @json_option
 def create(

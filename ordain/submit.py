@@ -24,7 +24,7 @@ from kubeflow.submit import (
     upload,
 )
 from kubeflow.tasks import as_argument
-from ordain.cluster_options import server_options, show_json
+from ordain.cluster_options import compiled_options, server_options, show_json
 from ordain.options import json_option, project_options
 from pipeline.chain import chain_of
 from pipeline.config import Project
@@ -37,20 +37,7 @@ POLL_S = 10.0
 @click.command()
 @project_options
 @click.option("--span", type=int, help="Last span of the window; default: the newest there is.")
-@click.option(
-    "--pipeline-root",
-    metavar="ROOT",
-    help="What the pods share: a folder on a volume, or gs://bucket/folder; default: the file's.",
-)
-@click.option(
-    "--file",
-    "path",
-    metavar="FILE",
-    type=click.Path(path_type=Path),
-    help="Submit this compiled file instead of compiling PROJECT.",
-)
-@click.option("--experiment", metavar="NAME", help="Default: kubeflow.experiment, Default.")
-@click.option("--create-experiment", is_flag=True, help="Create the experiment if need be.")
+@compiled_options
 @click.option("--run-name", metavar="NAME", help="Default: the project's name and the time.")
 @click.option("--wait", is_flag=True, help="Follow the run; end with its exit code.")
 @click.option(
