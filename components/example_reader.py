@@ -35,7 +35,9 @@ def read_records(files: Iterable[str]) -> tf.data.Dataset:
     """The records of TFRecord files, one after the other: a dataset of scalar strings."""
     paths = list(files)
     compression = "GZIP" if all(path.endswith(".gz") for path in paths) else ""
-    return tf.data.TFRecordDataset(paths, compression).with_options(untuned())
+    # Typed: of an empty list TensorFlow would make floats.
+    names = tf.constant(paths, tf.string)
+    return tf.data.TFRecordDataset(names, compression).with_options(untuned())
 
 
 class Split(tf_example_record.TFExampleRecord):
