@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import atexit
 import os
 import sys
+from pathlib import Path
 from typing import NoReturn
+
+#: Modules that AutoGraph writes into the folder for temporary files, to be removed at the
+#: interpreter's end.
+_AUTOGRAPH = "__autograph_generated_file"
 
 
 def leave(exit_code: int) -> NoReturn:
     """Ends this process without tearing TensorFlow and gRPC down, which takes seconds.
 
-    Nothing may be left to save. What libraries registered with `atexit` is done: TensorFlow
-    removes the files that AutoGraph wrote into the folder for temporary files.
+    Nothing may be left to save. What libraries registered with `atexit` is not done: some of it
+    waits for processes and threads that have no reason to end.
 
     Args:
         exit_code: The process's exit code.
     """
-    # Public functions register and unregister; only the interpreter's own end calls them.
-    atexit._run_exitfuncs()
+    for name, module in list(sys.modules.items()):
+        if name.startswith(_AUTOGRAPH) and module.__file__:
+            Path(module.__file__).unlink(missing_ok=True)
     for stream in (sys.stdout, sys.stderr):
         stream.flush()
     os._exit(exit_code)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import subprocess
 import sys
@@ -28,8 +29,14 @@ def _run(workspace: Path, *arguments: str, offline: bool = False) -> tuple[int, 
         # A network namespace with nothing but loopback in it: whatever asks the outside fails.
         inside = ["sh", "-c", 'ip link set lo up && exec "$@"', "sh", *command]
         command = ["unshare", "--net", *inside]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    temporary = workspace / "temporary"
+    temporary.mkdir(exist_ok=True)
+    environment = {**os.environ, "TMPDIR": str(temporary)}
+    done = subprocess.run(
+        command, cwd=ROOT, capture_output=True, text=True, check=False, env=environment
+    )
     assert done.stdout, done.stderr[-3000:]
+    assert list(temporary.iterdir()) == [], "a run leaves nothing in the folder for temporary files"
     return done.returncode, json.loads(done.stdout)
 
 
