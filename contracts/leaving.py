@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from pathlib import Path
@@ -25,5 +26,6 @@ def leave(exit_code: int) -> NoReturn:
         if name.startswith(_AUTOGRAPH) and module.__file__:
             Path(module.__file__).unlink(missing_ok=True)
     for stream in (sys.stdout, sys.stderr):
-        stream.flush()
+        with contextlib.suppress(OSError):  # nobody reads any more; the code is still due
+            stream.flush()
     os._exit(exit_code)

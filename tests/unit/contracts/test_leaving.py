@@ -65,3 +65,11 @@ def test_a_process_that_just_ends_leaves_what_autograph_wrote(tmp_path: Path) ->
     assert list((tmp_path / "temporary").glob("__autograph_generated_file*.py")), (
         "AutoGraph writes no files any more: leave() need not remove them"
     )
+
+
+def test_the_code_is_told_although_nobody_reads() -> None:
+    program = "from contracts.leaving import leave; print('said'); leave(4)"
+    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    process.stdout.close()
+    assert process.wait(60) == 4
