@@ -69,7 +69,10 @@ def test_a_process_that_just_ends_leaves_what_autograph_wrote(tmp_path: Path) ->
 
 def test_the_code_is_told_although_nobody_reads() -> None:
     program = "from contracts.leaving import leave; print('said'); leave(4)"
-    process = subprocess.Popen([sys.executable, "-c", program], cwd=ROOT, stdout=subprocess.PIPE)
+    buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
+    process = subprocess.Popen(
+        [sys.executable, "-c", program], cwd=ROOT, env=buffered, stdout=subprocess.PIPE
+    )
     assert process.stdout is not None
     process.stdout.close()
     assert process.wait(60) == 4
