@@ -27,8 +27,9 @@ run: .venv/.ready ## run the flights pipeline: twelve months of data to a publis
 	@$(BIN)/ordain run examples/flights
 
 # Integration tests first, in their order: xdist would leave the longest files, which have few tests,
-# to the end, where one process waits for the other.
-TESTS := -n 2 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
+# to the end, where one process waits for the other. Three processes where there are two cores: a
+# third of the time a test waits for a server, a clock or a process of its own.
+TESTS := -n 3 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
 
 test: .venv/.ready ## lint, then unit and integration tests, then the end-to-end run
 	@echo "test: lint, then unit and integration tests, then the end-to-end run"

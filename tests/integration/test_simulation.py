@@ -120,105 +120,115 @@ def told(report: dict[str, Any]) -> str:
     return "\n".join(f"== {log}\n{log.read_text()}" for log in logs)
 
 
-def test_a_run_its_repetition_and_the_next_span_are_as_on_one_machine(
+def test_runs_of_a_cluster_month_after_month(
     cluster: Callable[..., Cluster], server: postgres.Server, tmp_path: Path
 ) -> None:
-    compiled = cluster("simulated")
-    sandbox = compiled.sandbox
-
-    first = compiled.simulate()
-
-    assert set(states(first).values()) == {"succeeded"}, told(first)
-    assert sandbox.versions == ["1"]
-    result = compiled.result(first)
-    assert (result["exit_code"], result["version"], result["window"]) == (0, 1, [1, 2])
-    assert len({len(task["attempts"]) for task in first["tasks"]}) == 1
-    pages = [task["artifacts"]["html"] for task in first["tasks"]]
-    assert all(Path(page["uri"]).read_text().startswith("<!") for page in pages)
-    evaluator = next(task for task in first["tasks"] if task["name"] == "evaluator")
-    assert evaluator["artifacts"]["metrics"]["metadata"]["auc.min"] > 0.8
-
-    second = compiled.simulate()
-
-    assert set(states(second).values()) == {"succeeded"}, told(second)
-    nodes = {node["node"]: node["state"] for node in compiled.result(second)["nodes"]}
-    # Resolvers look up and are never cached.
-    looked_up = {"AnalyzerCache": "complete", "Baseline": "complete"}
-    assert nodes == dict.fromkeys(nodes, "cached") | looked_up
-    assert sandbox.versions == ["1"]
-
-    # A local run of the same project, in a workspace and a database of its own.
-    server.make("local")
-    settings = [
-        f"workspace={tmp_path / 'local'}",
-        f"metadata={server.address('local', '${env:SECRET}')}",
-    ]
-    here = [compiled.run_here(*settings) for _ in range(2)]
-    by_driver = []
-    for project, runs in (
-        (load_project(sandbox.folder), (first["run_id"], second["run_id"])),
-        (load_project(sandbox.folder, settings=settings), here),
-    ):
-        store = open_store(project.metadata)
-        paths = {str(project.workspace): "WORK"}
-        by_driver.append([contents(store, run_id, paths) for run_id in runs])
-    for cluster_run, local_run in zip(*by_driver, strict=True):
-        assert differences(cluster_run, local_run) == []
-
-    # The next span, in the same compiled file.
-    write_csv(sandbox.data / "3" / "rows.csv", good_rows(400), HEADER)
-    third = compiled.simulate()
-    assert third["exit_code"] == 0, told(third)
-    result = compiled.result(third)
-    assert (result["window"], result["version"]) == ([2, 3], 2)
-    assert sandbox.versions == ["1", "2"]
-
-    # No file of the project or of the simulations holds the password.
-    for path in (*sandbox.folder.rglob("*"), *tmp_path.glob("simulations/**/*")):
-        if path.is_file():
-            assert postgres.PASSWORD.encode() not in path.read_bytes(), path
-
-
-def test_a_killed_task_is_tried_again_and_a_blocked_span_ends_red(
-    cluster: Callable[..., Cluster],
-) -> None:
+    """One history, as each simulation takes a minute: cold, cached, killed, blocked, refused."""
     # Texts that Argo, KFP's launcher or Kubernetes would make something else of on their way.
     parameters = {
         "learning_rate": 0.1,
         "dollars": "$$ $$$ $(HOME) $$(HOME) $HOME a$",
         "braces": "{{$}} {{$.inputs.parameters['run_id']}} {{workflow.name}} {{{x}}}",
     }
-    compiled = cluster("killed", train={"parameters": parameters})
+    compiled = cluster("simulated", train={"parameters": parameters})
+    first = cold_run(compiled)
+    chain = json.loads(compiled.page(first).with_name("chain.json").read_text())
+    assert chain["config"]["train"]["parameters"] == parameters
+    second = cached_run(compiled)
+    server.make("local")
+    settings = [
+        f"workspace={tmp_path / 'local'}",
+        f"metadata={server.address('local', '${env:SECRET}')}",
+    ]
+    are_as_on_one_machine(compiled, [first["run_id"], second["run_id"]], settings)
+    next_span_with_a_killed_trainer(compiled)
+    blocked_span(compiled)
+    run_that_cannot_be_prepared(compiled)
 
+    # No file of the project or of the simulations holds the password.
+    for path in (*compiled.sandbox.folder.rglob("*"), *tmp_path.glob("simulations/**/*")):
+        if path.is_file():
+            assert postgres.PASSWORD.encode() not in path.read_bytes(), path
+
+
+def cold_run(compiled: Cluster) -> dict[str, Any]:
+    """Every task succeeds at once, with its page and its metrics."""
+    report = compiled.simulate()
+    assert set(states(report).values()) == {"succeeded"}, told(report)
+    assert compiled.sandbox.versions == ["1"]
+    result = compiled.result(report)
+    assert (result["exit_code"], result["version"], result["window"]) == (0, 1, [1, 2])
+    assert {len(task["attempts"]) for task in report["tasks"]} == {1}
+    pages = [task["artifacts"]["html"] for task in report["tasks"]]
+    assert all(Path(page["uri"]).read_text().startswith("<!") for page in pages)
+    evaluator = next(task for task in report["tasks"] if task["name"] == "evaluator")
+    assert evaluator["artifacts"]["metrics"]["metadata"]["auc.min"] > 0.8
+    return report
+
+
+def cached_run(compiled: Cluster) -> dict[str, Any]:
+    """The same again does nothing anew."""
+    report = compiled.simulate()
+    assert set(states(report).values()) == {"succeeded"}, told(report)
+    nodes = {node["node"]: node["state"] for node in compiled.result(report)["nodes"]}
+    # Resolvers look up and are never cached.
+    looked_up = {"AnalyzerCache": "complete", "Baseline": "complete"}
+    assert nodes == dict.fromkeys(nodes, "cached") | looked_up
+    assert compiled.sandbox.versions == ["1"]
+    return report
+
+
+def are_as_on_one_machine(compiled: Cluster, runs: list[str], settings: list[str]) -> None:
+    """Runs here, in a workspace and a database of their own, leave the same in ML Metadata."""
+    here = [compiled.run_here(*settings) for _ in runs]
+    folder = compiled.sandbox.folder
+    by_driver = []
+    for project, ids in (
+        (load_project(folder), runs),
+        (load_project(folder, settings=settings), here),
+    ):
+        store = open_store(project.metadata)
+        paths = {str(project.workspace): "WORK"}
+        by_driver.append([contents(store, run_id, paths) for run_id in ids])
+    for cluster_run, local_run in zip(*by_driver, strict=True):
+        assert differences(cluster_run, local_run) == []
+
+
+def next_span_with_a_killed_trainer(compiled: Cluster) -> None:
+    """The window moves in the same compiled file, and the killed task is tried again."""
+    write_csv(compiled.sandbox.data / "3" / "rows.csv", good_rows(400), HEADER)
     # The line comes when ML Metadata has the execution, and the training is about to start.
     report = compiled.simulate("--inject", "trainer:kill@~Going to run a new execution")
-
     assert set(states(report).values()) == {"succeeded"}, told(report)
-    chain = json.loads(compiled.page(report).with_name("chain.json").read_text())
-    assert chain["config"]["train"]["parameters"] == parameters
     attempts = next(task["attempts"] for task in report["tasks"] if task["name"] == "trainer")
     assert [attempt["exit_code"] for attempt in attempts] == [137, 0]
     launches = compiled.launches(report)
     assert set(launches.values()) == {1}
-    assert {span for node, span in launches if node == "ExampleGen"} == {1, 2}
-    assert compiled.sandbox.versions == ["1"]
+    assert {span for node, span in launches if node == "ExampleGen"} == {2, 3}
+    result = compiled.result(report)
+    assert (result["exit_code"], result["window"], result["version"]) == (0, [2, 3], 2)
+    assert compiled.sandbox.versions == ["1", "2"]
 
-    # A span without the column c, which the schema of the spans before it asks for.
-    write_csv(compiled.sandbox.data / "3" / "rows.csv", [[x, y] for x, _, y in good_rows()], "xy")
-    blocked = compiled.simulate()
-    assert blocked["exit_code"] == 3, told(blocked)
-    failed = [name for name, state in states(blocked).items() if state == "failed"]
+
+def blocked_span(compiled: Cluster) -> None:
+    """A span without the column c, which the schema of the spans before it asks for."""
+    write_csv(compiled.sandbox.data / "4" / "rows.csv", [[x, y] for x, _, y in good_rows()], "xy")
+    report = compiled.simulate()
+    assert report["exit_code"] == 3, told(report)
+    failed = [name for name, state in states(report).items() if state == "failed"]
     assert failed == ["result", "on-exit"]
-    assert "data" in compiled.result(blocked)["headline"]
-    assert compiled.page(blocked).is_file()
+    assert "data" in compiled.result(report)["headline"]
+    assert compiled.page(report).is_file()
 
-    # A run that cannot be prepared: nothing comes to run but what tells of it, and whom.
+
+def run_that_cannot_be_prepared(compiled: Cluster) -> None:
+    """Nothing comes to run but what tells of it, and whom."""
     with hooked() as hook:
         compiled.compile_again(notify=[{"on": ["failed"], "webhook": hook.address}])
-        refused = compiled.simulate("--param", "span=99")
-    assert refused["exit_code"] == 2, told(refused)
-    ended = {name for name, state in states(refused).items() if state != "not started"}
+        report = compiled.simulate("--param", "span=99")
+    assert report["exit_code"] == 2, told(report)
+    ended = {name for name, state in states(report).items() if state != "not started"}
     assert ended == {"prepare", "on-exit"}
     (notice,) = hook.got
     assert notice["body"]["headline"].startswith("prepare: ")
-    assert compiled.sandbox.versions == ["1"]
+    assert compiled.sandbox.versions == ["1", "2"]

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 import yaml
 from kubernetes_objects import (
@@ -283,12 +284,14 @@ def test_kserve_starts_as_emit_says(find):
 
 
 def test_ordain_serve_is_told_options_that_there_are(find):
+    from ordain.main import cli
     from ordain.serve import serve
 
     container = pod_of(find("serve-ordain", "Deployment", "ordain-serve"))[0]["containers"][0]
     assert container["command"][:2] == ["ordain", "serve"]
     words = container["command"][2:] + container["args"]
-    given = serve.make_context("serve", list(words)).params
+    parent = click.Context(cli, **cli.context_settings)
+    given = serve.make_context("serve", list(words), parent=parent).params
     assert given["host"] == "0.0.0.0"
     assert given["env"] == "prod"
     mounts = {m["mountPath"] for m in container["volumeMounts"]}
