@@ -46,9 +46,9 @@ class Limit:
 
 #: About 1.5 times what was measured (README.md); the machine's load moves wall time most.
 LIMITS = (
-    Limit("cpu_s", "CPU time", 5.8),
-    Limit("wall_s", "wall time", 6.2),
-    Limit("peak_rss_bytes", "peak memory (RSS)", 3.1),
+    Limit("cpu_s", "CPU time", 4.4),
+    Limit("wall_s", "wall time", 4.4),
+    Limit("peak_rss_bytes", "peak memory (RSS)", 2.9),
 )
 
 
