@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import getpass
-import socket
-
 import click
 
 from contracts.errors import ConfigError
 from ordain.options import project_options
 from pipeline.config import Project
 from pipeline.loading import load_project
+from serving.label_file import this_user
 from serving.labels import Labels, drop_canary, read_labels, set_canary
 from serving.labels import promote as promote_version
 from serving.labels import rollback as roll_back
@@ -35,7 +33,7 @@ def promote(
     loaded = load_published(project, env, settings)
     before = read_labels(loaded.serving)
     after = promote_version(
-        loaded.serving, version, who or _who(), _reason(why), loaded.push.public_key
+        loaded.serving, version, who or this_user(), _reason(why), loaded.push.public_key
     )
     _say_moved(before, after)
 
@@ -62,7 +60,7 @@ def canary(
     if drop:
         if version is not None or share is not None:
             raise ConfigError("--drop takes neither a version nor --share")
-        drop_canary(loaded.serving, who or _who(), why)
+        drop_canary(loaded.serving, who or this_user(), why)
         click.echo("there is no canary any more")
         return
     if version is None or share is None:
@@ -70,7 +68,9 @@ def canary(
             "a canary needs a version and a share",
             f"ordain models canary {project} VERSION --share 0.1, or --drop",
         )
-    after = set_canary(loaded.serving, version, share, who or _who(), why, loaded.push.public_key)
+    after = set_canary(
+        loaded.serving, version, share, who or this_user(), why, loaded.push.public_key
+    )
     rest = _name(after.stable)
     click.echo(f"version {version} gets {share:.0%} of the requests, version {rest} the rest")
 
@@ -91,7 +91,9 @@ def rollback(
     """Put stable back to the version before, or to VERSION, and pin it there."""
     loaded = load_published(project, env, settings)
     before = read_labels(loaded.serving)
-    after = roll_back(loaded.serving, who or _who(), _reason(why), version, loaded.push.public_key)
+    after = roll_back(
+        loaded.serving, who or this_user(), _reason(why), version, loaded.push.public_key
+    )
     _say_moved(before, after)
     click.echo("it is pinned there: the next push does not move it (ordain models promote does)")
 
@@ -115,14 +117,6 @@ def load_published(project: str, env: str | None, settings: tuple[str, ...]) -> 
             "mount the bucket and name the mount in push.directory; docs/serving-directory.md",
         )
     return loaded
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"
 
 
 def _reason(why: str) -> str:

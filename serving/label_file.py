@@ -5,7 +5,9 @@ The form of the file and its reading; `serving.labels` changes it.
 
 from __future__ import annotations
 
+import getpass
 import json
+import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -164,3 +166,12 @@ def _read(raw: dict[str, Any]) -> Labels:
         pinned=bool(raw["pinned"]),
         changes=tuple(changes),
     )
+
+
+def this_user() -> str:
+    """Who moves a label from this process: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

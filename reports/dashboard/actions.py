@@ -6,13 +6,12 @@ and why.
 
 from __future__ import annotations
 
-import getpass
-import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from contracts.errors import ConfigError
 from pipeline.config import Project
+from serving.label_file import this_user
 from serving.labels import (
     CANARY,
     Labels,
@@ -105,7 +104,7 @@ def carry_out(project: Project, action: Action, version: int, form: Mapping[str,
             f"a reason of 1 to {MAX_WHY_CHARS} characters is asked for, not {len(why)}",
             "say why: whoever looks next month will ask",
         )
-    base, key, who = project.serving, project.push.public_key, _who()
+    base, key, who = project.serving, project.push.public_key, f"{this_user()} (dashboard)"
     if action.name == "promote":
         promote(base, version, who, why, key)
         return f"Version {version} is stable."
@@ -130,11 +129,3 @@ def _share(text: str) -> float:
     if not 0 < per_cent < 100:
         raise ConfigError(f"a canary's share is above 0 and below 100 per cent, not {text[:20]!r}")
     return per_cent / 100
-
-
-def _who() -> str:
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()} (dashboard)"
