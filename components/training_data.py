@@ -90,6 +90,8 @@ class _Kept:
         try:
             for buffer in parsed.with_options(untuned()):
                 with self._changed:
+                    if self._is_over:  # given up
+                        break
                     self._buffers.append(buffer)
                     self._changed.notify_all()
         finally:
@@ -109,7 +111,9 @@ class _Kept:
     def give_up(self) -> None:
         """Reads no more, and forgets what was read."""
         self._read.cancel()
-        self._buffers.clear()
+        with self._changed:
+            self._is_over = True
+            self._buffers.clear()
 
     def _knows(self, number: int) -> bool:
         """Whether that buffer is there, or will never be."""

@@ -24,8 +24,9 @@ def leave(exit_code: int) -> NoReturn:
     """
     for name, module in list(sys.modules.items()):
         if name.startswith(_AUTOGRAPH) and module.__file__:
-            Path(module.__file__).unlink(missing_ok=True)
+            with contextlib.suppress(OSError):  # gone, or not to be removed; the code is still due
+                Path(module.__file__).unlink()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # nobody reads any more; the code is still due
+        with contextlib.suppress(OSError):  # nobody reads any more
             stream.flush()
     os._exit(exit_code)

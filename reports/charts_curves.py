@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from reports.charts import (
@@ -30,6 +32,8 @@ from reports.text import fixed, number, plain
 #: Ticks of an axis from 0 to 1.
 _UNIT = [0, 0.2, 0.4, 0.6, 0.8, 1]
 _CALIBRATION_BINS = 20
+#: Across and up, at the lower end of each bucket from high to low.
+Curve = Callable[[Histogram], tuple[list[float], list[float]]]
 _KEYS = (("candidate", CANDIDATE, "line"), ("baseline", BASELINE, "dashed"))
 
 
@@ -39,14 +43,7 @@ def roc(evaluation: Evaluation) -> Chart | None:
         return None
     x = axis("x", "false positive rate", domain=[0, 1], values=_UNIT)
     y = axis("y", "true positive rate", domain=[0, 1], values=_UNIT)
-    layers = [diagonal(x, y)]
-    for histogram, colour, dash in _both(evaluation):
-        true, false = _rates(histogram)
-        rows = [{"x": f, "y": t, "i": i} for i, (t, f) in enumerate(zip(true, false, strict=True))]
-        layers.append(line(thinned(rows), x, y, colour, strokeDash=dash))
-    true, false = _rates(evaluation.candidate)
-    place = _place(evaluation.candidate, evaluation.threshold)
-    layers.append(points([{"x": false[place], "y": true[place]}], x, y, INK))
+    layers = [diagonal(x, y), *_curves(evaluation, _rates, x, y)]
     value = evaluation.overall.get("auc")
     area = f" Area under it: {fixed(value.value)}." if value else ""
     caption = (
@@ -64,16 +61,8 @@ def precision_recall(evaluation: Evaluation) -> Chart | None:
     y = axis("y", "precision", domain=[0, 1], values=_UNIT)
     total = evaluation.candidate.positives.sum() + evaluation.candidate.negatives.sum()
     prevalence = float(evaluation.candidate.positives.sum() / total) if total else 0.0
-    layers = [rule(prevalence, "y", SOFT, strokeDash=DOTTED)]
-    for histogram, colour, dash in _both(evaluation):
-        recall, precision = _precision_recall(histogram)
-        pairs = [(r, p) for r, p in zip(recall, precision, strict=True) if np.isfinite(p)]
-        rows = [{"x": r, "y": p, "i": i} for i, (r, p) in enumerate(pairs)]
-        layers.append(line(thinned(rows), x, y, colour, strokeDash=dash))
-    recall, precision = _precision_recall(evaluation.candidate)
-    place = _place(evaluation.candidate, evaluation.threshold)
-    if np.isfinite(precision[place]):
-        layers.append(points([{"x": recall[place], "y": precision[place]}], x, y, INK))
+    guess = rule(prevalence, "y", SOFT, strokeDash=DOTTED)
+    layers = [guess, *_curves(evaluation, _precision_recall, x, y)]
     caption = (
         f"Precision against recall over all thresholds. The point is the threshold "
         f"{number(evaluation.threshold)}; the dotted line is the share of positives, "
@@ -150,10 +139,25 @@ def _both(evaluation: Evaluation) -> list[tuple[Histogram, str, list[int]]]:
     return [(histogram, colour, dash) for histogram, colour, dash in found if histogram is not None]
 
 
+def _curves(evaluation: Evaluation, curve: Curve, x: Spec, y: Spec) -> list[Spec]:
+    """Both models' curves, and the point of the candidate's that is its threshold."""
+    layers = []
+    for histogram, colour, dash in _both(evaluation):
+        pairs = [pair for pair in zip(*curve(histogram), strict=True) if np.isfinite(pair[1])]
+        rows = [{"x": across, "y": up, "i": i} for i, (across, up) in enumerate(pairs)]
+        layers.append(line(thinned(rows), x, y, colour, strokeDash=dash))
+    if evaluation.candidate is not None:
+        place = _place(evaluation.candidate, evaluation.threshold)
+        across, up = (values[place] for values in curve(evaluation.candidate))
+        if np.isfinite(up):
+            layers.append(points([{"x": across, "y": up}], x, y, INK))
+    return layers
+
+
 def _rates(histogram: Histogram) -> tuple[list[float], list[float]]:
-    """True and false positive rates at the lower end of each bucket, from high to low."""
+    """False and true positive rates at the lower end of each bucket, from high to low."""
     rates = []
-    for values in (histogram.positives, histogram.negatives):
+    for values in (histogram.negatives, histogram.positives):
         total = values.sum()
         over = np.cumsum(values[::-1]) / (total or 1.0)
         rates.append([0.0, *map(float, over)])
@@ -161,6 +165,7 @@ def _rates(histogram: Histogram) -> tuple[list[float], list[float]]:
 
 
 def _precision_recall(histogram: Histogram) -> tuple[list[float], list[float]]:
+    """Recall and precision in the same places; precision is NaN where nothing is predicted."""
     true = np.cumsum(histogram.positives[::-1])
     false = np.cumsum(histogram.negatives[::-1])
     with np.errstate(invalid="ignore", divide="ignore"):

@@ -21,6 +21,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+from contracts.leaving import leave
+
 
 def start(asked: dict[str, Any]) -> int:
     """Forks a task; returns its process."""
@@ -45,9 +47,7 @@ def start(asked: dict[str, Any]) -> int:
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        sys.stdout.flush()
-        sys.stderr.flush()
-        os._exit(code)
+        leave(code)
 
 
 if __name__ == "__main__":

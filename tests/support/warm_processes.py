@@ -27,6 +27,7 @@ from typing import Any
 
 from scheduler_process import schedule
 
+from contracts.leaving import leave
 from pipeline import clock_child
 
 
@@ -54,8 +55,7 @@ def fork(what: Callable[[], None], output: int, is_session: bool = False) -> int
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        sys.stdout.flush()
-        os._exit(code)
+        leave(code)
 
 
 def run_ordain(words: Sequence[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -152,3 +153,22 @@ def test_kept_rows_are_given_up(files: list[str]) -> None:
     assert any(one._buffers for one in kept)
     training_data.release()
     assert not any(one._buffers for one in kept)
+
+
+def test_rows_that_are_still_being_read_are_given_up_too() -> None:
+    begun, may_go_on = threading.Event(), threading.Event()
+
+    def slowly():
+        yield 1
+        begun.set()
+        assert may_go_on.wait(60)
+        yield 2
+        yield 3
+
+    spec = tf.TensorSpec([], tf.int64)
+    kept = training_data._Kept(tf.data.Dataset.from_generator(slowly, output_signature=spec))
+    assert begun.wait(60)
+    training_data.release()
+    may_go_on.set()
+    kept._read.result(60)
+    assert kept._buffers == []
