@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import cProfile
+import dataclasses
 import itertools
 import json
 import os
@@ -30,6 +31,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from ml_metadata import MetadataStore
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -106,6 +108,32 @@ def _copy(execution: Any) -> Any:
     for name in ("id", "name", "create_time_since_epoch", "last_update_time_since_epoch"):
         copy.ClearField(name)
     return copy
+
+
+@dataclasses.dataclass
+class Asked:
+    """What was asked of ML Metadata: a figure that no other program on the machine moves."""
+
+    calls: int = 0
+    answer_bytes: int = 0
+
+
+@contextlib.contextmanager
+def counted() -> Iterator[Asked]:
+    """Counts what this process asks of ML Metadata, through whichever connection."""
+    asked = Asked()
+    ask = MetadataStore._call_method
+
+    def counting(store: MetadataStore, method: str, request: Any, response: Any) -> None:
+        ask(store, method, request, response)
+        asked.calls += 1
+        asked.answer_bytes += response.ByteSize()
+
+    MetadataStore._call_method = counting
+    try:
+        yield asked
+    finally:
+        MetadataStore._call_method = ask
 
 
 def cached_run(sandbox: Sandbox, is_stock: bool = False) -> float:

@@ -12,10 +12,13 @@ from typing import Any
 
 
 class Hook(http.server.ThreadingHTTPServer):
-    """A loopback server with a list of answers to give; after the last, 200."""
+    """A loopback server with a list of answers to give; after the last, 200.
+
+    An answer is a status, the seconds after which it is 200, or the event after which it is.
+    """
 
     def __init__(self) -> None:
-        self.answers: list[int | float] = []
+        self.answers: list[int | float | threading.Event] = []
         self.got: list[dict[str, Any]] = []
         super().__init__(("127.0.0.1", 0), HookHandler)
 
@@ -40,6 +43,9 @@ class HookHandler(http.server.BaseHTTPRequestHandler):
         answer = server.answers.pop(0) if server.answers else 200
         if isinstance(answer, float):
             time.sleep(answer)
+            answer = 200
+        elif isinstance(answer, threading.Event):
+            answer.wait(60)
             answer = 200
         self.send_response(answer)
         if answer == 302:

@@ -295,9 +295,7 @@ def test_a_command_that_hangs_is_ended_with_what_it_started(hand, make_outbox):
     script = "sleep 60 & wait"
     outbox = make_outbox(Notify(on=("failed",), command=("/bin/sh", "-c", script), timeout_s=0.3))
     outbox.add([NOTICE])
-    began = time.monotonic()
     outbox.deliver()
-    assert time.monotonic() - began < 3
     assert "no end within 0.3 s" in hand.lines[0]
 
 
@@ -332,21 +330,21 @@ def test_a_damaged_entry_stops_nobody(hook, hand, make_outbox, tmp_path):
 
 
 def test_the_postman_sends_in_the_background_and_holds_nobody_up(hook, hand, tmp_path):
-    hook.answers = [1.0]
+    may_answer = threading.Event()
+    hook.answers = [may_answer]
     target = Notify(on=("failed",), webhook=hook.address)
     outbox = Outbox(tmp_path / "outbox", [target], hand.lines.append)
     postman = Postman(outbox, hand.lines.append)
     postman.start()
-    began = time.monotonic()
     outbox.add([NOTICE])
     postman.call()
-    assert time.monotonic() - began < 0.5
-    end = time.monotonic() + 5
+    assert not hand.lines, "it waited for the server, which has not answered yet"
+    may_answer.set()
+    end = time.monotonic() + 60
     while not hand.lines and time.monotonic() < end:
         time.sleep(0.02)
-    assert time.monotonic() - began >= 1.0, "the server did not make it wait"
     assert hand.lines == [f"notice failed (run-1-failed) sent to webhook {hook.address}"]
-    postman.end(2.0)
+    postman.end(60.0)
     assert not postman.is_alive()
 
 
