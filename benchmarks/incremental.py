@@ -1,12 +1,13 @@
 """What a run with one new span in a window of twelve costs, beside a cold run over the same window.
 
-    .venv/bin/python benchmarks/incremental.py [--repeat 1] [--json FILE]
+    .venv/bin/python benchmarks/incremental.py [--repeat 1] [--times 1] [--json FILE]
 
 For each repetition two workspaces. In one, the year is run cold. In the other, the eleven months to
 November are run first, which is not measured, and then the year, of which only December is new.
 Both runs end with a model of the same twelve months. A run is a process of its own, imports
 included; the harness's `process.py` measures it from outside. Wall time suffers from whatever else
-the machine does, processor time hardly, so both are told.
+the machine does, processor time hardly, so both are told. `--times 10` repeats each month ten times
+with noise (`longer_year.py`); steps of training stay the same.
 
 Exit code: 0; 1 if a run failed or took other spans than it was to; 2 for arguments.
 """
@@ -26,6 +27,7 @@ from typing import Any
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
+from benchmarks.longer_year import write_data  # noqa: E402  the path is set above
 from benchmarks.machine import machine_facts, source_state  # noqa: E402  the path is set above
 from benchmarks.process import Measured, measure  # noqa: E402
 
@@ -99,18 +101,23 @@ def _auc(result: dict[str, Any]) -> float:
     raise RunError("no evaluation verdict names an AUC over all rows")
 
 
-def compare(work: Path) -> tuple[Taken, Taken]:
+def compare(work: Path, times: int = 1) -> tuple[Taken, Taken]:
     """A cold run over the window, and one in which only its newest span is new.
 
     Args:
         work: Folder for both workspaces.
+        times: How often each month's rows come.
 
     Raises:
         RunError: One of them failed, or took other spans than it was to.
     """
-    cold = take(work / "cold")
-    take(work / "grown", "--span", LAST_BUT_ONE)
-    grown = take(work / "grown")
+    data = []
+    if times > 1:
+        write_data(work / "data", times)
+        data = ["--set", f"data.path={work / 'data'}"]
+    cold = take(work / "cold", *data)
+    take(work / "grown", "--span", LAST_BUT_ONE, *data)
+    grown = take(work / "grown", *data)
     if (cold.spans, grown.spans) != (WINDOW, 1):
         raise RunError(f"read {cold.spans} and {grown.spans} spans, not {WINDOW} and 1")
     return cold, grown
@@ -167,19 +174,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", maxsplit=1)[0])
     parser.add_argument("--repeat", type=int, default=1, help="pairs of runs (default: 1)")
+    parser.add_argument("--times", type=int, default=1, help="copies of each row (default: 1)")
     parser.add_argument("--json", type=Path, help="write everything measured into this file")
     options = parser.parse_args(arguments)
     pairs = []
     for number in range(options.repeat):
         with tempfile.TemporaryDirectory(prefix="ordain-incremental-") as folder:
             try:
-                pairs.append(compare(Path(folder)))
+                pairs.append(compare(Path(folder), options.times))
             except RunError as error:
                 print(f"FAILED: repetition {number + 1}: {error}")
                 return 1
     print("\n".join(table(pairs)))
     if options.json is not None:
-        write_measured(options.json, pairs=[[asdict(taken) for taken in pair] for pair in pairs])
+        write_measured(
+            options.json,
+            times=options.times,
+            pairs=[[asdict(taken) for taken in pair] for pair in pairs],
+        )
     return 0
 
 

@@ -2,9 +2,8 @@
 
     .venv/bin/python benchmarks/scale.py [--times 10] [--json FILE]
 
-Each month is repeated with noise: every copy of a flight has its own weather and distance, moved by
-a hundredth of the column's spread, so that no two rows are equal and vocabularies stay as they are.
-Steps of training stay the same; ingest, statistics, transformation and evaluation see all rows.
+Each month is repeated with noise (`longer_year.py`). Steps of training stay the same; ingest,
+statistics, transformation and evaluation see all rows.
 
 Exit code: 0; 1 if a run failed or took other rows than it was to; 2 for arguments.
 """
@@ -18,10 +17,6 @@ from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
 ROOT = Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT))
 
@@ -32,41 +27,7 @@ from benchmarks.incremental import (  # noqa: E402  the path is set above
     take,
     write_measured,
 )
-
-FLIGHTS = ROOT / "data" / "flights"
-#: Of a column's standard deviation.
-NOISE = 0.01
-SEED = 2013
-
-
-def repeat(table: pa.Table, times: int, generator: np.random.Generator) -> pa.Table:
-    """A table so many times as long, with noise in its decimal numbers.
-
-    Args:
-        table: The rows.
-        times: How often each comes.
-        generator: Makes the noise.
-    """
-    longer = pa.concat_tables([table] * times)
-    for place, field in enumerate(longer.schema):
-        if not pa.types.is_floating(field.type):
-            continue
-        values = longer.column(place).to_numpy()
-        spread = float(np.nanstd(values)) or 1.0
-        moved = values + generator.normal(0.0, NOISE * spread, len(values))
-        # NaN stands for null in `to_numpy`, and is one again here.
-        column = pa.array(moved, field.type, from_pandas=True)
-        longer = longer.set_column(place, field, column)
-    return longer
-
-
-def write_data(folder: Path, times: int) -> None:
-    """Every month of the flights, so many times as long."""
-    generator = np.random.default_rng(SEED)
-    for source in sorted(FLIGHTS.glob("[0-9]*/*.parquet")):
-        target = folder / source.parent.name / source.name
-        target.parent.mkdir(parents=True)
-        pq.write_table(repeat(pq.read_table(source), times, generator), target)
+from benchmarks.longer_year import write_data  # noqa: E402
 
 
 def table(one: Taken, many: Taken, times: int) -> list[str]:

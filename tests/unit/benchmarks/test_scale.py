@@ -5,8 +5,9 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.incremental import Taken
+from benchmarks.longer_year import repeat
 from benchmarks.process import Measured
-from benchmarks.scale import repeat, table
+from benchmarks.scale import table
 
 
 @pytest.fixture
