@@ -2,8 +2,10 @@
 
 import apache_beam as beam
 import pytest
+from apache_beam import metrics
 from apache_beam.coders import BytesCoder, VarIntCoder, coders
 from apache_beam.runners.portability import fn_api_runner
+from apache_beam.runners.worker import statesampler
 from apache_beam.transforms import core, userstate
 
 from components import beam_overhead
@@ -56,6 +58,9 @@ def installed(monkeypatch):
     monkeypatch.setattr(userstate, "get_dofn_specs", userstate.get_dofn_specs)
     original = coders.FastPrimitivesCoder._create_impl
     monkeypatch.setattr(coders.FastPrimitivesCoder, "_create_impl", original)
+    for name in ("start", "stop"):
+        method = getattr(statesampler.StateSampler, name)
+        monkeypatch.setattr(statesampler.StateSampler, name, method)
     beam_overhead.install()
 
 
@@ -168,3 +173,54 @@ def test_beam_encodes_elements_to_measure_them(monkeypatch):
 def original_impl(coder):
     """As `FastPrimitivesCoder._create_impl` is in Beam."""
     return beam_overhead.coder_impl.FastPrimitivesCoderImpl(coder._fallback_coder.get_impl())
+
+
+@pytest.fixture
+def samplings(monkeypatch):
+    """How many threads a run starts that look at which step is running."""
+    begun = []
+
+    def look(sampler):
+        begun.append(sampler)
+
+    monkeypatch.setattr(statesampler.StateSampler, "run", look, raising=False)
+
+    def count() -> int:
+        begun.clear()
+        with beam.Pipeline(runner=fn_api_runner.FnApiRunner()) as pipeline:
+            _ = pipeline | beam.Create([0]) | beam.Map(metrics.Metrics.counter("a", "b").inc)
+        return len(begun)
+
+    return count
+
+
+def test_no_thread_looks_at_which_step_is_running(samplings):
+    assert samplings() == 0
+
+
+def test_a_counter_still_knows_its_step():
+    with beam.Pipeline(runner=fn_api_runner.FnApiRunner()) as pipeline:
+        counter = metrics.Metrics.counter("rows", "seen")
+        _ = pipeline | beam.Create([1, 2]) | "Count" >> beam.Map(counter.inc)
+    (found,) = pipeline.result.metrics().query()["counters"]
+    assert (found.key.step, found.committed) == ("Count", 3)
+
+
+def test_beam_starts_such_a_thread_for_each_bundle(monkeypatch, samplings):
+    """Fails when Beam does not: then `_start_unsampled` and `_stop_unsampled` can go."""
+    monkeypatch.setattr(statesampler.StateSampler, "start", original_start)
+    monkeypatch.setattr(statesampler.StateSampler, "stop", original_stop)
+    assert samplings() > 0, "Beam samples in no thread of its own: drop _start_unsampled"
+
+
+def original_start(sampler):
+    """As `StateSampler.start` is in Beam."""
+    statesampler.set_current_tracker(sampler)
+    super(statesampler.StateSampler, sampler).start()
+    sampler.started = True
+
+
+def original_stop(sampler):
+    """As `StateSampler.stop` is in Beam."""
+    statesampler.set_current_tracker(None)
+    super(statesampler.StateSampler, sampler).stop()
