@@ -14,6 +14,7 @@ import numpy as np
 
 from components import evaluation_tfma as inside
 from components.evaluation_batches import Batch, Columns
+from components.evaluation_r2 import R2Combiner
 
 #: Takes combiner, accumulator, batch and row numbers; returns the accumulator, or None if the
 #: batch is not what it can take.
@@ -217,6 +218,11 @@ def _add_correlation(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -
     return accumulator
 
 
+def _add_explained(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:
+    pairs = batch.pairs(inside.inputs_of(combiner))
+    return None if pairs is None else combiner.add_rows(accumulator, *_flat(pairs, rows))
+
+
 def _percentage(label: Any, prediction: Any) -> Any:
     with np.errstate(divide="ignore", invalid="ignore"):
         error = 100 * np.abs((label - prediction) / label)
@@ -280,5 +286,6 @@ ADDERS: dict[type, Adder] = {
     inside.LabelsAndPredictions: _add_labels_and_predictions,
     inside.SquaredPearsonCorrelation: _add_correlation,
     inside.KerasMetrics: _add_to_keras,
+    R2Combiner: _add_explained,
     **dict.fromkeys(_ERRORS, _add_error),
 }

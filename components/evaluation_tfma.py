@@ -7,6 +7,8 @@ with TFMA's own run, and so fails when a new version of TFMA has moved or change
 
 from __future__ import annotations
 
+import inspect
+import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +28,7 @@ from tensorflow_model_analysis.metrics import (
     squared_pearson_correlation,
     tf_metric_wrapper,
 )
+from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.utils import model_util, util
 
@@ -36,6 +39,9 @@ AddDerivedMetrics = _steps._AddDerivedCrossSliceAndDiffMetrics
 add_ci_derived_metrics = _steps._add_ci_derived_metrics
 remove_private_metrics = _steps._remove_private_metrics
 filter_by_key_type = _steps._filter_by_key_type
+merge_per_key_computations = metric_util.merge_per_key_computations
+Metric = metric_types.Metric
+MetricComputation = metric_types.MetricComputation
 MetricKey = metric_types.MetricKey
 PlotKey = metric_types.PlotKey
 AttributionsKey = metric_types.AttributionsKey
@@ -62,7 +68,7 @@ one_hot = metric_util.one_hot
 # used are: of the histogram _left, _range, _num_buckets, _fractional_labels and
 # _prediction_based_bucketing; of the matrices _example_id_key, _enable_fractional_labels,
 # _extract_label_prediction_and_weight, _thresholds and _binary_confusion_matrices._thresholds;
-# of Keras' _output_names, _sub_key_in_config and _process_batch.
+# of Keras' _output_names, _sub_key_in_config, _process_batch and _metrics.
 CalibrationHistogram = calibration_histogram._CalibrationHistogramCombiner
 Bucket = calibration_histogram.Bucket
 BinaryConfusionMatrix = binary_confusion_matrices._BinaryConfusionMatrixCombiner
@@ -79,6 +85,32 @@ MeanSquaredError = mean_regression_error._MeanSquaredErrorCombiner
 MeanAbsolutePercentageError = mean_regression_error._MeanAbsolutePercentageErrorCombiner
 MeanSquaredLogarithmicError = mean_regression_error._MeanSquaredLogarithmicErrorCombiner
 KerasMetrics = tf_metric_wrapper._CompilableMetricsCombiner
+
+
+def cannot_compute(metric: Any, model: Any) -> str | None:
+    """Why a metric would fail once there is data, or None.
+
+    Args:
+        metric: The `tfma.MetricConfig`.
+        model: The `tfma.ModelSpec` it is computed for.
+    """
+    config = config_pb2.EvalConfig(
+        model_specs=[model], metrics_specs=[config_pb2.MetricsSpec(metrics=[metric])]
+    )
+    try:
+        found = separate(to_computations(list(config.metrics_specs), eval_config=config))
+    except Exception as error:  # whatever a class says of settings that it does not have
+        return " ".join(str(error).split())[:300]
+    for computation in found.non_derived_computations:
+        if type(computation.combiner) is not KerasMetrics:
+            continue
+        computation.combiner.setup()
+        for keras_metric in itertools.chain(*computation.combiner._metrics.values()):
+            if "y_true" not in inspect.signature(type(keras_metric).update_state).parameters:
+                return "it does not compare labels with predictions"
+            if not keras_metric.built:
+                return "TFMA cannot merge what makes its variables only when the first data comes"
+    return None
 
 
 @dataclass(frozen=True)

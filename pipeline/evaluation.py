@@ -12,6 +12,7 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
+from components import evaluation_tfma as inside
 from contracts.errors import ConfigError
 from pipeline.config import Project
 from pipeline.config_model import SPAN_SLICE, Limit, SliceLimit
@@ -23,6 +24,8 @@ TRANSFORM_SIGNATURE = "transform_features"
 #: Buckets of the predictions between 0 and 1: what the report's curves are drawn from. TFMA makes
 #: them out of the histogram that AUC needs anyway.
 PLOT_BUCKETS = 500
+#: Metrics of our own by class name, and their module: TFMA cannot compute Keras' of that name.
+OWN_METRICS = {"R2Score": "components.evaluation_r2"}
 _MULTI_CLASS = re.compile("(Sparse)?(TopK)?Categorical|MultiClass")
 _BINARY = re.compile("AUC|Binary|Precision|Recall|F1Score|Sensitivity|Specificity|Calibration")
 
@@ -42,11 +45,20 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
     if not project.is_stock("Evaluator"):  # TFX's does not know an example's span
         slicing.append(config_pb2.SlicingSpec(feature_keys=[SPAN_SLICE]))
     slicing += [config_pb2.SlicingSpec(feature_keys=list(keys)) for keys in evaluate.slices]
+    model = config_pb2.ModelSpec(
+        signature_name=PREDICT_SIGNATURE,
+        label_key=project.data.label,
+        preprocessing_function_names=[TRANSFORM_SIGNATURE],
+    )
     metrics = []
     for class_name in evaluate.metrics:
-        _check_class(class_name)
         name = metric_name(class_name)
-        metric = config_pb2.MetricConfig(class_name=class_name, config=json.dumps({"name": name}))
+        metric = config_pb2.MetricConfig(
+            class_name=class_name,
+            module=OWN_METRICS.get(class_name, ""),
+            config=json.dumps({"name": name}),
+        )
+        _check(metric, model)
         threshold = evaluate.thresholds.get(name)
         if threshold is not None:
             if not threshold.is_empty:
@@ -63,13 +75,7 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
         metrics.append(metric)
     metrics += _plots(evaluate.metrics)
     return config_pb2.EvalConfig(
-        model_specs=[
-            config_pb2.ModelSpec(
-                signature_name=PREDICT_SIGNATURE,
-                label_key=project.data.label,
-                preprocessing_function_names=[TRANSFORM_SIGNATURE],
-            )
-        ],
+        model_specs=[model],
         slicing_specs=slicing,
         metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
     )
@@ -124,17 +130,21 @@ def _per_slice(limit: SliceLimit) -> Any:
     )
 
 
-def _check_class(name: str) -> None:
+def _check(metric: Any, model: Any) -> None:
+    """Refuses a metric now, not when the model has been trained."""
     import keras  # noqa: PLC0415  as heavy as TFMA, and only its names are wanted
 
-    known = (
-        set(tfma.metrics.Metric.registered_metrics())
-        if hasattr(tfma.metrics.Metric, "registered_metrics")
-        else set()
-    )
-    known |= {n for n in dir(tfma.metrics) if n[:1].isupper()}
-    known |= {n for n in dir(keras.metrics) if n[:1].isupper()}
+    name = metric.class_name
+    known = {*dir(tfma.metrics), *dir(keras.metrics)}
+    known = {name for name in known if name[:1].isupper()}
     if name not in known:
         near = difflib.get_close_matches(name, sorted(known), n=1)
         meant = f"; did you mean {near[0]!r}?" if near else ""
         raise ConfigError(f"evaluate.metrics: {name!r} is no metric of TFMA or Keras{meant}")
+    problem = inside.cannot_compute(metric, model)
+    if problem is not None:
+        raise ConfigError(
+            f"evaluate.metrics: {name} cannot be computed with its default settings, and there is "
+            f"no key for others: {problem}",
+            "leave it out, or name another metric (docs/evaluation.md)",
+        )

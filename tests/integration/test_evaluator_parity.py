@@ -297,6 +297,7 @@ def test_regression_and_a_metric_of_ones_own(
     monkeypatch.syspath_prepend(window.folder / "modules")
     metrics = [
         ("Distance", {}),
+        ("R2Score", {}),
         ("ExampleCount", {}),
         ("MeanSquaredError", {}),
         ("MeanAbsoluteError", {}),
@@ -309,10 +310,12 @@ def test_regression_and_a_metric_of_ones_own(
     config = _config(metrics, {"MeanSquaredError": LIMITS["AUC"]})
     config.model_specs[0].example_weight_key = "w"
     config.metrics_specs[0].metrics[0].module = "own_metric"
+    config.metrics_specs[0].metrics[1].module = "components.evaluation_r2"
     model = window.model("regression", 1.5)
     found = window.ours(config, model)
     _same(found, window.stock(config, model))
-    assert any("distance" in key for _, _, key in _facts(found))
+    for name in ("distance", "r2score"):
+        assert any(name in key for _, _, key in _facts(found))
 
 
 @pytest.mark.parametrize(

@@ -85,6 +85,7 @@ CASES = [
     ("numbers", metric("MeanSquaredLogarithmicError"), ""),
     ("numbers", metric("MeanAbsolutePercentageError"), ""),
     ("numbers", metric("SquaredPearsonCorrelation"), ""),
+    ("numbers", "metrics { class_name: 'R2Score' module: 'components.evaluation_r2' }", ""),
     ("numbers", metric("CalibrationPlot", left=1, right=5, num_buckets=7), ""),
     ("classes", metric("AUC") + metric("Precision"), BINARIZE),
     ("one_hot", metric("AUC") + metric("Precision"), BINARIZE),

@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tensorflow_model_analysis.metrics import metric_specs, metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluation_r2 import R2Score
 from contracts.errors import ConfigError
 from pipeline.evaluation import build_eval_config
 from pipeline.thresholds import check_thresholds, metric_name
@@ -247,6 +248,23 @@ class TestEvalConfig:
             self.build(make_project, metrics=["AUC", name])
         assert caught.value.message.startswith(f"evaluate.metrics: {name!r} is no metric")
         assert caught.value.message.endswith(ending)
+
+    @pytest.mark.parametrize(
+        ("name", "reason"),
+        [("MeanIoU", "missing 1 required positional argument: 'num_classes'"), ("Sum", "compare")],
+    )
+    def test_a_metric_that_could_not_be_computed_is_refused_before_the_training(
+        self, make_project, name, reason
+    ):
+        with pytest.raises(ConfigError) as caught:
+            self.build(make_project, metrics=["AUC", name])
+        assert caught.value.message.startswith(f"evaluate.metrics: {name} cannot be computed")
+        assert reason in caught.value.message
+
+    def test_r2_is_our_own(self, make_project):
+        config = self.build(make_project, metrics=["R2Score"], thresholds={"r2_score": {"min": 0}})
+        metric = self.metric(config, "r2_score")
+        assert metric.module == R2Score.__module__
 
 
 @pytest.mark.parametrize(
