@@ -1,19 +1,20 @@
 """TFMA's combiners fed with rows of a batch at once instead of with example by example.
 
-Accumulators stay TFMA's own, so that its merging and its results follow unchanged. A combiner
-that is not known here, and one whose input is not plain numbers, gets its examples one by one,
-as from TFMA.
+Accumulators stay TFMA's own but for histograms (`evaluation_histogram.py`), so that its merging
+and its results follow unchanged. A combiner that is not known here, and one whose input is not
+plain numbers, gets its examples one by one, as from TFMA.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from components import evaluation_tfma as inside
 from components.evaluation_batches import Batch, Columns
+from components.evaluation_histogram import HistogramCombiner
 from components.evaluation_r2 import R2Combiner
 
 #: Takes combiner, accumulator, batch and row numbers; returns the accumulator, or None if the
@@ -37,35 +38,6 @@ def add_rows(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:
     adder = ADDERS.get(type(combiner))
     added = adder(combiner, accumulator, batch, rows) if adder else None
     return added if added is not None else _add_examples(combiner, accumulator, batch, rows)
-
-
-class _Buckets(NamedTuple):
-    """A histogram's buckets: their numbers `[n] int64`, and what was added up `[n, 3] float64`."""
-
-    ids: Any
-    sums: Any
-
-
-def pack(accumulator: Any) -> Any:
-    """An accumulator that takes less to pickle; AUC's has 10,000 objects in each slice."""
-    is_histogram = isinstance(accumulator, dict) and all(
-        type(bucket) is inside.Bucket for bucket in accumulator.values()
-    )
-    if not is_histogram or not accumulator:
-        return accumulator
-    buckets = [
-        (bucket.weighted_labels, bucket.weighted_predictions, bucket.weighted_examples)
-        for bucket in accumulator.values()
-    ]
-    return _Buckets(np.array(list(accumulator), np.int64), np.array(buckets, np.float64))
-
-
-def unpack(packed: Any) -> Any:
-    """The accumulator again, from `pack`."""
-    if not isinstance(packed, _Buckets):
-        return packed
-    rows = zip(packed.ids.tolist(), packed.sums.tolist(), strict=True)
-    return {bucket_id: inside.Bucket(bucket_id, *sums) for bucket_id, sums in rows}
 
 
 def _add_examples(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:
@@ -101,22 +73,7 @@ def _add_histogram(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> 
     pairs = batch.pairs(inside.inputs_of(combiner), is_fractional)
     if pairs is None:
         return None
-    label, prediction, weight = (_weighty if is_fractional else _flat)(pairs, rows)
-    value = prediction if combiner._prediction_based_bucketing else label
-    count = combiner._num_buckets
-    place = (value - combiner._left) / combiner._range * count + 1
-    ids, where = np.unique(np.clip(place, 0, count + 1).astype(np.int64), return_inverse=True)
-    sums = (
-        np.bincount(where, weights=column).tolist()
-        for column in (label * weight, prediction * weight, weight)
-    )
-    for bucket_id, labels, predictions, examples in zip(ids.tolist(), *sums, strict=True):
-        bucket = inside.Bucket(bucket_id, labels, predictions, examples)
-        if bucket_id in accumulator:
-            accumulator[bucket_id].merge(bucket)
-        else:
-            accumulator[bucket_id] = bucket
-    return accumulator
+    return combiner.add_rows(accumulator, *(_weighty if is_fractional else _flat)(pairs, rows))
 
 
 def _add_matrices(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:
@@ -279,7 +236,7 @@ def _add_to_keras(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> A
 
 
 ADDERS: dict[type, Adder] = {
-    inside.CalibrationHistogram: _add_histogram,
+    HistogramCombiner: _add_histogram,
     inside.BinaryConfusionMatrix: _add_matrices,
     inside.MultiClassConfusionMatrix: _add_classes,
     inside.ExampleCount: _add_count,

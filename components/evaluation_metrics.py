@@ -3,8 +3,8 @@
 A year of flights is 109,000 examples to evaluate. TFMA's evaluator makes a Python object of each,
 sends it through a dozen Beam steps and adds it to every metric of every slice it belongs to;
 that is nearly all of its time. Here a batch stays what it is: slices are row numbers, and metrics
-are added a batch at a time. Partial results leave a bundle as TFMA's accumulators; from there on,
-merging, derived metrics, differences to the baseline and validation are TFMA's.
+are added a batch at a time, by TFMA's combiners or by ours in the place of one (`with_arrays`).
+What follows, derived metrics, differences to the baseline and validation, is TFMA's.
 """
 
 from __future__ import annotations
@@ -19,11 +19,12 @@ from apache_beam.transforms.window import GlobalWindows
 
 from components import evaluation_tfma as inside
 from components.evaluation_batches import Batch
-from components.evaluation_combiners import add_rows, pack, unpack
+from components.evaluation_combiners import add_rows
+from components.evaluation_histogram import with_arrays
 from components.evaluation_slices import rows_by_slice, slice_keys
 
 #: Slices that a worker keeps accumulators of before it passes them on. An accumulator of AUC
-#: holds up to 10,000 buckets, about 2 MB.
+#: holds up to 10,000 buckets, 320 kB.
 MAX_SLICES = 256
 _STANDARD_INPUTS = {
     tfma.constants.LABELS_KEY,
@@ -119,7 +120,7 @@ class _Evaluate(beam.PTransform):
     def expand(self, extracts: beam.PCollection) -> dict[str, beam.PCollection]:
         """See `tfma.evaluators.MetricsPlotsAndValidationsEvaluator` for what comes out."""
         found = self._computations
-        combiners = [computation.combiner for computation in found.non_derived_computations]
+        combiners = [with_arrays(each.combiner) for each in found.non_derived_computations]
         baseline = inside.baseline_spec(self._config)
         sliced = (
             extracts
@@ -158,13 +159,6 @@ class _Partial:
 
     def __init__(self, accumulators: list[Any]) -> None:
         self.accumulators = accumulators
-
-    def __reduce__(self) -> tuple[Any, tuple[Any]]:
-        return _unpacked, ([pack(accumulator) for accumulator in self.accumulators],)
-
-
-def _unpacked(packed: list[Any]) -> _Partial:
-    return _Partial([unpack(accumulator) for accumulator in packed])
 
 
 class _Aggregate(beam.DoFn):

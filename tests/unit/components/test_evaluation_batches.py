@@ -14,6 +14,7 @@ from components import evaluation_combiners
 from components import evaluation_tfma as inside
 from components.evaluation_batches import Batch
 from components.evaluation_combiners import add_rows
+from components.evaluation_histogram import with_arrays
 from components.evaluation_metrics import needs_examples
 from components.evaluation_slices import rows_by_slice
 
@@ -48,7 +49,7 @@ def combiners(metrics: str, options: str = "") -> list:
     config = tfma.utils.update_eval_config_with_defaults(config)
     specs = list(config.metrics_specs)
     computations = inside.separate(inside.to_computations(specs, eval_config=config))
-    return [computation.combiner for computation in computations.non_derived_computations]
+    return [with_arrays(each.combiner) for each in computations.non_derived_computations]
 
 
 def metric(name: str, **options) -> str:
@@ -122,6 +123,10 @@ def test_a_batch_adds_what_its_examples_add(monkeypatch, kind, metrics, options)
             np.testing.assert_allclose(found[name], value, rtol=1e-6, atol=1e-9)
 
 
+def add_all(combiner, batch: dict) -> None:
+    add_rows(combiner, combiner.create_accumulator(), Batch(batch, ROWS), np.arange(ROWS))
+
+
 @pytest.mark.parametrize(
     "change",
     [
@@ -133,13 +138,23 @@ def test_a_batch_adds_what_its_examples_add(monkeypatch, kind, metrics, options)
 def test_values_that_tfma_refuses_are_refused(change):
     (combiner,) = combiners(metric("AUC"))
     with pytest.raises(RuntimeError, match="add_input failed"):
-        add_rows(combiner, {}, Batch(extracts("binary", **change), ROWS), np.arange(ROWS))
+        add_rows(
+            combiner,
+            combiner.create_accumulator(),
+            Batch(extracts("binary", **change), ROWS),
+            np.arange(ROWS),
+        )
 
 
 def test_missing_labels_are_refused():
     (combiner,) = combiners(metric("AUC"))
     with pytest.raises(RuntimeError, match="add_input failed") as raised:
-        add_rows(combiner, {}, Batch(extracts("binary", labels=None), ROWS), np.arange(ROWS))
+        add_rows(
+            combiner,
+            combiner.create_accumulator(),
+            Batch(extracts("binary", labels=None), ROWS),
+            np.arange(ROWS),
+        )
     assert "no value provided for label" in str(raised.value.__cause__)
 
 
