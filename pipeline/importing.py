@@ -13,12 +13,6 @@ from typing import Any, NamedTuple
 
 from contracts.deferred import frameworks
 
-#: Objects made before Python looks for cycles among the youngest, and how often it goes on to those
-#: older: with its own 700, 10, 10 it walks all models and graphs dozens of times in a run, three
-#: seconds in a minute, and finds what `machine_memory.give_back` would have found.
-_COLLECT_AFTER = (20_000, 20, 100)
-
-
 class FileStatistics(NamedTuple):
     """What is told of a file, with TensorFlow's names."""
 
@@ -66,7 +60,6 @@ def load_graph() -> Any:
         from pipeline import graph  # noqa: PLC0415  ten seconds
     if is_first:
         gc.freeze()
-        gc.set_threshold(*_COLLECT_AFTER)
     return graph
 
 
