@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from contracts.deferred import frameworks
 
+
 class FileStatistics(NamedTuple):
     """What is told of a file, with TensorFlow's names."""
 
