@@ -17,6 +17,9 @@ import numpy as np
 
 from components import evaluation_tfma as inside
 
+#: Of the mean: labels that differ by less are equal but for rounding.
+_ROUNDING = 1e-12
+
 
 class Moments(NamedTuple):
     """What R2 is made of, in the label's unit and its square.
@@ -100,9 +103,9 @@ class R2Combiner(beam.CombineFn):
 
     def extract_output(self, accumulator: Moments) -> dict[Any, float]:
         """The metric by its key."""
-        varies = accumulator.around_mean > 0
-        explained = 1 - accumulator.errors / accumulator.around_mean if varies else float("nan")
-        return {self._key: explained}
+        weight, mean, around_mean, errors = accumulator
+        varies = around_mean > weight * (_ROUNDING * mean) ** 2
+        return {self._key: 1 - errors / around_mean if varies else float("nan")}
 
 
 class R2Score(inside.Metric):

@@ -54,11 +54,16 @@ def test_a_model_worse_than_the_mean_is_below_zero():
     assert found < 0
 
 
-@pytest.mark.parametrize("label", [[], [4.0], [4.0, 4.0]])
+@pytest.mark.parametrize("label", [[], [4.0], [4.0, 4.0], [0.0, 0.0], [0.1] * 7, [1e6 / 3] * 11])
 def test_labels_without_variance_explain_nothing(label):
     label = np.array(label)
     metric = combiner()
-    found = value(metric, metric.add_rows(Moments(), label, label, np.ones(len(label))))
+    weights = np.linspace(0.1, 1.3, len(label))
+    halves = [
+        metric.add_rows(Moments(), values, values + 1, weight)
+        for values, weight in ((label[::2], weights[::2]), (label[1::2], weights[1::2]))
+    ]
+    found = value(metric, metric.merge_accumulators(halves))
     assert np.isnan(found), "a threshold on NaN blocks"
 
 
