@@ -8,7 +8,6 @@ with TFMA's own run, and so fails when a new version of TFMA has moved or change
 from __future__ import annotations
 
 import inspect
-import itertools
 from dataclasses import dataclass
 from typing import Any
 
@@ -31,6 +30,7 @@ from tensorflow_model_analysis.metrics import (
 from tensorflow_model_analysis.proto import config_pb2
 from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.utils import model_util, util
+from tensorflow_model_analysis.utils.keras_lib import tf_keras
 
 # Computations of an EvalConfig, duplicates removed, and what follows once they are combined.
 to_computations = metric_specs.to_computations
@@ -68,7 +68,7 @@ one_hot = metric_util.one_hot
 # used are: of the histogram _left, _range, _num_buckets, _fractional_labels and
 # _prediction_based_bucketing; of the matrices _example_id_key, _enable_fractional_labels,
 # _extract_label_prediction_and_weight, _thresholds and _binary_confusion_matrices._thresholds;
-# of Keras' _output_names, _sub_key_in_config, _process_batch and _metrics.
+# of Keras' _output_names, _sub_key_in_config and _process_batch.
 CalibrationHistogram = calibration_histogram._CalibrationHistogramCombiner
 Bucket = calibration_histogram.Bucket
 BinaryConfusionMatrix = binary_confusion_matrices._BinaryConfusionMatrixCombiner
@@ -90,26 +90,35 @@ KerasMetrics = tf_metric_wrapper._CompilableMetricsCombiner
 def cannot_compute(metric: Any, model: Any) -> str | None:
     """Why a metric would fail once there is data, or None.
 
+    Looks at Keras' classes and makes none of them: their variables would start TensorFlow's
+    threads, and there could be no `helper_process` any more.
+
     Args:
         metric: The `tfma.MetricConfig`.
         model: The `tfma.ModelSpec` it is computed for.
     """
-    config = config_pb2.EvalConfig(
-        model_specs=[model], metrics_specs=[config_pb2.MetricsSpec(metrics=[metric])]
-    )
-    try:
-        found = separate(to_computations(list(config.metrics_specs), eval_config=config))
-    except Exception as error:  # whatever a class says of settings that it does not have
-        return " ".join(str(error).split())[:300]
-    for computation in found.non_derived_computations:
-        if type(computation.combiner) is not KerasMetrics:
-            continue
-        computation.combiner.setup()
-        for keras_metric in itertools.chain(*computation.combiner._metrics.values()):
-            if "y_true" not in inspect.signature(type(keras_metric).update_state).parameters:
-                return "it does not compare labels with predictions"
-            if not keras_metric.built:
-                return "TFMA cannot merge what makes its variables only when the first data comes"
+    if metric.module or metric_types.is_registered_metric(metric.class_name):
+        config = config_pb2.EvalConfig(
+            model_specs=[model], metrics_specs=[config_pb2.MetricsSpec(metrics=[metric])]
+        )
+        try:
+            to_computations(list(config.metrics_specs), eval_config=config)
+        except Exception as error:  # whatever a class says of settings that it does not have
+            return " ".join(str(error).split())[:300]
+        return None
+    kind = getattr(tf_keras.metrics, metric.class_name, None)
+    if kind is None:
+        return "the Keras that TFMA uses has no such class"
+    settings = inspect.signature(kind).parameters.values()
+    required = [
+        s.name for s in settings if s.default is s.empty and s.kind is s.POSITIONAL_OR_KEYWORD
+    ]
+    if required:
+        return f"it needs {', '.join(required)}"
+    if "y_true" not in inspect.signature(kind.update_state).parameters:
+        return "it does not compare labels with predictions"
+    if "y_true_shape" in inspect.signature(kind.build).parameters:
+        return "TFMA cannot merge what makes its variables only when the first data comes"
     return None
 
 
