@@ -3,34 +3,23 @@
 Three kinds: the database for one local run alone, or in common for tasks in pods; one node of one
 run; and the making of tables and types. Machines need not share anything else for them to hold.
 
-PostgreSQL has advisory locks, alone or shared. MySQL has named locks (`GET_LOCK`), which cannot be
-shared: whoever wants the database in common takes one of a number of names, and who wants it alone
-takes them all.
+PostgreSQL has advisory locks, alone or shared; `mysql_locks.py` has MySQL's.
 """
 
 from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 from contracts.errors import InfrastructureError
-from pipeline.metadata_location import (
-    Database,
-    Location,
-    MysqlDatabase,
-    without_secret,
-)
+from pipeline.metadata_location import Database, Location, MysqlDatabase, without_secret
 from pipeline.metadata_store import connect
 
 #: The first number spells `ordn`; the second says what is held.
 _RUN = (0x6F72646E, 1)
 _TABLES = (0x6F72646E, 2)
-#: Tasks that may hold a MySQL database in common; one more waits.
-_SEATS = 64
-#: Seconds of one try for a named lock; MariaDB knows no endless one.
-_TRY_S = 60
 _NEXT = "see whether the server is up, then run again"
 
 
@@ -64,6 +53,9 @@ class ServerLocks(Protocol):
     def free_node(self, name: str) -> None:
         """Gives it back."""
 
+    def free_all(self) -> None:
+        """Gives everything back that this connection holds."""
+
     def tables(self) -> contextlib.AbstractContextManager[None]:
         """Holds the making of tables and types; waits for it."""
 
@@ -88,13 +80,21 @@ def server_locks(location: Location, name: str) -> Iterator[ServerLocks | None]:
     if not isinstance(location, Database):
         yield None
         return
-    kind: type[MysqlLocks | PostgresLocks] = PostgresLocks
+    kind: Callable[[Any, str], ServerLocks] = PostgresLocks
     if isinstance(location, MysqlDatabase):
+        from pipeline.mysql_locks import MysqlLocks  # noqa: PLC0415  it imports this module
+
         kind = MysqlLocks
     with contextlib.closing(connect(location, name)) as connection:
         locks = kind(connection, location.database)
         try:
-            yield locks
+            try:
+                yield locks
+            finally:
+                # The server would free them when it notices that the connection was closed, which
+                # may be after whoever comes next has asked.
+                with contextlib.suppress(*locks.errors):
+                    locks.free_all()
         except locks.errors as error:
             raise InfrastructureError(
                 f"database {location} cannot be locked: {without_secret(error, location)}", _NEXT
@@ -160,6 +160,10 @@ class PostgresLocks:
         """See `ServerLocks`."""
         self._ask("SELECT pg_advisory_unlock(%s)", (_number(name),))
 
+    def free_all(self) -> None:
+        """See `ServerLocks`."""
+        self._ask("SELECT pg_advisory_unlock_all()", ())
+
     @contextlib.contextmanager
     def tables(self) -> Iterator[None]:
         """See `ServerLocks`."""
@@ -181,104 +185,6 @@ class PostgresLocks:
 
     def _ask(self, question: str, values: tuple[int, ...]) -> bool:
         return bool(self._connection.execute(question, values).fetchone()[0])
-
-
-class MysqlLocks:
-    """Named locks; a server has one set of names, so the database is part of each."""
-
-    def __init__(self, connection: Any, database: str) -> None:
-        """Takes an open connection in autocommit."""
-        import pymysql  # noqa: PLC0415  only where the database is MySQL
-
-        self._connection = connection
-        self._database = database
-        self.errors: tuple[type[Exception], ...] = (pymysql.MySQLError,)
-
-    def try_alone(self) -> bool:
-        """See `ServerLocks`."""
-        taken: list[str] = []
-        for seat in self._seats():
-            if not self._take(seat, 0):
-                for name in taken:
-                    self._free(name)
-                return False
-            taken.append(seat)
-        return True
-
-    def holds_alone(self) -> bool:
-        """See `ServerLocks`."""
-        seat = self._seats()[0]
-        return self._ask("SELECT IS_USED_LOCK(%s) = CONNECTION_ID()", (seat,))
-
-    def wait_alone(self) -> None:
-        """See `ServerLocks`; the seats come in one order, so that two that wait do not cross."""
-        for seat in self._seats():
-            self._wait(seat)
-
-    def try_common(self) -> bool:
-        """See `ServerLocks`."""
-        return any(self._take(seat, 0) for seat in self._seats())
-
-    def wait_common(self) -> None:
-        """See `ServerLocks`."""
-        self._wait(self._seats()[0])
-
-    def try_node(self, name: str) -> bool:
-        """See `ServerLocks`."""
-        return self._take(self._name(name), 0)
-
-    def free_node(self, name: str) -> None:
-        """See `ServerLocks`."""
-        self._free(self._name(name))
-
-    @contextlib.contextmanager
-    def tables(self) -> Iterator[None]:
-        """See `ServerLocks`."""
-        name = self._name("tables")
-        self._wait(name)
-        try:
-            yield
-        finally:
-            self._free(name)
-
-    def holder(self) -> str:
-        """See `ServerLocks`; the server tells it where its performance schema is on."""
-        import pymysql  # noqa: PLC0415
-
-        question = (
-            "SELECT ATTR_VALUE FROM performance_schema.session_connect_attrs "
-            "WHERE ATTR_NAME = 'program_name' AND PROCESSLIST_ID = IS_USED_LOCK(%s)"
-        )
-        try:
-            with self._connection.cursor() as cursor:
-                cursor.execute(question, (self._seats()[0],))
-                row = cursor.fetchone()
-        except pymysql.MySQLError:
-            return describe_holder("")
-        return describe_holder(str(row[0]) if row else "")
-
-    def _seats(self) -> list[str]:
-        return [self._name(f"run {number}") for number in range(_SEATS)]
-
-    def _name(self, what: str) -> str:
-        """At most 64 characters, and MySQL compares them without case."""
-        digest = hashlib.sha256(f"{self._database}/{what}".encode()).hexdigest()
-        return f"ordain-{digest[:40]}"
-
-    def _wait(self, name: str) -> None:
-        while not self._take(name, _TRY_S):
-            pass
-
-    def _take(self, name: str, timeout_s: int) -> bool:
-        return self._ask("SELECT GET_LOCK(%s, %s)", (name, timeout_s))
-
-    def _free(self, name: str) -> None:
-        self._ask("SELECT RELEASE_LOCK(%s)", (name,))
-
-    def _ask(self, question: str, values: tuple[Any, ...]) -> bool:
-        with self._connection.cursor() as cursor:
-            cursor.execute(question, values)
-            return bool(cursor.fetchone()[0])
 
 
 def describe_holder(name: str) -> str:

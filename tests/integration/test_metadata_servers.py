@@ -13,6 +13,7 @@ from typing import Any
 
 import lock_holder
 import mysql
+import pymysql
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 from opened_at_once import open_at_once
@@ -124,6 +125,26 @@ class TestMysql:
         finally:
             other.kill()
             other.communicate()
+
+    def test_it_is_free_though_the_server_has_not_noticed_the_end_of_its_connection(
+        self, tmp_path: Path, address: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        location, kept = parse_location(address), []
+
+        def hold() -> Any:
+            return workspace_lock(tmp_path / "mine", "mine", False, lambda _: None, location)
+
+        def keep(connection: Any) -> None:
+            kept.append(connection)
+
+        with monkeypatch.context() as patch, hold():
+            patch.setattr(pymysql.Connection, "close", keep)
+        try:
+            with hold():
+                pass
+        finally:
+            for connection in kept:
+                connection.close()
 
     def test_a_connection_that_breaks_is_noticed(
         self, tmp_path: Path, server: mysql.Server, address: str

@@ -16,6 +16,7 @@ from typing import Any
 import lock_holder
 import ml_metadata as mlmd
 import postgres
+import psycopg
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 from opened_at_once import open_at_once
@@ -135,6 +136,23 @@ class TestLock:
             raise ZeroDivisionError
         with self.hold(tmp_path, database):
             pass
+
+    def test_it_is_free_though_the_server_has_not_noticed_the_end_of_its_connection(
+        self, tmp_path: Path, database: PostgresDatabase, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        kept = []
+
+        def keep(connection: Any) -> None:
+            kept.append(connection)
+
+        with monkeypatch.context() as patch, self.hold(tmp_path, database):
+            patch.setattr(psycopg.Connection, "close", keep)
+        try:
+            with self.hold(tmp_path, database):
+                pass
+        finally:
+            for connection in kept:
+                connection.close()
 
     def test_a_connection_that_breaks_is_noticed(
         self, tmp_path: Path, database: PostgresDatabase, server: postgres.Server
