@@ -35,18 +35,14 @@ class Buckets:
 
 
 def together(parts: Iterable[Buckets]) -> Buckets:
-    """Buckets of the same number added up, in the order of the parts."""
+    """Buckets of the same number added up, in the order of the parts; a part's may be in any."""
     ids, sums = [np.empty(0, np.int64)], [np.empty((0, 3))]
     for part in parts:
         ids += [part.ids, np.array(list(part.loose), np.int64)]
         sums += [part.sums, np.array([_sums(b) for b in part.loose.values()]).reshape(-1, 3)]
-    return gathered(np.concatenate(ids), np.concatenate(sums))
-
-
-def gathered(ids: Any, sums: Any) -> Buckets:
-    """Buckets out of rows in any order: `[n] int64` and `[n, 3] float64`."""
-    unique, where = np.unique(ids, return_inverse=True)
-    added = [np.bincount(where, weights=column, minlength=len(unique)) for column in sums.T]
+    unique, where = np.unique(np.concatenate(ids), return_inverse=True)
+    columns = np.concatenate(sums).T
+    added = [np.bincount(where, weights=column, minlength=len(unique)) for column in columns]
     return Buckets(unique, np.stack(added, axis=1))
 
 
@@ -73,7 +69,7 @@ class HistogramCombiner(inside.CalibrationHistogram):
         place = (value - self._left) / self._range * self._num_buckets + 1
         ids = np.clip(place, 0, last).astype(np.int64)
         sums = np.stack([label * weight, prediction * weight, weight], axis=1)
-        return together([accumulator, gathered(ids, sums)])
+        return together([accumulator, Buckets(ids, sums)])
 
     def merge_accumulators(self, accumulators: Iterable[Buckets]) -> Buckets:
         """Of all rows together."""

@@ -10,20 +10,12 @@ from serving.signatures import export_model
 LABEL = "price"
 
 
-def _dense(feature, default):
-    if isinstance(feature, tf.sparse.SparseTensor):
-        shape = [feature.dense_shape[0], 1]
-        sparse = tf.SparseTensor(feature.indices, feature.values, shape)
-        feature = tf.sparse.to_dense(sparse, default)
-    return tf.squeeze(feature, axis=1)
-
-
 def preprocessing_fn(inputs):
-    kind = tft.compute_and_apply_vocabulary(_dense(inputs["kind"], ""))
+    kind = tft.compute_and_apply_vocabulary(tf.squeeze(inputs["kind"], axis=1))
     return {
-        "size_xf": tft.scale_to_z_score(_dense(inputs["size"], 0.0)),
+        "size_xf": tft.scale_to_z_score(tf.squeeze(inputs["size"], axis=1)),
         "kind_xf": tf.cast(kind, tf.float32),
-        LABEL: _dense(inputs[LABEL], 0.0),
+        LABEL: tf.squeeze(inputs[LABEL], axis=1),
     }
 
 
