@@ -8,49 +8,28 @@ Rules, each giving reasons:
 4. not every feature is empty;
 5. each anomaly ExampleValidator found in any span, by the policy of its kind;
 6. drift of the newest span against the one before, by the schema's comparators or the limits;
-7. skew of the newest span between train and eval, where the schema has a `skew_comparator`.
+7. columns that the model does not get, or that some split has no value of, are named;
+8. skew of the newest span between train and eval, where the schema has a `skew_comparator`.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
-import tensorflow_data_validation as tfdv
 from tensorflow_metadata.proto.v0 import (
-    anomalies_pb2,
-    path_pb2,
     schema_pb2,
     statistics_pb2,
 )
 
 from components.anomaly_kinds import KINDS, REPAIR, advice_on, kind_of
+from components.data_drift import judge_drift, judge_skew
+from components.span_facts import OUTCOMES, SpanFacts, count_rows
 from contracts.verdict import Outcome, Reason, Verdict
 
 GATE = "data"
 #: Of an inferred schema nobody has decided where its domains end.
 _ONLY_WARN_IF_INFERRED = ("out_of_range", "new_value")
-_OUTCOMES = {"pass": Outcome.PASSED, "warn": Outcome.WARNED, "block": Outcome.BLOCKED}
-
-
-@dataclass(frozen=True)
-class SpanFacts:
-    """What is known of one span, by split.
-
-    Attributes:
-        span: The span's number.
-        rows: Rows ingested; empty if the ExampleGen does not count.
-        left_out: Rows left out for want of a label.
-        statistics: TFDV's statistics.
-        anomalies: What ExampleValidator found.
-    """
-
-    span: int
-    rows: Mapping[str, int]
-    left_out: int
-    statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
-    anomalies: Mapping[str, anomalies_pb2.Anomalies]
 
 
 def judge(
@@ -73,16 +52,17 @@ def judge(
             text = f"{fact.left_out} rows without a label were left out, as configured"
             reasons.append(Reason(Outcome.PASSED, "unlabelled", text, span=fact.span))
     reasons += _splits(facts)
+    reasons += _columns(facts, schema)
     reasons += _label(facts, policy["label"])
     if len(facts) > 1:
-        reasons += _drift(facts[-2], facts[-1], schema, policy["drift"])
-    reasons += _skew(facts[-1], schema, _OUTCOMES[policy["skew_policy"]])
+        reasons += judge_drift(facts[-2], facts[-1], schema, policy["drift"])
+    reasons += judge_skew(facts[-1], schema, OUTCOMES[policy["skew_policy"]])
     return Verdict.of(GATE, reasons)
 
 
 def _conservation(fact: SpanFacts) -> Iterator[Reason]:
     for split, expected in fact.rows.items():
-        measured = _examples(fact.statistics[split])
+        measured = count_rows(fact.statistics[split])
         if measured != expected:
             yield Reason(
                 Outcome.BLOCKED,
@@ -117,7 +97,7 @@ def _anomalies(
                 if feature == label and is_curated:
                     chosen = "block"  # a label that is not what it should be is never fine
                 yield Reason(
-                    _OUTCOMES[chosen],
+                    OUTCOMES[chosen],
                     kind,
                     f"{detail.short_description}: {detail.description}"[:400],
                     where=feature,
@@ -141,7 +121,7 @@ def _emptiness(fact: SpanFacts) -> Iterator[Reason]:
 
 def _splits(facts: Sequence[SpanFacts]) -> Iterator[Reason]:
     for split in facts[-1].statistics:
-        total = sum(_examples(f.statistics[split]) for f in facts if split in f.statistics)
+        total = sum(count_rows(f.statistics[split]) for f in facts if split in f.statistics)
         if total == 0:
             yield Reason(
                 Outcome.BLOCKED,
@@ -152,6 +132,25 @@ def _splits(facts: Sequence[SpanFacts]) -> Iterator[Reason]:
                 limit=1,
                 advice="bring more data, or split by a column with more values (data.split)",
             )
+
+
+def _columns(facts: Sequence[SpanFacts], schema: schema_pb2.Schema) -> Iterator[Reason]:
+    """Columns that training does without, everywhere or somewhere."""
+    splits = [(f.span, name, s) for f in facts for name, s in f.statistics.items() if count_rows(s)]
+    for feature in schema.feature:
+        found = [(at, any(map(_has_values, _features(s, feature.name)))) for *at, s in splits]
+        if not any(has_values for _, has_values in found):
+            continue
+        if feature.lifecycle_stage == schema_pb2.DEPRECATED:
+            text = "is DEPRECATED in the schema: the model does not get it"
+            yield Reason(Outcome.PASSED, "deprecated_column", text, where=feature.name)
+            continue
+        empty = [f"{span} ({split})" for (span, split), has_values in found if not has_values]
+        if empty:
+            more = f" and {len(empty) - 3} more" if len(empty) > 3 else ""
+            text = f"has no value in {len(empty)} of {len(found)} splits: span "
+            text += f"{', '.join(empty[:3])}{more}"
+            yield Reason(Outcome.PASSED, "empty_column", text, where=feature.name)
 
 
 def _label(facts: Sequence[SpanFacts], label: str) -> Iterator[Reason]:
@@ -196,79 +195,6 @@ def _label(facts: Sequence[SpanFacts], label: str) -> Iterator[Reason]:
         )
 
 
-def _drift(
-    before: SpanFacts, newest: SpanFacts, schema: schema_pb2.Schema, limits: Mapping[str, Any]
-) -> Iterator[Reason]:
-    wanted = schema_pb2.Schema()
-    wanted.CopyFrom(schema)
-    for feature in wanted.feature:
-        comparator = feature.drift_comparator
-        if feature.name in limits["ignore"]:
-            feature.ClearField("drift_comparator")
-        elif not feature.HasField("drift_comparator"):
-            # By how it was measured: integers that stand for categories have a histogram, and an
-            # L-infinity norm over value counts they do not have would always be 0.
-            is_text = feature.type == schema_pb2.BYTES
-            limit = limits["categorical" if is_text else "numeric"]
-            if limit is not None and is_text:
-                comparator.infinity_norm.threshold = limit
-            elif limit is not None:
-                comparator.jensen_shannon_divergence.threshold = limit
-    if not (_examples(before.statistics["train"]) and _examples(newest.statistics["train"])):
-        return
-    result = tfdv.validate_statistics(
-        newest.statistics["train"], wanted, previous_statistics=before.statistics["train"]
-    )
-    outcome = _OUTCOMES[limits["policy"]]
-    for info in result.drift_skew_info:
-        for measure in info.drift_measurements:
-            yield _distance(
-                "drift", info.path, measure, outcome, newest.span, f"span {before.span}"
-            )
-
-
-def _skew(newest: SpanFacts, schema: schema_pb2.Schema, outcome: Outcome) -> Iterator[Reason]:
-    if not any(f.HasField("skew_comparator") for f in schema.feature):
-        return
-    if not all(_examples(newest.statistics[s]) for s in ("train", "eval")):
-        return
-    result = tfdv.validate_statistics(
-        newest.statistics["train"], schema, serving_statistics=newest.statistics["eval"]
-    )
-    for info in result.drift_skew_info:
-        for measure in info.skew_measurements:
-            yield _distance("skew", info.path, measure, outcome, newest.span, "its eval split")
-
-
-def _distance(
-    kind: str, path: path_pb2.Path, measure: Any, outcome: Outcome, span: int, other: str
-) -> Reason:
-    kind_of = anomalies_pb2.DriftSkewInfo.Measurement
-    names = {
-        kind_of.L_INFTY: "L-infinity distance",
-        kind_of.JENSEN_SHANNON_DIVERGENCE: "Jensen-Shannon divergence",
-    }
-    is_ok = measure.value <= measure.threshold
-    name = names.get(measure.type, "distance")
-    return Reason(
-        Outcome.PASSED if is_ok else outcome,
-        kind,
-        f"{name} to {other}: {measure.value:.3f}, may be at most {measure.threshold:g}",
-        where=".".join(path.step),
-        span=span,
-        measured=measure.value,
-        limit=measure.threshold,
-        advice=""
-        if is_ok
-        else "look at the feature in both; if the change is real, raise the "
-        "limit (gate.drift) or set a drift_comparator in the schema",
-    )
-
-
-def _examples(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> int:
-    return int(sum(dataset.num_examples for dataset in statistics.datasets))
-
-
 def _features(
     statistics: statistics_pb2.DatasetFeatureStatisticsList, name: str
 ) -> list[statistics_pb2.FeatureNameStatistics]:
@@ -279,6 +205,10 @@ def _features(
 def _common(feature: statistics_pb2.FeatureNameStatistics) -> statistics_pb2.CommonStatistics:
     kind = feature.WhichOneof("stats")
     return getattr(feature, kind).common_stats if kind else statistics_pb2.CommonStatistics()
+
+
+def _has_values(feature: statistics_pb2.FeatureNameStatistics) -> bool:
+    return bool(_common(feature).num_non_missing)
 
 
 def _extremes(feature: statistics_pb2.FeatureNameStatistics) -> set[Any]:

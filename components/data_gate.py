@@ -20,7 +20,8 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils
 
 from components.artifacts import GateVerdict, keep_verdict
-from components.data_checks import SpanFacts, judge
+from components.data_checks import judge
+from components.span_facts import SpanFacts
 from components.example_gen import read_rows
 
 

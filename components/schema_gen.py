@@ -6,7 +6,6 @@ import hashlib
 from pathlib import Path
 from typing import Any, ClassVar
 
-import tensorflow_data_validation as tfdv
 from tfx import types
 from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.schema_gen.import_schema_gen import executor as import_executor
@@ -16,6 +15,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils
 
+from components.schema_inference import infer_schema
 from contracts.errors import DataBlockedError
 
 
@@ -42,12 +42,8 @@ class WindowExecutor(base_executor.BaseExecutor):
         measured = [m for m in measured if any(d.num_examples for d in m.datasets)]
         if not measured:
             raise DataBlockedError("no span of the window holds a row to infer a schema from")
-        schema = tfdv.infer_schema(measured[0], infer_feature_shape=True)
-        # Twice: relaxing a domain for a later span can make it too narrow for an earlier one.
-        for statistics in [*measured[1:], *measured]:
-            schema = tfdv.update_schema(schema, statistics, infer_feature_shape=True)
         uri = artifact_utils.get_single_uri(output_dict["schema"])
-        io_utils.write_pbtxt_file(f"{uri}/schema.pbtxt", schema)
+        io_utils.write_pbtxt_file(f"{uri}/schema.pbtxt", infer_schema(measured))
 
 
 class WindowSchemaGen(SchemaGen):

@@ -40,6 +40,7 @@ from serving import trial
 from serving.description import read_description
 from serving.directory import publish
 from serving.golden import Golden, distance, make_requests, predict, read_answer
+from serving.latency import Series
 from serving.scan import scan
 
 BLESSED_FILE, NOT_BLESSED_FILE = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
@@ -150,7 +151,9 @@ def _serve(
     publish(model, base, Manifest(project="candidate", version=0, created=""))
     instances, requests = make_requests(read_description(model), examples)
     bounds = trial.Bounds(
-        load_s=limits.max_load_s, memory_bytes=int(limits.max_memory_mb * 1_000_000)
+        load_s=limits.max_load_s,
+        memory_bytes=int(limits.max_memory_mb * 1_000_000),
+        p99_ms=limits.max_p99_ms,
     )
     held.ask(base, requests, bounds)
     expected, failure = None, ""
@@ -170,7 +173,7 @@ def _serve(
     golden = Golden(tuple(examples), tuple(instances), expected)
     if keep is not None:
         golden.write(keep / GOLDEN_FOLDER)
-    asked = [_compare(protocol, golden, requests, outcome.answers) for protocol in ("rest", "grpc")]
+    asked = [_compare(protocol, golden, requests, outcome, limits) for protocol in ("rest", "grpc")]
     if keep is not None:
         _write_measurements(keep, outcome, asked)
     return [*reasons, *judge_run(outcome.load_s, outcome.peak_bytes, asked, limits)]
@@ -180,17 +183,17 @@ def _compare(
     protocol: str,
     golden: Golden,
     requests: Sequence[trial.Request],
-    answers: Sequence[trial.Answer],
+    outcome: trial.Outcome,
+    limits: Limits,
 ) -> Asked:
     """Holds the answers of one protocol against the golden ones."""
-    mine = [pair for pair in zip(requests, answers, strict=True) if pair[0].protocol == protocol]
-    distances, errors, single_ms = [], [], []
+    pairs = zip(requests, outcome.answers, strict=True)
+    mine = [pair for pair in pairs if pair[0].protocol == protocol]
+    distances, errors = [], []
     for request, answer in mine:
         if answer.error:
             errors.append(answer.error)
             continue
-        if request.rows == 1:
-            single_ms += [seconds * 1000 for seconds in answer.seconds]
         rows = slice(request.first, request.first + request.rows)
         expected = {name: array[rows] for name, array in golden.expected.items()}
         try:
@@ -198,15 +201,16 @@ def _compare(
         except (ValueError, KeyError, TypeError) as error:
             errors.append(f"an answer that is none: {error}")
     name = "REST" if protocol == "rest" else "gRPC"
-    return Asked(name, len(mine), tuple(distances), tuple(errors), tuple(single_ms))
+    looks = [Series(tuple(times), limits.max_p99_ms) for times in outcome.looks.get(protocol, [])]
+    return Asked(name, len(mine), tuple(distances), tuple(errors), tuple(looks))
 
 
 def _write_measurements(folder: Path, outcome: trial.Outcome, asked: Sequence[Asked]) -> None:
-    """Every measured time of a request of one row, for whoever draws their distribution."""
+    """The times that the verdict is about, for the report's distribution."""
     raw = {
         "load_s": outcome.load_s,
         "peak_bytes": outcome.peak_bytes,
-        "single_ms": {group.protocol: group.single_ms for group in asked},
+        "single_ms": {a.protocol: a.looks[-1].times_ms for a in asked if a.looks},
     }
     (folder / MEASUREMENTS_FILE).write_text(json.dumps(raw), encoding="utf-8")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,14 @@ from ordain.options import project_options
 from pipeline.config import Project
 from pipeline.history import History, Output
 from pipeline.loading import load_project
-from pipeline.schema import compare, read_schema, restrict, write_schema
+from pipeline.schema import (
+    compare,
+    deprecated,
+    describe_columns,
+    read_schema,
+    restrict,
+    write_schema,
+)
 
 
 @click.group()
@@ -39,15 +47,19 @@ def freeze(project: str, env: str | None, settings: tuple[str, ...], force: bool
             "ordain schema diff shows what changed; --force replaces it",
         )
     found = _latest(loaded, "SchemaGen", "schema")
-    write_schema(read_schema(Path(found.uri) / "schema.pbtxt"), loaded.schema_file)
+    frozen = read_schema(Path(found.uri) / "schema.pbtxt")
+    write_schema(frozen, loaded.schema_file)
     click.echo(f"wrote {loaded.schema_file}: read it, correct it, commit it")
+    for line in describe_columns(frozen):
+        click.echo(line)
 
 
 @schema.command()
 @project_options
 def diff(project: str, env: str | None, settings: tuple[str, ...]) -> None:
     """Show what the newest span's statistics would change in the frozen schema."""
-    for line in compare(*_proposal(project, env, settings)) or ["no difference"]:
+    frozen, proposed, retyped = _proposal(load_project(project, env, settings))
+    for line in _changes(frozen, proposed, retyped) or ["no difference"]:
         click.echo(line)
 
 
@@ -59,25 +71,37 @@ def accept(
 ) -> None:
     """Take the newest span's changes into the frozen schema."""
     loaded = load_project(project, env, settings)
-    frozen, proposed = _proposal(project, env, settings)
+    frozen, proposed, retyped = _proposal(loaded)
     if feature:
         unknown = set(feature) - {f.name for f in (*frozen.feature, *proposed.feature)}
         if unknown:
             raise ConfigError(f"--feature {sorted(unknown)[0]}: there is no such feature")
         proposed = restrict(frozen, proposed, set(feature))
-    lines = compare(frozen, proposed)
-    for line in lines:
+    for line in _changes(frozen, proposed, retyped):
         click.echo(line)
-    if lines:
+    if compare(frozen, proposed):
         write_schema(proposed, loaded.schema_file)
         click.echo(f"wrote {loaded.schema_file}")
     else:
         click.echo("no difference")
 
 
-def _proposal(project: str, env: str | None, settings: tuple[str, ...]) -> tuple[Any, Any]:
-    """The frozen schema, and the one the newest measured span would make of it."""
-    loaded = load_project(project, env, settings)
+def _changes(frozen: Any, proposed: Any, retyped: Mapping[str, tuple[str, str]]) -> list[str]:
+    """The difference, and in words what it means for the model or does not change."""
+    gone = deprecated(proposed) - deprecated(frozen)
+    return [
+        *compare(frozen, proposed),
+        *(f"! {name}: its column is gone; preprocessing_fn no longer gets it" for name in gone),
+        *(
+            f"! {name}: is {data} in the data and {schema} in the schema; no command changes a "
+            "type: edit its entry, or correct the data"
+            for name, (schema, data) in sorted(retyped.items())
+        ),
+    ]
+
+
+def _proposal(loaded: Project) -> tuple[Any, Any, Mapping[str, tuple[str, str]]]:
+    """The frozen schema, the one the newest measured span would make of it, and other types."""
     if not loaded.schema_file.exists():
         raise ConfigError(
             f"{loaded.schema_file} does not exist: the schema is not frozen",
@@ -88,7 +112,7 @@ def _proposal(project: str, env: str | None, settings: tuple[str, ...]) -> tuple
 
     from pipeline.schema_update import propose  # noqa: PLC0415  imports TensorFlow
 
-    return frozen, propose(frozen, Path(statistics.uri))
+    return (frozen, *propose(frozen, Path(statistics.uri)))
 
 
 def _latest(project: Project, node: str, key: str) -> Output:

@@ -67,6 +67,25 @@ def compare(frozen: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[str]
     return lines
 
 
+def deprecated(schema: schema_pb2.Schema) -> set[str]:
+    """Features that the schema keeps and `preprocessing_fn` does not get."""
+    return {f.name for f in schema.feature if f.lifecycle_stage == schema_pb2.DEPRECATED}
+
+
+def describe_columns(schema: schema_pb2.Schema) -> list[str]:
+    """The columns that the model does not get, or not always, a line each."""
+    unused = deprecated(schema)
+    optional = [
+        f.name
+        for f in schema.feature
+        if not (f.presence.min_fraction or f.presence.min_count) and f.name not in unused
+    ]
+    return [
+        *(f"  {name} is DEPRECATED: preprocessing_fn does not get it" for name in sorted(unused)),
+        *(f"  {name} is optional: some split has no value of it" for name in sorted(optional)),
+    ]
+
+
 def restrict(
     frozen: schema_pb2.Schema, proposed: schema_pb2.Schema, names: Collection[str]
 ) -> schema_pb2.Schema:

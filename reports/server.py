@@ -6,9 +6,9 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from components.server_checks import percentile
 from contracts.verdict import Verdict
 from reports.record import Record
+from serving.latency import percentile
 
 MEASUREMENTS_FILE = "measurements.json"
 _SHARES = (0.50, 0.90, 0.95, 0.99)

@@ -17,7 +17,7 @@ import tempfile
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from serving.trial_process import kill_tree
 
@@ -31,6 +31,9 @@ IMPORTED = "imported"
 IMPORTS_S = 180.0
 #: Seconds for the server to end by itself.
 STOP_S = 5.0
+#: Series of latency samples before a model is refused for time alone, and the seconds between two:
+#: a pause of the machine that spoilt the first is likely to be over.
+MAX_LOOKS, SECOND_LOOK_S = 2, 2.0
 #: A server that writes more than this to a file or its log is not right.
 MAX_FILE_BYTES = 100_000_000
 #: What a server needs of the environment; proxies and credentials are not among it.
@@ -38,6 +41,8 @@ _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "TF_ENABLE_ON
 
 Protocol = Literal["rest", "grpc"]
 Stop = Literal["imports", "load", "memory", "time", "crash"]
+#: Milliseconds of one request after the other.
+Times = list[float]
 
 
 @dataclass(frozen=True)
@@ -64,14 +69,22 @@ class Bounds:
     Attributes:
         load_s: Seconds from the end of the imports to the first possible request.
         memory_bytes: Resident memory of the server and what it starts.
+        p99_ms: Limit on the time of a request of one row; one that is over it is looked at again.
         answers_s: Seconds for all answers together.
-        repeat: How often each request is asked; the first answer is kept.
+        series_s: Seconds for one series of latency samples.
     """
 
     load_s: float
     memory_bytes: int
+    p99_ms: float
     answers_s: float = 120.0
-    repeat: int = 3
+    series_s: float = 30.0
+
+    @property
+    def whole_s(self) -> float:
+        """Seconds from the end of the imports to the end of the trial."""
+        looks = MAX_LOOKS * len(get_args(Protocol))
+        return self.load_s + self.answers_s + looks * (self.series_s + SECOND_LOOK_S)
 
 
 @dataclass(frozen=True)
@@ -81,12 +94,10 @@ class Answer:
     Attributes:
         body: The answer's body; empty if there was an error.
         error: Status and message of a refusal; empty if there was none.
-        seconds: Time of each time it was asked.
     """
 
     body: bytes = b""
     error: str = ""
-    seconds: tuple[float, ...] = ()
 
 
 @dataclass
@@ -100,6 +111,8 @@ class Outcome:
         load_s: Seconds to load the model and warm it up; None if it never was.
         peak_bytes: Most resident memory seen.
         answers: One for each request, as far as it got.
+        looks: By protocol, the times in milliseconds of each series of requests of one row; a
+            second series where the first was too slow.
     """
 
     stopped: Stop | None = None
@@ -108,6 +121,7 @@ class Outcome:
     load_s: float | None = None
     peak_bytes: int = 0
     answers: list[Answer] = field(default_factory=list)
+    looks: dict[str, list[Times]] = field(default_factory=dict)
 
 
 class Trial:
@@ -172,7 +186,7 @@ class Trial:
         """Waits for what came of it, and ends what is left of the process."""
         if self._bounds is None:
             raise ValueError("a trial that was not asked does not finish")
-        limit = IMPORTS_S + self._bounds.load_s + self._bounds.answers_s + 4 * STOP_S
+        limit = IMPORTS_S + self._bounds.whole_s + 4 * STOP_S
         try:
             self._process.wait(limit)
         except subprocess.TimeoutExpired:
@@ -184,10 +198,7 @@ class Trial:
         except (OSError, ValueError):
             log = (self.folder / TRIAL_LOG_FILE).read_text(errors="replace").strip().splitlines()
             return Outcome("crash", f"the trial ended without a result: {''.join(log[-1:])[:300]}")
-        raw["answers"] = [
-            Answer(base64.b64decode(a["body"]), a["error"], tuple(a["seconds"]))
-            for a in raw["answers"]
-        ]
+        raw["answers"] = [Answer(base64.b64decode(a["body"]), a["error"]) for a in raw["answers"]]
         return Outcome(**raw)
 
     def close(self) -> None:

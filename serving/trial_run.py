@@ -17,26 +17,31 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
+from serving.latency import take_series
 from serving.no_network import leave_network
 from serving.trial import (
     GO,
     IMPORTED,
     IMPORTS_S,
     LOG_FILE,
+    MAX_LOOKS,
     RESULT_FILE,
+    SECOND_LOOK_S,
     STOP_S,
     TRIAL_FILE,
     Answer,
     Bounds,
     Outcome,
+    Protocol,
     Request,
     Stop,
+    Times,
 )
-from serving.trial_client import grpc_client, rest_client
+from serving.trial_client import Ask, grpc_client, rest_client
 from serving.trial_process import Lines, MemoryWatch, kill_tree
 
 #: What the server says when it can be asked.
@@ -75,7 +80,7 @@ def _hold(server: subprocess.Popen[str], folder: Path, outcome: Outcome) -> None
     raw = json.loads((folder / TRIAL_FILE).read_text())
     bounds = Bounds(**raw["bounds"])
     requests = [Request(**{**r, "body": base64.b64decode(r["body"])}) for r in raw["requests"]]
-    cpu_s = (IMPORTS_S + bounds.load_s + bounds.answers_s) * (os.cpu_count() or 1)
+    cpu_s = (IMPORTS_S + bounds.whole_s) * (os.cpu_count() or 1)
     watch = MemoryWatch(server.pid, bounds.memory_bytes)
     assert server.stdin is not None and server.stdout is not None  # noqa: S101  asked for
     try:
@@ -135,29 +140,54 @@ def _ask_all(
     server: subprocess.Popen[str],
     folder: Path,
 ) -> None:
-    end = time.monotonic() + bounds.answers_s
+    """Asks each request once, then those of one row again and again for their times."""
     with (
         rest_client(rest, bounds.answers_s) as by_rest,
         grpc_client(grpc, bounds.answers_s) as by_grpc,
     ):
+        by: dict[Protocol, Ask] = {"rest": by_rest, "grpc": by_grpc}
+
+        def answer(request: Request) -> Answer:
+            try:
+                return Answer(by[request.protocol](request.body))
+            except Exception as failure:
+                # Whatever a client library raises is an answer that did not come.
+                if server.poll() is not None:
+                    raise _Stopped("crash", _last_words(server, folder)) from failure
+                return Answer(error=f"{type(failure).__name__}: {failure}"[:500])
+
+        def timed(number: int) -> float:
+            began = time.monotonic()
+            found = answer(requests[number])
+            if found.error:
+                outcome.answers[number] = found
+            return (time.monotonic() - began) * 1000
+
+        end = time.monotonic() + bounds.answers_s
         for request in requests:
-            ask = by_rest if request.protocol == "rest" else by_grpc
-            body, error, seconds = b"", "", []
-            for number in range(bounds.repeat):
-                began = time.monotonic()
-                if began > end:
-                    raise _Stopped("time", f"not all answers within {bounds.answers_s:g} s")
-                try:
-                    answered = ask(request.body)
-                except Exception as failure:
-                    # Whatever a client library raises is an answer that did not come.
-                    if server.poll() is not None:
-                        raise _Stopped("crash", _last_words(server, folder)) from failure
-                    error = f"{type(failure).__name__}: {failure}"[:500]
-                    break
-                seconds.append(time.monotonic() - began)
-                body = body if number else answered
-            outcome.answers.append(Answer(b"" if error else body, error, tuple(seconds)))
+            if time.monotonic() > end:
+                raise _Stopped("time", f"not all answers within {bounds.answers_s:g} s")
+            outcome.answers.append(answer(request))
+        for protocol in by:
+            single = [
+                number
+                for number, request in enumerate(requests)
+                if (request.protocol, request.rows) == (protocol, 1)
+                and not outcome.answers[number].error
+            ]
+            if single:
+                outcome.looks[protocol] = _looks(timed, single, bounds)
+
+
+def _looks(timed: Callable[[int], float], single: Sequence[int], bounds: Bounds) -> list[Times]:
+    """One series of times, and a second one if the first was too slow."""
+    looks: list[Times] = []
+    while True:
+        series = take_series(timed, single, bounds.p99_ms, bounds.series_s)
+        looks.append(list(series.times_ms))
+        if not series.is_over or len(looks) == MAX_LOOKS:
+            return looks
+        time.sleep(SECOND_LOOK_S)
 
 
 def _stop(server: subprocess.Popen[str]) -> None:

@@ -11,7 +11,8 @@ from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2
 
 from components.anomaly_kinds import KINDS
-from components.data_checks import SpanFacts, judge
+from components.data_checks import judge
+from components.span_facts import SpanFacts
 from contracts.verdict import Outcome, Reason, Verdict
 from pipeline.config_gates import AnomalyKind
 
