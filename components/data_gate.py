@@ -21,8 +21,8 @@ from tfx.utils import io_utils
 
 from components.artifacts import GateVerdict, keep_verdict
 from components.data_checks import judge
-from components.span_facts import SpanFacts
 from components.example_gen import read_rows
+from components.span_facts import SpanFacts
 
 
 class DataGateSpec(types.ComponentSpec):

@@ -6,10 +6,11 @@ Pure: takes what was measured, and knows neither servers nor TensorFlow.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from contracts.verdict import Outcome, Reason, Verdict
+from serving.compatibility import Break
 from serving.latency import SAMPLES, Series, percentile
 from serving.scan import Problem
 
@@ -105,6 +106,49 @@ def judge_run(
     ]
     for group in asked:
         reasons += [_answers(group, limits), _times(group, limits)]
+    return reasons
+
+
+def judge_signatures(
+    breaks: Sequence[Break], compared_with: str, allowed: Mapping[str, str]
+) -> list[Reason]:
+    """Changes of the signatures that clients of the serving version would not survive.
+
+    Args:
+        breaks: What was found.
+        compared_with: The version, such as `version 3 (stable)`; empty if none serves yet.
+        allowed: Reason by the name of a change that the project wants.
+    """
+    if not compared_with:
+        text = "no version serves yet: there are no clients that a signature could break"
+        return [Reason(Outcome.PASSED, "signatures", text)]
+    reasons = []
+    for found in breaks:
+        why = allowed.get(found.name)
+        text = f"{found.text}; clients of {compared_with} "
+        text += f"would fail. Allowed: {why}" if why else "would fail"
+        outcome = Outcome.BLOCKED if why is None else Outcome.WARNED
+        advice = (
+            f"keep it as it is, or allow it: gate.server.allow_changes: {{{found.name}: reason}}"
+            if why is None
+            else ""
+        )
+        reasons.append(Reason(outcome, "signatures", text, where=found.name, advice=advice))
+    names = {found.name for found in breaks}
+    for name in sorted(allowed.keys() - names):
+        reasons.append(
+            Reason(
+                Outcome.WARNED,
+                "signatures",
+                f"gate.server.allow_changes names {name}, which breaks no client of "
+                f"{compared_with}",
+                where=name,
+                advice="take it out: it would let a later change of that name pass",
+            )
+        )
+    if not breaks:
+        text = f"signatures serve the clients of {compared_with}"
+        reasons.append(Reason(Outcome.PASSED, "signatures", text))
     return reasons
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 
@@ -55,9 +55,11 @@ class ServerGate(Section):
     max_size_mb: Annotated[FiniteFloat, Field(gt=0)] = 2000.0
     max_memory_mb: Annotated[FiniteFloat, Field(gt=0)] = 4000.0
     max_p99_ms: Annotated[FiniteFloat, Field(gt=0)] = 500.0
+    #: Changes of signatures that would break clients of the stable version, each with a reason.
+    allow_changes: dict[str, Annotated[str, Field(min_length=3)]] = Field(default_factory=dict)
 
     @property
-    def policy(self) -> dict[str, float]:
+    def policy(self) -> dict[str, Any]:
         """What our own runner is told."""
         return self.model_dump(exclude={"none", "runner", "image_tag"})
 

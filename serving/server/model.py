@@ -41,12 +41,7 @@ class LoadedModel:
         """
         self.version = version
         self.signature_defs = read_signature_defs(folder)
-        missing = _missing_values(folder)
-        self.signatures = {
-            name: spec
-            for name, definition in self.signature_defs.items()
-            if (spec := _read_signature(name, definition, missing)) is not None
-        }
+        self.signatures = signatures_of(folder, self.signature_defs)
         if not self.signatures:
             raise LoadError(f"version {version} has no signature that can be called")
         try:
@@ -112,6 +107,23 @@ def read_signature_defs(folder: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
                 if not name.startswith("__saved_model")
             }
     raise LoadError(f"{folder.name}/saved_model.pb holds no graph for serving")
+
+
+def signatures_of(
+    folder: Path, definitions: Mapping[str, meta_graph_pb2.SignatureDef]
+) -> dict[str, Signature]:
+    """The signatures that a server offers of a model: those whose types a request can carry.
+
+    Args:
+        folder: The model's folder, whose description says which inputs may be left out.
+        definitions: What `read_signature_defs` read there.
+
+    Raises:
+        LoadError: The model's description cannot be read.
+    """
+    missing = _missing_values(folder)
+    found = {name: _read_signature(name, raw, missing) for name, raw in definitions.items()}
+    return {name: signature for name, signature in found.items() if signature is not None}
 
 
 def _missing_values(folder: Path) -> dict[str, Any]:
