@@ -19,9 +19,9 @@ from tfx.utils import path_utils
 from components.pushed_model import DESTINATION_PROPERTY, PUSHED_PROPERTY
 from components.served_model import DIGEST_PROPERTY as DIGEST
 from components.served_model import VERSION_PROPERTY as VERSION
-from components.served_model import registered
+from components.served_model import look_up, registered
 from serving.label_file import STABLE
-from serving.served import Served, address_of, find_served, holds_files, is_preceded
+from serving.served import Served, address_of, holds_files, is_preceded
 
 Artifacts = dict[str, list[Any]]
 #: Models that a warm start looks back over for one of the same examples; older ones train anew.
@@ -49,7 +49,7 @@ class BaselineModel(resolver.ResolverStrategy):
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         """See `ResolverStrategy`; never None, so that a first run goes on without baseline."""
         found: list[Any] = []
-        served = find_served(self._base, self._rule)
+        served = look_up(self._base, self._rule)
         if served is not None:
             (candidate,) = input_dict["model"]
             before = None
@@ -101,7 +101,7 @@ class ServedModel(resolver.ResolverStrategy):
         seen = self._seen(store, input_dict)
         found: list[Any] = []
         if seen is None:
-            served = find_served(self._base, STABLE)
+            served = look_up(self._base, STABLE)
             if served is not None:
                 found = [registered(store, served.address, served.version, served.digest)]
         elif seen:

@@ -1,4 +1,4 @@
-"""A published version as an artifact of ML Metadata: the baseline, and what a warm start goes on from.
+"""A published version as an artifact of ML Metadata: a baseline, or the start of a training.
 
 The resolvers register the version's folder in the serving directory as a Model artifact; the same
 version with the same content is the same artifact in every run, so that looking back does not
@@ -12,7 +12,7 @@ import contextlib
 import copy
 from collections.abc import Iterator, Mapping
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +24,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from contracts.errors import OrdainError
-from serving.served import find_served, private_copy
+from serving.served import Served, find_served, private_copy
 
 #: Custom properties of the artifact: the version, and the SHA-256 of its manifest.
 VERSION_PROPERTY = "served_version"
@@ -47,6 +47,8 @@ class LookingBack:
     rule: str | int
     none: str = ""
     public_key: Path | None = None
+    #: Errors of a resolver, of which TFX keeps the text alone.
+    errors: list[OrdainError] = field(default_factory=list)
 
 
 _TOLD: ContextVar[LookingBack | None] = ContextVar("looking_back", default=None)
@@ -60,6 +62,23 @@ def looking_back(told: LookingBack) -> Iterator[None]:
         yield
     finally:
         _TOLD.reset(token)
+
+
+def look_up(base: str, rule: str | int) -> Served | None:
+    """`find_served` for a resolver: its error is kept for whoever launches the node."""
+    try:
+        return find_served(base, rule)
+    except OrdainError as error:
+        told = _TOLD.get()
+        if told is not None:
+            told.errors.append(error)
+        raise
+
+
+def resolver_error() -> OrdainError | None:
+    """Why a resolver that was launched last found nothing; None if it did not raise."""
+    told = _TOLD.get()
+    return told.errors.pop() if told is not None and told.errors else None
 
 
 def registered(store: mlmd.MetadataStore, address: str, version: int, digest: str) -> Any:

@@ -26,8 +26,8 @@ from tfx.orchestration.portable import (
 from tfx.proto.orchestration import executable_spec_pb2
 
 from pipeline import shared_files
-from pipeline.importing import load_graph
 from pipeline.garbage import REMOVED_PREFIX
+from pipeline.importing import load_graph
 
 _LOG = logging.getLogger(__name__)
 

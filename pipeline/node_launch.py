@@ -236,6 +236,9 @@ class NodeLauncher:
         (execution,) = self._history.store.get_executions_by_id([execution_id])
         state = state_of(execution)
         if state not in SUCCEEDED:
+            known = served_model.resolver_error()
+            if known is not None:
+                raise known
             raise NodeFailedError(f"{name} ended in state {state}: its inputs were not resolved")
         return state, execution_id
 
