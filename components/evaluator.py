@@ -10,6 +10,7 @@ evaluator, and the log says why. Spec, artifacts and properties are TFX's.
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -30,8 +31,10 @@ from components.evaluation_tfma import UNBATCH_STAGE
 from components.evaluation_verdict import judge
 from components.example_reader import tfxio_for
 from components.importance import write_importance
+from components.served_model import compared_with, private_inputs
 from contracts.errors import DataBlockedError
 
+BASELINE = standard_component_specs.BASELINE_MODEL_KEY
 _LOG = logging.getLogger(__name__)
 
 
@@ -45,8 +48,19 @@ class Executor(BeamExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """See `tfx.components.evaluator.executor` for the contract."""
+        with private_inputs(input_dict, BASELINE) as inputs:
+            self._do(inputs, output_dict, exec_properties, input_dict.get(BASELINE, []))
+
+    def _do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+        published: list[Any],
+    ) -> None:
+        """Evaluates; `published` is the baseline as ML Metadata has it, not its private copy."""
         (model,) = input_dict["model"]
-        baselines = input_dict.get("baseline_model", [])
+        baselines = input_dict.get(BASELINE, [])
         config = tfma.EvalConfig()
         proto_utils.json_to_proto(exec_properties["eval_config"], config)
         config = tfma.utils.update_eval_config_with_defaults(
@@ -71,8 +85,9 @@ class Executor(BeamExecutor):
 
         newest = max(artifact.span for artifact in input_dict["examples"])
         verdict = judge(config, tfma.load_metrics(evaluation.uri), newest)
+        verdict = replace(verdict, compared_with=compared_with(input_dict, BASELINE))
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
-        self._bless(blessing, model, baselines, is_blessed=not verdict.is_blocked)
+        self._bless(blessing, model, published, is_blessed=not verdict.is_blocked)
         keep_verdict(verdict, evaluation)
         write_readout(evaluation.uri)
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)

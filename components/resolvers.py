@@ -8,14 +8,20 @@ run as baseline of its own repetition, and evaluate and push it a second time.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
+from tfx.utils import path_utils
 
-from components.pushed_model import PUSHED_PROPERTY, VERSION_PROPERTY
-from serving.label_file import read_labels
+from components.pushed_model import DESTINATION_PROPERTY, PUSHED_PROPERTY
+from components.served_model import DIGEST_PROPERTY as DIGEST
+from components.served_model import VERSION_PROPERTY as VERSION
+from components.served_model import look_up, registered
+from serving.label_file import STABLE
+from serving.served import Served, address_of, holds_files, is_preceded
 
 Artifacts = dict[str, list[Any]]
 #: Models that a warm start looks back over for one of the same examples; older ones train anew.
@@ -25,53 +31,85 @@ _BATCH = 20
 
 
 class BaselineModel(resolver.ResolverStrategy):
-    """The latest blessed model that is not the candidate, or the one of a pinned version.
+    """The published version that a candidate is compared with, by `serving.served`'s rules.
 
-    Inputs: `candidate` (Model of this run), `model`, `model_blessing` and `pushed_model` (all of
-    the pipeline). Output: `model`, empty if there is none.
+    If that version holds the candidate itself, in a run that is repeated, it is what the
+    candidate was compared with when it was evaluated: the Evaluator's inputs are the same then,
+    and it is CACHED.
+
+    Inputs: `model` (the candidate), `model_blessing` and `pushed_model` (all of the pipeline).
+    Output: `model`, empty if nothing has been published.
     """
 
-    def __init__(self, version: int = 0) -> None:
-        """Takes the pinned version; 0 for the latest blessed."""
-        self._version = version
+    def __init__(self, directory: str, rule: str) -> None:
+        """Takes the serving directory, and `stable`, `latest` or the digits of a version."""
+        self._base = directory
+        self._rule = int(rule) if rule.isdecimal() else rule
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         """See `ResolverStrategy`; never None, so that a first run goes on without baseline."""
-        candidates = {artifact.id for artifact in input_dict["candidate"]}
-        models = {m.id: m for m in input_dict["model"] if m.id not in candidates}
-        chosen: list[Any] = []
-        if self._version:
-            pushed = [p.id for p in input_dict["pushed_model"] if _version_of(p) == self._version]
-            chosen = [models[i] for i in _inputs_of_producers(store, pushed) if i in models]
-        else:
-            blessed = _blessed_models(input_dict["model_blessing"])
-            chosen = [models[i] for i in sorted(models, reverse=True) if i in blessed]
-        return {key: (chosen[:1] if key == "model" else []) for key in input_dict}
+        found: list[Any] = []
+        served = look_up(self._base, self._rule)
+        if served is not None:
+            (candidate,) = input_dict["model"]
+            before = None
+            if _holds(served, candidate, store, input_dict["pushed_model"]):
+                before = self._compared_before(store, candidate, input_dict["model_blessing"])
+            if before is None or (not before and is_preceded(self._base, served.version)):
+                before = [registered(store, served.address, served.version, served.digest)]
+            found = before
+        return {key: (found if key == "model" else []) for key in input_dict}
+
+    def _compared_before(
+        self, store: mlmd.MetadataStore, candidate: Any, blessings: list[Any]
+    ) -> list[Any] | None:
+        """What a candidate was last compared with; None if it was not evaluated yet."""
+        of_it = [
+            b for b in blessings if b.get_int_custom_property("current_model_id") == candidate.id
+        ]
+        if not of_it:
+            return None
+        newest = max(of_it, key=lambda blessing: int(blessing.id))
+        baseline = newest.get_int_custom_property("baseline_model_id")
+        known = store.get_artifacts_by_id([baseline]) if baseline else []
+        return [
+            registered(
+                store, address_of(self._base, version), version, properties[DIGEST].string_value
+            )
+            for properties in (artifact.custom_properties for artifact in known)
+            if (version := int(properties[VERSION].int_value))
+        ]
 
 
 class ServedModel(resolver.ResolverStrategy):
-    """The model that a warm start goes on from: the stable version's, else the latest blessed.
+    """The published version that a warm start goes on from: the stable one (`serving.served`).
 
     If a model was trained on these very examples before, it is the one that training went on
     from (possibly none): the Trainer's inputs are the same then, and it is CACHED. Otherwise a
     repeated run would go on from its own model, and never come to an end.
 
-    Inputs: `examples` and `transform_graph` (of this run), `model`, `model_blessing` and
-    `pushed_model` (all of the pipeline). Output: `model`, empty if there is none.
+    Inputs: `examples` and `transform_graph` (of this run) and `model` (all of the pipeline).
+    Output: `model`, empty if there is none.
     """
 
-    def __init__(self, directory: str = "") -> None:
-        """Takes the serving directory; empty where there are no labels, as in an object store."""
-        self._directory = directory
+    def __init__(self, directory: str) -> None:
+        """Takes the serving directory, or `gs://bucket/folder`."""
+        self._base = directory
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
         """See `ResolverStrategy`; never None, so that a first run goes on without a model."""
-        models = {m.id: m for m in input_dict["model"]}
-        chosen = self._seen(store, input_dict)
-        if chosen is None:
-            chosen = self._stable(store, input_dict) or self._blessed(input_dict)
-        found = [models[i] for i in chosen if i in models]
-        return {key: (found[:1] if key == "model" else []) for key in input_dict}
+        seen = self._seen(store, input_dict)
+        found: list[Any] = []
+        if seen is None:
+            served = look_up(self._base, STABLE)
+            if served is not None:
+                found = [registered(store, served.address, served.version, served.digest)]
+        elif seen:
+            (known,) = store.get_artifacts_by_id(seen[:1])
+            version = int(known.custom_properties[VERSION].int_value)
+            digest = known.custom_properties[DIGEST].string_value
+            found = [registered(store, address_of(self._base, version), version, digest)]
+        return {key: (found if key == "model" else []) for key in input_dict}
 
     def _seen(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> list[int] | None:
         """What training on these examples went on from; None if there was none such."""
@@ -84,15 +122,6 @@ class ServedModel(resolver.ResolverStrategy):
             if all(set(inputs.get(key, [])) == ids for key, ids in wanted.items()):
                 return list(inputs.get("base_model", []))
         return None
-
-    def _stable(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> list[int]:
-        stable = read_labels(self._directory).stable if self._directory else None
-        pushed = [p.id for p in input_dict["pushed_model"] if _version_of(p) == stable]
-        return _inputs_of_producers(store, pushed) if stable is not None else []
-
-    @staticmethod
-    def _blessed(input_dict: Artifacts) -> list[int]:
-        return sorted(_blessed_models(input_dict["model_blessing"]), reverse=True)
 
 
 class SeenAnalyzerCache(resolver.ResolverStrategy):
@@ -128,19 +157,21 @@ class SeenAnalyzerCache(resolver.ResolverStrategy):
         }
 
 
-def _blessed_models(blessings: list[Any]) -> set[int]:
-    return {
-        b.get_int_custom_property("current_model_id")
-        for b in blessings
-        if b.get_int_custom_property("blessed") == 1
-    }
-
-
-def _version_of(pushed: Any) -> int | None:
-    """The version that a PushedModel is; None if the push was refused."""
-    if pushed.get_int_custom_property(PUSHED_PROPERTY) != 1:
-        return None
-    return int(pushed.get_string_custom_property(VERSION_PROPERTY))
+def _holds(
+    served: Served, candidate: Any, store: mlmd.MetadataStore, pushed_models: list[Any]
+) -> bool:
+    """Whether a published version is a candidate, by what ML Metadata or its files say."""
+    pushed = [
+        pushed.id
+        for pushed in pushed_models
+        if pushed.get_int_custom_property(PUSHED_PROPERTY) == 1
+        and pushed.get_string_custom_property(DESTINATION_PROPERTY) == served.address
+    ]
+    if candidate.id in _inputs_of_producers(store, pushed):
+        return True
+    # The publisher was killed before it could say so, or the serving directory was moved.
+    folder = Path(path_utils.serving_model_dir(candidate.uri))
+    return folder.is_dir() and holds_files(served, folder)
 
 
 def _producers(store: mlmd.MetadataStore, artifact_ids: list[int]) -> dict[int, int]:

@@ -10,6 +10,7 @@ StatisticsGen's leaves all that is read, and is used without anything here.
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from typing import Any
 
 import tensorflow as tf
@@ -31,6 +32,7 @@ from components.evaluation_verdict import judge
 from components.example_gen import ROWS_PROPERTY, read_rows
 from components.example_reader import BATCH_ROWS, read_records
 from components.importance import write_importance
+from components.served_model import compared_with, private_inputs
 from contracts.errors import NodeFailedError
 
 Artifacts = dict[str, list[Any]]
@@ -100,10 +102,16 @@ class Evaluator(tfx_evaluator.Executor):
         Raises:
             NodeFailedError: TFX blessed a model that a threshold blocks, or the reverse.
         """
-        super().Do(input_dict, output_dict, exec_properties)
+        baseline = standard_component_specs.BASELINE_MODEL_KEY
+        (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
+        with private_inputs(input_dict, baseline) as inputs:
+            super().Do(inputs, output_dict, exec_properties)
+        for published in input_dict.get(baseline, []):
+            blessing.set_string_custom_property(
+                constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, published.uri
+            )
         (model,) = input_dict["model"]
         (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
-        (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         config = tfma.EvalConfig()
         proto_utils.json_to_proto(exec_properties["eval_config"], config)
         config = tfma.utils.update_eval_config_with_defaults(
@@ -111,6 +119,7 @@ class Evaluator(tfx_evaluator.Executor):
         )
         newest = max(artifact.span for artifact in input_dict["examples"])
         verdict = judge(config, tfma.load_metrics(evaluation.uri), newest)
+        verdict = replace(verdict, compared_with=compared_with(input_dict, baseline))
         is_blessed = fileio.exists(f"{blessing.uri}/{constants.BLESSED_FILE_NAME}")
         if is_blessed == verdict.is_blocked:
             said = "blessed" if is_blessed else "did not bless"

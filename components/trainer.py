@@ -27,6 +27,7 @@ from tfx.utils import json_utils, path_utils
 
 from components import helper_process
 from components.raw_rows import read_raw_rows
+from components.served_model import private_inputs
 from components.training_data import faster, release
 from contracts.errors import NodeFailedError
 from contracts.references import resolve_references
@@ -78,7 +79,9 @@ class Executor(trainer_executor.GenericExecutor):
         """See `tfx.components.trainer.executor`."""
         helper_process.stop()  # from here on one process needs the memory
         try:
-            super().Do(input_dict, output_dict, exec_properties)
+            base_model = standard_component_specs.BASE_MODEL_KEY
+            with private_inputs(input_dict, base_model) as inputs:
+                super().Do(inputs, output_dict, exec_properties)
         finally:
             release()
         (run,) = output_dict["model_run"]

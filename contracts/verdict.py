@@ -53,11 +53,20 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A gate's answer: the worst outcome among its reasons."""
+    """A gate's answer: the worst outcome among its reasons.
+
+    Attributes:
+        gate: The gate.
+        outcome: The worst outcome among the reasons.
+        reasons: What it looked at, worst first.
+        compared_with: Of the evaluation gate: the baseline by its version, such as
+            `version 3 (stable)`, or `nothing: ` and why; empty for other gates.
+    """
 
     gate: str
     outcome: Outcome
     reasons: tuple[Reason, ...] = ()
+    compared_with: str = ""
 
     @classmethod
     def of(cls, gate: str, reasons: Iterable[Reason]) -> Verdict:
@@ -73,7 +82,8 @@ class Verdict:
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form; fields that say nothing are left out."""
         keep = [{k: v for k, v in asdict(r).items() if v not in (None, "")} for r in self.reasons]
-        return {"gate": self.gate, "outcome": str(self.outcome), "reasons": keep}
+        against = {"compared_with": self.compared_with} if self.compared_with else {}
+        return {"gate": self.gate, "outcome": str(self.outcome), "reasons": keep, **against}
 
     def to_json(self) -> str:
         """The verdict as indented JSON text."""
@@ -89,7 +99,8 @@ class Verdict:
         reasons = tuple(
             Reason(**{**entry, "outcome": Outcome(entry["outcome"])}) for entry in raw["reasons"]
         )
-        return cls(raw["gate"], Outcome(raw["outcome"]), reasons)
+        against = str(raw.get("compared_with", ""))
+        return cls(raw["gate"], Outcome(raw["outcome"]), reasons, against)
 
     @classmethod
     def from_json(cls, text: str) -> Verdict:

@@ -138,6 +138,7 @@ def _verdict(verdict: Verdict) -> str:
     head = ("outcome", "reason", "where", "span", "measured", "limit", "what to do")
     more = len(verdict.reasons) - len(rows)
     title = f"The {verdict.gate} gate: {verdict.outcome}" + (f" ({more} more)" if more else "")
+    title += f"; compared with {verdict.compared_with}" if verdict.compared_with else ""
     return _table(title, head, rows)
 
 

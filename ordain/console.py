@@ -155,6 +155,8 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
     title = Text(f"{verdict.gate} gate: ")
     title.append(str(verdict.outcome), style=_STYLES[verdict.outcome])
     console.print(title, soft_wrap=True)
+    if verdict.compared_with:
+        console.print(Text(f"  compared with {verdict.compared_with}"), soft_wrap=True)
     for outcome in (Outcome.BLOCKED, Outcome.WARNED):
         reasons = [r for r in verdict.reasons if r.outcome is outcome]
         for reason in reasons[:MAX_REASONS]:

@@ -50,8 +50,8 @@ def gc(
 ) -> None:
     """Remove artifacts and folders of old runs.
 
-    What a published version was made of stays, and so do the next baseline and every input of
-    what is kept. Published versions are not touched: ordain models prune.
+    What a published version was made of stays, and so does every input of what is kept.
+    Published versions are not touched: ordain models prune.
 
     \b
     Examples:

@@ -78,7 +78,11 @@ def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
             value = getattr(threshold, kind)
             limits += [f"{name}.{kind} {value:g}"] if value is not None else []
     baseline = evaluate.baseline
-    against = "none" if isinstance(baseline, NoBaseline) else str(baseline)
+    against = f"version {baseline}"
+    if isinstance(baseline, NoBaseline):
+        against = "none"
+    elif isinstance(baseline, str):
+        against = {"stable": "the stable version", "latest": "the newest version"}[baseline]
     nodes = [
         (
             "ExampleGen",
@@ -98,10 +102,10 @@ def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
     if project.tune is not None:
         nodes.append(("Tuner", f"tuner_fn of {project.train.module.name}"))
     if project.train.base_model is not None:
-        nodes.append(("BaseModel", "the stable version's model, else the latest blessed"))
+        nodes.append(("BaseModel", "the stable version"))
     nodes += [
         ("Trainer", f"run_fn of {project.train.module.name}, {project.train.steps} steps"),
-        ("Baseline", f"{against} blessed model" if against == "latest" else against),
+        ("Baseline", against),
         ("Evaluator", f"{', '.join(limits)}; {len(evaluate.slices)} slice key(s){by_span}"),
     ]
     server = project.gate.server

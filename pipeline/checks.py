@@ -22,7 +22,7 @@ from pipeline.schema import feature_types
 from pipeline.source import functions_of
 from pipeline.spans import Span, find_spans, select_window
 from pipeline.thresholds import check_thresholds
-from serving.versions import list_versions
+from serving.served import check_served
 
 #: A run needs room for raw, transformed and evaluated copies; measured on the flights project a
 #: run's artifacts take about 45 times its zstd Parquet and 2 times a CSV.
@@ -68,8 +68,8 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
     types = feature_types(project.schema_file)
     _check_names(project, types)
     check_thresholds(project)
-    _check_baseline(project)
     _check_signing(project)
+    check_baseline(project)
     spans = find_spans(project.data)
     if span is not None and not project.data.has_spans:
         raise ConfigError(f"--span {span}: data.pattern {project.data.pattern!r} knows no spans")
@@ -161,15 +161,16 @@ def _check_module(project: Project) -> None:
             )
 
 
-def _check_baseline(project: Project) -> None:
-    pinned = project.evaluate.baseline
-    if isinstance(pinned, int) and not project.is_pushed_away:
-        have = list_versions(project.serving)
-        if pinned not in have:
-            raise ConfigError(
-                f"evaluate.baseline: there is no version {pinned} in {project.serving}",
-                f"versions there: {', '.join(map(str, have)) or 'none'}",
-            )
+def check_baseline(project: Project) -> None:
+    """Refuses a run whose candidate could not be compared as the project wants, before it trains.
+
+    Raises:
+        ConfigError: There is no version of the number that `evaluate.baseline` pins.
+        InfrastructureError: A version that should be there cannot be read; names it.
+    """
+    rule = project.evaluate.baseline
+    if not isinstance(rule, NoBaseline):
+        check_served(project.push_base, rule, project.push.public_key)
 
 
 def _check_signing(project: Project) -> None:

@@ -92,7 +92,7 @@ class Evaluate(Section):
     metrics: tuple[str, ...] = ("ExampleCount",)
     slices: tuple[tuple[str, ...], ...] = ()
     thresholds: dict[str, Threshold]
-    baseline: Literal["latest"] | Annotated[int, Field(ge=1)] | NoBaseline = "latest"
+    baseline: Literal["stable", "latest"] | Annotated[int, Field(ge=1)] | NoBaseline = "stable"
 
     @field_validator("slices", mode="before")
     @classmethod

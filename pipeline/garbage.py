@@ -93,10 +93,14 @@ def plan_sweep(project: Project, keep_runs: int, keep_days: float, now_ms: int) 
     ends = {} if newest is None else {newest: "the next analyzer cache"}
     kept = choose_kept(steps, kept_runs, roots, ends)
     staying = {artifacts[i].uri for i in kept if i in artifacts}
-    going, unfinished = [], []
+    going, unfinished, live = [], [], 0
     for artifact in artifacts.values():
         folder = Path(artifact.uri)
-        if artifact.uri in staying or not folder.is_relative_to(project.artifacts):
+        # A baseline is a published version: `ordain models prune` looks after those.
+        if not folder.is_relative_to(project.artifacts):
+            continue
+        live += artifact.state == pb.Artifact.LIVE
+        if artifact.uri in staying:
             continue
         if artifact.state == pb.Artifact.LIVE:
             going.append(Removal(artifact.id, artifact.type, folder, size_of(folder)))
@@ -111,7 +115,7 @@ def plan_sweep(project: Project, keep_runs: int, keep_days: float, now_ms: int) 
         tuple(sorted(going, key=lambda removal: removal.id)),
         folders,
         sum(map(size_of, folders)),
-        sum(a.state == pb.Artifact.LIVE for a in artifacts.values()) - len(going),
+        live - len(going),
         len(runs) - len(old),
         tuple(unfinished),
     )
@@ -208,15 +212,6 @@ def _roots(
         if version and (project.is_pushed_away or int(version) in there):
             roots[artifact.id] = f"version {version}"
     publishers = {step.run_id for step in steps if roots.keys() & set(step.left)}
-    blessed = [
-        artifact.custom_properties["current_model_id"].int_value
-        for artifact in artifacts.values()
-        if _is_live(artifact, "ModelBlessing")
-        and artifact.custom_properties["blessed"].int_value == 1
-    ]
-    live = [i for i in blessed if i in artifacts and _is_live(artifacts[i], "Model")]
-    if live:
-        roots.setdefault(max(live), "the next baseline")
     return roots, publishers
 
 

@@ -212,14 +212,13 @@ def _analyzer_cache(examples: Any) -> Any:
 
 def _baseline(project: Project, model: Any) -> list[Any]:
     """What the candidate is compared with; empty where the project wants nothing."""
-    pinned = project.evaluate.baseline
-    if isinstance(pinned, NoBaseline):
+    rule = project.evaluate.baseline
+    if isinstance(rule, NoBaseline):
         return []
     resolver = Resolver(
         strategy_class=BaselineModel,
-        config={"version": 0 if pinned == "latest" else int(pinned)},
-        candidate=model,
-        model=Channel(type=standard_artifacts.Model),
+        config={"directory": project.push_base, "rule": str(rule)},
+        model=model,
         model_blessing=Channel(type=standard_artifacts.ModelBlessing),
         pushed_model=Channel(type=standard_artifacts.PushedModel),
     ).with_id("Baseline")
@@ -230,12 +229,10 @@ def _served_model(project: Project, transformed: dict[str, Any]) -> Any:
     """What a warm start goes on from."""
     return Resolver(
         strategy_class=ServedModel,
-        config={"directory": "" if project.is_pushed_away else str(project.serving)},
+        config={"directory": project.push_base},
         examples=transformed["examples"],
         transform_graph=transformed["transform_graph"],
         model=Channel(type=standard_artifacts.Model),
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
-        pushed_model=Channel(type=standard_artifacts.PushedModel),
     ).with_id("BaseModel")
 
 

@@ -22,7 +22,7 @@ from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import execution_publish_utils, launcher
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
-from components import pushed_model
+from components import pushed_model, served_model
 from contracts.errors import NodeFailedError
 from pipeline import (
     late_executors,
@@ -34,6 +34,7 @@ from pipeline import (
     street,
 )
 from pipeline.config import Project
+from pipeline.config_model import NoBaseline
 from pipeline.history import History, Output, state_of
 from pipeline.known_errors import as_known_error
 from pipeline.node_log import node_log
@@ -75,6 +76,7 @@ def prepared(
         if project.metadata.exists() and not project.is_pushed_away:
             version = recovery.unrecorded_version(history, project.serving)
             stack.enter_context(pushed_model.unrecorded(version))
+        stack.enter_context(served_model.looking_back(_looking_back(project)))
         if is_exact:
             root = str(project.artifacts)
             stack.enter_context(metadata_queries.exact_queries(run_id, root))
@@ -87,6 +89,12 @@ def prepared(
                 )
             )
         yield
+
+
+def _looking_back(project: Project) -> served_model.LookingBack:
+    chosen = project.evaluate.baseline
+    rule, none = ("stable", chosen.none) if isinstance(chosen, NoBaseline) else (chosen, "")
+    return served_model.LookingBack(project.push_base, rule, none, project.push.public_key)
 
 
 def _register_once(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -228,6 +236,9 @@ class NodeLauncher:
         (execution,) = self._history.store.get_executions_by_id([execution_id])
         state = state_of(execution)
         if state not in SUCCEEDED:
+            known = served_model.resolver_error()
+            if known is not None:
+                raise known
             raise NodeFailedError(f"{name} ended in state {state}: its inputs were not resolved")
         return state, execution_id
 

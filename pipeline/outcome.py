@@ -103,8 +103,8 @@ class RunResult:
         is_stable: Whether the push made the version stable; None if this run pushed nothing.
         stable_reason: Why it did or did not.
         model: Folder of that version.
-        baseline: Artifact of the model that the candidate was compared with; `none: <reason>`
-            where the project wants none; None where there was none yet.
+        baseline: Folder or address of the version that the candidate was compared with;
+            `none: <reason>` where the project wants none; None where there was none yet.
         recovered: What runs that were killed had left, and this one closed.
         profile: The flame graph, if one was asked for.
         versions: The libraries' versions, by distribution.

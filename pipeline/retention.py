@@ -5,13 +5,12 @@ What is kept, and why:
 1. everything that a kept run left or took: the newest runs, and those younger than a limit;
 2. what a published version was made of, while the version is in the serving directory or has a
    label;
-3. the model that the next candidate is compared with, and what it was made of;
-4. the analyzer cache that the next Transform starts from;
-5. the inputs of all these, and theirs.
+3. the analyzer cache that the next Transform starts from;
+4. the inputs of all these, and theirs.
 
-One kind of input is followed one step only: what a node merely looks back to (the baseline, a
-warm start's model, the analyzer cache). Each model is compared with the one before; followed to
-its end, that would keep the whole history, and no run needs more of it than the first step.
+One kind of input is followed one step only: what a node merely looks back to (the analyzer cache;
+the baseline and a warm start's model, which are published versions). Followed to its end, that
+would keep the whole history, and no run needs more of it than the first step.
 """
 
 from __future__ import annotations

@@ -178,6 +178,9 @@ class _Walk:
         if self._options.from_node is not None:
             start = names.index(self._options.from_node)
             reused = frozenset(names[:start])
+            if "Evaluator" not in reused:
+                # Labels may have moved since the last run looked them up.
+                reused -= {"Baseline"}
             street.disable_cache(nodes[start])
         for node in nodes:
             if node.node_info.id in self._options.fresh:

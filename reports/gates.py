@@ -26,6 +26,7 @@ class Gate:
         notable: What did not simply pass, or everything where that is little.
         others: The rest.
         why: Why it did not run.
+        compared_with: What the evaluation gate compared with (`Verdict.compared_with`).
     """
 
     name: str
@@ -33,6 +34,7 @@ class Gate:
     notable: tuple[Reason, ...]
     others: tuple[Reason, ...]
     why: str
+    compared_with: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,9 @@ def _gate(name: str, verdict: Verdict | None, why: str) -> Gate:
     passed = [r for r in verdict.reasons if r.outcome is Outcome.PASSED]
     if len(passed) <= SHOWN:
         notable, passed = [*notable, *passed], []
-    return Gate(name, str(verdict.outcome), tuple(notable), tuple(passed), "")
+    return Gate(
+        name, str(verdict.outcome), tuple(notable), tuple(passed), "", verdict.compared_with
+    )
 
 
 def _facts(record: Record, evaluation: Evaluation | None) -> tuple[tuple[str, str], ...]:

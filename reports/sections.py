@@ -140,10 +140,9 @@ def model(record: Record, found: Evaluation, add: Add) -> dict[str, Any]:
     ]
     importance = found.importance
     methods = {m.interval.method for m in found.overall.values() if m.interval is not None}
-    baseline = record.result.get("baseline") if record.result else None
     return {
         "evaluation": found,
-        "baseline": baseline,
+        "compared_with": gate.compared_with if gate else "nothing",
         "methods": [_METHODS[name] for name in sorted(methods)],
         "figures": [add(chart) for chart in figures if chart is not None],
         "confusion": read_confusion(found),

@@ -115,6 +115,17 @@ class Labels:
                 trail = [v for v in trail if v != change.after] + [change.after]
         return trail[-2] if len(trail) > 1 else None
 
+    @property
+    def rolled_back(self) -> frozenset[int]:
+        """Versions that a rollback took out of service, or passed over, and none promoted since."""
+        gone: set[int] = set()
+        for change in self.changes:
+            if change.action == "rollback" and change.before is not None:
+                gone |= {change.before, *range((change.after or 0) + 1, change.before)}
+            if change.action in ("publish", "promote", "rollback") and change.after is not None:
+                gone.discard(change.after)
+        return frozenset(gone - self.labelled)
+
     def to_json(self) -> str:
         """The file's text."""
         canary = self.canary and {"version": self.canary.version, "share": self.canary.share}

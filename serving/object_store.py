@@ -21,7 +21,7 @@ from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest
 from serving.cloud_storage import SCHEME, named_errors, open_bucket
 from serving.directory import copy_tree, prepare
-from serving.manifest import MANIFEST_FILE
+from serving.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, SIGNATURE_FILE
 from serving.signing import SigningKey
 
 #: Folder of the markers; hidden, so that no reader takes it for a version.
@@ -37,6 +37,82 @@ def list_object_versions(address: str) -> list[int]:
         InfrastructureError: The store does not answer.
     """
     return _listed(*open_bucket(address))[0]
+
+
+def read_object_manifest(address: str) -> bytes:
+    """The manifest of a version, as its bytes.
+
+    Args:
+        address: The version's own, `gs://bucket/folder/<version>`.
+
+    Raises:
+        InfrastructureError: The store does not answer, there is none, or it is too large.
+    """
+    bucket, prefix = open_bucket(address)
+    with named_errors(f"{address}/{MANIFEST_FILE}"):
+        blob = bucket.get_blob(prefix + MANIFEST_FILE)
+        if blob is None or blob.size > MAX_MANIFEST_BYTES:
+            raise InfrastructureError(f"{address} holds no {MANIFEST_FILE} of a version")
+        return bytes(blob.download_as_bytes(checksum="crc32c"))
+
+
+def check_object_version(address: str) -> list[str]:
+    """Holds the objects of a version against its manifest, by name and size.
+
+    Returns:
+        One sentence for each object that is missing or of another size.
+
+    Raises:
+        InfrastructureError: The store does not answer, or the manifest is damaged.
+    """
+    bucket, prefix = open_bucket(address)
+    files = _manifest(address).files
+    with named_errors(address):
+        found = {
+            blob.name.removeprefix(prefix): blob.size
+            for blob in bucket.client.list_blobs(bucket.name, prefix=prefix)
+        }
+    problems = [f"{file.path} is missing" for file in files if file.path not in found]
+    problems += [
+        f"{file.path} has {found[file.path]} bytes, not {file.size_bytes}"
+        for file in files
+        if found.get(file.path, file.size_bytes) != file.size_bytes
+    ]
+    return problems
+
+
+def fetch_object_version(address: str, folder: Path) -> None:
+    """Downloads what the manifest of a version lists, the manifest and its signature.
+
+    Nothing is held against the digests here: `serving.manifest.verify` does that.
+
+    Args:
+        address: The version's own, `gs://bucket/folder/<version>`.
+        folder: Where to; made here.
+
+    Raises:
+        InfrastructureError: The store does not answer, an object is missing or of another size
+            than listed, or the manifest is damaged.
+        OSError: The folder cannot be written.
+    """
+    problems = check_object_version(address)
+    if problems:
+        raise InfrastructureError(f"{address}: {problems[0]}")
+    bucket, prefix = open_bucket(address)
+    names = [MANIFEST_FILE, *(file.path for file in _manifest(address).files)]
+    with named_errors(address):
+        if bucket.get_blob(prefix + SIGNATURE_FILE) is not None:
+            names.append(SIGNATURE_FILE)
+        for name in names:
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            bucket.blob(prefix + name).download_to_filename(folder / name, checksum="crc32c")
+
+
+def _manifest(address: str) -> Manifest:
+    try:
+        return Manifest.from_json(read_object_manifest(address).decode("utf-8"))
+    except (UnicodeDecodeError, InfrastructureError) as error:
+        raise InfrastructureError(f"{address}/{MANIFEST_FILE}: {error}") from error
 
 
 def publish_objects(

@@ -6,7 +6,7 @@ half of one. What is kept, and why:
 1. every version that has a label;
 2. the one that was stable before: a rollback leads there;
 3. the newest N;
-4. the newest, whatever N is: the latest blessed model, the next candidate's baseline;
+4. the newest, whatever N is: what `evaluate.baseline: latest` compares with;
 5. what the caller names, such as the version that `evaluate.baseline` pins.
 """
 
@@ -59,7 +59,7 @@ def decide(
         why = list(labels.labels_of(version))
         why += ["stable before"] if version == labels.previous else []
         why += [f"among the newest {keep}"] if version in newest else []
-        why += ["the newest: the next baseline"] if version == versions[-1] else []
+        why += ["the newest"] if version == versions[-1] else []
         why += [named[version]] if named and version in named else []
         reasons[version] = tuple(why)
     return reasons

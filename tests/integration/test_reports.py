@@ -363,7 +363,7 @@ def test_axe_finds_no_violation_of_aa(browser, name, scheme, request):
 def test_a_first_run_has_no_baseline(browser, first):
     _, path = first
     with looking_at(browser, path) as sight:
-        assert "no model of this project was blessed before" in sight.page.inner_text("#model")
+        assert "this is the first model" in sight.page.inner_text("#model")
         (row, *_) = table(sight.page, "#model", "Metrics")
         assert "Baseline" not in row
 

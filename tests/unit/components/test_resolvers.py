@@ -1,26 +1,45 @@
 """What a run looks back to, on a real ML Metadata store with the events TFX writes."""
 
+from pathlib import Path
+
 import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.types import standard_artifacts
+from tfx.utils import path_utils
 
 from components.resolvers import BaselineModel, SeenAnalyzerCache, ServedModel
+from components.served_model import (
+    LookingBack,
+    compared_with,
+    looking_back,
+    resolver_error,
+    version_of,
+)
+from contracts.errors import InfrastructureError
+from contracts.manifest import Manifest
+from serving.directory import publish
+from serving.labels import record_push, rollback, settle
+
+
+def _store(folder: Path) -> mlmd.MetadataStore:
+    config = pb.ConnectionConfig()
+    config.sqlite.filename_uri = str(folder / "metadata.sqlite")
+    config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
+    return mlmd.MetadataStore(config)
 
 
 @pytest.fixture
 def store(tmp_path):
-    config = pb.ConnectionConfig()
-    config.sqlite.filename_uri = str(tmp_path / "metadata.sqlite")
-    config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READWRITE_OPENCREATE
-    return mlmd.MetadataStore(config)
+    return _store(tmp_path)
 
 
 class Chain:
     """Writes artifacts and executions as TFX does."""
 
-    def __init__(self, store):
-        self.store = store
+    def __init__(self, store, folder):
+        self.store, self.folder = store, folder
+        self.base = folder / "serving" / "toy"
         self.models, self.blessings, self.pushed, self.caches = [], [], [], []
 
     def put(self, kind, **properties):
@@ -30,6 +49,9 @@ class Chain:
                 artifact.set_int_custom_property(name, value)
             else:
                 artifact.set_string_custom_property(name, value)
+        return self.keep(artifact)
+
+    def keep(self, artifact):
         proto = artifact.mlmd_artifact
         proto.type_id = self.store.put_artifact_type(artifact.artifact_type)
         (artifact.id,) = self.store.put_artifacts([proto])
@@ -49,123 +71,204 @@ class Chain:
         self.store.put_events(events)
         return execution
 
-    def train(self):
-        """A model."""
-        model = self.put(standard_artifacts.Model)
-        self.run("Trainer", {}, {"model": [model]})
+    def train(self, content: bytes | None = None, inputs: dict | None = None):
+        """A model, with files of its own content."""
+        model = standard_artifacts.Model()
+        model.uri = str(self.folder / "models" / str(len(self.models)))
+        files = Path(path_utils.serving_model_dir(model.uri))
+        files.mkdir(parents=True)
+        (files / "saved_model.pb").write_bytes(content or b"model %d" % len(self.models))
+        self.keep(model)
+        self.run("Trainer", inputs or {}, {"model": [model]})
         self.models.append(model)
         return model
 
-    def bless(self, model, is_blessed: bool = True):
-        blessing = self.put(
-            standard_artifacts.ModelBlessing,
-            blessed=int(is_blessed),
-            current_model_id=model.id,
-        )
-        self.run("Evaluator", {"model": [model]}, {"blessing": [blessing]})
+    def evaluate(self, model, is_blessed: bool = True):
+        """What the Evaluator leaves of a candidate and what it is compared with now."""
+        against = self.compare(model)
+        properties = {"blessed": int(is_blessed), "current_model_id": model.id}
+        if against:
+            properties["baseline_model_id"] = against[0].id
+        blessing = self.put(standard_artifacts.ModelBlessing, **properties)
+        taken = {"model": [model], "baseline_model": against}
+        self.run("Evaluator", taken, {"blessing": [blessing]})
         self.blessings.append(blessing)
         return blessing
 
-    def push(self, model, version: int | None, blessing=None):
-        properties = {"pushed": 0}
-        if version is not None:
-            properties = {"pushed": 1, "pushed_version": str(version)}
-        pushed = self.put(standard_artifacts.PushedModel, **properties)
-        inputs = {"model": [model], "model_blessing": [blessing] if blessing else []}
-        self.run("Pusher", inputs, {"pushed_model": [pushed]})
-        self.pushed.append(pushed)
-        return pushed
+    def push(self, model, promote="auto", is_recorded: bool = True) -> Path:
+        """Publishes a model; ML Metadata is not told if the publisher is killed first."""
+        settle(self.base)
+        about = Manifest("toy", 0, "", run_id=f"run of {model.id}")
+        folder = publish(path_utils.serving_model_dir(model.uri), self.base, about)
+        record_push(self.base, int(folder.name), "run r", promote)
+        if is_recorded:
+            pushed = self.put(
+                standard_artifacts.PushedModel,
+                pushed=1,
+                pushed_version=folder.name,
+                pushed_destination=str(folder),
+            )
+            self.run("Pusher", {"model": [model]}, {"pushed_model": [pushed]})
+            self.pushed.append(pushed)
+        return folder
 
-    def publish(self, version: int):
+    def publish(self, **options):
         """A model that passed every gate."""
         model = self.train()
-        self.push(model, version, self.bless(model))
+        self.evaluate(model)
+        self.push(model, **options)
         return model
 
-    def baseline(self, candidate, version: int = 0) -> list[int]:
-        found = BaselineModel(version).resolve_artifacts(
+    def compare(self, candidate, rule: str = "stable") -> list:
+        found = BaselineModel(str(self.base), rule).resolve_artifacts(
             self.store,
             {
-                "candidate": [candidate],
-                "model": list(self.models),
+                "model": [candidate],
                 "model_blessing": list(self.blessings),
                 "pushed_model": list(self.pushed),
             },
         )
-        assert found.keys() == {"candidate", "model", "model_blessing", "pushed_model"}
-        assert all(not found[key] for key in found if key != "model")
-        return [m.id for m in found["model"]]
+        assert found.keys() == {"model", "model_blessing", "pushed_model"}
+        assert not found["model_blessing"] and not found["pushed_model"]
+        return list(found["model"])
+
+    def baseline(self, candidate, rule: str = "stable") -> list[int]:
+        """The versions that a candidate is compared with: one or none."""
+        found = self.compare(candidate, rule)
+        assert [m.uri for m in found] == [f"{self.base}/{version_of(m)}" for m in found]
+        return [version_of(m) for m in found]
 
 
 @pytest.fixture
-def chain(store):
-    return Chain(store)
+def chain(store, tmp_path):
+    return Chain(store, tmp_path)
 
 
 class TestBaseline:
     def test_a_first_model_has_none(self, chain):
         assert chain.baseline(chain.train()) == []
 
-    def test_it_is_the_latest_blessed(self, chain):
-        chain.publish(1)
-        second = chain.publish(2)
-        assert chain.baseline(chain.train()) == [second.id]
+    def test_it_is_the_stable_version(self, chain):
+        chain.publish()
+        chain.publish()
+        assert chain.baseline(chain.train()) == [2]
+        rollback(chain.base, "me", "worse")
+        assert chain.baseline(chain.train()) == [1]
 
-    def test_a_model_that_was_not_blessed_is_passed_over(self, chain):
-        good = chain.publish(1)
-        bad = chain.train()
-        chain.bless(bad, is_blessed=False)
-        chain.train()  # never evaluated
-        assert chain.baseline(chain.train()) == [good.id]
+    def test_what_was_never_published_is_none(self, chain):
+        chain.evaluate(chain.train())  # the server gate refused it, or the run ended there
+        assert chain.baseline(chain.train()) == []
+        chain.publish()
+        chain.evaluate(chain.train())
+        assert chain.baseline(chain.train()) == [1]
 
-    def test_a_candidate_is_never_its_own_baseline(self, chain):
-        first = chain.publish(1)
-        candidate = chain.publish(2)
-        # The run is repeated: its model is blessed already, and is the latest.
-        assert chain.baseline(candidate) == [first.id]
-        assert chain.baseline(first) == [candidate.id]
+    def test_a_repeated_run_compares_with_what_it_was_compared_with(self, chain):
+        first, second = chain.publish(), chain.publish()
+        assert chain.baseline(second) == [1]
+        # As its first time, though there is a newer one now.
+        assert chain.baseline(first) == [2]
+        rollback(chain.base, "me", "worse")
+        assert chain.baseline(first) == []
+        assert chain.baseline(second) == [1]
 
-    def test_a_repeated_first_run_has_none_as_the_first_time(self, chain):
-        candidate = chain.publish(1)
-        assert chain.baseline(candidate) == []
-        assert chain.baseline(candidate, version=1) == []
+    def test_so_does_one_whose_publisher_was_killed(self, chain):
+        chain.publish()
+        killed = chain.publish(is_recorded=False)
+        assert chain.baseline(killed) == [1]
 
-    def test_the_order_of_the_listing_does_not_matter(self, chain):
-        chain.publish(1)
-        second = chain.publish(2)
-        candidate = chain.train()
-        chain.models.reverse()
-        chain.blessings.reverse()
-        assert chain.baseline(candidate) == [second.id]
+    def test_the_same_content_trained_again_is_compared_with_what_serves(self, chain):
+        chain.publish()
+        model = chain.train(b"the same")
+        chain.evaluate(model)
+        chain.push(model)
+        assert chain.baseline(chain.train(b"the same")) == [2]
 
-
-class TestPinnedVersion:
-    def test_it_is_the_model_that_was_pushed_as_it(self, chain):
-        first, second = chain.publish(1), chain.publish(2)
-        candidate = chain.train()
-        assert chain.baseline(candidate, version=1) == [first.id]
-        assert chain.baseline(candidate, version=2) == [second.id]
-
-    def test_a_version_that_was_never_pushed_is_none(self, chain):
-        chain.publish(1)
-        assert chain.baseline(chain.train(), version=3) == []
-
-    def test_a_push_that_was_refused_is_no_version(self, chain):
+    def test_one_that_was_compared_with_nothing_for_a_reason_is_so_no_more(self, chain):
+        chain.publish()
         model = chain.train()
-        chain.push(model, None, chain.bless(model, is_blessed=False))
-        assert chain.baseline(chain.train(), version=0) == []
-        assert chain.baseline(chain.train(), version=1) == []
+        chain.blessings.append(
+            chain.put(standard_artifacts.ModelBlessing, blessed=1, current_model_id=model.id)
+        )
+        chain.push(model)
+        assert chain.baseline(model) == [2]
 
-    def test_version_ten_is_not_version_one(self, chain):
-        chain.publish(10)
-        assert chain.baseline(chain.train(), version=1) == []
+    def test_it_is_the_same_artifact_each_time_and_another_for_other_content(self, chain):
+        chain.publish()
+        (one,), (other,) = (chain.compare(chain.train()) for _ in range(2))
+        assert one.mlmd_artifact == other.mlmd_artifact
+        manifest = chain.base / "1" / "manifest.json"
+        manifest.write_text(manifest.read_text().replace('"run of', '"no run of'))
+        (changed,) = chain.compare(chain.train())
+        assert changed.id != one.id
 
-    def test_a_cached_push_still_names_the_model_it_first_pushed(self, chain):
-        model = chain.train()
-        pushed = chain.push(model, 1, chain.bless(model))
-        # A later run was cached: its execution has the same output, and other inputs.
-        chain.run("Pusher", {"model": [chain.publish(2)]}, {"pushed_model": [pushed]})
-        assert chain.baseline(chain.train(), version=1) == [model.id]
+    def test_after_a_move_it_is_the_same_artifact_at_its_new_place(self, chain):
+        chain.publish()
+        (before,) = chain.compare(chain.train())
+        chain.base = chain.base.rename(chain.folder / "moved")
+        (after,) = chain.compare(chain.train())
+        assert (after.id, after.uri) == (before.id, f"{chain.base}/1")
+
+    def test_a_database_that_knows_nothing_makes_no_difference(self, chain, tmp_path):
+        chain.publish()
+        (tmp_path / "new").mkdir()
+        anew = Chain(_store(tmp_path / "new"), tmp_path / "new")
+        anew.base = chain.base
+        assert anew.baseline(anew.train()) == [1]
+
+    @pytest.mark.parametrize(("rule", "version"), [("latest", 3), ("2", 2), ("stable", 1)])
+    def test_each_rule(self, chain, rule, version):
+        chain.publish()
+        for _ in range(2):
+            chain.publish(promote="manual")
+        assert chain.baseline(chain.train(), rule) == [version]
+
+    def test_its_error_is_kept_for_whoever_launches_the_node(self, chain):
+        chain.publish()
+        (chain.base / "1").rename(chain.base / "gone")
+        with looking_back(LookingBack(str(chain.base), "stable")):
+            with pytest.raises(InfrastructureError, match="version 1 is stable"):
+                chain.compare(chain.models[0])
+            assert isinstance(resolver_error(), InfrastructureError)
+            assert resolver_error() is None
+
+
+class TestWords:
+    """What a verdict says of the baseline."""
+
+    @pytest.mark.parametrize(
+        ("rule", "words"),
+        [
+            ("stable", "version 2 (stable)"),
+            ("latest", "version 3 (newest published)"),
+            ("1", "version 1 (pinned)"),
+        ],
+    )
+    def test_by_version(self, chain, rule, words):
+        for promote in ("auto", "auto", "manual"):
+            chain.publish(promote=promote)
+        inputs = {"baseline_model": chain.compare(chain.train(), rule)}
+        told = LookingBack(str(chain.base), int(rule) if rule.isdecimal() else rule)
+        with looking_back(told):
+            assert compared_with(inputs, "baseline_model") == words
+
+    def test_of_a_run_that_is_repeated(self, chain):
+        chain.publish()
+        inputs = {"baseline_model": chain.compare(chain.publish())}
+        with looking_back(LookingBack(str(chain.base), "stable")):
+            assert compared_with(inputs, "baseline_model") == (
+                "version 1 (stable before this model was published)"
+            )
+
+    @pytest.mark.parametrize(
+        ("inputs", "words"),
+        [
+            ({}, "nothing: metrics changed"),
+            ({"baseline_model": []}, "nothing: this is the first model, no version"),
+        ],
+    )
+    def test_of_nothing(self, inputs, words):
+        with looking_back(LookingBack("/srv/toy", "stable", none="metrics changed")):
+            assert compared_with(inputs, "baseline_model").startswith(words)
 
 
 class TestAnalyzerCache:
@@ -263,64 +366,42 @@ class TestServedModel:
     def train(self, chain):
         """A published model of some data, that went on from another or from none."""
 
-        def run(data, base=None, version=None):
-            model = chain.put(standard_artifacts.Model)
-            inputs = {"examples": [data[0]], "transform_graph": [data[1]]}
-            if base is not None:
-                inputs["base_model"] = [base]
-            chain.run("Trainer", inputs, {"model": [model]})
-            chain.models.append(model)
-            chain.push(model, version, chain.bless(model, is_blessed=version is not None))
+        def run(data):
+            base = self.served(chain, data)
+            inputs = {"examples": [data[0]], "transform_graph": [data[1]], "base_model": base}
+            model = chain.train(inputs=inputs)
+            chain.push(model)
             return model
 
         return run
 
-    def served(self, chain, data, directory="") -> list[int]:
-        found = ServedModel(str(directory)).resolve_artifacts(
+    def served(self, chain, data) -> list:
+        found = ServedModel(str(chain.base)).resolve_artifacts(
             chain.store,
-            {
-                "examples": [data[0]],
-                "transform_graph": [data[1]],
-                "model": list(chain.models),
-                "model_blessing": list(chain.blessings),
-                "pushed_model": list(chain.pushed),
-            },
+            {"examples": [data[0]], "transform_graph": [data[1]], "model": list(chain.models)},
         )
-        assert all(not found[key] for key in found if key != "model")
-        return [m.id for m in found["model"]]
+        assert not found["examples"] and not found["transform_graph"]
+        return list(found["model"])
 
-    @pytest.fixture
-    def directory(self, tmp_path):
-        """A serving directory whose stable version is 1, although there is a 2."""
-        folder = tmp_path / "serving"
-        for version in (1, 2):
-            (folder / str(version)).mkdir(parents=True)
-        text = '{"stable": 1, "canary": null, "pinned": true, "changes": []}'
-        (folder / "labels.json").write_text(text)
-        return folder
+    def versions(self, chain, data) -> list[int]:
+        return [version_of(model) for model in self.served(chain, data)]
 
-    def test_a_first_run_goes_on_from_none(self, chain, data, directory, tmp_path):
-        assert self.served(chain, data[0]) == []
-        assert self.served(chain, data[0], tmp_path / "nowhere") == []
+    def test_a_first_run_goes_on_from_none(self, chain, data):
+        assert self.versions(chain, data[0]) == []
 
-    def test_it_is_the_stable_version(self, chain, data, train, directory):
-        first = train(data[0], version=1)
-        train(data[1], first, version=2)
-        assert self.served(chain, data[2], directory) == [first.id]
+    def test_it_is_the_stable_version(self, chain, data, train):
+        train(data[0])
+        train(data[1])
+        assert self.versions(chain, data[2]) == [2]
+        rollback(chain.base, "me", "worse")
+        assert self.versions(chain, data[2]) == [1]
 
-    def test_without_labels_it_is_the_latest_blessed(self, chain, data, train):
-        first = train(data[0], version=1)
-        second = train(data[1], first, version=2)
-        train(data[1], first)  # not blessed
-        assert self.served(chain, data[2]) == [second.id]
-
-    def test_a_repeated_run_goes_on_from_what_it_went_on_from(self, chain, data, train, directory):
-        first = train(data[0], version=1)
-        train(data[1], first, version=2)
-        assert self.served(chain, data[1], directory) == [first.id]
-        assert self.served(chain, data[1]) == [first.id]
-        assert self.served(chain, data[0], directory) == []
+    def test_a_repeated_run_goes_on_from_what_it_went_on_from(self, chain, data, train):
+        train(data[0])
+        train(data[1])
+        assert self.versions(chain, data[1]) == [1]
+        assert self.versions(chain, data[0]) == []
 
     def test_the_same_examples_transformed_anew_are_others(self, chain, data, train):
-        first = train(data[0], version=1)
-        assert self.served(chain, (data[0][0], data[1][1])) == [first.id]
+        train(data[0])
+        assert self.versions(chain, (data[0][0], data[1][1])) == [1]

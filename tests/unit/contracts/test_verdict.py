@@ -60,6 +60,7 @@ def test_reasons_of_one_outcome_keep_their_order():
         Verdict.of("data", []),
         Verdict.of("data", [reason(WARNED)]),
         Verdict.of("evaluation", [FULL, reason(PASSED)]),
+        Verdict("evaluation", PASSED, (), "version 3 (stable)"),
         Verdict.of("data", [Reason(WARNED, "new_value", "Wert: Zürich \u2028 'x'", where="ort")]),
     ],
 )

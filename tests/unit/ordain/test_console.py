@@ -56,6 +56,12 @@ class TestVerdict:
             "  passed  fine",
         ]
 
+    def test_what_it_was_compared_with_comes_first(self, printed):
+        verdict = Verdict.of("evaluation", [BLOCKED])
+        verdict = dataclasses.replace(verdict, compared_with="version 3 (stable)")
+        lines = printed(print_verdict, verdict).splitlines()
+        assert lines[:2] == ["evaluation gate: blocked", "  compared with version 3 (stable)"]
+
     @pytest.mark.parametrize(
         ("text", "where", "span", "line"),
         [

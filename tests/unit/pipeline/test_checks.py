@@ -7,8 +7,11 @@ from collections import namedtuple
 import pytest
 
 from contracts.errors import ConfigError, InfrastructureError
+from contracts.manifest import Manifest
 from pipeline import checks
 from pipeline.checks import _READ_WHOLE_BYTES, check_metadata, make_plan
+from serving.directory import publish
+from serving.labels import record_push, settle
 
 SCHEMA = """\
 feature { name: "x" type: INT }
@@ -120,8 +123,25 @@ class TestBaseline:
                 f"evaluate.baseline: there is no version 3 in {project.serving}"
             )
             assert caught.value.hint == f"versions there: {listed}"
-        (project.serving / "3").mkdir()
+
+    @pytest.mark.parametrize("baseline", ["stable", "latest", 1])
+    def test_a_damaged_version_is_refused_by_name(self, make_project, baseline):
+        project = make_project(evaluate__baseline=baseline)
+        model = project.folder / "model"
+        model.mkdir()
+        (model / "saved_model.pb").write_bytes(b"graph")
+        settle(project.serving)
+        folder = publish(model, project.serving, Manifest("toy", 0, ""))
+        record_push(project.serving, 1, "run r", "auto")
         assert make_plan(project)
+        (folder / "saved_model.pb").write_bytes(b"grapH")
+        with pytest.raises(InfrastructureError) as caught:
+            make_plan(project)
+        assert caught.value.message == (
+            f"version 1 cannot be what a new model is compared with: {folder}: "
+            "saved_model.pb has another content than was published"
+        )
+        assert make_plan(make_project(evaluate__baseline={"none": "it is damaged"}))
 
 
 class TestWindow:

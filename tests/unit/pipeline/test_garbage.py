@@ -142,12 +142,27 @@ class TestPlan:
         shutil.rmtree(project.serving / "1")
         assert going(plan(project)) == set(first.values())
 
-    def test_the_latest_blessed_model_stays_with_what_it_was_made_of(self, project, ledger):
+    def test_a_blessed_model_that_was_not_published_goes(self, project, ledger):
+        """What a candidate is compared with is in the serving directory."""
         old = ledger.run("run-1")
-        latest = ledger.run("run-2")
-        ledger.run("run-3", is_blessed=False)
+        ledger.run("run-2", is_blessed=False)
+        assert going(plan(project)) == set(old.values())
+
+    def test_a_published_version_that_was_a_baseline_is_neither_counted_nor_removed(
+        self, project, ledger
+    ):
+        kind = ledger.store.put_artifact_type(pb.ArtifactType(name="Model"))
+        version = project.serving / "1"
+        version.mkdir(parents=True)
+        made = pb.Artifact(type_id=kind, uri=str(version), state=pb.Artifact.LIVE)
+        (served,) = ledger.store.put_artifacts([made])
+        ledger.step("run-1", "Baseline", left=[served], kind=pb.Event.INTERNAL_OUTPUT)
+        ledger.run("run-1", baseline=served)
+        ledger.run("run-2", is_blessed=False)
         sweep = plan(project)
-        assert going(sweep) == {*old.values(), *latest.values()} - {latest["model"], latest["data"]}
+        carry_out(project, sweep)
+        assert (len(sweep.artifacts), sweep.kept_artifacts) == (5, 5)
+        assert version.is_dir() and ledger.states()[served] == pb.Artifact.LIVE
 
     def test_a_baseline_stays_without_what_it_was_made_of(self, project, ledger):
         first = ledger.run("run-1")

@@ -231,12 +231,13 @@ class TestThresholds:
 @pytest.mark.parametrize(
     ("value", "expected"),
     [
+        ("stable", "stable"),
         ("latest", "latest"),
         (3, 3),
         ({"none": "first release"}, NoBaseline(none="first release")),
     ],
 )
-def test_a_baseline_is_the_latest_a_version_or_none_with_a_reason(make_project, value, expected):
+def test_a_baseline_is_a_label_a_version_or_none_with_a_reason(make_project, value, expected):
     assert make_project(evaluate__baseline=value).evaluate.baseline == expected
 
 

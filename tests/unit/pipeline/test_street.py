@@ -103,16 +103,23 @@ class TestGraph:
         assert settings(one, "DataGate") == settings(other, "DataGate")
         assert settings(one, "ServerGate") != settings(other, "ServerGate")
 
-    @pytest.mark.parametrize(("baseline", "version"), [("latest", 0), (4, 4)])
-    def test_the_baseline_is_the_latest_or_the_pinned_version(
-        self, make_project, baseline, version
-    ):
-        node = node_of(graph.compile_ir(make_project(evaluate__baseline=baseline), 3), "Baseline")
+    @pytest.mark.parametrize(
+        ("keys", "rule"),
+        [
+            ({}, "stable"),
+            ({"evaluate__baseline": "latest"}, "latest"),
+            ({"evaluate__baseline": 4}, "4"),
+        ],
+    )
+    def test_the_baseline_is_looked_for_in_the_serving_directory(self, make_project, keys, rule):
+        project = make_project(**keys)
+        node = node_of(graph.compile_ir(project, 3), "Baseline")
         asked = {g.nodes[g.result_node].op_node.op_type for g in node.inputs.input_graphs.values()}
         assert asked == {"components.resolvers.BaselineModel"}
         for resolution in node.inputs.input_graphs.values():
-            told = resolution.nodes[resolution.result_node].op_node.kwargs["version"]
-            assert told.value.field_value.int_value == version
+            told = resolution.nodes[resolution.result_node].op_node.kwargs
+            words = {key: value.value.field_value.string_value for key, value in told.items()}
+            assert words == {"directory": str(project.serving), "rule": rule}
 
     def test_a_curated_schema_takes_the_place_of_the_inferred_one(self, make_folder):
         folder = make_folder()

@@ -10,10 +10,11 @@ from pathlib import Path
 import pytest
 from bucket_server import storing
 
-from contracts.errors import InfrastructureError
+from contracts.errors import ConfigError, InfrastructureError
 from contracts.manifest import Manifest
 from serving.manifest import verify
 from serving.object_store import list_object_versions, publish_objects
+from serving.served import check_served, find_served, holds_files, is_preceded, private_copy
 
 ROOT = Path(__file__).resolve().parents[3]
 ABOUT = Manifest("toy", 0, "")
@@ -98,3 +99,75 @@ def test_a_bucket_that_is_not_there_is_named(bucket, model):
         publish_objects(model, "gs://none/serving", ABOUT)
     with pytest.raises(InfrastructureError, match="names no bucket"):
         publish_objects(model, "gs://", ABOUT)
+
+
+class TestBaseline:
+    """The newest published version is what a new model is compared with."""
+
+    @pytest.fixture
+    def saved(self, tmp_path) -> Path:
+        """A SavedModel that can be loaded."""
+        import tensorflow as tf
+
+        model = tf.Module()
+        spec = tf.TensorSpec([None], tf.float32)
+        model.twice = tf.function(lambda x: {"y": x + x}, input_signature=[spec])
+        tf.saved_model.save(model, str(tmp_path / "saved"), {"serving_default": model.twice})
+        return tmp_path / "saved"
+
+    @pytest.mark.parametrize("rule", ["stable", "latest"])
+    def test_it_is_the_newest_that_has_a_manifest(self, bucket, model, rule):
+        assert check_served(ADDRESS, rule, None) is None
+        publish_objects(model, ADDRESS, ABOUT)
+        publish_objects(model, ADDRESS, ABOUT)
+        bucket.blob("serving/toy/3/saved_model.pb").upload_from_string(b"half of a push")
+        served = check_served(ADDRESS, rule, None)
+        assert (served.name, served.address) == ("version 2 (newest published)", f"{ADDRESS}/2")
+        assert check_served(ADDRESS, 1, None).name == "version 1 (pinned)"
+        with pytest.raises(ConfigError, match="there is no version 3"):
+            check_served(ADDRESS, 3, None)
+        assert [is_preceded(ADDRESS, version) for version in (1, 2)] == [False, True]
+
+    def test_it_is_loaded_from_a_checked_copy(self, bucket, saved):
+        publish_objects(saved, ADDRESS, ABOUT)
+        assert holds_files(find_served(ADDRESS, "stable"), saved)
+        with private_copy(f"{ADDRESS}/1", None) as copy:
+            assert (copy.name, verify(copy)) == ("1", [])
+
+    @pytest.mark.parametrize(
+        ("content", "words", "is_seen_before"),
+        [
+            (None, "saved_model.pb is missing", True),
+            (b"grap", "saved_model.pb has 4 bytes, not 5", True),
+            (b"grapH", "saved_model.pb has another content", False),
+        ],
+    )
+    def test_one_that_is_damaged_is_refused(self, bucket, model, content, words, is_seen_before):
+        publish_objects(model, ADDRESS, ABOUT)
+        blob = bucket.blob("serving/toy/1/saved_model.pb")
+        blob.delete()
+        if content is not None:
+            blob.upload_from_string(content)
+        if is_seen_before:
+            with pytest.raises(InfrastructureError, match=f"{ADDRESS}/1: {words}"):
+                check_served(ADDRESS, "stable", None)
+        with (
+            pytest.raises(InfrastructureError, match=words),
+            private_copy(f"{ADDRESS}/1", None),
+        ):
+            pass
+
+    def test_one_that_is_not_signed_is_refused_where_signing_is_on(self, bucket, saved, key, keys):
+        publish_objects(saved, ADDRESS, ABOUT)
+        publish_objects(saved, ADDRESS, ABOUT, key)
+        with private_copy(f"{ADDRESS}/2", keys / "a.pub.pem"):
+            pass
+        with (
+            pytest.raises(InfrastructureError, match="version 1 .* it is not signed"),
+            private_copy(f"{ADDRESS}/1", keys / "a.pub.pem"),
+        ):
+            pass
+
+    def test_a_bucket_that_is_not_there_is_refused(self, bucket):
+        with pytest.raises(InfrastructureError, match="gs://no-such-bucket/toy/"):
+            check_served("gs://no-such-bucket/toy", "stable", None)

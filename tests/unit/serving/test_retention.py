@@ -36,7 +36,7 @@ def test_reasons_are_told():
         2: ("stable before",),
         3: (),
         4: ("stable",),
-        5: ("among the newest 1", "the newest: the next baseline"),
+        5: ("among the newest 1", "the newest"),
     }
 
 
