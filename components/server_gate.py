@@ -11,11 +11,12 @@ from __future__ import annotations
 import contextlib
 import json
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from tfx import types
+from tfx.components.evaluator import constants
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
@@ -24,12 +25,14 @@ from tfx.utils import path_utils
 
 from components.artifacts import keep_verdict
 from components.raw_rows import read_raw_rows
+from components.served_model import private_inputs, version_of
 from components.server_checks import (
     Asked,
     Limits,
     judge_network,
     judge_run,
     judge_scan,
+    judge_signatures,
     judge_size,
     judge_stop,
     verdict_of,
@@ -37,6 +40,7 @@ from components.server_checks import (
 from contracts.manifest import Manifest
 from contracts.verdict import Outcome, Reason, Verdict
 from serving import trial
+from serving.compatibility import find_breaks
 from serving.description import read_description
 from serving.directory import publish
 from serving.golden import Golden, distance, make_requests, predict, read_answer
@@ -48,6 +52,8 @@ BLESSED_FILE, NOT_BLESSED_FILE = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
 BLESSED_PROPERTY = "blessed"
 #: Folder in the blessing that keeps the golden requests, for whoever wants to ask again.
 GOLDEN_FOLDER = "golden"
+#: Input: the version whose clients the candidate has to serve.
+SERVED = "served"
 #: File in the blessing with what was measured beyond what the verdict says.
 MEASUREMENTS_FILE = "measurements.json"
 
@@ -55,12 +61,13 @@ log = logging.getLogger(__name__)
 
 
 class ServerGateSpec(types.ComponentSpec):
-    """Inputs: the candidate and the window's raw examples. Output: an InfraBlessing."""
+    """Inputs: candidate, raw examples, and the stable version if any. Output: InfraBlessing."""
 
     PARAMETERS: ClassVar[dict[str, Any]] = {"policy": ExecutionParameter(type=str)}
     INPUTS: ClassVar[dict[str, Any]] = {
         "model": ChannelParameter(type=standard_artifacts.Model),
         "examples": ChannelParameter(type=standard_artifacts.Examples),
+        SERVED: ChannelParameter(type=standard_artifacts.Model, optional=True),
     }
     OUTPUTS: ClassVar[dict[str, Any]] = {
         "blessing": ChannelParameter(type=standard_artifacts.InfraBlessing)
@@ -79,11 +86,22 @@ class Executor(base_executor.BaseExecutor):
         """Marks the blessing and writes `verdict.json` into it."""
         policy = json.loads(exec_properties["policy"])
         requests = int(policy.pop("requests"))
+        allowed = policy.pop("allow_changes")
         model = artifact_utils.get_single_instance(input_dict["model"])
-        folder = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
+        folder = _folder_of(model)
         (blessing,) = output_dict["blessing"]
         examples = read_raw_rows(input_dict["examples"], "eval", requests)
-        verdict = try_model(Path(folder), examples, Limits(**policy), Path(blessing.uri))
+        verdict = try_model(folder, examples, Limits(**policy), Path(blessing.uri))
+        served = input_dict.get(SERVED, [])
+        blocked = {r.kind for r in verdict.reasons if r.outcome is Outcome.BLOCKED}
+        if not blocked & {"scan", "size"}:  # otherwise it is not opened for anything
+            with private_inputs(input_dict, SERVED) as inputs:
+                reasons = _compare_signatures(folder, inputs.get(SERVED, []), allowed)
+            verdict = verdict_of([*verdict.reasons, *reasons])
+        blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY, model.id)
+        if served:
+            key = constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY
+            blessing.set_int_custom_property(key, served[0].id)
         mark(blessing, verdict)
 
 
@@ -93,12 +111,13 @@ class ServerGate(base_component.BaseComponent):
     SPEC_CLASS = ServerGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(self, model: Any, examples: Any, policy: dict[str, Any]) -> None:
-        """Takes the candidate's and the examples' channels, and the limits."""
+    def __init__(self, model: Any, examples: Any, served: Any, policy: dict[str, Any]) -> None:
+        """Takes the channels of candidate, examples and stable version, and the limits."""
         super().__init__(
             ServerGateSpec(
                 model=model,
                 examples=examples,
+                served=served,
                 policy=json.dumps(policy, sort_keys=True),
                 blessing=types.Channel(type=standard_artifacts.InfraBlessing),
             )
@@ -129,6 +148,32 @@ def try_model(
         return verdict_of([*reasons, Reason(Outcome.BLOCKED, "golden", text)])
     with contextlib.closing(trial.take()) as held:
         return verdict_of([*reasons, *_serve(held, model, examples, limits, keep)])
+
+
+def _folder_of(model: Any) -> Path:
+    old = path_utils.is_old_model_artifact(model)
+    return Path(path_utils.serving_model_path(model.uri, old))
+
+
+def _compare_signatures(
+    candidate: Path, served: Sequence[Any], allowed: Mapping[str, str]
+) -> list[Reason]:
+    """Holds the candidate's signatures against those of the version that serves.
+
+    Args:
+        candidate: Folder of the candidate.
+        served: The stable version's artifact, as a private copy; empty if there is none.
+        allowed: Reason by the name of a change that the project wants.
+    """
+    from serving.server.model import LoadError, read_signatures  # noqa: PLC0415  TensorFlow
+
+    if not served:
+        return judge_signatures([], "", allowed)
+    try:
+        before, after = (read_signatures(f) for f in (_folder_of(served[0]), candidate))
+    except LoadError as error:
+        return [Reason(Outcome.BLOCKED, "signatures", f"they cannot be compared: {error}")]
+    return judge_signatures(find_breaks(before, after), f"version {version_of(served[0])}", allowed)
 
 
 def mark(blessing: Any, verdict: Verdict) -> None:

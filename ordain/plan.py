@@ -15,6 +15,7 @@ from pipeline.config_model import NoBaseline
 from pipeline.loading import load_project
 from pipeline.memory_estimate import estimate_memory
 from pipeline.spans import describe_span
+from serving.label_file import STABLE
 
 
 @click.command()
@@ -109,6 +110,8 @@ def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
         ("Evaluator", f"{', '.join(limits)}; {len(evaluate.slices)} slice key(s){by_span}"),
     ]
     server = project.gate.server
+    if server.compares_signatures and evaluate.baseline != STABLE:
+        nodes.append(("Stable", "the stable version, whose clients the model has to serve"))
     if server.none is None:
         nodes.append(("ServerGate", _server_gate(server)))
     nodes.append(("Pusher", f"{project.serving}"))

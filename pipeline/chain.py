@@ -11,6 +11,7 @@ from collections.abc import Mapping
 
 from pipeline.config import Project
 from pipeline.config_model import NoBaseline
+from serving.label_file import STABLE
 
 #: Node id -> the nodes that it waits for; a node stands behind all of those.
 Shape = Mapping[str, tuple[str, ...]]
@@ -56,7 +57,11 @@ def chain_of(project: Project) -> Shape:
     pushed = [*data, "Trainer", "Evaluator"]
     server = project.gate.server
     if server.none is None:
-        asked = ("ExampleGen",) if server.runner == "ordain" else ()
+        asked: tuple[str, ...] = ()
+        if server.compares_signatures:
+            stable = "Baseline" if project.evaluate.baseline == STABLE else "Stable"
+            shape.setdefault(stable, ("DataGate", "Trainer"))
+            asked = ("ExampleGen", stable)
         shape["ServerGate"] = (*asked, "DataGate", "Trainer", "Evaluator")
         pushed.append("ServerGate")
     shape["Pusher"] = tuple(pushed)

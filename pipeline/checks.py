@@ -22,6 +22,7 @@ from pipeline.schema import feature_types
 from pipeline.source import functions_of
 from pipeline.spans import Span, find_spans, select_window
 from pipeline.thresholds import check_thresholds
+from serving.label_file import STABLE
 from serving.served import check_served
 
 #: A run needs room for raw, transformed and evaluated copies; measured on the flights project a
@@ -169,8 +170,11 @@ def check_baseline(project: Project) -> None:
         InfrastructureError: A version that should be there cannot be read; names it.
     """
     rule = project.evaluate.baseline
-    if not isinstance(rule, NoBaseline):
-        check_served(project.push_base, rule, project.push.public_key)
+    rules = [] if isinstance(rule, NoBaseline) else [rule]
+    if project.gate.server.compares_signatures and STABLE not in rules:
+        rules.append(STABLE)
+    for each in rules:
+        check_served(project.push_base, each, project.push.public_key)
 
 
 def _check_signing(project: Project) -> None:

@@ -59,6 +59,11 @@ class ServerGate(Section):
     allow_changes: dict[str, Annotated[str, Field(min_length=3)]] = Field(default_factory=dict)
 
     @property
+    def compares_signatures(self) -> bool:
+        """Whether the candidate has to serve the clients of the stable version."""
+        return self.none is None and self.runner == "ordain"
+
+    @property
     def policy(self) -> dict[str, Any]:
         """What our own runner is told."""
         return self.model_dump(exclude={"none", "runner", "image_tag"})

@@ -2,7 +2,7 @@
 
     ExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> DataGate
         -> Transform -> (Tuner) -> (BaseModel) -> Trainer -> Baseline -> Evaluator
-        -> (ServerGate) -> Pusher
+        -> (Stable) -> (ServerGate) -> Pusher
 
 Both drivers (`pipeline.runner` here, `kubeflow/entrypoint.py` in a pod) walk the IR that this
 graph compiles to. ExampleGen, StatisticsGen and ExampleValidator are launched once for each
@@ -42,6 +42,7 @@ from pipeline.config_model import NoBaseline
 from pipeline.evaluation import build_eval_config
 from pipeline.node_settings import gate_settings, ingest_settings
 from pipeline.source import fingerprint
+from serving.label_file import STABLE
 
 # TFX packs the module file into a wheel and pip-installs it for every node; the module is
 # imported from where it is instead, so that it may import its neighbours.
@@ -148,7 +149,9 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
 
         allowed = {}
         if project.gate.server.none is None:
-            server = _server_gate(project.gate.server, model, examples)
+            stable = _stable(project, model, baseline)
+            street += [node for node in stable if node not in baseline]
+            server = _server_gate(project.gate.server, model, examples, stable)
             # It takes nothing from the evaluation, and TFX would run it before.
             server.add_upstream_node(evaluation)
             allowed = {"infra_blessing": server.outputs["blessing"]}
@@ -215,14 +218,38 @@ def _baseline(project: Project, model: Any) -> list[Any]:
     rule = project.evaluate.baseline
     if isinstance(rule, NoBaseline):
         return []
-    resolver = Resolver(
+    return [_published("Baseline", project, model, str(rule), standard_artifacts.ModelBlessing)]
+
+
+def _stable(project: Project, model: Any, baseline: list[Any]) -> list[Any]:
+    """The version whose clients the candidate has to serve; the baseline's node where it is that.
+
+    TFX's InfraValidator compares nothing.
+    """
+    if not project.gate.server.compares_signatures:
+        return []
+    if project.evaluate.baseline == STABLE:
+        return baseline
+    return [_published("Stable", project, model, STABLE, standard_artifacts.InfraBlessing)]
+
+
+def _published(node: str, project: Project, model: Any, rule: str, blessing: Any) -> Any:
+    """A published version, by a rule; in a repetition, the one that this model was blessed beside.
+
+    Args:
+        node: The node's id.
+        project: The project.
+        model: Channel of the candidate.
+        rule: See `serving.served.find_served`.
+        blessing: Type of the artifact that says what the candidate was compared with before.
+    """
+    return Resolver(
         strategy_class=BaselineModel,
-        config={"directory": project.push_base, "rule": str(rule)},
+        config={"directory": project.push_base, "rule": rule},
         model=model,
-        model_blessing=Channel(type=standard_artifacts.ModelBlessing),
+        model_blessing=Channel(type=blessing),
         pushed_model=Channel(type=standard_artifacts.PushedModel),
-    ).with_id("Baseline")
-    return [resolver]
+    ).with_id(node)
 
 
 def _served_model(project: Project, transformed: dict[str, Any]) -> Any:
@@ -236,10 +263,11 @@ def _served_model(project: Project, transformed: dict[str, Any]) -> Any:
     ).with_id("BaseModel")
 
 
-def _server_gate(config: ServerGateConfig, model: Any, examples: Any) -> Any:
+def _server_gate(config: ServerGateConfig, model: Any, examples: Any, stable: list[Any]) -> Any:
     """The last gate: our own server on trial, or TFX's InfraValidator."""
     if config.runner == "ordain":
-        return ServerGate(model=model, examples=examples, policy=config.policy)
+        (served,) = stable
+        return ServerGate(model, examples, served.outputs["model"], config.policy)
     from components.infra_validator import infra_validator  # noqa: PLC0415  brings Kubernetes
 
     is_on_kubernetes = config.runner == "kubernetes"

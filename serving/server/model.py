@@ -41,7 +41,7 @@ class LoadedModel:
         """
         self.version = version
         self.signature_defs = read_signature_defs(folder)
-        self.signatures = signatures_of(folder, self.signature_defs)
+        self.signatures = _offered(folder, self.signature_defs)
         if not self.signatures:
             raise LoadError(f"version {version} has no signature that can be called")
         try:
@@ -109,18 +109,19 @@ def read_signature_defs(folder: Path) -> dict[str, meta_graph_pb2.SignatureDef]:
     raise LoadError(f"{folder.name}/saved_model.pb holds no graph for serving")
 
 
-def signatures_of(
-    folder: Path, definitions: Mapping[str, meta_graph_pb2.SignatureDef]
-) -> dict[str, Signature]:
-    """The signatures that a server offers of a model: those whose types a request can carry.
-
-    Args:
-        folder: The model's folder, whose description says which inputs may be left out.
-        definitions: What `read_signature_defs` read there.
+def read_signatures(folder: Path) -> dict[str, Signature]:
+    """The signatures that a server offers of a SavedModel, without loading it.
 
     Raises:
-        LoadError: The model's description cannot be read.
+        LoadError: It is no SavedModel with a serving graph, or its description cannot be read.
     """
+    return _offered(folder, read_signature_defs(folder))
+
+
+def _offered(
+    folder: Path, definitions: Mapping[str, meta_graph_pb2.SignatureDef]
+) -> dict[str, Signature]:
+    """The signatures whose types a request can carry."""
     missing = _missing_values(folder)
     found = {name: _read_signature(name, raw, missing) for name, raw in definitions.items()}
     return {name: signature for name, signature in found.items() if signature is not None}

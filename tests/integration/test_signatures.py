@@ -1,0 +1,102 @@
+"""A new version serves the clients of the one before: signatures over real runs, in both orders."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from click.testing import CliRunner
+from sandbox import Sandbox, good_rows, states, write_csv
+
+from contracts.errors import ExitCode
+from contracts.verdict import Outcome, Reason
+from ordain.main import cli
+from pipeline.outcome import RunResult
+from serving.manifest import read_manifest
+from serving.server.model import read_signatures
+
+HEADER = ["x", "c", "y"]
+ALLOW = "gate.server.allow_changes={serving_default.inputs.z: every client sends z since May}"
+SERVED = {"gate": {"server": {"requests": 4}}, "data": {"window": 1}}
+
+
+def signature_reasons(result: RunResult) -> list[Reason]:
+    (verdict,) = [v for v in result.verdicts if v.gate == "server"]
+    return [reason for reason in verdict.reasons if reason.kind == "signatures"]
+
+
+def schema(project: Sandbox, command: str) -> str:
+    done = CliRunner().invoke(cli, ["schema", command, str(project.folder)])
+    assert done.exit_code == 0, done.output
+    return done.output
+
+
+def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
+    small: Callable[..., Sandbox],
+) -> None:
+    project = small(**SERVED)
+    serving = project.folder / "var" / "serving" / "small"
+    first = project.run()
+    assert (first.failure, first.version) == (None, 1)
+    (reason,) = signature_reasons(first)
+    assert reason.text.startswith("no version serves yet")
+    schema(project, "freeze")
+
+    # Three values are missing, the change is accepted: a client of version 1 must not notice.
+    rows = [["" if i < 3 else row[0], *row[1:]] for i, row in enumerate(good_rows())]
+    write_csv(project.data / "2" / "rows.csv", rows, HEADER)
+    assert project.run().exit_code is ExitCode.DATA_BLOCKED
+    assert "value_count" in schema(project, "accept")
+    second = project.run()
+    assert (second.failure, second.version) == (None, 2)
+    (reason,) = signature_reasons(second)
+    assert (reason.outcome, reason.text) == (
+        Outcome.PASSED,
+        "signatures serve the clients of version 1",
+    )
+    before, after = (read_signatures(serving / v)["serving_default"].inputs for v in "12")
+    assert before["x"].shape == after["x"].shape == (-1,)
+    assert before["x"].default is None
+    assert after["x"].default is not None
+
+    # A column that every row needs is new: no client of version 2 sends it.
+    project.set(evaluate={"baseline": {"none": "columns changed"}})
+    rows = [[*row, i % 7] for i, row in enumerate(good_rows())]
+    write_csv(project.data / "3" / "rows.csv", rows, [*HEADER, "z"])
+    schema_of_z = project.run()
+    assert schema_of_z.exit_code is ExitCode.DATA_BLOCKED
+    schema(project, "accept")
+    blocked = project.run()
+    assert (blocked.exit_code, project.versions) == (ExitCode.INFRASTRUCTURE, ["1", "2"])
+    (reason,) = signature_reasons(blocked)
+    assert (reason.outcome, reason.where) == (Outcome.BLOCKED, "serving_default.inputs.z")
+    assert "gate.server.allow_changes: {serving_default.inputs.z: reason}" in reason.advice
+
+    allowed = project.run(ALLOW)
+    assert (allowed.failure, allowed.version) == (None, 3)
+    (reason,) = signature_reasons(allowed)
+    assert reason.outcome is Outcome.WARNED
+    kept = [v for v in read_manifest(serving / "3").verdicts if v.gate == "server"]
+    assert "every client sends z since May" in kept[0].to_json()
+
+    # Version 3 is stable by now; the same run again finds nothing to compare anew.
+    again = project.run(ALLOW)
+    looked_up = dict.fromkeys(("AnalyzerCache", "Stable"), "complete")
+    assert states(again) == dict.fromkeys(states(again), "cached") | looked_up
+    assert project.versions == ["1", "2", "3"]
+
+    # The other way round: clients of version 3 send z, and the column is gone.
+    write_csv(project.data / "4" / "rows.csv", good_rows(), HEADER)
+    assert project.run().exit_code is ExitCode.DATA_BLOCKED
+    assert "! z: its column is gone" in schema(project, "accept")
+    gone = project.run()
+    assert gone.exit_code is ExitCode.INFRASTRUCTURE
+    (reason,) = signature_reasons(gone)
+    assert (reason.where, reason.text) == (
+        "serving_default.inputs.z",
+        "the input is gone; clients of version 3 would fail",
+    )
+    # A permission that is left over is said.
+    (*_, unused) = signature_reasons(
+        project.run("gate.server.allow_changes={serving_default.inputs.x: long ago}")
+    )
+    assert (unused.outcome, unused.where) == (Outcome.WARNED, "serving_default.inputs.x")
