@@ -33,7 +33,7 @@ _BATCH = 20
 class BaselineModel(resolver.ResolverStrategy):
     """The published version that a candidate is compared with, by `serving.served`'s rules.
 
-    If that version holds the candidate itself, in a run that is repeated, it is what the
+    If `stable` or `latest` names the candidate itself, in a run that is repeated, it is what the
     candidate was compared with when it was evaluated: the Evaluator's inputs are the same then,
     and it is CACHED.
 
@@ -50,10 +50,12 @@ class BaselineModel(resolver.ResolverStrategy):
         """See `ResolverStrategy`; never None, so that a first run goes on without baseline."""
         found: list[Any] = []
         served = look_up(self._base, self._rule)
-        if served is not None:
+        # Behind a data gate that blocks there is no candidate.
+        if served is not None and input_dict["model"]:
             (candidate,) = input_dict["model"]
             before = None
-            if _holds(served, candidate, store, input_dict["pushed_model"]):
+            is_label = isinstance(self._rule, str)
+            if is_label and _holds(served, candidate, store, input_dict["pushed_model"]):
                 before = self._compared_before(store, candidate, input_dict["model_blessing"])
             if before is None or (not before and is_preceded(self._base, served.version)):
                 before = [registered(store, served.address, served.version, served.digest)]

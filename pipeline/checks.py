@@ -29,6 +29,8 @@ from serving.served import check_served
 #: run's artifacts take about 45 times its zstd Parquet and 2 times a CSV.
 DISK_FACTOR = {"parquet": 60, "csv": 6, "tfrecord": 6}
 DISK_FLOOR_BYTES = 500_000_000
+#: TFX's type of what the publisher leaves.
+PUSHED = "PushedModel"
 #: A larger ML Metadata file is not read whole at each start. About 200 runs; reading them takes
 #: some 15 ms.
 _READ_WHOLE_BYTES = 4_000_000
@@ -70,12 +72,12 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
     _check_names(project, types)
     check_thresholds(project)
     _check_signing(project)
-    check_baseline(project)
     spans = find_spans(project.data)
     if span is not None and not project.data.has_spans:
         raise ConfigError(f"--span {span}: data.pattern {project.data.pattern!r} knows no spans")
     window = select_window(spans, project.data.window, span)
     check_metadata(project.metadata)
+    check_baseline(project)
     needed = _check_disk(project, window)
     notes = []
     if len(window) < project.data.window:
@@ -170,11 +172,29 @@ def check_baseline(project: Project) -> None:
         InfrastructureError: A version that should be there cannot be read; names it.
     """
     rule = project.evaluate.baseline
-    rules = [] if isinstance(rule, NoBaseline) else [rule]
-    if project.gate.server.compares_signatures and STABLE not in rules:
-        rules.append(STABLE)
-    for each in rules:
-        check_served(project.push_base, each, project.push.public_key)
+    if not isinstance(rule, NoBaseline):
+        if check_served(project.push_base, rule, project.push.public_key) is None:
+            _refuse_if_lost(project)
+    if project.gate.server.compares_signatures and rule != STABLE:
+        check_served(project.push_base, STABLE, project.push.public_key)
+
+
+def _refuse_if_lost(project: Project) -> None:
+    """An empty serving directory may be one whose volume is not mounted."""
+    if not project.metadata.exists():
+        return
+    from pipeline.history import History  # noqa: PLC0415  rarely needed
+
+    for pushed in History(project.metadata, project.name).store.get_artifacts_by_type(PUSHED):
+        version = pushed.custom_properties["pushed_version"].string_value
+        where = f"{project.push_base}/{version}"
+        if version and pushed.custom_properties["pushed_destination"].string_value == where:
+            raise InfrastructureError(
+                f"{project.push_base} holds no version, and version {version} was published "
+                "there: there is nothing to compare with",
+                "mount or restore the directory; or begin anew without a comparison: "
+                "--set 'evaluate.baseline={none: REASON}'",
+            )
 
 
 def _check_signing(project: Project) -> None:

@@ -60,6 +60,12 @@ def test_it_is_the_version_that_serves_whatever_else_was_trained_or_moved(
     again = project.run("train.steps=34")
     assert states(again) == dict.fromkeys(states(again), "cached") | LOOKED_UP
 
+    # Where the serving directory should be, nothing is mounted: that is no first model.
+    away = serving(project).rename(tmp_path / "away")
+    with pytest.raises(InfrastructureError, match=f"{serving(project)} holds no version, and vers"):
+        project.run("train.steps=35")
+    away.rename(serving(project))
+
     # Project and workspace are moved, and the database is lost.
     moved = Sandbox(project.folder.rename(tmp_path / "elsewhere"))
     for path in (moved.folder / "var").glob("metadata.sqlite*"):

@@ -57,8 +57,12 @@ def gc(project: Sandbox, *options: str) -> dict[str, Any]:
 
 
 def live_and_deleted(project: Sandbox) -> tuple[dict[str, str], dict[str, str]]:
-    """Type by folder of the artifacts that ML Metadata says are there, and are removed."""
-    artifacts = open_store(project.folder / "var/metadata.sqlite").get_artifacts()
+    """Type by folder of the artifacts that ML Metadata says are there, and are removed.
+
+    Published versions that were a baseline are left out: `ordain models prune` removes those.
+    """
+    store = open_store(project.folder / "var/metadata.sqlite")
+    artifacts = [a for a in store.get_artifacts() if "/var/serving/" not in a.uri]
     found = [
         {a.uri: a.type for a in artifacts if a.state == state}
         for state in (pb.Artifact.LIVE, pb.Artifact.DELETED)

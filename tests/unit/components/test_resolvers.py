@@ -222,6 +222,11 @@ class TestBaseline:
             chain.publish(promote="manual")
         assert chain.baseline(chain.train(), rule) == [version]
 
+    def test_a_pinned_version_is_itself_whatever_the_candidate_is(self, chain):
+        chain.publish()
+        second = chain.publish()
+        assert chain.baseline(second, "2") == [2]
+
     def test_its_error_is_kept_for_whoever_launches_the_node(self, chain):
         chain.publish()
         (chain.base / "1").rename(chain.base / "gone")
