@@ -173,7 +173,8 @@ def check_baseline(project: Project) -> None:
     """
     rule = project.evaluate.baseline
     if not isinstance(rule, NoBaseline):
-        if check_served(project.push_base, rule, project.push.public_key) is None:
+        baseline = check_served(project.push_base, rule, project.push.public_key)
+        if baseline is None:
             _refuse_if_lost(project)
     if project.gate.server.compares_signatures and rule != STABLE:
         check_served(project.push_base, STABLE, project.push.public_key)

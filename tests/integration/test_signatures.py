@@ -11,10 +11,13 @@ from contracts.errors import ExitCode
 from contracts.verdict import Outcome, Reason
 from ordain.main import cli
 from pipeline.outcome import RunResult
+from pipeline.schema import read_schema, write_schema
 from serving.manifest import read_manifest
 from serving.server.model import read_signatures
 
 HEADER = ["x", "c", "y"]
+#: Version 1 needs an x, and version 3 a z, in every row that it predicts.
+NO_BASELINE = "evaluate.baseline={none: the version before cannot predict such rows}"
 ALLOW = "gate.server.allow_changes={serving_default.inputs.z: every client sends z since May}"
 SERVED = {"gate": {"server": {"requests": 4}}, "data": {"window": 1}}
 
@@ -28,6 +31,16 @@ def schema(project: Sandbox, command: str) -> str:
     done = CliRunner().invoke(cli, ["schema", command, str(project.folder)])
     assert done.exit_code == 0, done.output
     return done.output
+
+
+def require(project: Sandbox, column: str) -> None:
+    """Edits the schema by hand: every row has one value of a column."""
+    path = project.folder / "schema.pbtxt"
+    edited = read_schema(path)
+    (feature,) = [f for f in edited.feature if f.name == column]
+    feature.shape.dim.add(size=1)
+    feature.presence.min_fraction = 1.0
+    write_schema(edited, path)
 
 
 def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
@@ -46,7 +59,7 @@ def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
     write_csv(project.data / "2" / "rows.csv", rows, HEADER)
     assert project.run().exit_code is ExitCode.DATA_BLOCKED
     assert "value_count" in schema(project, "accept")
-    second = project.run()
+    second = project.run(NO_BASELINE)
     assert (second.failure, second.version) == (None, 2)
     (reason,) = signature_reasons(second)
     assert (reason.outcome, reason.text) == (
@@ -59,12 +72,11 @@ def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
     assert after["x"].default is not None
 
     # A column that every row needs is new: no client of version 2 sends it.
-    project.set(evaluate={"baseline": {"none": "columns changed"}})
     rows = [[*row, i % 7] for i, row in enumerate(good_rows())]
     write_csv(project.data / "3" / "rows.csv", rows, [*HEADER, "z"])
-    schema_of_z = project.run()
-    assert schema_of_z.exit_code is ExitCode.DATA_BLOCKED
+    assert project.run().exit_code is ExitCode.DATA_BLOCKED
     schema(project, "accept")
+    require(project, "z")
     blocked = project.run()
     assert (blocked.exit_code, project.versions) == (ExitCode.INFRASTRUCTURE, ["1", "2"])
     (reason,) = signature_reasons(blocked)
@@ -80,7 +92,7 @@ def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
 
     # Version 3 is stable by now; the same run again finds nothing to compare anew.
     again = project.run(ALLOW)
-    looked_up = dict.fromkeys(("AnalyzerCache", "Stable"), "complete")
+    looked_up = dict.fromkeys(("AnalyzerCache", "Baseline"), "complete")
     assert states(again) == dict.fromkeys(states(again), "cached") | looked_up
     assert project.versions == ["1", "2", "3"]
 
@@ -88,7 +100,7 @@ def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
     write_csv(project.data / "4" / "rows.csv", good_rows(), HEADER)
     assert project.run().exit_code is ExitCode.DATA_BLOCKED
     assert "! z: its column is gone" in schema(project, "accept")
-    gone = project.run()
+    gone = project.run(NO_BASELINE)
     assert gone.exit_code is ExitCode.INFRASTRUCTURE
     (reason,) = signature_reasons(gone)
     assert (reason.where, reason.text) == (
@@ -97,6 +109,6 @@ def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
     )
     # A permission that is left over is said.
     (*_, unused) = signature_reasons(
-        project.run("gate.server.allow_changes={serving_default.inputs.x: long ago}")
+        project.run(NO_BASELINE, "gate.server.allow_changes={serving_default.inputs.x: long ago}")
     )
     assert (unused.outcome, unused.where) == (Outcome.WARNED, "serving_default.inputs.x")
