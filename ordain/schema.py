@@ -93,7 +93,7 @@ def _proposal(project: str, env: str | None, settings: tuple[str, ...]) -> tuple
 
 def _latest(project: Project, node: str, key: str) -> Output:
     """What a node left last, for the newest span it worked on."""
-    history = History(project.metadata, project.name)
+    history = History(project.metadata, project.name, project.paths)
     for run in history.list_runs():
         done = [
             n

@@ -76,8 +76,9 @@ def prepared(
             version = recovery.unrecorded_version(history, project.serving)
             stack.enter_context(pushed_model.unrecorded(version))
         if is_exact:
-            root = str(project.artifacts)
-            stack.enter_context(metadata_queries.exact_queries(run_id, root))
+            stack.enter_context(
+                metadata_queries.exact_queries(run_id, str(project.artifacts), project.paths)
+            )
         if is_retried:
             stack.enter_context(
                 metadata_queries.replaced(
@@ -149,7 +150,7 @@ class NodeLauncher:
         self._open_log = open_log
         with open_log(logs / "graph.log"):  # TFX warns that the IR names no database
             self._deployment = runner_utils.extract_local_deployment_config(ir)
-        self._handle = metadata_handle.Handle(project.metadata)
+        self._handle = metadata_handle.Handle(project.metadata, project.paths)
 
     def launch(self, node: Any) -> Launches:
         """Launches a node, once for each of its spans.

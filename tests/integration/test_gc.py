@@ -58,7 +58,7 @@ def gc(project: Sandbox, *options: str) -> dict[str, Any]:
 
 def live_and_deleted(project: Sandbox) -> tuple[dict[str, str], dict[str, str]]:
     """Type by folder of the artifacts that ML Metadata says are there, and are removed."""
-    artifacts = open_store(project.folder / "var/metadata.sqlite").get_artifacts()
+    artifacts = open_store(project.folder / "var/metadata.sqlite", project.paths).get_artifacts()
     found = [
         {a.uri: a.type for a in artifacts if a.state == state}
         for state in (pb.Artifact.LIVE, pb.Artifact.DELETED)
@@ -178,7 +178,7 @@ def test_killed_after_a_step_it_leaves_nothing_that_looks_alive(
 
 def test_what_was_removed_is_not_taken_over_by_from(project: Sandbox) -> None:
     unpublish(project, 1, 2)
-    store = open_store(project.folder / "var/metadata.sqlite")
+    store = open_store(project.folder / "var/metadata.sqlite", project.paths)
     models = store.get_artifacts_by_type("Model")
     for model in models:
         model.state = pb.Artifact.DELETED
