@@ -12,7 +12,9 @@ Metadata is where every pod finds it, and a node that is cached or skipped moves
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+import logging
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any, ClassVar
 
 from tfx.orchestration.portable import (
@@ -23,7 +25,10 @@ from tfx.orchestration.portable import (
 from tfx.proto.orchestration import executable_spec_pb2
 
 from pipeline import shared_files
+from pipeline.garbage import hide
 from pipeline.importing import load_graph
+
+log = logging.getLogger(__name__)
 
 
 class _Late(base_executor_operator.BaseExecutorOperator):
@@ -44,11 +49,26 @@ class _Late(base_executor_operator.BaseExecutorOperator):
             a.uri for found in execution_info.input_dict.values() for a in found
         ):
             shared_files.fetch(uri)
+        _make_room(a.uri for made in execution_info.output_dict.values() for a in made)
         output = operator.run_executor(execution_info)
         if output.execution_result.code == 0:
             for uri in _published(execution_info.output_dict, output):
                 shared_files.keep(uri)
         return output
+
+
+def _make_room(uris: Iterable[str]) -> None:
+    """Puts aside what lies where an execution will write.
+
+    TFX names the folders by numbers of ML Metadata, which begin anew where the database was lost
+    or exchanged; an executor would add its files to those of another execution. `ordain gc`
+    removes them.
+    """
+    for folder in map(Path, dict.fromkeys(uris)):
+        if folder.is_dir() and any(folder.iterdir()):
+            log.warning("%s holds files that this database does not know: put aside", folder)
+            hide([folder])
+            folder.mkdir()
 
 
 def _published(planned: Mapping[str, Sequence[Any]], output: Any) -> Iterator[str]:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -91,13 +90,10 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
 
 
 @pytest.fixture
-def project(history: Sandbox, tmp_path: Path) -> Callable[..., Sandbox]:
-    """The same, moved to where it was: artifacts are named by their absolute paths."""
-    saved = tmp_path / "saved"
-    shutil.copytree(history.folder, saved)
-    yield history
-    shutil.rmtree(history.folder)
-    shutil.move(saved, history.folder)
+def project(history: Sandbox, tmp_path: Path) -> Sandbox:
+    """A copy of it."""
+    shutil.copytree(history.folder, tmp_path / "small")
+    return Sandbox(tmp_path / "small")
 
 
 KEEP_ONE = ("--keep-runs", "1", "--keep-days", "0")

@@ -138,7 +138,7 @@ def test_gc_of_a_copy_removes_the_copys_files_alone(trained: Sandbox, tmp_path: 
     removed = removals(told, copy.folder)
     assert removed == removals(would, trained.folder)
     assert told["runs"] == would["runs"] != []
-    assert {"Model", "PushedModel"} <= {a["type"] for a in told["artifacts"]}
+    assert {"ModelRun", "PushedModel"} <= {a["type"] for a in told["artifacts"]}
     assert [path for path in removed if (copy.folder / path).exists()] == []
     assert digests(trained.folder) == before
     deleted = [a for a in artifacts(copy) if a.state == pb.Artifact.DELETED]
@@ -155,6 +155,25 @@ def test_a_workspace_that_moved_alone_is_found_by_the_configuration(
     result = project.run("train.steps=31", f"workspace={tmp_path / 'elsewhere'}")
     assert states(result) == dict.fromkeys(states(result), "cached") | RESOLVERS
     assert result.headline.startswith("nothing new: version ")
+
+
+def test_a_new_database_does_not_mix_its_artifacts_with_those_of_a_lost_one(small: Any) -> None:
+    project = small()
+    write_csv(project.data / "1" / "more.csv", good_rows(100), ["x", "c", "y"])
+    assert int(project.run(to_node="DataGate").exit_code) == 0
+    (project.folder / "var" / "metadata.sqlite").unlink()
+    (project.data / "1" / "more.csv").unlink()
+
+    result = project.run(to_node="DataGate")
+
+    assert int(result.exit_code) == 0, result.headline
+    assert result.nodes[0].rows == 400
+    (examples,) = [a for a in artifacts(project) if a.type == "Examples"]
+    assert sorted(path.name for path in Path(examples.uri).glob("Split-train/*")) == [
+        "data_tfrecord-00000-of-00001.gz"
+    ]
+    assert json.loads(ordain("gc", str(project.folder), "--json"))["unfinished"]
+    assert list(project.folder.glob("var/small/**/.removed-*")) == []
 
 
 @pytest.fixture
