@@ -45,7 +45,7 @@ def give_folders(folder: Path) -> None:
     """Gives every run a folder of its own, with the `result.json` of the newest real run."""
     project = load_project(folder)
     real = sorted(project.runs.iterdir())[-1] / "result.json"
-    for run in History(project.metadata, project.name).list_runs():
+    for run in History(project.metadata, project.name, project.paths).list_runs():
         made = project.runs / run.id
         if not made.is_dir():
             made.mkdir()

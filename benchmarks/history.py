@@ -165,7 +165,7 @@ def give_history(sandbox: Sandbox, runs: int) -> float:
     assert first.exit_code == 0, first.headline  # noqa: S101
     template = sandbox.run()
     project = load_project(sandbox.folder)
-    history = History(project.metadata, project.name)
+    history = History(project.metadata, project.name, project.paths)
     began = time.monotonic()
     write_runs(history.store, template.run_id, runs - len(history.list_runs()))
     return time.monotonic() - began

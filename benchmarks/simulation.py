@@ -171,7 +171,7 @@ class Flights:
         for given, ids in (((), runs), (settings, here)):
             project = load_project(self._project, settings=tuple(given))
             paths = {str(project.workspace): "WORK"}
-            store = open_store(project.metadata)
+            store = open_store(project.metadata, project.paths)
             both.append([contents(store, run, paths, with_measured=False) for run in ids])
         for cluster_run, local_run in zip(*both, strict=True):
             found = differences(cluster_run, local_run)
@@ -185,7 +185,7 @@ class Flights:
 
     def _launches(self, report: dict[str, Any]) -> Counter[tuple[str, int | None]]:
         project = load_project(self._project)
-        run = History(project.metadata, project.name).read_run(report["run_id"])
+        run = History(project.metadata, project.name, project.paths).read_run(report["run_id"])
         return Counter((node.node, node.span) for node in run.nodes)
 
     def _measure(self, step: str, run: Any) -> Any:

@@ -178,8 +178,12 @@ def _preprocessing_fn(exec_properties: dict[str, Any]) -> Any:
 
 
 def _dataset_key(artifact: Any, split: str) -> str:
-    """Names a span's data in the cache; changes when the span is ingested anew."""
-    digest = hashlib.sha256(f"{artifact.uri}/{split}".encode()).hexdigest()[:16]
+    """Names a span's data in the cache; changes when the span is ingested anew.
+
+    TFX ends the URI in node, key and execution; what is before them changes with a move.
+    """
+    made_by = "/".join(artifact.uri.split("/")[-3:])
+    digest = hashlib.sha256(f"{made_by}/{split}".encode()).hexdigest()[:16]
     return f"span-{artifact.span}-{split}-{digest}"
 
 

@@ -20,11 +20,9 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from contracts.errors import InfrastructureError
+from pipeline.shared_files import PLACE
 from serving.cloud_storage import SCHEME, named_errors, open_bucket
 
-#: Not the system's setting of the moment: it has to be the same in every pod. The image, which may
-#: be read-only otherwise, can write here.
-PLACE = Path("/tmp/ordain-gs")  # noqa: S108  made with mode 0700, and refused if it is another user's
 #: Transfers at once: as many as the client keeps connections.
 _TRANSFERS = 8
 #: Seconds for which a request that the network or the store failed is tried again.

@@ -17,7 +17,8 @@ from typing import Any
 
 from contracts.errors import InfrastructureError
 from contracts.manifest import FileDigest
-from kubeflow.bucket import PLACE, Bucket, address_of, at_once, staged_beside, unwritable
+from kubeflow.bucket import Bucket, address_of, at_once, staged_beside, unwritable
+from pipeline.shared_files import PLACE
 from serving.manifest import digest_file, digest_tree
 
 #: Follows the folder's name.

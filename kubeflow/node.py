@@ -64,7 +64,7 @@ def run_node(chain: Chain, name: str, say: Callable[[str], None]) -> Done:
         raise ConfigError(f"--node {name}: the chain's nodes are {', '.join(nodes)}")
     from pipeline import node_launch  # noqa: PLC0415  TFX is loaded by now
 
-    history = History(project.metadata, project.name)
+    history = History(project.metadata, project.name, project.paths)
     folder = project.runs / chain.run_id
 
     def started(node: str, span: int | None) -> None:

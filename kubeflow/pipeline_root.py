@@ -15,11 +15,12 @@ from pydantic import TypeAdapter, ValidationError
 
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.references import has_reference
-from kubeflow.bucket import PLACE, address_of, workspace_of
+from kubeflow.bucket import address_of, workspace_of
 from kubeflow.bucket_artifacts import RunBucket
 from pipeline import shared_files
 from pipeline.config import Project
 from pipeline.config_kubernetes import Root
+from pipeline.shared_files import PLACE
 from serving.cloud_storage import is_object_store
 
 #: Notices that wait to be sent, in the project's part of the workspace.

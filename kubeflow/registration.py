@@ -34,7 +34,7 @@ def register_run(
         What was closed of runs before.
     """
     # Opened before: the first one to open a database makes its tables, under the same lock.
-    with metadata_handle.Handle(project.metadata) as handle, locks.tables():
+    with metadata_handle.Handle(project.metadata, project.paths) as handle, locks.tables():
         recovered = recovery.close_dead_runs(handle.store, project.workspace, run_id, locks.attempt)
         for node in _launches(project, ir, spans):
             common_utils.register_type_if_not_exist(handle, node.node_info.type)

@@ -70,7 +70,7 @@ def conclude_run(chain: Chain, say: Say) -> Concluded:
         InfrastructureError: The result cannot be written, or ML Metadata not be read.
     """
     project = chain.load_project()
-    history = History(project.metadata, project.name)
+    history = History(project.metadata, project.name, project.paths)
     result = tally_run(chain, project, history)
     folder = project.runs / chain.run_id
     page = None

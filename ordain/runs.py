@@ -182,7 +182,7 @@ def compare(
 
 
 def _history(project: Project) -> History:
-    return History(project.metadata, project.name)
+    return History(project.metadata, project.name, project.paths)
 
 
 def run_id_of(project: Project, run: str | None) -> str:

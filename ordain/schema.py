@@ -117,7 +117,7 @@ def _proposal(loaded: Project) -> tuple[Any, Any, Mapping[str, tuple[str, str]]]
 
 def _latest(project: Project, node: str, key: str) -> Output:
     """What a node left last, for the newest span it worked on."""
-    history = History(project.metadata, project.name)
+    history = History(project.metadata, project.name, project.paths)
     for run in history.list_runs():
         done = [
             n

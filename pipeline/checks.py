@@ -186,7 +186,9 @@ def _refuse_if_lost(project: Project) -> None:
         return
     from pipeline.history import History  # noqa: PLC0415  rarely needed
 
-    for pushed in History(project.metadata, project.name).store.get_artifacts_by_type(PUSHED):
+    for pushed in History(
+        project.metadata, project.name, project.paths
+    ).store.get_artifacts_by_type(PUSHED):
         version = pushed.custom_properties["pushed_version"].string_value
         where = f"{project.push_base}/{version}"
         if version and pushed.custom_properties["pushed_destination"].string_value == where:

@@ -2,14 +2,17 @@
 
 Building the graph imports every component's libraries: 10 s of processor time. The IR is a
 function of the project, its source and schema file, the newest span, and of this code; under the
-digest of all of them it is kept in the workspace. What is kept there holds no secret (the graph has
-none), may be removed at any time, and is not trusted: what cannot be read is built anew.
+digest of all of them it is kept in the workspace, with portable paths, so that it survives a move.
+What is kept there holds no secret (the graph has none), may be removed at any time, and is not
+trusted: what cannot be read is built anew.
 """
 
 from __future__ import annotations
 
+import copy
 import functools
 import hashlib
+import json
 import logging
 import sys
 from importlib import metadata
@@ -42,19 +45,28 @@ def compiled_ir(project: Project, newest_span: int) -> Any:
         ConfigError: The graph cannot be built.
     """
     load_tfx()
+    from pipeline.metadata_client import rewrite  # noqa: PLC0415  TFX is loaded by now
+
     kept = KeptFiles(project.home / FOLDER, _KEPT)
     name = f"{_key(project, newest_span)}.binpb"
     ir = _parse(kept.find(name))
     if ir is None:
         ir = load_graph().compile_ir(project, newest_span)
-        kept.keep({name: ir.SerializeToString(deterministic=True)})
+        portable = copy.deepcopy(ir)
+        rewrite(portable, project.paths.portable)
+        kept.keep({name: portable.SerializeToString(deterministic=True)})
+        return ir
+    rewrite(ir, project.paths.absolute)
     return ir
 
 
 def _key(project: Project, newest_span: int) -> str:
     """SHA-256 of all that the IR depends on."""
     digest = hashlib.sha256(_code().encode())
-    for part in (project.model_dump_json(), str(newest_span), fingerprint(project.folder)):
+    settings = project.paths.portable(project.model_dump_json())
+    # The IR has them packed, where no path is found.
+    packed = json.dumps(project.beam_args)
+    for part in (settings, packed, str(newest_span), fingerprint(project.folder)):
         digest.update(f"\n{len(part)} {part}".encode())
     if project.schema_file.exists():
         digest.update(project.schema_file.read_bytes())

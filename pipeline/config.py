@@ -21,6 +21,8 @@ from pipeline.config_model import Evaluate, Train, Tune
 from pipeline.config_push import Push
 from pipeline.config_section import KEEP_REFERENCES, Section
 from pipeline.metadata_location import Location, parse_location
+from pipeline.portable_paths import PortablePaths, project_paths
+from pipeline.shared_files import PLACE
 
 DEFAULT_BEAM_ARGS = (
     # Beam 2.77's DirectRunner first tries a runner whose binary it downloads at run time.
@@ -41,13 +43,15 @@ def _locate(value: object, info: ValidationInfo) -> object:
 class Project(Section):
     """A whole project as `pipeline.yaml` describes it.
 
-    `folder` and `environment` are not keys of the file; loading fills them in, and `metadata`,
-    which is shared by the projects of a workspace, where the file does not name it.
+    `folder`, `environment` and `beside` are not keys of the file; loading fills them in, and
+    `metadata`, which is shared by the projects of a workspace, where the file does not name it.
     """
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
     folder: Path
     environment: str | None = None
+    #: Paths outside of the folder that the file gives relative to it: they move with it.
+    beside: tuple[Path, ...] = ()
     workspace: Path
     metadata: Annotated[Location, BeforeValidator(_locate)]
     data: Data
@@ -84,6 +88,13 @@ class Project(Section):
     def home(self) -> Path:
         """Folder of this project in the workspace: artifacts and runs."""
         return self.workspace / self.name
+
+    @property
+    def paths(self) -> PortablePaths:
+        """How ML Metadata keeps the paths of this project."""
+        # Of a bucket's stand-in every pod has the same path, and others tell by it what it is.
+        workspace = None if self.workspace.is_relative_to(PLACE) else self.workspace
+        return project_paths(self.name, self.folder, workspace, self.beside)
 
     @property
     def runs(self) -> Path:

@@ -83,7 +83,7 @@ def plan_sweep(project: Project, keep_runs: int, keep_days: float, now_ms: int) 
         keep_days: Younger runs are kept besides.
         now_ms: The time, in milliseconds since 1970.
     """
-    history = History(project.metadata, project.name)
+    history = History(project.metadata, project.name, project.paths)
     runs = [(run.id, run.started_ms) for run in history.list_runs()]
     kept_runs = choose_runs(runs, keep_runs, keep_days, now_ms)
     steps = [step for run, _ in runs for step in _steps(history.store, run)]
@@ -93,6 +93,8 @@ def plan_sweep(project: Project, keep_runs: int, keep_days: float, now_ms: int) 
     ends = {} if newest is None else {newest: "the next analyzer cache"}
     kept = choose_kept(steps, kept_runs, roots, ends)
     staying = {artifacts[i].uri for i in kept if i in artifacts}
+    metadata = project.metadata
+    is_own = isinstance(metadata, Path) and metadata.is_relative_to(project.workspace)
     going, unfinished, live = [], [], 0
     for artifact in artifacts.values():
         folder = Path(artifact.uri)
@@ -103,6 +105,8 @@ def plan_sweep(project: Project, keep_runs: int, keep_days: float, now_ms: int) 
         if artifact.uri in staying:
             continue
         if artifact.state == pb.Artifact.LIVE:
+            if not is_own and not folder.exists():  # it may be in another machine's workspace
+                continue
             going.append(Removal(artifact.id, artifact.type, folder, size_of(folder)))
         elif artifact.state == pb.Artifact.DELETED:
             unfinished += [left for left in (folder, _beside(folder)) if left.exists()]
@@ -128,7 +132,10 @@ def carry_out(project: Project, sweep: Sweep) -> None:
         InfrastructureError: A folder cannot be removed; what was marked stays marked, and the
             next call goes on.
     """
-    mark(History(project.metadata, project.name).store, [r.id for r in sweep.artifacts])
+    mark(
+        History(project.metadata, project.name, project.paths).store,
+        [r.id for r in sweep.artifacts],
+    )
     folders = [removal.folder for removal in sweep.artifacts]
     beside = sorted({_beside(folder) for folder in folders})
     for hidden in hide([*folders, *beside, *sweep.runs, *sweep.unfinished]):

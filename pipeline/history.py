@@ -21,6 +21,7 @@ from contracts.verdict import Verdict
 from pipeline import shared_files
 from pipeline.metadata_location import Location
 from pipeline.metadata_store import open_store
+from pipeline.portable_paths import PortablePaths
 
 _STATES = {
     pb.Execution.COMPLETE: "complete",
@@ -83,15 +84,17 @@ class Run:
 class History:
     """Reads one project's runs."""
 
-    def __init__(self, metadata: Location, name: str) -> None:
+    def __init__(self, metadata: Location, name: str, paths: PortablePaths) -> None:
         """Opens the store lazily.
 
         Args:
             metadata: ML Metadata's SQLite file, or its database.
             name: The pipeline's name.
+            paths: The folders that may move, `Project.paths`.
         """
         self._location = metadata
         self._name = name
+        self._paths = paths
         self._store: mlmd.MetadataStore | None = None
 
     @property
@@ -107,7 +110,7 @@ class History:
                     f"no run of {self._name!r} yet: there is no {self._location}",
                     "ordain run PROJECT",
                 )
-            self._store = open_store(self._location)
+            self._store = open_store(self._location, self._paths)
         return self._store
 
     def list_runs(self) -> list[Run]:

@@ -13,8 +13,7 @@ Metadata is where every pod finds it, and a node that is cached or skipped moves
 from __future__ import annotations
 
 import logging
-import secrets
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -26,10 +25,10 @@ from tfx.orchestration.portable import (
 from tfx.proto.orchestration import executable_spec_pb2
 
 from pipeline import shared_files
-from pipeline.garbage import REMOVED_PREFIX
+from pipeline.garbage import hide
 from pipeline.importing import load_graph
 
-_LOG = logging.getLogger(__name__)
+log = logging.getLogger(__name__)
 
 
 class _Late(base_executor_operator.BaseExecutorOperator):
@@ -50,8 +49,7 @@ class _Late(base_executor_operator.BaseExecutorOperator):
             a.uri for found in execution_info.input_dict.values() for a in found
         ):
             shared_files.fetch(uri)
-        for uri in (a.uri for planned in execution_info.output_dict.values() for a in planned):
-            _set_aside(Path(uri))
+        _make_room(a.uri for made in execution_info.output_dict.values() for a in made)
         output = operator.run_executor(execution_info)
         if output.execution_result.code == 0:
             for uri in _published(execution_info.output_dict, output):
@@ -59,24 +57,25 @@ class _Late(base_executor_operator.BaseExecutorOperator):
         return output
 
 
+def _make_room(uris: Iterable[str]) -> None:
+    """Puts aside what lies where an execution will write.
+
+    TFX names the folders by numbers of ML Metadata, which begin anew where the database was lost
+    or exchanged; an executor would add its files to those of another execution. `ordain gc`
+    removes them.
+    """
+    for folder in map(Path, dict.fromkeys(uris)):
+        if folder.is_dir() and any(folder.iterdir()):
+            log.warning("%s holds files that this database does not know: put aside", folder)
+            hide([folder])
+            folder.mkdir()
+
+
 def _published(planned: Mapping[str, Sequence[Any]], output: Any) -> Iterator[str]:
     """URIs that the launcher will publish: an executor may make several artifacts of one."""
     for key, artifacts in planned.items():
         told = output.output_artifacts
         yield from (a.uri for a in (told[key].artifacts if key in told else artifacts))
-
-
-def _set_aside(folder: Path) -> None:
-    """Clears what an execution of the same number left, before it writes there.
-
-    Numbers begin anew where ML Metadata was lost, and go back where it was restored, and the files
-    of the history that is gone are still there. They are renamed; `ordain gc` removes them.
-    """
-    if folder.is_dir() and any(folder.iterdir()):
-        hidden = folder.with_name(f"{REMOVED_PREFIX}{folder.name}-{secrets.token_hex(4)}")
-        folder.rename(hidden)
-        folder.mkdir()
-        _LOG.warning("%s was there before ML Metadata knew of it: renamed to %s", folder, hidden)
 
 
 class LatePythonOperator(_Late):

@@ -196,7 +196,7 @@ def _validate(
     raw: Mapping[str, Any], root: Path, env: str | None, context: dict[str, Any] | None = None
 ) -> Project:
     filled = dict(raw)
-    for reserved in ("folder", "environment"):
+    for reserved in ("folder", "environment", "beside"):
         if reserved in filled:
             raise ConfigError(f"{root / MAIN_FILE}: unknown key {reserved!r}")
     filled |= {"folder": root, "environment": env}
@@ -219,8 +219,14 @@ def _default_workspace(root: Path) -> Path:
 
 
 def _with_absolute_paths(project: Project) -> Project:
+    beside = []
+
     def absolute(path: Path) -> Path:
-        return Path(os.path.normpath(project.folder / path.expanduser()))
+        given = path.expanduser()
+        found = Path(os.path.normpath(project.folder / given))
+        if not given.is_absolute() and not found.is_relative_to(project.folder):
+            beside.append(found)
+        return found
 
     push = project.push
     if push.directory is not None and not project.is_pushed_away:
@@ -238,16 +244,15 @@ def _with_absolute_paths(project: Project) -> Project:
     if cluster.auth is not None and cluster.auth.token_file is not None:
         auth = cluster.auth.model_copy(update={"token_file": absolute(cluster.auth.token_file)})
         cluster = cluster.model_copy(update={"auth": auth})
-    return project.model_copy(
-        update={
-            "push": push,
-            "kubeflow": cluster,
-            "workspace": absolute(project.workspace),
-            "metadata": absolute(project.metadata)
-            if isinstance(project.metadata, Path)
-            else project.metadata,
-            "schema_file": absolute(project.schema_file),
-            "data": project.data.model_copy(update={"path": absolute(project.data.path)}),
-            "train": project.train.model_copy(update={"module": absolute(project.train.module)}),
-        }
-    )
+    update = {
+        "push": push,
+        "kubeflow": cluster,
+        "workspace": absolute(project.workspace),
+        "metadata": absolute(project.metadata)
+        if isinstance(project.metadata, Path)
+        else project.metadata,
+        "schema_file": absolute(project.schema_file),
+        "data": project.data.model_copy(update={"path": absolute(project.data.path)}),
+        "train": project.train.model_copy(update={"module": absolute(project.train.module)}),
+    }
+    return project.model_copy(update=update | {"beside": tuple(beside)})

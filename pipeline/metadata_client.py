@@ -1,4 +1,8 @@
-r"""ML Metadata's client for servers, with wrappers around two traps of ml-metadata 1.21.
+r"""ML Metadata's client: every call goes through here, whatever holds the data.
+
+Paths. What is sent and what comes back goes through `pipeline.portable_paths`.
+
+For servers there are wrappers around two traps of ml-metadata 1.21 besides.
 
 Order. It asks without `ORDER BY`. SQLite answers in the order of ids; a server answers as it likes,
 PostgreSQL in that of the last updates. TFX takes the former for granted: to reuse outputs, it pairs
@@ -16,18 +20,37 @@ read back as one.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import ml_metadata as mlmd
 
-from pipeline.metadata_location import MetadataService, MysqlDatabase, PostgresDatabase
+from pipeline.metadata_location import Location, MetadataService, MysqlDatabase, PostgresDatabase
+from pipeline.portable_paths import SCHEME, PortablePaths
 
 #: Of Unicode's private use area, so that no text has it by itself.
 _STANDS_FOR_BACKSLASH = "\ue05c"
 
 
-class ServerStore(mlmd.MetadataStore):
-    """A store whose answers come in the order of ids."""
+class Store(mlmd.MetadataStore):
+    """A store whose paths survive a move of the folders they lie in."""
+
+    def __init__(self, config: Any, paths: PortablePaths) -> None:
+        """Takes the connection's configuration, and the folders that may move."""
+        super().__init__(config)
+        self._paths = paths
+
+    def _call(
+        self, method_name: str, request: Any, response: Any, extra_options: Any = None
+    ) -> Any:
+        rewrite(request, self._paths.portable)
+        super()._call(method_name, request, response, extra_options)
+        if SCHEME.encode() in response.SerializeToString():
+            rewrite(response, self._paths.absolute)
+
+
+class ServerStore(Store):
+    """The same, and its answers come in the order of ids."""
 
     def _call(
         self, method_name: str, request: Any, response: Any, extra_options: Any = None
@@ -40,22 +63,30 @@ class ServerStore(mlmd.MetadataStore):
 class PostgresStore(ServerStore):
     """The same, and it may hold any text."""
 
-    def _call(
-        self, method_name: str, request: Any, response: Any, extra_options: Any = None
-    ) -> Any:
+    def _call_method(self, method_name: str, request: Any, response: Any) -> None:
         if b"\\" in request.SerializeToString():
-            _replace(request, "\\", _STANDS_FOR_BACKSLASH)
-        super()._call(method_name, request, response, extra_options)
+            rewrite(request, lambda text: text.replace("\\", _STANDS_FOR_BACKSLASH))
+        super()._call_method(method_name, request, response)
         if _STANDS_FOR_BACKSLASH.encode() in response.SerializeToString():
-            _replace(response, _STANDS_FOR_BACKSLASH, "\\")
+            rewrite(response, lambda text: text.replace(_STANDS_FOR_BACKSLASH, "\\"))
 
 
-#: The client for each kind of server.
-STORES: dict[type, type[ServerStore]] = {
+_STORES: dict[type, type[Store]] = {
     PostgresDatabase: PostgresStore,
     MysqlDatabase: ServerStore,
     MetadataService: ServerStore,
 }
+
+
+def connected(location: Location, config: Any, paths: PortablePaths) -> Store:
+    """The client for a place.
+
+    Args:
+        location: The place.
+        config: Its configuration, from `pipeline.metadata_store`.
+        paths: The folders that may move.
+    """
+    return _STORES.get(type(location), Store)(config, paths)
 
 
 def _order(response: Any) -> None:
@@ -67,22 +98,22 @@ def _order(response: Any) -> None:
             value.sort(key=lambda event: (event.execution_id, event.artifact_id))
 
 
-def _replace(message: Any, old: str, new: str) -> None:
-    """Replaces a character in every text of a protobuf message, in place."""
+def rewrite(message: Any, change: Callable[[str], str]) -> None:
+    """Changes every text of a protobuf message, in place."""
     for field, value in message.ListFields():
         is_repeated = field.label == field.LABEL_REPEATED
         if field.type == field.TYPE_STRING:
             if is_repeated:
-                value[:] = [text.replace(old, new) for text in value]
+                value[:] = map(change, value)
             else:
-                setattr(message, field.name, value.replace(old, new))
+                setattr(message, field.name, change(value))
         elif field.type == field.TYPE_MESSAGE:
             if field.message_type.GetOptions().map_entry:
                 if field.message_type.fields_by_name["value"].message_type is not None:
                     for below in value.values():
-                        _replace(below, old, new)
+                        rewrite(below, change)
             elif is_repeated:
                 for below in value:
-                    _replace(below, old, new)
+                    rewrite(below, change)
             else:
-                _replace(value, old, new)
+                rewrite(value, change)

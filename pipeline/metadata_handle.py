@@ -8,6 +8,7 @@ from tfx.orchestration import metadata
 
 from pipeline.metadata_location import Location
 from pipeline.metadata_store import connection_config, open_store
+from pipeline.portable_paths import PortablePaths
 
 
 class Handle(metadata.Metadata):
@@ -17,16 +18,17 @@ class Handle(metadata.Metadata):
     every table, and TFX opens it several times for each node.
     """
 
-    def __init__(self, location: Location) -> None:
-        """Takes the place; a SQLite file is made if need be."""
+    def __init__(self, location: Location, paths: PortablePaths) -> None:
+        """Takes the place (a SQLite file is made if need be) and the folders that may move."""
         super().__init__(connection_config(location, is_new=True))
         self._location = location
+        self._paths = paths
         self._store: Any = None
 
     def __enter__(self) -> metadata.Metadata:
         """Opens the store, the first time."""
         if self._store is None:
-            self._store = open_store(self._location, is_new=True)
+            self._store = open_store(self._location, self._paths, is_new=True)
         self._users += 1
         return self
 

@@ -13,6 +13,9 @@ Here the same questions have exact answers:
 - artifacts of all runs (what a resolver looks back to): by their type;
 - the cache: the newest execution under the key, not all of them.
 
+The cache's key is another one as well: TFX's is made of absolute paths among others, so that no
+node would be cached in a workspace that was moved. Here it is made of what ML Metadata keeps.
+
 `tests/unit/pipeline/test_metadata_queries.py` fails when upstream mends it, so that this module
 can go.
 """
@@ -20,7 +23,9 @@ can go.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator, Sequence
+import copy
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import ml_metadata as mlmd
@@ -32,6 +37,8 @@ from tfx.orchestration.portable.mlmd import execution_lib
 from tfx.types import artifact_utils
 
 from pipeline import shared_files
+from pipeline.metadata_client import rewrite
+from pipeline.portable_paths import PortablePaths
 
 #: The newest execution under a cache key nearly always has live outputs; further ones are asked
 #: for only where it has not.
@@ -40,12 +47,13 @@ _PAGE = 100
 
 
 @contextlib.contextmanager
-def exact_queries(run_id: str, pipeline_root: str) -> Iterator[None]:
+def exact_queries(run_id: str, pipeline_root: str, paths: PortablePaths) -> Iterator[None]:
     """Answers TFX's questions exactly while a run is walked.
 
     Args:
         run_id: The run.
         pipeline_root: Folder of the pipeline's artifacts; tells them from other pipelines'.
+        paths: The folders that may move.
     """
     queries = _Queries(run_id, pipeline_root)
     with contextlib.ExitStack() as stack:
@@ -68,6 +76,7 @@ def exact_queries(run_id: str, pipeline_root: str) -> Iterator[None]:
                 queries.channel(channel_resolver.resolve_single_channel),
             ),
             (cache_utils, "get_cached_outputs", newest_cached_outputs),
+            (cache_utils, "get_cache_context", portable_key(cache_utils.get_cache_context, paths)),
         ):
             stack.enter_context(replaced(module, name, replacement))
         yield
@@ -88,6 +97,51 @@ def replaced(module: Any, name: str, replacement: Any) -> Iterator[None]:
         yield
     finally:
         setattr(module, name, original)
+
+
+def portable_key(original: Callable[..., Any], paths: PortablePaths) -> Callable[..., Any]:
+    """`cache_utils.get_cache_context`, with a key that a move does not change.
+
+    Args:
+        original: TFX's function.
+        paths: The folders that may move.
+    """
+
+    def kept(message: Any) -> Any:
+        """What ML Metadata keeps of an artifact or a message."""
+        copied = copy.deepcopy(message)
+        rewrite(getattr(copied, "mlmd_artifact", copied), paths.portable)
+        return copied
+
+    def get(
+        metadata_handle: Any,
+        pipeline_node: Any,
+        pipeline_info: Any,
+        executor_spec: Any = None,
+        input_artifacts: Mapping[str, Sequence[Any]] | None = None,
+        output_artifacts: Mapping[str, Sequence[Any]] | None = None,
+        parameters: Mapping[str, Any] | None = None,
+    ) -> Any:
+        told = {key: paths.portable(str(value)) for key, value in (parameters or {}).items()}
+        module = (parameters or {}).get("module_file")
+        if module:
+            # TFX adds the text of the file; it would look for it where there is none.
+            told["module"] = told.pop("module_file")
+            told["module_text"] = Path(module).read_text(encoding="utf-8")
+        return original(
+            metadata_handle=metadata_handle,
+            pipeline_node=pipeline_node,
+            pipeline_info=pipeline_info,
+            executor_spec=executor_spec and kept(executor_spec),
+            input_artifacts={
+                key: [kept(artifact) for artifact in artifacts]
+                for key, artifacts in (input_artifacts or {}).items()
+            },
+            output_artifacts=output_artifacts,
+            parameters=told,
+        )
+
+    return get
 
 
 def newest_cached_outputs(metadata_handle: Any, cache_context: Any) -> Any:
@@ -185,7 +239,10 @@ class _Queries:
             mine = [
                 artifact
                 for artifact in store.get_artifacts_by_type(kind.name)
-                if artifact.state == pb.Artifact.LIVE and artifact.uri.startswith(self._root)
+                if artifact.state == pb.Artifact.LIVE
+                and artifact.uri.startswith(self._root)
+                # Machines with workspaces of their own may share the database.
+                and not shared_files.is_gone(artifact.uri)
             ]
             return list(artifact_utils.deserialize_artifacts(kind, mine))
 

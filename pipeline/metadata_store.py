@@ -21,6 +21,7 @@ from pipeline.metadata_location import (
     Server,
     without_secret,
 )
+from pipeline.portable_paths import AS_THEY_ARE, PortablePaths
 
 #: Seconds until a server that does not answer is given up.
 CONNECT_TIMEOUT_S = 10
@@ -81,26 +82,25 @@ def _quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
-def open_store(location: Location, is_new: bool = False) -> Any:
+def open_store(location: Location, paths: PortablePaths, is_new: bool = False) -> Any:
     """Opens ML Metadata; in a database that is new, it makes the tables.
 
     Args:
         location: The place.
+        paths: The folders that may move, `Project.paths`.
         is_new: Whether a SQLite file may be made.
 
     Raises:
         InfrastructureError: It cannot be opened; names the place, never the password.
     """
-    import ml_metadata as mlmd  # noqa: PLC0415
+    from pipeline.metadata_client import connected  # noqa: PLC0415  half a second
 
     config = connection_config(location, is_new)
     try:
         if isinstance(location, Path):
-            return mlmd.MetadataStore(config)
-        from pipeline import metadata_client  # noqa: PLC0415
-
+            return connected(location, config, paths)
         with _making_tables(location):
-            store = metadata_client.STORES[type(location)](config)
+            store = connected(location, config, paths)
             store.get_context_types()  # a gRPC server is not asked before
             return store
     except InfrastructureError:
@@ -135,7 +135,7 @@ def check_server(location: Server, name: str) -> str:
         InfrastructureError: It does not answer, or does not let us in.
     """
     if isinstance(location, MetadataService):
-        open_store(location)
+        open_store(location, AS_THEY_ARE)
         return "answers"
     with contextlib.closing(connect(location, name)) as connection:
         if isinstance(location, PostgresDatabase):

@@ -78,8 +78,9 @@ def prepared(
             stack.enter_context(pushed_model.unrecorded(version))
         stack.enter_context(served_model.looking_back(_looking_back(project)))
         if is_exact:
-            root = str(project.artifacts)
-            stack.enter_context(metadata_queries.exact_queries(run_id, root))
+            stack.enter_context(
+                metadata_queries.exact_queries(run_id, str(project.artifacts), project.paths)
+            )
         if is_retried:
             stack.enter_context(
                 metadata_queries.replaced(
@@ -157,7 +158,7 @@ class NodeLauncher:
         self._open_log = open_log
         with open_log(logs / "graph.log"):  # TFX warns that the IR names no database
             self._deployment = runner_utils.extract_local_deployment_config(ir)
-        self._handle = metadata_handle.Handle(project.metadata)
+        self._handle = metadata_handle.Handle(project.metadata, project.paths)
 
     def launch(self, node: Any) -> Launches:
         """Launches a node, once for each of its spans.

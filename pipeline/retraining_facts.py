@@ -69,7 +69,9 @@ def _attempts(project: Project, deliveries: list[Delivery], now: float) -> tuple
     most = max(_MOST_RUNS, least)
     missing = {delivery.span for delivery in deliveries[-project.data.window :]}
     found: list[Attempt] = []
-    for attempt in read_attempts(History(project.metadata, project.name), project.runs):
+    for attempt in read_attempts(
+        History(project.metadata, project.name, project.paths), project.runs
+    ):
         found.append(attempt)
         if attempt.is_concluded:
             missing -= attempt.spans.keys()

@@ -14,6 +14,7 @@ from tfx.orchestration.portable import execution_publish_utils
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
 from contracts.errors import ConfigError
+from pipeline import shared_files
 from pipeline.metadata_queries import newest_executions
 
 
@@ -48,6 +49,13 @@ def reuse_latest(handle: Any, node: Any, run_id: str) -> int:
         ):
             raise ConfigError(
                 f"--from: what {node.node_info.id} left last was removed by ordain gc",
+                "run the whole chain: ordain run PROJECT",
+            )
+        gone = [a.uri for kept in outputs.values() for a in kept if not shared_files.has(a.uri)]
+        if gone:
+            raise ConfigError(
+                f"--from: what {node.node_info.id} left last is not in the workspace: there is no "
+                f"{gone[0]}",
                 "run the whole chain: ordain run PROJECT",
             )
         execution = execution_publish_utils.register_execution(

@@ -108,7 +108,7 @@ class _Walk:
         self._folder = project.runs / run_id
         self._spans = [span.number for span in plan.window]
         self._tally = Tally(project, run_id, self._spans)
-        self._history = History(project.metadata, project.name)
+        self._history = History(project.metadata, project.name, project.paths)
         self._recovered: list[Recovered] = []
 
     def walk(self) -> RunResult:

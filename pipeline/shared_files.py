@@ -44,6 +44,11 @@ class Store(Protocol):
         """Takes a file, or all below a folder, to the store; it need not be there."""
 
 
+#: A bucket's workspace in a pod is below it, at a path that says which bucket it stands for. Not
+#: the system's folder of the moment: it has to be the same in every pod. The image, which may be
+#: read-only otherwise, can write here.
+PLACE = Path("/tmp/ordain-gs")  # noqa: S108  made with mode 0700, and refused if it is another user's
+
 _STORE: ContextVar[Store | None] = ContextVar("store", default=None)
 
 
@@ -68,6 +73,11 @@ def has(uri: str) -> bool:
     """See `Store.has`; by default, whether they are in the workspace."""
     store = _STORE.get()
     return store.has(uri) if store is not None else bool(uri) and Path(uri).exists()
+
+
+def is_gone(uri: str) -> bool:
+    """Whether an artifact's files are known not to be in the workspace; a store is not asked."""
+    return _STORE.get() is None and not Path(uri).exists()
 
 
 def keep(uri: str) -> None:

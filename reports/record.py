@@ -107,7 +107,7 @@ def read_record(project: Project, run_id: str) -> Record:
     """
     folder = project.runs / run_id
     result = _read_json(folder / "result.json")
-    history = History(project.metadata, project.name)
+    history = History(project.metadata, project.name, project.paths)
     try:
         run = history.read_run(run_id)
     except InfrastructureError:

@@ -26,7 +26,7 @@ class ReadOnlyHistory(History):
 
     def __init__(self, project: Project) -> None:
         """Opens the store at the first question."""
-        super().__init__(project.metadata, project.name)
+        super().__init__(project.metadata, project.name, project.paths)
         self._failed: tuple[float, InfrastructureError] | None = None
 
     @property
@@ -113,9 +113,10 @@ class ReadOnlyHistory(History):
 
     def _open(self) -> Any:
         if not isinstance(self._location, Path):
-            return open_store(self._location)
-        import ml_metadata as mlmd  # noqa: PLC0415  a tenth of a second
-        from ml_metadata.proto import metadata_store_pb2 as pb  # noqa: PLC0415
+            return open_store(self._location, self._paths)
+        from ml_metadata.proto import metadata_store_pb2 as pb  # noqa: PLC0415  a tenth of a second
+
+        from pipeline.metadata_client import connected  # noqa: PLC0415
 
         if not self._location.exists():
             raise InfrastructureError(
@@ -124,7 +125,7 @@ class ReadOnlyHistory(History):
         config = connection_config(self._location)
         config.sqlite.connection_mode = pb.SqliteMetadataSourceConfig.READONLY
         try:
-            return mlmd.MetadataStore(config)
+            return connected(self._location, config, self._paths)
         except Exception as error:
             raise InfrastructureError(
                 f"{self._location}: ML Metadata cannot be opened: {' '.join(str(error).split())}",

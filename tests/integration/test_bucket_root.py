@@ -21,11 +21,11 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from pods import ROOT, Host, PodRun, hosting
 from sandbox import Sandbox, good_rows
 
-from kubeflow.bucket import PLACE
 from kubeflow.bucket_artifacts import MARKER
 from pipeline.history import History
 from pipeline.loading import load_project
 from pipeline.metadata_store import open_store
+from pipeline.shared_files import PLACE
 from serving.object_store import list_object_versions
 
 
@@ -66,7 +66,7 @@ class Project:
         self.bucket = bucket
         self.new_run = new_run
         project = load_project(sandbox.folder)
-        self.history = History(project.metadata, project.name)
+        self.history = History(project.metadata, project.name, project.paths)
         self.served = project.push_base
 
     def names(self) -> set[str]:
@@ -158,7 +158,7 @@ def test_a_run_its_repetition_and_a_local_run_of_the_same(
     by_driver = [
         contents(project.history.store, first.run_id, texts),
         contents(
-            open_store(here.metadata),
+            open_store(here.metadata, here.paths),
             json.loads(ended.stdout)["run_id"],
             {str(here.workspace): "WORK", **texts},
         ),

@@ -259,7 +259,7 @@ def test_pages_of_a_long_history(fresh):
     assert not first.exit_code, first.headline
     template = fresh.run()
     project = load_project(fresh.folder)
-    write_runs(History(project.metadata, project.name).store, template.run_id, 58)
+    write_runs(History(project.metadata, project.name, project.paths).store, template.run_id, 58)
     seen: list[str] = []
     with dashboard(fresh.folder) as shown:
         for number, count in ((1, 25), (2, 25), (3, 10), (4, 0)):

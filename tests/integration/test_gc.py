@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -61,7 +60,7 @@ def live_and_deleted(project: Sandbox) -> tuple[dict[str, str], dict[str, str]]:
 
     Published versions that were a baseline are left out: `ordain models prune` removes those.
     """
-    store = open_store(project.folder / "var/metadata.sqlite")
+    store = open_store(project.folder / "var/metadata.sqlite", project.paths)
     artifacts = [a for a in store.get_artifacts() if "/var/serving/" not in a.uri]
     found = [
         {a.uri: a.type for a in artifacts if a.state == state}
@@ -95,13 +94,10 @@ def history(tmp_path_factory: pytest.TempPathFactory) -> Sandbox:
 
 
 @pytest.fixture
-def project(history: Sandbox, tmp_path: Path) -> Callable[..., Sandbox]:
-    """The same, moved to where it was: artifacts are named by their absolute paths."""
-    saved = tmp_path / "saved"
-    shutil.copytree(history.folder, saved)
-    yield history
-    shutil.rmtree(history.folder)
-    shutil.move(saved, history.folder)
+def project(history: Sandbox, tmp_path: Path) -> Sandbox:
+    """A copy of it."""
+    shutil.copytree(history.folder, tmp_path / "small")
+    return Sandbox(tmp_path / "small")
 
 
 KEEP_ONE = ("--keep-runs", "1", "--keep-days", "0")
@@ -182,7 +178,7 @@ def test_killed_after_a_step_it_leaves_nothing_that_looks_alive(
 
 def test_what_was_removed_is_not_taken_over_by_from(project: Sandbox) -> None:
     unpublish(project, 1, 2)
-    store = open_store(project.folder / "var/metadata.sqlite")
+    store = open_store(project.folder / "var/metadata.sqlite", project.paths)
     models = store.get_artifacts_by_type("Model")
     for model in models:
         model.state = pb.Artifact.DELETED

@@ -53,7 +53,7 @@ def test_a_run_after_killed_ones_loses_nothing_and_publishes_nothing_twice(
     labels = json.loads((project.folder / "var/serving/small/labels.json").read_text())
     assert labels["stable"] == 1
     assert [change["action"] for change in labels["changes"]] == ["publish"]
-    history = History(project.folder / "var/metadata.sqlite", "small")
+    history = History(project.folder / "var/metadata.sqlite", "small", project.paths)
     runs = list(reversed(history.list_runs()))
     assert len(runs) == len(KILLED_IN) + 1
 

@@ -24,6 +24,7 @@ from ordain.health import check_server
 from pipeline.lock import workspace_lock
 from pipeline.metadata_location import MetadataService, MysqlDatabase, parse_location
 from pipeline.metadata_store import open_store
+from pipeline.portable_paths import AS_THEY_ARE
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 TEXT = 'a "quoted" \\ and \\"nested\\" text, it\'s ü\n'
@@ -62,12 +63,12 @@ def service(tmp_path: Path) -> Iterator[str]:
 
 def keeps(location: Any) -> None:
     """Any text comes back as it was, and answers come in the order of ids."""
-    store = open_store(location)
+    store = open_store(location, AS_THEY_ARE)
     kind = store.put_context_type(pb.ContextType(name="kind"))
     context = pb.Context(type_id=kind, name="named")
     context.custom_properties["text"].string_value = TEXT
     store.put_contexts([context])
-    found = open_store(location).get_context_by_type_and_name("kind", "named")
+    found = open_store(location, AS_THEY_ARE).get_context_by_type_and_name("kind", "named")
     assert found.custom_properties["text"].string_value == TEXT
     thing = store.put_artifact_type(pb.ArtifactType(name="thing"))
     ids = store.put_artifacts([pb.Artifact(type_id=thing, uri=f"/{i}") for i in range(3)])
@@ -87,7 +88,7 @@ class TestMysql:
         monkeypatch.setenv("SECRET", "wr0ng-pass")
         location = parse_location(address)
         with pytest.raises(InfrastructureError) as caught:
-            open_store(location)
+            open_store(location, AS_THEY_ARE)
         assert str(location) in caught.value.message
         assert "wr0ng-pass" not in str(caught.value)
         assert isinstance(location, MysqlDatabase)
@@ -102,7 +103,7 @@ class TestMysql:
     def test_a_database_that_is_not_there(self, server: mysql.Server, address: str) -> None:
         gone = parse_location(server.address("nowhere"))
         with pytest.raises(InfrastructureError) as caught:
-            open_store(gone)
+            open_store(gone, AS_THEY_ARE)
         assert "CREATE DATABASE nowhere" in caught.value.hint
 
     def test_one_run_at_a_time_and_a_killed_one_leaves_no_lock(

@@ -69,7 +69,7 @@ def run_here(sandbox: Sandbox, *settings: str, code: int = 0) -> dict[str, Any]:
 
 def history(sandbox: Sandbox) -> History:
     project = load_project(sandbox.folder)
-    return History(project.metadata, project.name)
+    return History(project.metadata, project.name, project.paths)
 
 
 def result_of(sandbox: Sandbox, run: PodRun) -> dict[str, Any]:
@@ -123,7 +123,7 @@ def test_a_run_its_repetition_and_a_local_run_of_the_same(
         (load_project(sandbox.folder), (first.run_id, second.run_id)),
         (load_project(sandbox.folder, settings=settings), here),
     ):
-        store = open_store(project.metadata)
+        store = open_store(project.metadata, project.paths)
         paths = {str(project.workspace): "WORK"}
         by_driver.append([contents(store, run_id, paths) for run_id in runs])
     for in_pods, on_one_machine in zip(*by_driver, strict=True):

@@ -28,6 +28,7 @@ from pipeline.launch import Target, run_target
 from pipeline.lock import workspace_lock
 from pipeline.metadata_location import PostgresDatabase, parse_location
 from pipeline.metadata_store import connection_config, open_store
+from pipeline.portable_paths import AS_THEY_ARE
 from pipeline.runner import Options, new_run_id
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -182,7 +183,7 @@ class TestLock:
 
         assert view.nodes[-1] == "SchemaGen"
         assert project.versions == []
-        store = open_store(database)
+        store = open_store(database, AS_THEY_ARE)
         assert {e.last_known_state for e in store.get_executions()} == {pb.Execution.COMPLETE}
         # The database is free again, and what was finished is cached.
         again = project.run()
@@ -204,7 +205,7 @@ class TestErrors:
     ) -> None:
         monkeypatch.setenv("SECRET", "wr0ng-pass")
         with pytest.raises(InfrastructureError) as caught:
-            open_store(database)
+            open_store(database, AS_THEY_ARE)
         assert str(database) in caught.value.message
         assert "wr0ng-pass" not in str(caught.value)
         assert caught.value.__cause__ is None
@@ -235,7 +236,7 @@ class TestTexts:
         return context
 
     def test_any_text_comes_back_as_it_was(self, database: PostgresDatabase) -> None:
-        store = open_store(database)
+        store = open_store(database, AS_THEY_ARE)
         store.put_contexts([self.context(store)])
         found = store.get_context_by_type_and_name("kind", self.TEXT)
         assert found.name == self.TEXT
@@ -265,7 +266,7 @@ class TestOrder:
         return list(ids), execution
 
     def test_what_is_asked_for_in_no_order_comes_by_id(self, database: PostgresDatabase) -> None:
-        store = open_store(database)
+        store = open_store(database, AS_THEY_ARE)
         ids, execution = self.artifacts(store)
         assert [a.id for a in store.get_artifacts_by_id(ids)] == ids
         assert [a.id for a in store.get_artifacts_by_type("thing")] == ids
@@ -273,7 +274,7 @@ class TestOrder:
         assert [event.artifact_id for event in events] == ids
 
     def test_an_order_that_is_asked_for_is_kept(self, database: PostgresDatabase) -> None:
-        store = open_store(database)
+        store = open_store(database, AS_THEY_ARE)
         ids, _ = self.artifacts(store)
         options = mlmd.ListOptions(order_by=mlmd.OrderByField.ID, is_asc=False)
         assert [a.id for a in store.get_artifacts(list_options=options)] == ids[::-1]
@@ -303,7 +304,7 @@ def test_a_run_its_repetition_and_its_history(
     assert (int(again.exit_code), again.is_new_version) == (0, False), again.failure
     assert states(again)["Trainer"] == "cached"
     assert not (project.folder / "var" / "metadata.sqlite").exists()
-    assert len(History(database, "small").list_runs()) == 2
+    assert len(History(database, "small", AS_THEY_ARE).list_runs()) == 2
     command = [sys.executable, "-m", "ordain.main"]
     told = {}
     for words in (["runs", "show"], ["doctor"], ["gc"]):

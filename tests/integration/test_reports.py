@@ -142,7 +142,7 @@ def digits_run(
 def artifact(sandbox: Sandbox, result: RunResult, node: str, key: str) -> str:
     """Folder of what a node left, as ML Metadata knows it."""
     project = load_project(sandbox.folder)
-    run = History(project.metadata, project.name).read_run(result.run_id)
+    run = History(project.metadata, project.name, project.paths).read_run(result.run_id)
     return next(o.uri for n in run.nodes if n.node == node for o in n.outputs if o.key == key)
 
 
@@ -241,7 +241,7 @@ def test_metrics_are_those_of_tfma(browser, hostile, second):
 def test_data_is_what_tfdv_measured(browser, hostile, second):
     result, path = second
     project = load_project(hostile.folder)
-    run = History(project.metadata, project.name).read_run(result.run_id)
+    run = History(project.metadata, project.name, project.paths).read_run(result.run_id)
     folders = {n.span: n.outputs[0].uri for n in run.nodes if n.node == "StatisticsGen"}
     with looking_at(browser, path) as sight:
         headings = [h.inner_text() for h in sight.page.locator("#data .feature h3").all()]

@@ -68,7 +68,7 @@ class Cluster:
 
     def launches(self, report: dict[str, Any]) -> Counter[tuple[str, int | None]]:
         project = load_project(self.sandbox.folder)
-        run = History(project.metadata, project.name).read_run(report["run_id"])
+        run = History(project.metadata, project.name, project.paths).read_run(report["run_id"])
         return Counter((node.node, node.span) for node in run.nodes)
 
     def _call(self, *words: Any) -> subprocess.CompletedProcess[str]:
@@ -187,7 +187,7 @@ def are_as_on_one_machine(compiled: Cluster, runs: list[str], settings: list[str
         (load_project(folder), runs),
         (load_project(folder, settings=settings), here),
     ):
-        store = open_store(project.metadata)
+        store = open_store(project.metadata, project.paths)
         paths = {str(project.workspace): "WORK"}
         by_driver.append([contents(store, run_id, paths) for run_id in ids])
     for cluster_run, local_run in zip(*by_driver, strict=True):

@@ -140,9 +140,9 @@ def test_a_year_of_months_with_three_kills(
     versions = check_year(year.project)
     windows = [(1,), *((month - 1, month) for month in range(2, NOISE))]
     assert list(versions.values()) == windows
-    store = open_store(year.project.metadata)
+    store = open_store(year.project.metadata, year.project.paths)
     assert _delivered(store, CORRUPT) == {1, 2}
-    runs = History(year.project.metadata, "small").list_runs()
+    runs = History(year.project.metadata, "small", year.project.paths).list_runs()
     # A run that was killed before its first node has a folder and no more.
     assert status["outbox"] == [] and len(status["runs"]) >= len(runs)
 

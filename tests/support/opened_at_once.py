@@ -42,9 +42,10 @@ if __name__ == "__main__":
 
     from pipeline.metadata_location import parse_location
     from pipeline.metadata_store import open_store
+    from pipeline.portable_paths import AS_THEY_ARE
 
     print("ready", flush=True)
     sys.stdin.readline()
-    store = open_store(parse_location(sys.argv[1]))
+    store = open_store(parse_location(sys.argv[1]), AS_THEY_ARE)
     kind = store.put_context_type(pb.ContextType(name=f"of-{id(store)}-{sys.argv[0]}"))
     print("opened", kind > 0, flush=True)

@@ -13,6 +13,7 @@ import yaml
 from pipeline.checks import make_plan
 from pipeline.loading import load_project
 from pipeline.outcome import NodeResult, RunResult
+from pipeline.portable_paths import PortablePaths
 from pipeline.runner import Options, new_run_id, run_project
 
 PROJECTS = Path(__file__).parent.parent / "projects"
@@ -30,6 +31,11 @@ class Sandbox:
     @property
     def data(self) -> Path:
         return self.folder / "data"
+
+    @property
+    def paths(self) -> PortablePaths:
+        """How ML Metadata keeps the paths of this project."""
+        return load_project(self.folder).paths
 
     @property
     def versions(self) -> list[str]:

@@ -24,7 +24,7 @@ _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)
 
 def check_year(project: Project) -> dict[int, tuple[int, ...]]:
     """Checks everything; returns the spans of each version."""
-    store = open_store(project.metadata)
+    store = open_store(project.metadata, project.paths)
     check_nothing_is_left_open(store)
     versions = check_versions(project, store)
     check_the_newest_blessed_is_served(project, store)

@@ -10,6 +10,7 @@ from contracts.verdict import Outcome, Reason, Verdict
 from pipeline.attempts import read_attempts
 from pipeline.history import History
 from pipeline.outcome import Failure, RunResult
+from pipeline.portable_paths import AS_THEY_ARE
 from pipeline.retraining_forms import Distance, State
 
 BLOCKED = Verdict.of(
@@ -105,7 +106,7 @@ def judge(write):
 @pytest.fixture
 def read(tmp_path):
     def look():
-        history = History(tmp_path / "metadata.sqlite", "toy")
+        history = History(tmp_path / "metadata.sqlite", "toy", AS_THEY_ARE)
         return list(read_attempts(history, tmp_path / "runs"))
 
     return look
@@ -216,7 +217,7 @@ def test_newest_first_and_no_more_than_is_asked_for(ingest, tmp_path, store, mon
     for number in (1, 2, 3):
         ingest(number, run=f"run-{number}")
         time.sleep(0.005)  # the store counts milliseconds
-    history = History(tmp_path / "metadata.sqlite", "toy")
+    history = History(tmp_path / "metadata.sqlite", "toy", AS_THEY_ARE)
     attempts = read_attempts(history, tmp_path / "runs")
     assert next(attempts).run_id == "run-3"
     asked = []

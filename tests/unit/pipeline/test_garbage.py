@@ -20,7 +20,7 @@ class Ledger:
 
     def __init__(self, project):
         self.project = project
-        self.store = open_store(project.metadata, is_new=True)
+        self.store = open_store(project.metadata, project.paths, is_new=True)
 
     def context(self, kind, name, parent=None):
         found = self.store.get_context_by_type_and_name(kind, name)

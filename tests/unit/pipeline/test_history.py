@@ -11,6 +11,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.verdict import Outcome, Reason, Verdict
 from pipeline.history import History, Output, verdict_of
+from pipeline.portable_paths import AS_THEY_ARE
 
 VERDICT = Verdict.of("data", [Reason(Outcome.BLOCKED, "drift", "too far", measured=0.5)])
 
@@ -25,7 +26,7 @@ def store(tmp_path):
 
 @pytest.fixture
 def history(tmp_path, store):
-    return History(tmp_path / "metadata.sqlite", "toy")
+    return History(tmp_path / "metadata.sqlite", "toy", AS_THEY_ARE)
 
 
 @pytest.fixture
@@ -87,7 +88,7 @@ class TestListRuns:
         assert history.list_runs() == []
 
     def test_no_workspace_yet(self, tmp_path):
-        history = History(tmp_path / "none" / "metadata.sqlite", "toy")
+        history = History(tmp_path / "none" / "metadata.sqlite", "toy", AS_THEY_ARE)
         with pytest.raises(InfrastructureError, match="no run of 'toy' yet"):
             history.list_runs()
         assert not (tmp_path / "none").exists()
@@ -96,7 +97,7 @@ class TestListRuns:
         path = tmp_path / "bad.sqlite"
         path.write_bytes(b"no database" * 1000)
         with pytest.raises(InfrastructureError, match=f"{path}: ML Metadata cannot be opened"):
-            History(path, "toy").list_runs()
+            History(path, "toy", AS_THEY_ARE).list_runs()
 
 
 class TestReadRun:
@@ -252,7 +253,7 @@ class TestReuse:
         launch(nodes("run-3", 2), "", is_good=False)
         execution = reuse_latest(handle, nodes("run-4", 2), "run-4")
 
-        history = History(tmp_path / "metadata.sqlite", "toy")
+        history = History(tmp_path / "metadata.sqlite", "toy", AS_THEY_ARE)
         (node,) = history.read_run("run-4").nodes
         assert (node.execution_id, node.node, node.span) == (execution, "StatisticsGen", 2)
         assert node.state == "cached"
@@ -264,7 +265,7 @@ class TestReuse:
         launch(nodes("run-1", 2), "/wanted")
         reuse_latest(handle, nodes("run-2", 2), "run-2")
         reuse_latest(handle, nodes("run-3", 2), "run-3")
-        history = History(tmp_path / "metadata.sqlite", "toy")
+        history = History(tmp_path / "metadata.sqlite", "toy", AS_THEY_ARE)
         found = [history.read_run(f"run-{i}").nodes[0].outputs for i in (1, 2, 3)]
         assert len({json.dumps(dataclasses.asdict(o), sort_keys=True) for (o,) in found}) == 1
 

@@ -1,5 +1,7 @@
 """TFX's questions answered exactly: the same answers, and no reading of the whole history."""
 
+from pathlib import Path
+
 import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
@@ -87,7 +89,7 @@ def written(bind, launch):
 def both(ask, project, run=RUN):
     """The answer to a question as TFX finds it and as it is found here."""
     stock = ask()
-    with exact_queries(run, str(project.artifacts)):
+    with exact_queries(run, str(project.artifacts), project.paths):
         exact = ask()
     return stock, exact
 
@@ -126,7 +128,7 @@ def test_inputs_from_this_run(handle, project, bind, written, name, span):
 
 
 def test_executions_that_are_registered_meanwhile(handle, project, bind, launch, written):
-    with exact_queries("run-4", str(project.artifacts)):
+    with exact_queries("run-4", str(project.artifacts), project.paths):
         node = bind("ExampleGen", "run-4", 2)
         contexts = context_lib.prepare_contexts(handle, node.contexts)
         ask = execution_lib.get_executions_associated_with_all_contexts
@@ -243,7 +245,10 @@ def test_executions_are_read_as_far_as_they_are_wanted(handle, bind, launch):
 def test_everything_is_as_it_was_afterwards(project):
     modules = (execution_lib, channel_resolver, cache_utils)
     before = [dict(vars(module)) for module in modules]
-    with pytest.raises(ZeroDivisionError), exact_queries(RUN, str(project.artifacts)):
+    with (
+        pytest.raises(ZeroDivisionError),
+        exact_queries(RUN, str(project.artifacts), project.paths),
+    ):
         assert [dict(vars(module)) for module in modules] != before
         raise ZeroDivisionError
     assert [dict(vars(module)) for module in modules] == before
@@ -253,3 +258,46 @@ def test_upstream_still_has_the_trap(handle):
     """When this fails, filter queries work again: see whether metadata_queries can go."""
     with pytest.raises(Exception, match="ZetaSQL"):
         handle.store.get_executions(list_options=mlmd.ListOptions(filter_query="contexts_0.id = 1"))
+
+
+class TestCacheKey:
+    """The cache's key does not depend on where the workspace is, and on all else as TFX's."""
+
+    @pytest.fixture
+    def key(self, handle):
+        """Computes the key of a Trainer in a project of its own, with some things changed."""
+
+        def compute(project, folder=None, number=7, steps=1, text="a = 1\n"):
+            project.folder.mkdir(parents=True, exist_ok=True)
+            module = project.folder / "model.py"
+            module.write_text(text)
+            examples = standard_artifacts.Examples()
+            uri = (folder or project.artifacts) / "ExampleGen" / "examples" / str(number)
+            examples.uri = str(uri)
+            node = pipeline_pb2.PipelineNode()
+            node.node_info.id = "Trainer"
+            with exact_queries(RUN, str(project.artifacts), project.paths):
+                context = cache_utils.get_cache_context(
+                    handle,
+                    pipeline_node=node,
+                    pipeline_info=pipeline_pb2.PipelineInfo(id="toy"),
+                    input_artifacts={"examples": [examples]},
+                    parameters={"module_file": str(module), "steps": steps},
+                )
+            return context.name
+
+        return compute
+
+    def test_it_is_the_same_at_another_place(self, key, project, tmp_path):
+        moved = project.model_copy(
+            update={"folder": tmp_path / "b" / "toy", "workspace": tmp_path / "c"}
+        )
+        assert key(project) == key(moved) == key(project)
+
+    @pytest.mark.parametrize(
+        "change",
+        [{"number": 8}, {"steps": 2}, {"text": "a = 2\n"}, {"folder": Path("/elsewhere")}],
+        ids=["input", "parameter", "module's text", "an input outside"],
+    )
+    def test_all_else_is_part_of_it(self, key, project, change):
+        assert key(project) != key(project, **change)

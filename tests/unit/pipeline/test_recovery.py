@@ -9,6 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from contracts.manifest import Manifest
 from pipeline.history import History
+from pipeline.portable_paths import AS_THEY_ARE
 from pipeline.recovery import CLOSED_PROPERTY, close_dead_runs, mark_pods, unrecorded_version
 
 ACTIVE = (pb.Execution.NEW, pb.Execution.RUNNING)
@@ -227,7 +228,7 @@ class TestUnrecordedVersion:
 
     def find(self, tmp_path, ledger):
         del ledger
-        history = History(tmp_path / "metadata.sqlite", "toy")
+        history = History(tmp_path / "metadata.sqlite", "toy", AS_THEY_ARE)
         return unrecorded_version(history, tmp_path / "serving")
 
     def test_none_where_nothing_is_published(self, ledger, tmp_path):

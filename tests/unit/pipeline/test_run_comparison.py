@@ -95,7 +95,7 @@ def two(past):
 
 
 def compare(project, *runs):
-    history = History(project.metadata, project.name)
+    history = History(project.metadata, project.name, project.paths)
     return compare_runs(*(read_facts(project, history, run) for run in runs))
 
 
