@@ -12,9 +12,10 @@ import math
 from collections.abc import Sequence
 
 import tensorflow_data_validation as tfdv
-from tensorflow_metadata.proto.v0 import schema_pb2, statistics_pb2
-
-Statistics = statistics_pb2.DatasetFeatureStatisticsList
+from tensorflow_metadata.proto.v0 import schema_pb2
+from tensorflow_metadata.proto.v0.statistics_pb2 import (
+    DatasetFeatureStatisticsList as Statistics,
+)
 
 
 def infer_schema(measured: Sequence[Statistics]) -> schema_pb2.Schema:
@@ -133,16 +134,14 @@ def _write_counts(
 
 def _counts(statistics: Statistics) -> dict[str, tuple[int, int]]:
     """Least and most values that a row with values has, by feature; 0 and 0 if there is none."""
-    found = {}
+    found: dict[str, tuple[int, int]] = {}
     for dataset in statistics.datasets:
         for feature in dataset.features:
-            kind = feature.WhichOneof("stats")
-            common = getattr(feature, kind).common_stats if kind else None
             name = feature.name or ".".join(feature.path.step)
-            has_values = common is not None and common.num_non_missing
-            found[name] = (
-                (int(common.min_num_values) or 1, int(common.max_num_values))
-                if has_values
-                else (0, 0)
-            )
+            kind = feature.WhichOneof("stats")
+            found[name] = (0, 0)
+            if kind:
+                common = getattr(feature, kind).common_stats
+                if common.num_non_missing:
+                    found[name] = (int(common.min_num_values) or 1, int(common.max_num_values))
     return found
