@@ -2,7 +2,8 @@
 
 Rules, each giving reasons:
 
-1. rows ingested = rows in the statistics, split by split (conservation);
+1. rows ingested = rows in the statistics, split by split, and no file beside those that were
+   committed (conservation);
 2. each split of the window has rows;
 3. the label is in every labelled row, has more than one value, and is within its domain;
 4. not every feature is empty;
@@ -44,6 +45,7 @@ class SpanFacts:
         left_out: Rows left out for want of a label.
         statistics: TFDV's statistics.
         anomalies: What ExampleValidator found.
+        strays: Files in the splits' folders that no ExampleGen committed.
     """
 
     span: int
@@ -51,6 +53,7 @@ class SpanFacts:
     left_out: int
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
     anomalies: Mapping[str, anomalies_pb2.Anomalies]
+    strays: Sequence[str] = ()
 
 
 def judge(
@@ -93,6 +96,15 @@ def _conservation(fact: SpanFacts) -> Iterator[Reason]:
                 limit=expected,
                 advice="rows were lost on the way: run again with one Beam worker (beam_args)",
             )
+    for path in fact.strays:
+        yield Reason(
+            Outcome.BLOCKED,
+            "conservation",
+            f"{path} was not committed by ExampleGen; a component that reads the whole folder "
+            "would take its rows twice, or fail",
+            span=fact.span,
+            advice="remove it, or ingest anew: ordain run PROJECT --from ExampleGen --no-cache",
+        )
 
 
 def _anomalies(

@@ -22,6 +22,7 @@ from tfx.utils import io_utils
 from components.artifacts import GateVerdict, keep_verdict
 from components.data_checks import SpanFacts, judge
 from components.example_gen import read_rows
+from components.example_reader import strays_of
 
 
 class DataGateSpec(types.ComponentSpec):
@@ -63,6 +64,7 @@ class Executor(base_executor.BaseExecutor):
                     left_out=rows.get("left_out", 0),
                     statistics={s: _statistics(statistics[examples.span], s) for s in splits},
                     anomalies={s: _anomalies(anomalies[examples.span], s) for s in splits},
+                    strays=strays_of(examples),
                 )
             )
         verdict = judge(facts, schema, json.loads(exec_properties["policy"]))
