@@ -140,8 +140,7 @@ class Staging:
 
     def __enter__(self) -> Staging:
         """Removes what earlier attempts left, and makes the folder."""
-        for name in self._files.names(self._root):
-            self._files.remove(f"{self._root}/{name}")
+        self._clear(self._root)
         self._files.make_folder(self.folder)
         return self
 
@@ -191,18 +190,16 @@ class Staging:
         """Gives files their final names; `committed.json`, which lists them, appears last.
 
         Args:
-            uri: Folder of the artifact.
+            uri: Folder of the artifact. All that an earlier attempt left in it is removed.
             folders: Files by name, by their folder in the artifact; an empty name stands for the
-                artifact's own. All that is in one of the others now is removed.
+                artifact's own.
 
         Raises:
             NodeFailedError: A file is not there, or not as it was when its writer closed it.
         """
-        self._files.remove(f"{uri}/{COMMITTED_FILE}")
+        self._clear(uri, kept=_TEMPORARY if uri == self._root else "")
         for folder, content in folders.items():
             place = f"{uri}/{folder}" if folder else uri
-            if folder:
-                self._files.remove(place)
             self._files.make_folder(place)
             for name, written in content.items():
                 self._move(written, f"{place}/{name}")
@@ -213,6 +210,13 @@ class Staging:
         path = self.new_path()
         self._files.write(path, json.dumps(listed, indent=1, sort_keys=True).encode())
         self._files.move(path, f"{uri}/{COMMITTED_FILE}")
+
+    def _clear(self, uri: str, kept: str = "") -> None:
+        """Removes what earlier attempts left in a folder, what says that it is whole first."""
+        self._files.remove(f"{uri}/{COMMITTED_FILE}")
+        for name in self._files.names(uri):
+            if name != kept:
+                self._files.remove(f"{uri}/{name}")
 
     def _move(self, written: Written, target: str) -> None:
         try:
