@@ -9,7 +9,8 @@ Rules, each giving reasons:
 4. not every feature is empty;
 5. each anomaly ExampleValidator found in any span, by the policy of its kind;
 6. drift of the newest span against the one before, by the schema's comparators or the limits;
-7. skew of the newest span between train and eval, where the schema has a `skew_comparator`.
+7. skew of the newest span between train and eval, where the schema has a `skew_comparator`;
+8. rows that training will never see, where the batch size is known.
 """
 
 from __future__ import annotations
@@ -57,7 +58,11 @@ class SpanFacts:
 
 
 def judge(
-    facts: Sequence[SpanFacts], schema: schema_pb2.Schema, policy: Mapping[str, Any]
+    facts: Sequence[SpanFacts],
+    schema: schema_pb2.Schema,
+    policy: Mapping[str, Any],
+    steps: int = 0,
+    batch_size: int | None = None,
 ) -> Verdict:
     """Judges a window.
 
@@ -66,6 +71,8 @@ def judge(
         schema: What the data should look like.
         policy: `pipeline.config_gates.Gate` as a dict, the `label`, and whether the schema
             `is_curated`.
+        steps: Training steps.
+        batch_size: Rows in a step; None if the project alone knows.
     """
     reasons: list[Reason] = []
     for fact in facts:
@@ -77,6 +84,8 @@ def judge(
             reasons.append(Reason(Outcome.PASSED, "unlabelled", text, span=fact.span))
     reasons += _splits(facts)
     reasons += _label(facts, policy["label"])
+    if batch_size is not None:
+        reasons += _training(facts, steps, batch_size)
     if len(facts) > 1:
         reasons += _drift(facts[-2], facts[-1], schema, policy["drift"])
     reasons += _skew(facts[-1], schema, _OUTCOMES[policy["skew_policy"]])
@@ -164,6 +173,21 @@ def _splits(facts: Sequence[SpanFacts]) -> Iterator[Reason]:
                 limit=1,
                 advice="bring more data, or split by a column with more values (data.split)",
             )
+
+
+def _training(facts: Sequence[SpanFacts], steps: int, batch_size: int) -> Iterator[Reason]:
+    rows = sum(_examples(fact.statistics["train"]) for fact in facts if "train" in fact.statistics)
+    if steps * batch_size < rows:
+        yield Reason(
+            Outcome.WARNED,
+            "training_rows",
+            f"training sees {steps * batch_size:,} of {rows:,} rows: {steps:,} steps of "
+            f"{batch_size:,} rows",
+            measured=steps * batch_size,
+            limit=rows,
+            advice=f"train.steps: {-(-rows // batch_size)} sees each row once; a smaller "
+            "data.window has fewer",
+        )
 
 
 def _label(facts: Sequence[SpanFacts], label: str) -> Iterator[Reason]:
