@@ -17,6 +17,7 @@ from tensorflow_transform.beam import analyzer_cache as tft_cache
 
 from components import analyzer_cache
 from components.example_reader import ReadBatches, tfxio_for
+from contracts.commit import Staging
 
 
 def analyze(
@@ -25,7 +26,7 @@ def analyze(
     schema: Any,
     preprocessing_fn: Any,
     graph: str,
-    temporary: str,
+    staging: Staging,
     known: analyzer_cache.Entries,
     new_cache: str | None,
 ) -> None:
@@ -37,7 +38,7 @@ def analyze(
         schema: Schema of the examples.
         preprocessing_fn: The project's function.
         graph: Folder of the TransformGraph artifact.
-        temporary: Folder for what is not to stay.
+        staging: The execution's temporary folder.
         known: Cache entries of earlier runs.
         new_cache: Folder of the cache to write; None for none.
     """
@@ -46,7 +47,7 @@ def analyze(
     columns = sorted(tft.get_analyze_input_columns(preprocessing_fn, specs))
     with (
         make_pipeline() as pipeline,
-        tft_beam.Context(temp_dir=temporary, use_deep_copy_optimization=True),
+        tft_beam.Context(temp_dir=staging.folder, use_deep_copy_optimization=True),
     ):
         cached = analyzer_cache.to_beam(known, pipeline)
         keys = [tft_cache.DatasetKey(name) for name in datasets]
@@ -66,4 +67,8 @@ def analyze(
         )
         _ = transform_fn | tft_beam.WriteTransformFn(graph)
         if new_cache is not None:
-            analyzer_cache.write_entries(computed or {}, known, new_cache, pipeline)
+            analyzer_cache.gather_entries(computed or {}, pipeline, staging)
+    if new_cache is not None:
+        analyzer_cache.save_entries(
+            {**known, **analyzer_cache.gathered(staging)}, new_cache, staging
+        )

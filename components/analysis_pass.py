@@ -21,6 +21,7 @@ from tfx.dsl.io import fileio
 from components import analysis_tft
 from components.example_reader import tfxio_for
 from components.read_ahead import read_ahead
+from contracts.commit import Staging
 
 _nodes = analysis_tft.analyzer_nodes
 _Ordering = analysis_tft.VocabOrderingType
@@ -58,7 +59,7 @@ Accumulated = dict[str, list[Any]]
 #: The accumulations of a pass, by dataset.
 Pass = Mapping[str, list[Accumulation]]
 #: Takes elements through a DoFn (`components.beam_executor`).
-Spread = Callable[[beam.DoFn, Sequence[Any]], None]
+Spread = Callable[[beam.DoFn, Sequence[Any], Staging], list[Any]]
 
 
 def is_accumulation(operation: Any) -> bool:
@@ -77,32 +78,36 @@ def is_accumulation(operation: Any) -> bool:
 
 
 class AccumulateDataset(beam.DoFn):
-    """Accumulates whole datasets; leaves a file for each.
+    """Accumulates whole datasets; leaves a file for each attempt at one.
 
     Args:
         saved_model: SavedModel of the phase.
         schema: Schema of the examples.
         columns: The columns that the analyzers need.
         work: The accumulations by dataset.
+        staging: Where files are written.
     """
 
-    def __init__(self, saved_model: str, schema: Any, columns: list[str], work: Pass) -> None:
+    def __init__(
+        self, saved_model: str, schema: Any, columns: list[str], work: Pass, staging: Staging
+    ) -> None:
         self._saved_model = saved_model
         self._work = dict(work)
         self._schema = schema
         self._columns = columns
+        self._staging = staging
         self._graph = shared.Shared()
 
-    def process(self, element: tuple[str, str, str]) -> Iterator[str]:
+    def process(self, element: tuple[str, str]) -> Iterator[str]:
         """Accumulates one dataset.
 
         Args:
-            element: Name of the dataset, folder of its examples, file for the results.
+            element: Name of the dataset, folder of its examples.
 
         Yields:
-            The file's path.
+            The path of the file with the results.
         """
-        name, source, target = element
+        name, source = element
         tfxio = tfxio_for(source, self._schema, self._columns)
         apply = analysis_tft.RunMetaGraphDoFn(
             tf_config=None,
@@ -122,6 +127,7 @@ class AccumulateDataset(beam.DoFn):
             for state in states:
                 state.add(values)
         accumulated = {state.label: list(state.elements()) for state in states}
+        target = self._staging.new_path(".pickle")
         with fileio.open(target, "wb") as file:
             file.write(pickle.dumps(accumulated))
         yield target
@@ -132,7 +138,7 @@ def run_pass(
     accumulate: AccumulateDataset,
     datasets: Mapping[str, str],
     names: Iterable[str],
-    temporary: str,
+    staging: Staging,
 ) -> dict[str, Accumulated]:
     """Accumulates datasets, each in one element.
 
@@ -141,16 +147,14 @@ def run_pass(
         accumulate: What the workers do.
         datasets: Folders of examples by dataset.
         names: The datasets to accumulate.
-        temporary: Folder for the results, which the workers reach too.
+        staging: The execution's temporary folder.
 
     Returns:
         The accumulated elements by dataset.
     """
-    fileio.makedirs(temporary)
-    files = {name: f"{temporary}/{number}.pickle" for number, name in enumerate(names)}
-    elements = [(name, datasets[name], path) for name, path in files.items()]
-    spread(accumulate, elements)
-    return {name: _load(path) for name, path in files.items()}
+    elements = [(name, datasets[name]) for name in names]
+    paths = spread(accumulate, elements, staging)
+    return {name: _load(path) for (name, _), path in zip(elements, paths, strict=True)}
 
 
 class KeyedCombine:

@@ -15,12 +15,12 @@ import apache_beam as beam
 import tensorflow_transform as tft
 from tensorflow_transform.beam import analyzer_cache as tft_cache
 from tensorflow_transform.tf_metadata import metadata_io
-from tfx.dsl.io import fileio
 
 from components import analysis_fallback, analysis_graph, analysis_tft, analyzer_cache
 from components.analysis_operations import Context
 from components.analysis_pass import Accumulated, AccumulateDataset, Pass, Spread, run_pass
 from components.example_reader import tfxio_for
+from contracts.commit import Staging
 
 _log = logging.getLogger(__name__)
 
@@ -32,6 +32,7 @@ def analyze(
     schema: Any,
     preprocessing_fn: Any,
     graph: str,
+    staging: Staging,
     old_cache: str | None,
     new_cache: str | None,
 ) -> None:
@@ -44,24 +45,20 @@ def analyze(
         schema: Schema of the examples.
         preprocessing_fn: The project's function.
         graph: Folder of the TransformGraph artifact.
+        staging: The execution's temporary folder.
         old_cache: Folder of the cache to read; None for none.
         new_cache: Folder of the cache to write; None for none.
     """
     known = analyzer_cache.read_entries(old_cache, datasets)
-    temporary = f"{graph}/.temp"
-    fileio.makedirs(temporary)
-    computed = _analyze_in_passes(
-        spread, datasets, schema, preprocessing_fn, graph, temporary, known
-    )
+    computed = _analyze_in_passes(spread, datasets, schema, preprocessing_fn, graph, staging, known)
     if computed is None:
         analysis_fallback.analyze(
-            make_pipeline, datasets, schema, preprocessing_fn, graph, temporary, known, new_cache
+            make_pipeline, datasets, schema, preprocessing_fn, graph, staging, known, new_cache
         )
     elif new_cache is not None:
-        analyzer_cache.save_entries({**known, **computed}, new_cache)
+        analyzer_cache.save_entries({**known, **computed}, new_cache, staging)
     raw_folder = f"{graph}/{tft.TFTransformOutput.RAW_METADATA_DIR}"
     metadata_io.write_metadata(tft.DatasetMetadata(schema), raw_folder)
-    fileio.rmtree(temporary)
 
 
 def _analyze_in_passes(
@@ -70,12 +67,12 @@ def _analyze_in_passes(
     schema: Any,
     preprocessing_fn: Any,
     graph: str,
-    temporary: str,
+    staging: Staging,
     known: analyzer_cache.Entries,
 ) -> analyzer_cache.Entries | None:
     """Returns the new cache entries; None if TFT has to analyze by itself."""
     specs = tfxio_for(next(iter(datasets.values())), schema).TensorAdapter().OriginalTypeSpecs()
-    traced = analysis_tft.trace(preprocessing_fn, specs, temporary)
+    traced = analysis_tft.trace(preprocessing_fn, specs, staging.folder)
     if traced is None:
         return None
     keys = [tft_cache.DatasetKey(name) for name in datasets]
@@ -97,10 +94,10 @@ def _analyze_in_passes(
 
     def run(saved_model: str, work: Pass) -> dict[str, Accumulated]:
         _log.info("analyzing %d of %d datasets", len(work), len(datasets))
-        accumulate = AccumulateDataset(saved_model, schema, traced.columns, work)
-        return run_pass(spread, accumulate, datasets, work.keys(), f"{saved_model}-results")
+        accumulate = AccumulateDataset(saved_model, schema, traced.columns, work, staging)
+        return run_pass(spread, accumulate, datasets, work.keys(), staging)
 
-    evaluate = analysis_graph.Evaluator(planned, Context(traced, temporary, known), run)
+    evaluate = analysis_graph.Evaluator(planned, Context(traced, staging.folder, known), run)
     # The entries first: merging may work in the accumulator that an entry is to hold.
     computed = {entry: evaluate(node) for entry, node in new.items()}
     (saved_model,) = evaluate(finished)

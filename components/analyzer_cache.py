@@ -18,7 +18,11 @@ from google.protobuf.message import DecodeError
 from tensorflow_transform.beam import analyzer_cache as tft_cache
 from tfx.dsl.io import fileio
 
+from components.record_writer import RecordWriter
+from contracts.commit import Staging
+
 FILE = "analyzer_cache.tfrecord.gz"
+_GATHERED = "analyzer-cache"
 #: (dataset, analyzer's cache key) -> the entry's values.
 Entries = dict[tuple[str, bytes], list[bytes]]
 
@@ -72,42 +76,49 @@ def to_presence(entries: Entries) -> dict[Any, Any]:
     }
 
 
-def save_entries(entries: Entries, folder: str) -> None:
-    """Writes entries into one file."""
-    _write([(d, k, v) for (d, k), values in entries.items() for v in values], folder)
+def save_entries(entries: Entries, folder: str, staging: Staging) -> None:
+    """Writes entries into one file.
 
-
-def write_entries(
-    computed: Mapping[Any, Any], known: Entries, folder: str, pipeline: beam.Pipeline
-) -> None:
-    """Adds to the pipeline what writes the new entries and the known ones into one file."""
-    labelled = []
-    for number, (dataset, cache) in enumerate(sorted(computed.items())):
-        for index, (key, values) in enumerate(sorted(cache.cache_dict.items())):
-            labelled.append(
-                values | f"Label[{number}][{index}]" >> beam.Map(_label, dataset.key, key)
-            )
-    kept = [(d, k, v) for (d, k), values in known.items() for v in values]
-    labelled.append(pipeline | "Known" >> beam.Create(kept, reshuffle=False))
-    _ = (
-        labelled
-        | "AllEntries" >> beam.Flatten()
-        | "GatherEntries" >> beam.combiners.ToList()
-        | "WriteEntries" >> beam.Map(_write, folder)
-    )
-
-
-def _label(value: bytes, dataset: str, key: bytes) -> tuple[str, bytes, bytes]:
-    return dataset, key, value
-
-
-def _write(entries: list[tuple[str, bytes, bytes]], folder: str) -> None:
-    fileio.makedirs(folder)
-    with tf.io.TFRecordWriter(f"{folder}/{FILE}", "GZIP") as writer:
-        for dataset, key, value in sorted(entries):
+    Args:
+        entries: The entries.
+        folder: Folder of the cache.
+        staging: The execution's temporary folder.
+    """
+    flat = sorted((d, k, v) for (d, k), values in entries.items() for v in values)
+    with RecordWriter(staging) as writer:
+        for dataset, key, value in flat:
             feature = {
                 name: tf.train.Feature(bytes_list=tf.train.BytesList(value=[content]))
                 for name, content in (("dataset", dataset.encode()), ("key", key), ("value", value))
             }
             example = tf.train.Example(features=tf.train.Features(feature=feature))
             writer.write(example.SerializeToString())
+    staging.commit(folder, {"": {FILE: writer.written()}})
+
+
+def gather_entries(computed: Mapping[Any, Any], pipeline: beam.Pipeline, staging: Staging) -> None:
+    """Adds to the pipeline what leaves the new entries for `gathered`."""
+    labelled = [pipeline | "NoEntries" >> beam.Create([], reshuffle=False)]
+    for number, (dataset, cache) in enumerate(sorted(computed.items())):
+        for index, (key, values) in enumerate(sorted(cache.cache_dict.items())):
+            labelled.append(
+                values | f"Label[{number}][{index}]" >> beam.Map(_label, dataset.key, key)
+            )
+    _ = (
+        labelled
+        | "AllEntries" >> beam.Flatten()
+        | "GatherEntries" >> beam.combiners.ToList()
+        | "KeepEntries" >> beam.Map(staging.keep_results, _GATHERED)
+    )
+
+
+def gathered(staging: Staging) -> Entries:
+    """The entries that the pipeline left."""
+    found: Entries = defaultdict(list)
+    for dataset, key, value in staging.results(_GATHERED):
+        found[(dataset, key)].append(value)
+    return found
+
+
+def _label(value: bytes, dataset: str, key: bytes) -> tuple[str, bytes, bytes]:
+    return dataset, key, value

@@ -14,7 +14,8 @@ span, and its one process is a single core.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Sequence
+import uuid
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import apache_beam as beam
@@ -27,6 +28,7 @@ from tfx.dsl.components.base import base_beam_executor
 
 from components import beam_overhead, helper_process
 from components.beam_errors import restored
+from contracts.commit import Staging, one_each
 
 beam_overhead.install()
 
@@ -44,35 +46,56 @@ class BeamExecutor(base_beam_executor.BaseBeamExecutor):
         super().__init__(without_arguments)
         self._beam_pipeline_args = list(context.beam_pipeline_args or [])
 
-    def _spread(
-        self,
-        dofn: beam.DoFn,
-        elements: Sequence[Any],
-        then: Callable[[list[Any]], None] = lambda _: None,
-    ) -> None:
+    def _spread(self, dofn: beam.DoFn, elements: Sequence[Any], staging: Staging) -> list[Any]:
         """Takes each element through a DoFn, on Beam's workers if `beam_args` ask for some.
 
         Args:
-            dofn: Leaves what is large in files.
+            dofn: Yields one result for each element. What is large it leaves in files, and what it
+                writes it writes into `staging`: an element may be done more than once.
             elements: What is to be done, in any order.
-            then: Gets all that was yielded, in any order.
+            staging: The execution's temporary folder, through which results come back.
+
+        Returns:
+            The result of one attempt at each element, in the order of the elements.
 
         Raises:
             OrdainError: One that the DoFn raised, as it was.
         """
         if _is_here(self._beam_pipeline_args):
             helper_process.start()
-            then(helper_process.run(dofn, elements))
-            return
+            return helper_process.run(dofn, elements)
+        name = uuid.uuid4().hex
         with restored(), self._make_beam_pipeline() as pipeline:
             _ = (
                 pipeline
-                | "Pieces" >> beam.Create(list(elements))
+                | "Pieces" >> beam.Create(list(enumerate(elements)))
                 | "Spread" >> beam.Reshuffle()
-                | "Do" >> beam.ParDo(dofn)
+                | "Do" >> beam.ParDo(_Numbered(dofn))
                 | "Gather" >> beam.combiners.ToList()
-                | "Then" >> beam.Map(then)
+                | "Keep" >> beam.Map(staging.keep_results, name)
             )
+        return one_each(staging.results(name), len(elements))
+
+
+class _Numbered(beam.DoFn):
+    """A DoFn whose elements and results carry the number of their piece."""
+
+    def __init__(self, dofn: beam.DoFn) -> None:
+        self._dofn = dofn
+
+    def setup(self) -> None:
+        """Sets the DoFn up."""
+        self._dofn.setup()
+
+    def process(self, element: tuple[int, Any]) -> Iterator[tuple[int, Any]]:
+        """Passes the element on, and the result back."""
+        number, piece = element
+        for result in self._dofn.process(piece):
+            yield number, result
+
+    def teardown(self) -> None:
+        """Tears the DoFn down."""
+        self._dofn.teardown()
 
 
 def _is_here(arguments: Sequence[str]) -> bool:

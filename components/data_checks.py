@@ -2,14 +2,16 @@
 
 Rules, each giving reasons:
 
-1. rows ingested = rows in the statistics, split by split (conservation);
+1. rows ingested = rows in the statistics, split by split, and no file beside those that were
+   committed (conservation);
 2. each split of the window has rows;
 3. the label is in every labelled row, has more than one value, and is within its domain;
 4. not every feature is empty;
 5. each anomaly ExampleValidator found in any span, by the policy of its kind;
 6. drift of the newest span against the one before, by the schema's comparators or the limits;
 7. columns that the model does not get, or that some split has no value of, are named;
-8. skew of the newest span between train and eval, where the schema has a `skew_comparator`.
+8. skew of the newest span between train and eval, where the schema has a `skew_comparator`;
+9. rows that training will never see, where the batch size is known.
 """
 
 from __future__ import annotations
@@ -33,7 +35,11 @@ _ONLY_WARN_IF_INFERRED = ("out_of_range", "new_value")
 
 
 def judge(
-    facts: Sequence[SpanFacts], schema: schema_pb2.Schema, policy: Mapping[str, Any]
+    facts: Sequence[SpanFacts],
+    schema: schema_pb2.Schema,
+    policy: Mapping[str, Any],
+    steps: int = 0,
+    batch_size: int | None = None,
 ) -> Verdict:
     """Judges a window.
 
@@ -42,6 +48,8 @@ def judge(
         schema: What the data should look like.
         policy: `pipeline.config_gates.Gate` as a dict, the `label`, and whether the schema
             `is_curated`.
+        steps: Training steps.
+        batch_size: Rows in a step; None if the project alone knows.
     """
     reasons: list[Reason] = []
     for fact in facts:
@@ -54,6 +62,8 @@ def judge(
     reasons += _splits(facts)
     reasons += _columns(facts, schema)
     reasons += _label(facts, policy["label"])
+    if batch_size is not None:
+        reasons += _training(facts, steps, batch_size)
     if len(facts) > 1:
         reasons += judge_drift(facts[-2], facts[-1], schema, policy["drift"])
     reasons += judge_skew(facts[-1], schema, OUTCOMES[policy["skew_policy"]])
@@ -73,6 +83,15 @@ def _conservation(fact: SpanFacts) -> Iterator[Reason]:
                 limit=expected,
                 advice="rows were lost on the way: run again with one Beam worker (beam_args)",
             )
+    for path in fact.strays:
+        yield Reason(
+            Outcome.BLOCKED,
+            "conservation",
+            f"{path} was not committed by ExampleGen; a component that reads the whole folder "
+            "would take its rows twice, or fail",
+            span=fact.span,
+            advice="remove it, or ingest anew: ordain run PROJECT --from ExampleGen --no-cache",
+        )
 
 
 def _anomalies(
@@ -151,6 +170,21 @@ def _columns(facts: Sequence[SpanFacts], schema: schema_pb2.Schema) -> Iterator[
             text = f"has no value in {len(empty)} of {len(found)} splits: span "
             text += f"{', '.join(empty[:3])}{more}"
             yield Reason(Outcome.PASSED, "empty_column", text, where=feature.name)
+
+
+def _training(facts: Sequence[SpanFacts], steps: int, batch_size: int) -> Iterator[Reason]:
+    rows = sum(count_rows(fact.statistics["train"]) for fact in facts if "train" in fact.statistics)
+    if steps * batch_size < rows:
+        yield Reason(
+            Outcome.WARNED,
+            "training_rows",
+            f"training sees {steps * batch_size:,} of {rows:,} rows: {steps:,} steps of "
+            f"{batch_size:,} rows",
+            measured=steps * batch_size,
+            limit=rows,
+            advice=f"train.steps: {-(-rows // batch_size)} sees each row once; a smaller "
+            "data.window has fewer",
+        )
 
 
 def _label(facts: Sequence[SpanFacts], label: str) -> Iterator[Reason]:

@@ -22,13 +22,17 @@ from tfx.utils import io_utils
 from components.artifacts import GateVerdict, keep_verdict
 from components.data_checks import judge
 from components.example_gen import read_rows
+from components.example_reader import strays_of
 from components.span_facts import SpanFacts
 
 
 class DataGateSpec(types.ComponentSpec):
     """Inputs: the window's examples, statistics and anomalies; the schema. Output: a verdict."""
 
-    PARAMETERS: ClassVar[dict[str, Any]] = {"policy": ExecutionParameter(type=str)}
+    PARAMETERS: ClassVar[dict[str, Any]] = {
+        "policy": ExecutionParameter(type=str),
+        "training": ExecutionParameter(type=str, optional=True),
+    }
     INPUTS: ClassVar[dict[str, Any]] = {
         "examples": ChannelParameter(type=standard_artifacts.Examples),
         "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
@@ -64,23 +68,35 @@ class Executor(base_executor.BaseExecutor):
                     left_out=rows.get("left_out", 0),
                     statistics={s: _statistics(statistics[examples.span], s) for s in splits},
                     anomalies={s: _anomalies(anomalies[examples.span], s) for s in splits},
+                    strays=strays_of(examples),
                 )
             )
-        verdict = judge(facts, schema, json.loads(exec_properties["policy"]))
+        training = json.loads(exec_properties.get("training") or "{}")
+        verdict = judge(facts, schema, json.loads(exec_properties["policy"]), **training)
         (output,) = output_dict["verdict"]
         keep_verdict(verdict, output)
 
 
 class DataGate(base_component.BaseComponent):
-    """The component; `policy` is `pipeline.config_gates.Gate` as a dict, with the label's name."""
+    """The component.
+
+    `policy` is `pipeline.config_gates.Gate` as a dict, with the label's name; `training` has the
+    `steps` and the `batch_size`, None where only the project knows it.
+    """
 
     SPEC_CLASS = DataGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(
-        self, examples: Any, statistics: Any, anomalies: Any, schema: Any, policy: dict[str, Any]
+        self,
+        examples: Any,
+        statistics: Any,
+        anomalies: Any,
+        schema: Any,
+        policy: dict[str, Any],
+        training: dict[str, Any],
     ) -> None:
-        """Takes the channels of the nodes before it, and the policy."""
+        """Takes the channels of the nodes before it, the policy, and what training will take."""
         super().__init__(
             DataGateSpec(
                 examples=examples,
@@ -88,6 +104,7 @@ class DataGate(base_component.BaseComponent):
                 anomalies=anomalies,
                 schema=schema,
                 policy=json.dumps(policy, sort_keys=True),
+                training=json.dumps(training, sort_keys=True),
                 verdict=types.Channel(type=GateVerdict),
             )
         )

@@ -8,7 +8,6 @@ one Beam element is a file, and rows are encoded and written a batch at a time.
 
 from __future__ import annotations
 
-import functools
 import json
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -28,6 +27,8 @@ from components import arrow_files
 from components.arrow_types import FeatureType
 from components.beam_executor import BeamExecutor
 from components.example_writer import WriteShards, finish, parts_of
+from components.fileio_files import FileioFiles
+from contracts.commit import Staging
 from contracts.errors import DataBlockedError
 
 #: Custom property of the Examples artifact: JSON, rows by split, and rows left out.
@@ -105,24 +106,20 @@ class Executor(BeamExecutor):
                 jobs.append((path, options.format or arrow_files.format_of(path), fixed))
         types = settle_types([(path, kind) for path, kind, _ in jobs], options.types)
 
-        write = WriteShards(
-            uri=artifact.uri,
-            splits=[(s.name, s.hash_buckets) for s in outputs.split_config.splits],
-            partition_feature=outputs.split_config.partition_feature_name or None,
-            types=types,
-            required=options.label if options.drop_unlabelled else None,
-        )
         cut = [
             (path, kind, fixed, *part)
             for path, kind, fixed in jobs
             for part in parts_of(path, kind)
         ]
-        numbered = [(index, *job) for index, job in enumerate(cut)]
-        self._spread(
-            write, numbered, functools.partial(finish, uri=artifact.uri, split_names=names)
-        )
-        with fileio.open(f"{artifact.uri}/rows.json", "r") as file:
-            rows = json.loads(file.read())
+        with Staging(artifact.uri, FileioFiles()) as staging:
+            write = WriteShards(
+                staging=staging,
+                splits=[(s.name, s.hash_buckets) for s in outputs.split_config.splits],
+                partition_feature=outputs.split_config.partition_feature_name or None,
+                types=types,
+                required=options.label if options.drop_unlabelled else None,
+            )
+            rows = finish(self._spread(write, cut, staging), artifact.uri, names, staging)
         if sum(rows["splits"].values()) == 0:
             raise DataBlockedError(
                 f"{base}: {len(jobs)} file(s) matching {inputs.splits[0].pattern!r} hold no row "

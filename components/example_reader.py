@@ -6,6 +6,7 @@ artifact, and tf.data reads, decompresses and decodes it in C++, a batch at a ti
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -13,9 +14,12 @@ import apache_beam as beam
 import pyarrow as pa
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
-from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
 from tfx_bsl.coders import example_coder
 from tfx_bsl.tfxio import tensor_representation_util, tf_example_record
+
+from components.fileio_files import FileioFiles
+from contracts.commit import list_committed
 
 #: Rows decoded at a time: amortises the overhead per batch, small beside the model's own memory.
 BATCH_ROWS = 4096
@@ -40,6 +44,29 @@ def read_records(files: Iterable[str]) -> tf.data.Dataset:
     return tf.data.TFRecordDataset(names, compression).with_options(untuned())
 
 
+def split_files(folder: str) -> list[str]:
+    """The files of a split, in the order of their names: those that its writer committed."""
+    listing = list_committed(folder, FileioFiles())
+    if listing.strays:
+        logging.getLogger(__name__).warning(
+            "%s: %s was not committed and is not read", folder, ", ".join(listing.strays)
+        )
+    return list(listing.paths)
+
+
+def strays_of(examples: Any) -> list[str]:
+    """What lies in the splits' folders of an Examples artifact and was not committed.
+
+    None of it is read here. TFX's own components would read it: they take `Split-train/*`.
+    """
+    folders = [
+        artifact_utils.get_split_uri([examples], split)
+        for split in artifact_utils.decode_split_names(examples.split_names)
+    ]
+    files = FileioFiles()
+    return [f"{f}/{stray}" for f in folders for stray in list_committed(f, files).strays]
+
+
 class Split(tf_example_record.TFExampleRecord):
     """TFX's reader of the tf.Examples of one split; `batches` reads them here, untuned."""
 
@@ -57,8 +84,8 @@ class Split(tf_example_record.TFExampleRecord):
         """The record batches, in the order of the files."""
         schema = None if self._schema is None else self._schema.SerializeToString()
         decoder = example_coder.ExamplesToRecordBatchDecoder(schema)
-        files = sorted(fileio.glob(f"{self._uri}/*"))
-        for records in read_records(files).batch(BATCH_ROWS).prefetch(1).as_numpy_iterator():
+        files = read_records(split_files(self._uri))
+        for records in files.batch(BATCH_ROWS).prefetch(1).as_numpy_iterator():
             batch = decoder.DecodeBatch(records)
             name = self.raw_record_column_name
             yield batch if name is None else _with_raw(batch, name, records)

@@ -1,7 +1,7 @@
 """Encodes Arrow batches as tf.Examples and writes them, split by split.
 
-A shard appears under its final name (`data_tfrecord-00000-of-00003.gz`, as TFX names them) only
-when every shard of the span is complete: until then it has a name no reader's pattern matches.
+Each attempt writes shards of its own (`contracts.commit`); `finish` gives those of one attempt at
+each part of a file the names that TFX gives them (`data_tfrecord-00000-of-00003.gz`).
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import bisect
 import functools
 import hashlib
 import itertools
-import json
-import uuid
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -27,14 +27,26 @@ from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from components import arrow_files
 from components.arrow_types import FeatureType, Place
 from components.example_reader import read_records
+from components.record_writer import RecordWriter
+from contracts.commit import Staging, Written
 from contracts.errors import DataBlockedError
 
-#: gzip level 1: a third of the time of the default level for a tenth more bytes.
-GZIP_LEVEL = 1
 TFRECORD_BATCH = 4096
 #: A file of this size is cut in two: reading it twice costs less than one process that waits.
 HALVED_BYTES = 100_000
-Shard = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Shards:
+    """The shards that one attempt made of a part of a file.
+
+    Attributes:
+        written: The shard of each split.
+        left_out: Rows left out for want of a label.
+    """
+
+    written: dict[str, Written]
+    left_out: int
 
 
 def parts_of(path: str, kind: str) -> list[tuple[int, int]]:
@@ -51,7 +63,7 @@ class WriteShards(beam.DoFn):
     """Reads a file, or a part of one, and writes one shard per split.
 
     Args:
-        uri: The Examples artifact's folder.
+        staging: Where the shards are written.
         splits: Name and hash buckets of each output split; empty if the input is already split.
         partition_feature: Column whose value decides the split; None hashes the whole row.
         types: Feature type by column.
@@ -60,52 +72,42 @@ class WriteShards(beam.DoFn):
 
     def __init__(
         self,
-        uri: str,
+        staging: Staging,
         splits: Sequence[tuple[str, int]],
         partition_feature: str | None,
         types: Mapping[str, FeatureType],
         required: str | None,
     ) -> None:
-        self._uri = uri
+        self._staging = staging
         self._names = [name for name, _ in splits]
         self._bounds = list(itertools.accumulate(buckets for _, buckets in splits))
         self._by = partition_feature
         self._types = dict(types)
         self._required = required
 
-    def process(self, element: tuple[int, str, str, str | None, int, int]) -> Iterator[Shard]:
+    def process(self, element: tuple[str, str, str | None, int, int]) -> Iterator[Shards]:
         """Writes the shards of one part of a file.
 
         Args:
-            element: Index, path, format, the split's name if the input is already split, which
-                part, and how many parts the file has.
+            element: Path, format, the split's name if the input is already split, which part, and
+                how many parts the file has.
 
         Yields:
-            One record: staged path and rows by split, and the rows left out.
+            One record.
         """
-        index, path, kind, fixed, part, parts = element
+        path, kind, fixed, part, parts = element
         names = [fixed] if fixed is not None else self._names
-        token = uuid.uuid4().hex
-        staged = {name: f"{self._uri}/Split-{name}/.staged-{index}-{token}" for name in names}
-        writers: dict[str, tf.io.TFRecordWriter] = {}
-        rows = dict.fromkeys(names, 0)
         left_out = 0
-        options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=GZIP_LEVEL)
-        try:
-            for name in names:
-                fileio.makedirs(f"{self._uri}/Split-{name}")
-                writers[name] = tf.io.TFRecordWriter(staged[name], options)
+        with ExitStack() as stack:
+            writers = [stack.enter_context(RecordWriter(self._staging)) for _ in names]
             for records, sides, dropped in self._records(
                 path, kind, fixed is not None, part, parts
             ):
                 left_out += dropped
                 for record, side in zip(records, sides, strict=True):
-                    writers[names[side]].write(record)
-                    rows[names[side]] += 1
-        finally:
-            for writer in writers.values():
-                writer.close()
-        yield {"index": index, "staged": staged, "rows": rows, "left_out": left_out}
+                    writers[side].write(record)
+        written = (writer.written() for writer in writers)
+        yield Shards(dict(zip(names, written, strict=True)), left_out)
 
     def _records(
         self, path: str, kind: str, is_split: bool, part: int, parts: int
@@ -223,21 +225,33 @@ def _has_value(features: Any, name: str) -> bool:
     return kind is not None and len(getattr(features[name], kind).value) > 0
 
 
-def finish(shards: Iterable[Shard], uri: str, split_names: Sequence[str]) -> None:
-    """Gives the staged shards their final names and writes the row counts beside them.
+def finish(
+    parts: Sequence[Shards], uri: str, split_names: Sequence[str], staging: Staging
+) -> dict[str, Any]:
+    """Commits the shards.
 
     Every split gets at least one file, empty if need be: readers refuse a pattern that matches
     nothing.
+
+    Args:
+        parts: One attempt's shards of each part, in the order of the parts.
+        uri: The Examples artifact's folder.
+        split_names: The artifact's splits.
+        staging: Where the shards were written.
+
+    Returns:
+        `{"splits": {name: rows}, "left_out": rows}`.
     """
-    ordered = sorted(shards, key=lambda shard: shard["index"])
-    rows = dict.fromkeys(split_names, 0)
+    folders: dict[str, dict[str, Written]] = {}
     for name in split_names:
-        parts = [shard for shard in ordered if name in shard["staged"]]
-        folder = f"{uri}/Split-{name}"
-        for number, shard in enumerate(parts):
-            target = f"{folder}/data_tfrecord-{number:05d}-of-{len(parts):05d}.gz"
-            fileio.rename(shard["staged"][name], target, overwrite=True)
-            rows[name] += shard["rows"][name]
-    left_out = sum(shard["left_out"] for shard in ordered)
-    with fileio.open(f"{uri}/rows.json", "w") as file:
-        file.write(json.dumps({"splits": rows, "left_out": left_out}))
+        shards = [part.written[name] for part in parts if name in part.written]
+        folders[f"Split-{name}"] = {
+            f"data_tfrecord-{number:05d}-of-{len(shards):05d}.gz": written
+            for number, written in enumerate(shards)
+        }
+    staging.commit(uri, folders)
+    rows = {
+        name: sum(written.rows for written in folders[f"Split-{name}"].values())
+        for name in split_names
+    }
+    return {"splits": rows, "left_out": sum(part.left_out for part in parts)}

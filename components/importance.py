@@ -23,7 +23,7 @@ from tfx.types import artifact_utils
 from tfx_bsl.coders import example_coder
 
 from components.example_gen import read_rows
-from components.example_reader import read_records
+from components.example_reader import read_records, split_files
 from serving.description import EXAMPLES_INPUT, SERVING_TF_EXAMPLE
 
 #: File in the evaluation artifact.
@@ -124,7 +124,7 @@ def sample_rows(examples: Iterable[Any], splits: Sequence[str]) -> tuple[list[by
         counted = read_rows(artifact).get("splits", {})
         for split in splits:
             total += int(counted.get(split, 0))
-            files += sorted(fileio.glob(f"{artifact_utils.get_split_uri([artifact], split)}/*"))
+            files += split_files(artifact_utils.get_split_uri([artifact], split))
     records = read_records(files)
     step = max(1, total // SAMPLE_ROWS)
     rows = list(records.shard(step, 0).take(2 * SAMPLE_ROWS).as_numpy_iterator())

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
-from components.example_reader import read_records
+from components.example_reader import read_records, split_files
 
 
 def read_raw_rows(examples: Iterable[Any], split: str, count: int) -> list[bytes]:
@@ -27,7 +26,7 @@ def read_raw_rows(examples: Iterable[Any], split: str, count: int) -> list[bytes
         if split not in artifact_utils.decode_split_names(artifact.split_names):
             continue
         uri = artifact_utils.get_split_uri([artifact], split)
-        for path in sorted(fileio.glob(f"{uri}/*")):
+        for path in split_files(uri):
             records = read_records([path]).take(count - len(rows))
             rows += list(records.as_numpy_iterator())
             if len(rows) >= count:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
@@ -23,6 +23,7 @@ class SpanFacts:
         left_out: Rows left out for want of a label.
         statistics: TFDV's statistics.
         anomalies: What ExampleValidator found.
+        strays: Files in the splits' folders that no ExampleGen committed.
     """
 
     span: int
@@ -30,6 +31,7 @@ class SpanFacts:
     left_out: int
     statistics: Mapping[str, statistics_pb2.DatasetFeatureStatisticsList]
     anomalies: Mapping[str, anomalies_pb2.Anomalies]
+    strays: Sequence[str] = ()
 
 
 def count_rows(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> int:

@@ -22,6 +22,8 @@ from tfx.utils import json_utils
 
 from components.beam_executor import BeamExecutor
 from components.example_reader import tfxio_for
+from components.fileio_files import FileioFiles
+from contracts.commit import Staging, Written
 
 #: TFX's name for the file; everything that reads statistics looks for it.
 FILE = "FeatureStats.pb"
@@ -45,26 +47,25 @@ class Executor(BeamExecutor):
         statistics.split_names = artifact_utils.encode_split_names(splits)
         statistics.span = examples.span
         options = exec_properties.get("stats_options_json") or tfdv.StatsOptions().to_json()
-        folders = [
-            (
-                artifact_utils.get_split_uri([examples], split),
-                artifact_utils.get_split_uri([statistics], split),
+        folders = [artifact_utils.get_split_uri([examples], split) for split in splits]
+        with Staging(statistics.uri, FileioFiles()) as staging:
+            written = self._spread(MeasureSplit(options, staging), folders, staging)
+            staging.commit(
+                statistics.uri,
+                {f"Split-{s}": {FILE: file} for s, file in zip(splits, written, strict=True)},
             )
-            for split in splits
-        ]
-        self._spread(MeasureSplit(options), folders)
 
 
 class MeasureSplit(beam.DoFn):
-    """Folder of a split's examples, folder for its statistics -> the statistics' path."""
+    """Folder of a split's examples -> the file of its statistics."""
 
-    def __init__(self, options: str) -> None:
-        """Takes TFDV's StatsOptions as JSON."""
+    def __init__(self, options: str, staging: Staging) -> None:
+        """Takes TFDV's StatsOptions as JSON, and where the file is written."""
         self._options = options
+        self._staging = staging
 
-    def process(self, element: tuple[str, str]) -> Iterator[str]:
-        """Measures one split and writes `FeatureStats.pb`."""
-        source, target = element
+    def process(self, source: str) -> Iterator[Written]:
+        """Measures one split and writes the content of `FeatureStats.pb`."""
         generators = stats_impl.get_generators(
             tfdv.StatsOptions.from_json(self._options), in_memory=True
         )
@@ -72,12 +73,13 @@ class MeasureSplit(beam.DoFn):
             generator.setup()
         accumulators = [generator.create_accumulator() for generator in generators]
         # No schema: the statistics must show what the data is, not what it should be.
+        rows = 0
         for batch in tfxio_for(source).batches():
+            rows += batch.num_rows
             pairs = zip(generators, accumulators, strict=True)
             accumulators = [generator.add_input(state, batch) for generator, state in pairs]
         statistics = stats_impl.extract_statistics_output(accumulators, generators)
-        fileio.makedirs(target)
-        path = f"{target}/{FILE}"
+        path = self._staging.new_path()
         with fileio.open(path, "wb") as file:
             file.write(statistics.SerializeToString())
-        yield path
+        yield self._staging.written(path, rows)

@@ -30,7 +30,7 @@ from components.artifacts import keep_verdict
 from components.evaluation_readout import write_readout
 from components.evaluation_verdict import judge
 from components.example_gen import ROWS_PROPERTY, read_rows
-from components.example_reader import BATCH_ROWS, read_records
+from components.example_reader import BATCH_ROWS, read_records, split_files
 from components.importance import write_importance
 from components.served_model import compared_with, private_inputs
 from contracts.errors import NodeFailedError
@@ -145,8 +145,7 @@ def _note_rows(artifact: Any) -> None:
     """Counts an artifact's rows by split."""
     counts = {}
     for split in artifact_utils.decode_split_names(artifact.split_names):
-        folder = artifact_utils.get_split_uri([artifact], split)
-        files = sorted(f"{folder}/{name}" for name in fileio.listdir(folder))
+        files = split_files(artifact_utils.get_split_uri([artifact], split))
         batches = read_records(files).batch(BATCH_ROWS)
         counts[split] = sum(int(batch.shape[0]) for batch in batches)
     rows = json.dumps({"splits": counts, "left_out": 0}, sort_keys=True)

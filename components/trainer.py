@@ -13,9 +13,11 @@ import json
 import logging
 import math
 import time
+from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 import keras
+import numpy as np
 from tfx import types
 from tfx.components.trainer import executor as trainer_executor
 from tfx.dsl.components.base import base_component, executor_spec
@@ -26,6 +28,7 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import json_utils, path_utils
 
 from components import helper_process
+from components.example_gen import read_rows
 from components.raw_rows import read_raw_rows
 from components.served_model import private_inputs
 from components.training_data import faster, release
@@ -39,6 +42,8 @@ PROGRESS_LOGGER = "ordain.progress"
 PROGRESS_INTERVAL_S = 0.5
 #: Key of the further input: examples before Transform.
 RAW_EXAMPLES_KEY = "raw_examples"
+#: Custom property of the ModelRun artifact: JSON, what `rows_seen` says.
+SEEN_PROPERTY = "training_rows"
 
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
@@ -63,10 +68,17 @@ class Executor(trainer_executor.GenericExecutor):
         config = dict(arguments.custom_config or {})
         config["parameters"] = resolve_references(config.get("parameters", {}), "train.parameters")
         config["callbacks"] = training_callbacks(arguments.model_run_dir, arguments.train_steps)
+        self._history = config["callbacks"][0]
         arguments.custom_config = config
         accessor = arguments.data_accessor
+        self._batch_size: int | None = None
+
+        def note(files: list[str], options: Any) -> None:
+            if any("/Split-train/" in file for file in files):
+                self._batch_size = options.batch_size
+
         arguments.data_accessor = accessor._replace(
-            tf_dataset_factory=faster(accessor.tf_dataset_factory)
+            tf_dataset_factory=faster(accessor.tf_dataset_factory, note)
         )
         return arguments
 
@@ -89,6 +101,15 @@ class Executor(trainer_executor.GenericExecutor):
             logging.getLogger(__name__).warning(
                 "no training history: run_fn does not pass custom_config['callbacks'] to fit()"
             )
+        seen = rows_seen(
+            rows=[read_rows(artifact) for artifact in input_dict["examples"]],
+            steps=self._history.step or None,
+            batch_size=self._batch_size,
+        )
+        run.set_string_custom_property(SEEN_PROPERTY, json.dumps(seen, sort_keys=True))
+        logging.getLogger(__name__).log(
+            logging.INFO if seen["is_all"] else logging.WARNING, "%s", seen["text"]
+        )
         (model,) = output_dict["model"]
         raw = input_dict[RAW_EXAMPLES_KEY]
         # Nothing is measured on them, so rows held out for that are as good as any.
@@ -139,6 +160,33 @@ class Trainer(base_component.BaseComponent):
         )
 
 
+def rows_seen(
+    rows: Sequence[Mapping[str, Any]], steps: int | None, batch_size: int | None
+) -> dict[str, Any]:
+    """How many of the training rows a training took.
+
+    Args:
+        rows: What is counted of each Examples artifact (`components.example_gen.read_rows`).
+        steps: Steps that were made; None if no callback saw them.
+        batch_size: Rows in a step; None if `run_fn` read its data by itself.
+
+    Returns:
+        `rows`, `steps`, `batch_size`, each None where it is not known; `is_all`, whether each row
+        may have been seen, None where that is not known; and a `text`.
+    """
+    counts = [counted.get("splits", {}).get("train") for counted in rows]
+    total = None if None in counts else sum(counts)
+    known = {"rows": total, "steps": steps, "batch_size": batch_size}
+    missing = [name.replace("_", " ") for name, value in known.items() if value is None]
+    if missing:
+        why = f"how many of the training rows were seen is not known: no {', no '.join(missing)}"
+        return {**known, "is_all": None, "text": why}
+    taken = steps * batch_size  # type: ignore[operator]  # neither is missing
+    text = f"training took {taken:,} rows ({steps:,} steps of {batch_size:,}) of {total:,}"
+    is_all = taken >= total
+    return {**known, "is_all": is_all, "text": text if is_all else f"{text}: some were never seen"}
+
+
 def training_callbacks(run_dir: str, total_steps: int | None) -> list[keras.callbacks.Callback]:
     """The callbacks a `run_fn` should pass to `model.fit`.
 
@@ -147,8 +195,39 @@ def training_callbacks(run_dir: str, total_steps: int | None) -> list[keras.call
         total_steps: Steps of the whole training, for the progress; None if unknown.
     """
     fileio.makedirs(run_dir)
-    board = keras.callbacks.TensorBoard(log_dir=run_dir, write_graph=False, update_freq=100)
+    board = _TensorBoard(log_dir=run_dir, write_graph=False, update_freq=100)
     return [HistoryCallback(run_dir, total_steps), board]
+
+
+def _numbers(logs: dict[str, Any] | None) -> dict[str, float]:
+    """What of a callback's logs is a single number; a metric may be a vector, or have a text."""
+    found = ((name, _number(value)) for name, value in (logs or {}).items())
+    return {name: value for name, value in found if value is not None}
+
+
+def _number(value: Any) -> float | None:
+    """A Python, NumPy, Keras or TensorFlow value, or a variable on several devices, as a float."""
+    try:
+        array = np.asarray(keras.ops.convert_to_numpy(value))
+        return float(array.reshape(())) if array.size == 1 else None
+    except (TypeError, ValueError, AttributeError, NotImplementedError, RuntimeError):
+        return None
+
+
+class _TensorBoard(keras.callbacks.TensorBoard):
+    """Keras' own, which ends the training over a metric that is no single number."""
+
+    def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
+        """Passes on what can be drawn."""
+        super().on_train_batch_end(batch, _numbers(logs))
+
+    def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
+        """Passes on what can be drawn."""
+        super().on_epoch_end(epoch, _numbers(logs))
+
+    def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
+        """Passes on what can be drawn."""
+        super().on_test_end(_numbers(logs))
 
 
 class HistoryCallback(keras.callbacks.Callback):
@@ -160,40 +239,50 @@ class HistoryCallback(keras.callbacks.Callback):
         super().__init__()
         self._path = f"{run_dir}/{self.FILE}"
         self._total = total_steps
-        self._step = self._steps_before = 0
+        #: Steps so far.
+        self.step = self._steps_before = 0
         self._told = 0.0
         self._began = time.monotonic()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Gives the optimizer its variables: Keras would trace the training step once for that."""
+        """Gives the optimizer its variables: Keras would trace the training step once for that.
+
+        Only of a model with inputs of its own all variables are known to be there; a subclassed one
+        may make some in its first step.
+        """
         del logs
-        optimizer = getattr(self.model, "optimizer", None)
-        if optimizer is not None and not optimizer.built:
-            optimizer.build(self.model.trainable_variables)
+        model = self.model
+        optimizer = getattr(model, "optimizer", None)
+        if not (model.built and getattr(model, "inputs", None) and model.trainable_variables):
+            return
+        if getattr(optimizer, "built", True):
+            return
+        with model.distribute_strategy.scope():
+            optimizer.build(model.trainable_variables)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """An epoch counts its steps from 0."""
         del epoch, logs
-        self._steps_before = self._step
+        self._steps_before = self.step
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
         """One step is done, or as many as the model makes in one call."""
-        self._step = self._steps_before + batch + 1
+        self.step = self._steps_before + batch + 1
         now = time.monotonic()
-        values = {k: float(v) for k, v in (logs or {}).items()}
+        values = _numbers(logs)
         self._check(values)
         if now - self._told >= PROGRESS_INTERVAL_S:
             self._told = now
             self._write("batch", values)
-            progress = {"step": self._step, "steps": self._total, **values}
+            progress = {"step": self.step, "steps": self._total, **values}
             text = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
             logging.getLogger(PROGRESS_LOGGER).info(
-                "step %s of %s: %s", self._step, self._total, text, extra={"progress": progress}
+                "step %s of %s: %s", self.step, self._total, text, extra={"progress": progress}
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """One epoch is done, validation included."""
-        values = {k: float(v) for k, v in (logs or {}).items()}
+        values = _numbers(logs)
         self._check(values)
         self._write("epoch", {"epoch": epoch, **values})
 
@@ -203,17 +292,17 @@ class HistoryCallback(keras.callbacks.Callback):
         ]
         if bad:
             raise NodeFailedError(
-                f"training: {bad[0]} became {values[bad[0]]} at step {self._step}",
+                f"training: {bad[0]} became {values[bad[0]]} at step {self.step}",
                 "lower the learning rate, or look for infinite or huge inputs: "
                 "`ordain runs logs PROJECT --node Trainer` shows the losses before",
             )
 
     def _write(self, kind: str, values: dict[str, float]) -> None:
         rate = getattr(getattr(self.model, "optimizer", None), "learning_rate", None)
-        line = {"kind": kind, "step": self._step, "elapsed_s": time.monotonic() - self._began}
+        line = {"kind": kind, "step": self.step, "elapsed_s": time.monotonic() - self._began}
         line |= values
-        if rate is not None and not callable(rate):
-            line["learning_rate"] = float(rate)
+        if (number := _number(rate)) is not None:
+            line["learning_rate"] = number
         # Appending: a training killed half-way leaves what it had measured.
         with fileio.open(self._path, "a") as file:
             file.write(json.dumps(line) + "\n")

@@ -5,7 +5,8 @@ one takes the same options and gives batches of the same form: it parses a shuff
 time, and hands out batches of a permutation of it. Data that fits is read beside whatever the
 program does next, and stays parsed in memory, so that later epochs read nothing. Rows of all files
 are mixed before they are shuffled: with spans read one after another a model would end on whatever
-month came last.
+month came last. Where there are more files than are read side by side, each epoch takes them in an
+order of its own, which follows the seed: no file has to wait for the others' end.
 """
 
 from __future__ import annotations
@@ -14,15 +15,16 @@ import functools
 import itertools
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, ClassVar
 
+import numpy as np
 import tensorflow as tf
 from tensorflow_transform.tf_metadata import schema_utils
 from tfx_bsl.tfxio import dataset_options
 
-from components.example_reader import untuned
+from components.example_reader import split_files, untuned
 
 #: Compressed bytes up to which the parsed rows are kept; parsed they take about five times that.
 KEPT_BYTES = 128 * 2**20
@@ -36,8 +38,13 @@ PREFETCHED = 8
 Factory = Callable[[list[str], dataset_options.TensorFlowDatasetOptions, Any], tf.data.Dataset]
 
 
-def faster(stock: Factory) -> Factory:
+def faster(
+    stock: Factory,
+    read: Callable[[list[str], dataset_options.TensorFlowDatasetOptions], None] | None = None,
+) -> Factory:
     """A dataset factory that reads by the buffer; `stock` reads what it cannot.
+
+    `read` is called with the files and the options of each dataset.
 
     The result gives `(features, label)` or, without a label key, `features`: a dict of dense
     tensors `[batch, ...]` as the schema describes them. Sparse and ragged features go to `stock`.
@@ -48,11 +55,23 @@ def faster(stock: Factory) -> Factory:
     ) -> tf.data.Dataset:
         spec = schema_utils.schema_as_feature_spec(schema).feature_spec if schema else {}
         is_dense = all(isinstance(s, tf.io.FixedLenFeature) for s in spec.values())
+        paths = _committed(files)
+        if read is not None:
+            read(paths, options)
         if not spec or not is_dense:
-            return stock(files, options, schema)
-        return _Reader(sorted(tf.io.gfile.glob(list(files))), options, spec).dataset()
+            return stock(paths, options, schema)
+        return _Reader(paths, options, spec).dataset()
 
     return make
+
+
+def _committed(patterns: Iterable[str]) -> list[str]:
+    """The files of patterns: of a whole folder (`Split-train/*`) those that were committed."""
+    found: list[str] = []
+    for pattern in patterns:
+        folder, _, name = pattern.rpartition("/")
+        found += split_files(folder) if name == "*" else tf.io.gfile.glob(pattern)
+    return sorted(found)
 
 
 def release() -> None:
@@ -74,8 +93,16 @@ class _Kept:
     made: ClassVar[weakref.WeakSet[_Kept]] = weakref.WeakSet()
     _reading = ThreadPoolExecutor(1, thread_name_prefix="ordain-training-data")
 
-    def __init__(self, parsed: tf.data.Dataset) -> None:
+    def __init__(self, parsed: tf.data.Dataset, seed: int | None = None) -> None:
+        """Begins to read.
+
+        Args:
+            parsed: The buffers.
+            seed: Of the buffers' order in all epochs but the first; None for one order always.
+        """
         self._spec = parsed.element_spec
+        self._seed = seed
+        self._epochs = itertools.count()
         self._buffers: list[Any] = []
         self._changed = threading.Condition()
         self._is_over = False
@@ -83,7 +110,7 @@ class _Kept:
         self._read = self._reading.submit(self._fill, parsed)
 
     def dataset(self) -> tf.data.Dataset:
-        """The buffers; each iteration begins with the first."""
+        """The buffers."""
         return tf.data.Dataset.from_generator(self._all, output_signature=self._spec)
 
     def _fill(self, parsed: tf.data.Dataset) -> None:
@@ -100,13 +127,23 @@ class _Kept:
                 self._changed.notify_all()
 
     def _all(self) -> Iterator[Any]:
-        for number in itertools.count():
+        for number in self._order(next(self._epochs)):
             with self._changed:
                 self._changed.wait_for(functools.partial(self._knows, number))
                 if len(self._buffers) <= number:
                     break
-            yield self._buffers[number]
+                buffer = self._buffers[number]
+            yield buffer
         self._read.result()  # raises what reading ended with
+
+    def _order(self, epoch: int) -> Iterable[int]:
+        """Numbers of the buffers: as they are read, and shuffled once all of them are there."""
+        if self._seed is None or epoch == 0:
+            return itertools.count()
+        with self._changed:
+            self._changed.wait_for(lambda: self._is_over)
+            count = len(self._buffers)
+        return map(int, np.random.default_rng([self._seed, epoch]).permutation(count))
 
     def give_up(self) -> None:
         """Reads no more, and forgets what was read."""
@@ -139,24 +176,29 @@ class _Reader:
     def dataset(self) -> tf.data.Dataset:
         """The batches."""
         size = sum(tf.io.gfile.stat(file).length for file in self._files)
-        batches = max(1, self._options.shuffle_buffer_size // self._batch)
-        buffers = self._records().batch(batches * self._batch, drop_remainder=False)
+        whole = max(1, self._options.shuffle_buffer_size // self._batch) * self._batch
+        buffers = self._records().batch(whole, drop_remainder=False)
         parsed = buffers.map(lambda records: tf.io.parse_example(records, self._spec))
+        is_shuffled = self._options.shuffle
         if size <= KEPT_BYTES:
-            parsed = _Kept(parsed).dataset()
+            parsed = _Kept(parsed, self._seed if is_shuffled else None).dataset()
         # Without a number of epochs it goes on for ever, as TFX's own does.
-        parsed = parsed.repeat(self._options.num_epochs).enumerate()
-        return parsed.flat_map(self._batches).prefetch(PREFETCHED).with_options(untuned())
+        parsed = parsed.repeat(self._options.num_epochs)
+        seeds = tf.data.Dataset.random(self._seed, rerandomize_each_iteration=True)
+        batches = tf.data.Dataset.zip(seeds, parsed).flat_map(self._batches)
+        return batches.prefetch(PREFETCHED).with_options(untuned())
 
     def _records(self) -> tf.data.Dataset:
         def read(file: tf.Tensor) -> tf.data.Dataset:
             return tf.data.TFRecordDataset(file, "GZIP")
 
-        files = tf.data.Dataset.from_tensor_slices(self._files)
+        files = tf.data.Dataset.from_tensor_slices(tf.constant(self._files, tf.string))
         if not self._options.shuffle:
             return files.flat_map(read)
-        width = min(OPEN_FILES, len(self._files))
-        return files.interleave(
+        width = max(1, min(OPEN_FILES, len(self._files)))
+        # Each iteration, and so each epoch, has an order of its own.
+        shuffled = files.shuffle(max(1, len(self._files)), self._seed)
+        return shuffled.interleave(
             read,
             cycle_length=width,
             block_length=BLOCK_ROWS,
@@ -164,13 +206,12 @@ class _Reader:
             deterministic=True,
         )
 
-    def _batches(self, number: tf.Tensor, features: dict[str, tf.Tensor]) -> tf.data.Dataset:
+    def _batches(self, seed: tf.Tensor, features: dict[str, tf.Tensor]) -> tf.data.Dataset:
         """One buffer's rows, in an order that differs with every buffer and epoch."""
         rows = tf.shape(next(iter(features.values())))[0]
         order = tf.range(rows)
         if self._options.shuffle:
-            seed = tf.stack([tf.cast(self._seed, tf.int64), number])
-            order = tf.random.experimental.stateless_shuffle(order, seed)
+            order = tf.random.experimental.stateless_shuffle(order, tf.stack([seed, self._seed]))
 
         def take(start: tf.Tensor) -> Any:
             wanted = order[start : start + self._batch]

@@ -18,7 +18,6 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx.components.transform import executor_utils
 from tfx.components.util import udf_utils
-from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import io_utils, json_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
@@ -28,10 +27,15 @@ from components import analysis_run, helper_process
 from components.beam_errors import restored
 from components.beam_executor import BeamExecutor
 from components.example_gen import ROWS_PROPERTY, read_rows
-from components.example_reader import BATCH_ROWS, read_records
-from components.example_writer import GZIP_LEVEL
+from components.example_reader import BATCH_ROWS, read_records, split_files, strays_of
+from components.fileio_files import FileioFiles
 from components.read_ahead import read_ahead
+from components.record_writer import RecordWriter
+from contracts.commit import Staging, Written
 from contracts.errors import NodeFailedError
+
+#: The one file of a split.
+FILE = "transformed_examples-00000-of-00001.gz"
 
 
 class Executor(BeamExecutor):
@@ -46,7 +50,8 @@ class Executor(BeamExecutor):
         """See `tfx.components.transform.executor` for the contract.
 
         Raises:
-            NodeFailedError: Rows were lost or doubled on the way.
+            NodeFailedError: Rows were lost or doubled on the way, or files lie in the examples'
+                folders that were not committed.
         """
         helper_process.start()  # what is traced below starts TensorFlow's threads
         examples = input_dict["examples"]
@@ -54,6 +59,12 @@ class Executor(BeamExecutor):
         schema = io_utils.SchemaReader().read(
             io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
         )
+        strays = [path for artifact in examples for path in strays_of(artifact)]
+        if strays:
+            raise NodeFailedError(
+                f"{strays[0]} was not committed by ExampleGen ({len(strays)} such files)",
+                "remove it, or ingest anew: ordain run PROJECT --from ExampleGen --no-cache",
+            )
         splits = executor_utils.ResolveSplitsConfig(exec_properties.get("splits_config"), examples)
         graph = artifact_utils.get_single_uri(output_dict["transform_graph"])
         old_cache, new_cache = (
@@ -63,7 +74,7 @@ class Executor(BeamExecutor):
                 (output_dict, "updated_analyzer_cache"),
             )
         )
-        with restored():
+        with restored(), Staging(graph, FileioFiles()) as staging:
             analysis_run.analyze(
                 self._make_beam_pipeline,
                 self._spread,
@@ -75,52 +86,52 @@ class Executor(BeamExecutor):
                 schema,
                 _preprocessing_fn(exec_properties),
                 graph,
+                staging,
                 old_cache,
                 new_cache,
             )
             # TFX has them in a set, whose order differs from process to process.
-            self._transform(sorted(splits.transform, reverse=True), examples, output_dict, graph)
+            transformed = sorted(splits.transform, reverse=True)
+            self._transform(transformed, examples, output_dict, graph, staging)
 
     def _transform(
-        self, splits: list[str], examples: list[Any], output_dict: dict[str, list[Any]], graph: str
+        self,
+        splits: list[str],
+        examples: list[Any],
+        output_dict: dict[str, list[Any]],
+        graph: str,
+        staging: Staging,
     ) -> None:
         results = output_dict.get("transformed_examples") or []
         executor_utils.SetSplitNames(splits, results)
-        temporary = f"{graph}/.temp"
-        fileio.makedirs(temporary)
         pairs = list(zip(examples, results, strict=False))
-        counts = {
-            (number, split): f"{temporary}/{number}-{split}.rows"
-            for number in range(len(pairs))
-            for split in splits
-        }
-        work = [
-            (*(artifact_utils.get_split_uri([a], split) for a in pairs[number]), count)
-            for (number, split), count in counts.items()
+        folders = [
+            artifact_utils.get_split_uri([source], split) for source, _ in pairs for split in splits
         ]
-        self._spread(TransformSplit(graph), work)
-        for number, (source, target) in enumerate(pairs):
-            written = {split: _read_count(counts[number, split]) for split in splits}
+        done = iter(self._spread(TransformSplit(graph, staging), folders, staging))
+        for source, target in pairs:
+            written = {split: next(done) for split in splits}
             expected = read_rows(source).get("splits", {})
-            for split, count in written.items():
-                if count != expected.get(split, count):
+            for split, file in written.items():
+                if file.rows != expected.get(split, file.rows):
                     raise NodeFailedError(
                         f"Transform lost rows: span {source.span}, split {split!r}: "
-                        f"{expected[split]} ingested, {count} transformed",
+                        f"{expected[split]} ingested, {file.rows} transformed",
                         "run again with one Beam worker (beam_args in pipeline.yaml)",
                     )
+            staging.commit(target.uri, {f"Split-{s}": {FILE: f} for s, f in written.items()})
             target.span = source.span
-            rows = {"splits": written, "left_out": 0}
+            rows = {"splits": {s: f.rows for s, f in written.items()}, "left_out": 0}
             target.set_string_custom_property(ROWS_PROPERTY, json.dumps(rows, sort_keys=True))
-        fileio.rmtree(temporary)
 
 
 class TransformSplit(beam.DoFn):
     """Applies a finished transform graph to all files of a split."""
 
-    def __init__(self, graph: str) -> None:
-        """Takes the folder of the TransformGraph artifact."""
+    def __init__(self, graph: str, staging: Staging) -> None:
+        """Takes the folder of the TransformGraph artifact, and where files are written."""
         self._graph = graph
+        self._staging = staging
 
     def setup(self) -> None:
         """Loads the graph once per worker."""
@@ -141,30 +152,21 @@ class TransformSplit(beam.DoFn):
         )
         self._encoder = RecordBatchToExamplesEncoder(output.transformed_metadata.schema)
 
-    def process(self, element: tuple[str, str, str]) -> Iterator[str]:
-        """Writes one split.
+    def process(self, source: str) -> Iterator[Written]:
+        """Writes the examples of one split.
 
         Args:
-            element: Folders to read from and to write into, and a file for the number of rows.
+            source: Folder to read from.
 
         Yields:
-            The folder written.
+            The file written.
         """
-        source, target, count = element
-        fileio.makedirs(target)
-        files = sorted(f"{source}/{name}" for name in fileio.listdir(source))
-        batches = read_records(files).batch(BATCH_ROWS)
-        options = tf.io.TFRecordOptions(compression_type="GZIP", compression_level=GZIP_LEVEL)
-        path = f"{target}/transformed_examples-00000-of-00001.gz"
-        written = 0
-        with tf.io.TFRecordWriter(path, options) as writer:
+        batches = read_records(split_files(source)).batch(BATCH_ROWS)
+        with RecordWriter(self._staging) as writer:
             for tensors in read_ahead(map(self._apply, batches)):
                 for record in self._encoder.encode(self._converter.convert(tensors)):
                     writer.write(record)
-                    written += 1
-        with fileio.open(count, "w") as file:
-            file.write(str(written))
-        yield target
+        yield writer.written()
 
 
 def _preprocessing_fn(exec_properties: dict[str, Any]) -> Any:
@@ -185,8 +187,3 @@ def _dataset_key(artifact: Any, split: str) -> str:
     made_by = "/".join(artifact.uri.split("/")[-3:])
     digest = hashlib.sha256(f"{made_by}/{split}".encode()).hexdigest()[:16]
     return f"span-{artifact.span}-{split}-{digest}"
-
-
-def _read_count(path: str) -> int:
-    with fileio.open(path, "r") as file:
-        return int(file.read())

@@ -15,6 +15,7 @@ from pipeline.config_model import NoBaseline
 from pipeline.loading import load_project
 from pipeline.memory_estimate import estimate_memory
 from pipeline.spans import describe_span
+from pipeline.training_rows import unseen_rows
 from serving.label_file import STABLE
 
 
@@ -35,12 +36,14 @@ def plan(
     loaded = load_project(project, env, settings)
     made = make_plan(loaded, span)
     memory = estimate_memory(loaded, made.window)
+    unseen = unseen_rows(loaded, memory.rows)
+    notes = [*made.notes, *([unseen] if unseen is not None else [])]
     if as_json:
         spans = [s.number for s in made.window]
         document = {
             "project": loaded.name,
             "window": spans,
-            "notes": list(made.notes),
+            "notes": notes,
             "needed_bytes": made.needed_bytes,
             "memory": asdict(memory),
             "chain": [name for name, _ in chain(loaded, made)],
@@ -58,7 +61,7 @@ def plan(
         click.echo(
             "  note: that is more than is free now: take a smaller data.window, or stop others"
         )
-    for note in made.notes:
+    for note in notes:
         click.echo(f"  note: {note}")
 
 

@@ -40,7 +40,7 @@ from pipeline.config import Project
 from pipeline.config_gates import ServerGate as ServerGateConfig
 from pipeline.config_model import NoBaseline
 from pipeline.evaluation import build_eval_config
-from pipeline.node_settings import gate_settings, ingest_settings
+from pipeline.node_settings import gate_settings, ingest_settings, training_settings
 from pipeline.source import fingerprint
 from serving.label_file import STABLE
 
@@ -84,6 +84,7 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
         anomalies=validator.outputs["anomalies"],
         schema=schema,
         policy=gate_settings(project),
+        training=training_settings(project),
     )
     street: list[Any] = [ingest, measured, schema_gen, validator, gate]
 

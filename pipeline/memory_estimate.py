@@ -86,7 +86,7 @@ def estimate_memory(project: Project, window: Iterable[Span]) -> MemoryEstimate:
     """
     rows, columns = _size(project, [path for span in window for path in span.files])
     memory = read_memory()
-    past = _measured_run(project)
+    past = measured_run(project)
     if past is not None:
         run_id, peak, past_rows = past
         needed = scaled(peak, past_rows, rows if rows is not None else past_rows)
@@ -113,8 +113,8 @@ def scaled(peak_bytes: int, past_rows: int, rows: int) -> int:
     return round(fixed + (peak_bytes - fixed) * share)
 
 
-def _measured_run(project: Project) -> tuple[str, int, int] | None:
-    """The newest run that trained: its id, memory and rows."""
+def measured_run(project: Project) -> tuple[str, int, int] | None:
+    """The newest run that trained: its id, memory in bytes, and rows of its window."""
     folders = sorted(project.runs.glob("*/result.json"), reverse=True)
     for path in folders[:_RUNS]:
         try:

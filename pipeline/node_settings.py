@@ -30,3 +30,14 @@ def gate_settings(project: Project) -> dict[str, Any]:
         "label": project.data.label,
         "is_curated": project.schema_file.exists(),
     }
+
+
+def training_settings(project: Project) -> dict[str, Any]:
+    """What the data gate is told of the training: steps, and the batch size if it is configured.
+
+    The batch size is `run_fn`'s own; `train.parameters.batch_size` is what the projects that come
+    with ordain call it.
+    """
+    size = project.train.parameters.get("batch_size")
+    is_known = isinstance(size, int) and not isinstance(size, bool) and size > 0
+    return {"steps": project.train.steps, "batch_size": size if is_known else None}

@@ -3,8 +3,8 @@
 Like TFX's BulkInferrer, workers load the SavedModel once and run it on batches. Its `RunInference`
 (tfx_bsl) is not used: it takes serialized tf.Examples only and answers with PredictionLogs, and
 the rows here are columns both before and after. An element is one row group of a Parquet file
-(another form is brought into one first), scored into a part of its own; the parts are put
-together in the order of the rows.
+(another form is brought into one first). Each attempt at one writes a part of its own
+(`contracts.commit`); one part of each is put behind the other in the order of the rows.
 """
 
 from __future__ import annotations
@@ -18,25 +18,28 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
+from contracts.commit import LocalFiles, Staging, Written, one_each
+from contracts.errors import NodeFailedError
 from serving.server.rows import RowWriter, form_of, read_batches
 from serving.server.scoring import LocalScorer
 from serving.server.tensors import Signature
 
 #: Rows of a group when a file has to be brought into Parquet.
 GROUP_ROWS = 65_536
+_RESULTS = "parts"
 
 
 class _ScoreGroup(beam.DoFn):
-    """Scores one row group into a file of its own; gives the number of its rows."""
+    """Scores one row group into a part; gives the group's number and the part."""
 
     def __init__(
-        self, folder: str, signature: str, public_key: str | None, size: int, parts: str
+        self, folder: str, signature: str, public_key: str | None, size: int, staging: Staging
     ) -> None:
         self._folder = folder
         self._signature = signature
         self._public_key = public_key
         self._size = size
-        self._parts = parts
+        self._staging = staging
         self._shared = Shared()
 
     def setup(self) -> None:
@@ -46,16 +49,16 @@ class _ScoreGroup(beam.DoFn):
             lambda: LocalScorer(Path(self._folder), self._signature, key)
         )
 
-    def process(self, element: tuple[str, int]) -> Iterator[int]:
+    def process(self, element: tuple[str, int]) -> Iterator[tuple[int, Written]]:
         """Scores the row group that an element names."""
         path, group = element
         rows = 0
-        part = Path(self._parts) / f"{group:08d}.parquet"
-        with pq.ParquetFile(path) as file, RowWriter(part) as writer:
+        part = self._staging.new_path(".parquet")
+        with pq.ParquetFile(path) as file, RowWriter(Path(part)) as writer:
             for batch in file.iter_batches(self._size, row_groups=[group]):
                 writer.write(self._scorer.score(batch))
                 rows += batch.num_rows
-        yield rows
+        yield group, self._staging.written(part, rows)
 
 
 def score_file(
@@ -80,30 +83,43 @@ def score_file(
 
     Returns:
         How many rows were scored.
+
+    Raises:
+        NodeFailedError: A part does not hold the rows that were scored into it.
     """
     with tempfile.TemporaryDirectory(prefix="ordain-predict-") as name:
         scratch = Path(name)
         rows = _as_parquet(source, signature, scratch)
-        parts = scratch / "parts"
-        parts.mkdir()
         with pq.ParquetFile(rows) as file:
             groups = file.num_row_groups
+            expected = [file.metadata.row_group(group).num_rows for group in range(groups)]
         key = str(public_key) if public_key is not None else None
-        score = _ScoreGroup(str(folder.absolute()), signature.name, key, size, str(parts))
-        with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
-            _ = (
-                pipeline
-                | beam.Create([(str(rows.absolute()), group) for group in range(groups)])
-                | beam.Reshuffle()
-                | beam.ParDo(score)
-            )
-        done = 0
-        for part in sorted(parts.iterdir()):
-            with pq.ParquetFile(part) as file:
-                for batch in file.iter_batches():
-                    writer.write(batch)
-                    done += batch.num_rows
-        return done
+        with Staging(str(scratch / "parts"), LocalFiles()) as staging:
+            score = _ScoreGroup(str(folder.absolute()), signature.name, key, size, staging)
+            with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
+                _ = (
+                    pipeline
+                    | beam.Create([(str(rows.absolute()), group) for group in range(groups)])
+                    | beam.Reshuffle()
+                    | beam.ParDo(score)
+                    | beam.combiners.ToList()
+                    | beam.Map(staging.keep_results, _RESULTS)
+                )
+            parts = one_each(staging.results(_RESULTS), groups)
+            for part, wanted in zip(parts, expected, strict=True):
+                if _append(part, writer) != wanted:
+                    raise NodeFailedError(f"{source}: {wanted} rows to score, {part.rows} scored")
+        return sum(expected)
+
+
+def _append(part: Written, writer: RowWriter) -> int:
+    """Appends a part's rows; returns how many there were."""
+    rows = 0
+    with pq.ParquetFile(part.path) as file:
+        for batch in file.iter_batches():
+            writer.write(batch)
+            rows += batch.num_rows
+    return rows
 
 
 def _as_parquet(source: Path, signature: Signature, scratch: Path) -> Path:

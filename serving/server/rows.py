@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
+import glob
 import json
+import os
 import sys
+import uuid
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, TextIO
@@ -94,38 +98,57 @@ def _read_json(path: Path, form: str) -> list[dict[str, Any]]:
 
 
 class RowWriter:
-    """Writes batches to a file that appears when it is whole, or to a stream as JSON lines."""
+    """Writes batches to a file that appears when it is whole, or to a stream as JSON lines.
+
+    Whatever ends it, there is the new file or the old one. Without a batch the new one is empty.
+    """
 
     def __init__(self, path: Path | None, stream: TextIO | None = None) -> None:
         self._path = path
         self._form = form_of(path, WRITTEN) if path is not None else ".jsonl"
         self._stream = stream if stream is not None else sys.stdout
-        self._part = path.with_name(f".{path.name}.part") if path is not None else None
+        self._part: Path | None = None
         self._writer: Any = None
         self._schema: pa.Schema | None = None
         self._rows = 0
 
     def __enter__(self) -> RowWriter:
-        """Opens the file beside its place."""
-        if self._part is not None and self._form.startswith(".json"):
+        """Opens a file of its own beside the place; a second process may write to the same."""
+        if self._path is None:
+            return self
+        prefix = f".{self._path.name}."
+        for left in self._path.parent.glob(f"{glob.escape(prefix)}*.part"):
+            _remove_if_dead(left)
+        self._part = self._path.with_name(f"{prefix}{uuid.uuid4().hex[:8]}.part")
+        self._lock = os.open(self._part, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o666)
+        fcntl.flock(self._lock, fcntl.LOCK_EX)
+        if self._form.startswith(".json"):
             self._stream = self._part.open("w", encoding="utf-8")
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
         """Puts the file in its place; after an error nothing of it is left."""
         del rest
-        if self._form == ".json":
-            self._stream.write("\n]\n" if self._rows else "[]\n")
-        if self._writer is not None:
-            self._writer.close()
         if self._part is None or self._path is None:
             return
+        try:
+            self._close()
+            if kind is None:
+                self._part.replace(self._path)
+        finally:
+            with contextlib.suppress(FileNotFoundError):
+                self._part.unlink()
+            os.close(self._lock)
+
+    def _close(self) -> None:
+        if self._form == ".json":
+            self._stream.write("\n]\n" if self._rows else "[]\n")
         if self._form.startswith(".json"):
             self._stream.close()
-        if kind is None and self._part.exists():
-            self._part.replace(self._path)
-        with contextlib.suppress(FileNotFoundError):
-            self._part.unlink()
+        elif self._writer is not None:
+            self._writer.close()
+        elif self._form == ".parquet":
+            pq.write_table(pa.table({}), self._part)
 
     def write(self, batch: pa.RecordBatch) -> None:
         """Appends rows."""
@@ -149,6 +172,21 @@ class RowWriter:
             text = json.dumps(row, ensure_ascii=False, default=_json_value)
             self._stream.write(before + text + after)
             self._rows += 1
+
+
+def _remove_if_dead(part: Path) -> None:
+    """Removes what a process that was killed has begun; a live one holds a lock on its own."""
+    try:
+        descriptor = os.open(part, os.O_RDONLY)
+    except FileNotFoundError:
+        return
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        part.unlink(missing_ok=True)
+    except BlockingIOError:
+        pass
+    finally:
+        os.close(descriptor)
 
 
 def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:

@@ -1,7 +1,10 @@
 """`ordain predict`: from the directory, from a server, and on Beam, the same answers."""
 
 import json
+import signal
 import subprocess
+import sys
+from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -12,6 +15,11 @@ from servers import environment, ordain
 from contracts.errors import ConfigError, DataBlockedError, InfrastructureError
 from ordain.main import cli
 from serving.labels import promote
+from serving.server import bulk
+from serving.server.rows import RowWriter
+from serving.server.scoring import LocalScorer
+
+ROOT = Path(__file__).resolve().parents[3]
 
 ROWS = [{"x": 0.5 * i, "s": "a" * (i % 4), "id": i} for i in range(50)]
 SCORED = [{**row, "n": i % 4, "v": 3, "y": float(i + 3)} for i, row in enumerate(ROWS)]
@@ -44,6 +52,64 @@ def test_the_directory_a_server_and_beam_answer_the_same(predict, server, rows, 
         path = tmp_path / f"{name}.parquet"
         predict("--input", rows, "--output", path, "--batch-size", "7", *options)
         assert pq.read_table(path).to_pylist() == SCORED, name
+
+
+#: A worker that is killed while it writes a part.
+HALF = """
+import os, signal, sys, pyarrow as pa
+from pathlib import Path
+from serving.server.rows import RowWriter
+with RowWriter(Path(sys.argv[1])) as writer:
+    writer.write(pa.RecordBatch.from_pylist([{"x": 1.0}]))
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_on_beam_a_killed_a_failed_and_a_doubled_worker_change_nothing(
+    server, rows, tmp_path, monkeypatch
+):
+    """Before, what a killed worker had left among the parts was read as one of them."""
+    flags = tmp_path / "flags"
+    flags.mkdir()
+
+    class Unlucky(bulk._ScoreGroup):
+        def process(self, element):
+            results = list(super().process(element))
+            number = len(list(flags.iterdir()))
+            (flags / str(number)).touch()
+            if number in (1, 3):
+                part = self._staging.new_path(".parquet")
+                killed = subprocess.run([sys.executable, "-c", HALF, part], cwd=ROOT, check=False)
+                assert killed.returncode == -signal.SIGKILL
+                raise RuntimeError("the worker dies after it has written")
+            yield from super().process(element)  # speculation: both end
+            yield from results
+
+    monkeypatch.setattr(bulk, "_ScoreGroup", Unlucky)
+    out = tmp_path / "out.parquet"
+    folder = server.base / "3"
+    with RowWriter(out) as writer:
+        done = bulk.score_file(
+            rows,
+            writer,
+            folder,
+            LocalScorer(folder, "serving_default", None).signature,
+            None,
+            7,
+            ["--runner=BundleBasedDirectRunner"],
+        )
+    assert done == 50
+    assert len(list(flags.iterdir())) > 4  # pieces were done again
+    assert pq.read_table(out).to_pylist() == SCORED
+
+
+@pytest.mark.parametrize("options", [(), ("--beam",)])
+def test_no_rows_leave_an_empty_file_and_not_yesterdays(predict, tmp_path, options):
+    pq.write_table(pa.table({"x": [0.5], "s": ["a"]}).slice(0, 0), tmp_path / "none.parquet")
+    out = tmp_path / "out.csv"
+    out.write_text("yesterday's")
+    predict("--input", tmp_path / "none.parquet", "--output", out, *options)
+    assert out.read_bytes() == b""
 
 
 def test_a_version_a_label_and_lines_on_stdout(predict, server, tmp_path):

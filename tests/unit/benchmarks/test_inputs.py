@@ -72,8 +72,10 @@ def test_months_are_the_newest() -> None:
 def test_days_are_split_as_ordain_splits_them() -> None:
     from components.arrow_types import FeatureType
     from components.example_writer import WriteShards, _feature_key
+    from contracts.commit import LocalFiles, Staging
 
-    writer = WriteShards("", [("train", 2), ("eval", 1)], "date", {"date": FeatureType.BYTES}, None)
+    staging, splits = Staging("", LocalFiles()), [("train", 2), ("eval", 1)]
+    writer = WriteShards(staging, splits, "date", {"date": FeatureType.BYTES}, None)
     first = datetime.date(2013, 1, 1)
     days = [(first + datetime.timedelta(days=i)).isoformat() for i in range(365)]
     sides = [writer._side(_feature_key(day.encode())) == 0 for day in days]

@@ -13,7 +13,16 @@ from apache_beam.options.pipeline_options import PipelineOptions
 from tensorflow_transform.beam import analyzer_cache as tft_cache
 from tensorflow_transform.tf_metadata import dataset_metadata
 
-from components.analyzer_cache import FILE, read_entries, to_beam, write_entries
+from components.analyzer_cache import (
+    FILE,
+    gather_entries,
+    gathered,
+    read_entries,
+    save_entries,
+    to_beam,
+)
+from components.fileio_files import FileioFiles
+from contracts.commit import Staging
 from pipeline.config import DEFAULT_BEAM_ARGS
 
 SPANS = {
@@ -35,9 +44,16 @@ def analyze(folder: Path, read: Iterable[str], cached: Iterable[str], old: str |
         {"x": tf.io.FixedLenFeature([], tf.float32), "s": tf.io.FixedLenFeature([], tf.string)}
     )
     known = read_entries(old, [*read, *cached])
+    with Staging(str(folder / "graph"), FileioFiles()) as staging:
+        _analyze(staging, folder, metadata, known, read, cached)
+        save_entries({**known, **gathered(staging)}, str(folder / "cache"), staging)
+    return tft.TFTransformOutput(str(folder / "graph"))
+
+
+def _analyze(staging, folder: Path, metadata, known, read: Iterable[str], cached: Iterable[str]):
     with (
         beam.Pipeline(options=PipelineOptions(list(DEFAULT_BEAM_ARGS))) as pipeline,
-        tft_beam.Context(temp_dir=str(folder / "temp")),
+        tft_beam.Context(temp_dir=staging.folder),
     ):
         data = {tft_cache.DatasetKey(n): pipeline | n >> beam.Create(SPANS[n]) for n in read}
         data |= {tft_cache.DatasetKey(n): None for n in cached}
@@ -47,8 +63,7 @@ def analyze(folder: Path, read: Iterable[str], cached: Iterable[str], old: str |
             metadata,
         ) | tft_beam.AnalyzeDatasetWithCache(preprocessing_fn, pipeline=pipeline)
         _ = transform_fn | tft_beam.WriteTransformFn(str(folder / "graph"))
-        write_entries(computed or {}, known, str(folder / "cache"), pipeline)
-    return tft.TFTransformOutput(str(folder / "graph"))
+        gather_entries(computed or {}, pipeline, staging)
 
 
 @pytest.fixture(scope="module")

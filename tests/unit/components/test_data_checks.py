@@ -1,6 +1,7 @@
 """The data gate's rules, on real statistics and real anomalies of TFDV: a passing and a failing
 case for each."""
 
+import dataclasses
 from typing import get_args
 
 import pyarrow as pa
@@ -121,6 +122,32 @@ class TestConservation:
     def test_every_span_is_counted(self):
         window = [facts(span=1, rows={"train": 1, "eval": 50}), facts(span=2)]
         assert only(verdict_on(*window), "conservation").span == 1
+
+    def test_a_file_that_was_not_committed_blocks(self):
+        """Though its rows are in no count: TFX's own readers would take them."""
+        fact = dataclasses.replace(facts(span=7), strays=["/x/Split-train/.staged-0-a"])
+        reason = only(verdict_on(fact), "conservation")
+        assert (reason.outcome, reason.span) == (BLOCKED, 7)
+        assert reason.text.startswith("/x/Split-train/.staged-0-a was not committed")
+        assert "--from ExampleGen --no-cache" in reason.advice
+
+
+class TestTraining:
+    @pytest.mark.parametrize(
+        ("steps", "batch_size", "text"),
+        [
+            (20, 10, None),
+            (19, 10, "training sees 190 of 200 rows: 19 steps of 10 rows"),
+            (1, 32, "training sees 32 of 200 rows: 1 steps of 32 rows"),
+            (1, None, None),
+        ],
+    )
+    def test_rows_that_it_will_never_see_are_a_warning(self, steps, batch_size, text):
+        window = [facts(span=1), facts(span=2)]
+        verdict = judge(window, schema_of(SCHEMA), POLICY, steps, batch_size)
+        found = [r.text for r in verdict.reasons if r.kind == "training_rows"]
+        assert found == ([] if text is None else [text])
+        assert (verdict.outcome is Outcome.WARNED) is (text is not None)
 
 
 class TestSplits:

@@ -1,6 +1,5 @@
 """Rows to shards: the same splits as TFX's, nothing lost, nothing visible before it is whole."""
 
-import json
 import random
 from pathlib import Path
 
@@ -14,7 +13,9 @@ from tfx.proto import example_gen_pb2
 
 from components import arrow_files
 from components.arrow_types import FeatureType
-from components.example_writer import WriteShards, finish
+from components.example_writer import Shards, WriteShards, finish
+from components.fileio_files import FileioFiles
+from contracts.commit import Staging
 from contracts.errors import DataBlockedError
 
 TYPES = {
@@ -65,24 +66,37 @@ def save(tmp_path):
 
 
 @pytest.fixture
-def make_writer(tmp_path):
+def make_writer(staging):
     def make(by=None, required=None, splits=SPLITS, types=None) -> WriteShards:
-        return WriteShards(str(tmp_path / "out"), splits, by, types or TYPES, required)
+        return WriteShards(staging, splits, by, types or TYPES, required)
 
     return make
+
+
+@pytest.fixture
+def staging(tmp_path):
+    with Staging(str(tmp_path / "out"), FileioFiles()) as entered:
+        yield entered
 
 
 def write(
     writer: WriteShards,
     path: str,
     kind: str = "parquet",
-    index=0,
     fixed=None,
     part: int = 0,
     parts: int = 1,
-) -> dict:
-    (shard,) = writer.process((index, path, kind, fixed, part, parts))
-    return shard
+) -> Shards:
+    (shards,) = writer.process((path, kind, fixed, part, parts))
+    return shards
+
+
+def paths_of(shards: Shards) -> dict[str, str]:
+    return {name: written.path for name, written in shards.written.items()}
+
+
+def rows_of(shards: Shards) -> dict[str, int]:
+    return {name: written.rows for name, written in shards.written.items()}
 
 
 def read(path) -> list[tf.train.Example]:
@@ -107,14 +121,14 @@ def split_config(by: str | None, splits=SPLITS) -> example_gen_pb2.SplitConfig:
     return config
 
 
-def assert_sides_are_tfxs(shard: dict, by: str | None, splits=SPLITS) -> None:
+def assert_sides_are_tfxs(shard: Shards, by: str | None, splits=SPLITS) -> None:
     config = split_config(by, splits)
     bounds, total = [], 0
     for _, buckets in splits:
         total += buckets
         bounds.append(total)
     for side, (name, _) in enumerate(splits):
-        examples = read(shard["staged"][name])
+        examples = read(shard.written[name].path)
         assert examples, name
         for example in examples:
             where = base_example_gen_executor._PartitionFn(example, len(splits), bounds, config)
@@ -126,7 +140,7 @@ class TestSplits:
     def test_are_tfxs_own(self, save, make_writer, by):
         shard = write(make_writer(by), save(rows()))
         assert_sides_are_tfxs(shard, by)
-        assert sum(shard["rows"].values()) == 300
+        assert sum(rows_of(shard).values()) == 300
 
     @pytest.mark.parametrize("by", ["day", None])
     def test_are_tfxs_own_with_any_names_and_shares(self, save, make_writer, by):
@@ -136,35 +150,37 @@ class TestSplits:
 
     @pytest.mark.parametrize("by", ["day", None])
     def test_are_tfxs_own_for_tfrecords_too(self, tmp_path, save, make_writer, by):
-        source = write(make_writer(splits=(("all", 1),)), save(rows()))["staged"]["all"]
+        source = write(make_writer(splits=(("all", 1),)), save(rows())).written["all"].path
         path = tmp_path / "a.tfrecord.gz"
         Path(source).rename(path)
         shard = write(make_writer(by), str(path), "tfrecord")
         assert_sides_are_tfxs(shard, by)
-        assert sorted(ids(shard["staged"]["train"]) + ids(shard["staged"]["eval"])) == [*range(300)]
+        assert sorted(ids(shard.written["train"].path) + ids(shard.written["eval"].path)) == [
+            *range(300)
+        ]
 
     @pytest.mark.parametrize("by", ["day", None])
     def test_a_row_keeps_its_side_in_any_company_and_order(self, save, make_writer, by):
         table = rows()
-        first = set(ids(write(make_writer(by), save(table))["staged"]["eval"]))
+        first = set(ids(write(make_writer(by), save(table)).written["eval"].path))
         turned = list(reversed(TYPES))
         random.Random(0).shuffle(table)
-        again = write(make_writer(by), save(table[:200], turned, "b.parquet"), index=1)
-        assert set(ids(again["staged"]["eval"])) == first & {row["id"] for row in table[:200]}
+        again = write(make_writer(by), save(table[:200], turned, "b.parquet"))
+        assert set(ids(again.written["eval"].path)) == first & {row["id"] for row in table[:200]}
 
     def test_rows_of_one_value_stay_together(self, save, make_writer):
         shard = write(make_writer("day"), save(rows()))
         days = [
             {e.features.feature["day"].bytes_list.value[0] for e in read(path)}
-            for path in shard["staged"].values()
+            for path in paths_of(shard).values()
         ]
         assert not days[0] & days[1]
         assert len(days[0] | days[1]) == 31
 
     def test_an_input_that_is_split_keeps_its_split(self, save, make_writer):
         shard = write(make_writer(splits=()), save(rows()), fixed="eval")
-        assert shard["rows"] == {"eval": 300}
-        assert sorted(ids(shard["staged"]["eval"])) == [*range(300)]
+        assert rows_of(shard) == {"eval": 300}
+        assert sorted(ids(shard.written["eval"].path)) == [*range(300)]
 
 
 class TestRefusals:
@@ -233,28 +249,28 @@ class TestLabels:
     def test_rows_without_one_are_left_out_and_counted(self, save, make_writer, by):
         table = rows()
         shard = write(make_writer(by, required="y"), save(table))
-        kept = ids(shard["staged"]["train"]) + ids(shard["staged"]["eval"])
+        kept = ids(shard.written["train"].path) + ids(shard.written["eval"].path)
         assert sorted(kept) == [row["id"] for row in table if row["y"] is not None]
-        assert shard["left_out"] == 30
-        assert sum(shard["rows"].values()) == 270
+        assert shard.left_out == 30
+        assert sum(rows_of(shard).values()) == 270
 
     def test_leaving_rows_out_moves_no_other(self, save, make_writer):
         path = save(rows())
-        with_all = set(ids(write(make_writer(), path)["staged"]["eval"]))
-        labelled = set(ids(write(make_writer(required="y"), path)["staged"]["eval"]))
+        with_all = set(ids(write(make_writer(), path).written["eval"].path))
+        labelled = set(ids(write(make_writer(required="y"), path).written["eval"].path))
         assert labelled == {i for i in with_all if i % 10 != 3}
 
     @pytest.mark.parametrize("fixed", [None, "train"])
     def test_of_tfrecords_too(self, tmp_path, save, make_writer, fixed):
-        source = write(make_writer(splits=(("all", 1),)), save(rows()))["staged"]["all"]
+        source = write(make_writer(splits=(("all", 1),)), save(rows())).written["all"].path
         path = tmp_path / "a.tfrecord.gz"
         Path(source).rename(path)
         shard = write(make_writer(required="y"), str(path), "tfrecord", fixed=fixed)
-        assert (shard["left_out"], sum(shard["rows"].values())) == (30, 270)
+        assert (shard.left_out, sum(rows_of(shard).values())) == (30, 270)
 
     def test_all_are_kept_where_none_is_required(self, save, make_writer):
         shard = write(make_writer(), save(rows()))
-        assert (shard["left_out"], sum(shard["rows"].values())) == (0, 300)
+        assert (shard.left_out, sum(rows_of(shard).values())) == (0, 300)
 
 
 class TestContent:
@@ -262,7 +278,7 @@ class TestContent:
         shard = write(make_writer(splits=(("all", 1),)), save(rows(20)))
         examples = {
             e.features.feature["id"].int64_list.value[0]: e.features.feature
-            for e in read(shard["staged"]["all"])
+            for e in read(shard.written["all"].path)
         }
         for row in rows(20):
             features = examples[row["id"]]
@@ -273,14 +289,14 @@ class TestContent:
 
     def test_a_null_is_a_feature_without_a_kind_as_tfx_has_it(self, save, make_writer):
         shard = write(make_writer(splits=(("all", 1),)), save(rows(1)))
-        (example,) = read(shard["staged"]["all"])
+        (example,) = read(shard.written["all"].path)
         assert example.features.feature["value"] == tf.train.Feature()
 
     def test_rows_are_shuffled_the_same_way_each_time(self, save, make_writer, monkeypatch):
         monkeypatch.setattr(arrow_files, "PARQUET_ROWS", 100)
         path = save(rows())
         orders = [
-            ids(write(make_writer(splits=(("all", 1),)), path, index=i)["staged"]["all"])
+            ids(write(make_writer(splits=(("all", 1),)), path).written["all"].path)
             for i in range(2)
         ]
         assert orders[0] == orders[1]
@@ -295,73 +311,68 @@ class TestFinish:
     def out(self, tmp_path) -> Path:
         return tmp_path / "out"
 
-    def visible(self, out: Path) -> list[str]:
-        """What a reader's pattern finds (`Split-train/*`), as TFX and tf.data look for it."""
-        found = []
-        for pattern in ("Split-*/*", "Split-*/data_tfrecord-*"):
-            found = [str(Path(p).relative_to(out)) for p in fileio.glob(f"{out}/{pattern}")]
-            found = [p for p in found if not Path(p).name.startswith(".")]
-        return sorted(found)
+    @pytest.fixture
+    def commit(self, staging, out):
+        return lambda parts: finish(parts, str(out), ["train", "eval"], staging)
 
-    def test_nothing_is_visible_before_everything_is_written(self, save, make_writer, out):
+    def visible(self, out: Path) -> list[str]:
+        """What a reader's pattern finds (`Split-train/*`), hidden names too, as TFX has it."""
+        return sorted(str(Path(p).relative_to(out)) for p in fileio.glob(f"{out}/Split-*/*"))
+
+    def test_nothing_is_visible_before_everything_is_written(self, save, make_writer, out, commit):
         shard = write(make_writer("day"), save(rows()))
         assert self.visible(out) == []
-        finish([shard], str(out), ["train", "eval"])
+        commit([shard])
         assert self.visible(out) == [
             "Split-eval/data_tfrecord-00000-of-00001.gz",
             "Split-train/data_tfrecord-00000-of-00001.gz",
         ]
 
-    def test_shards_are_numbered_by_file_in_any_order_of_arrival(self, save, make_writer, out):
+    def test_shards_are_numbered_by_piece(self, save, make_writer, out, commit):
         writer = make_writer()
         shards = [
-            write(writer, save(rows()[i * 100 : i * 100 + 100], name=f"{i}.parquet"), index=i)
-            for i in (2, 0, 1)
+            write(writer, save(rows()[i * 100 : i * 100 + 100], name=f"{i}.parquet"))
+            for i in range(3)
         ]
-        finish(shards, str(out), ["train", "eval"])
+        commit(shards)
         for i in range(3):
             path = out / "Split-train" / f"data_tfrecord-{i:05d}-of-00003.gz"
             assert {n // 100 for n in ids(path)} == {i}
-        assert not list(out.rglob(".staged*"))
 
-    def test_parts_of_a_file_hold_what_the_file_holds(self, save, make_writer, out):
+    def test_parts_of_a_file_hold_what_the_file_holds(self, save, make_writer, out, commit):
         path, writer = save(rows()), make_writer("day", required="y")
         whole = write(writer, path)
-        wanted = {name: sorted(ids(path)) for name, path in whole["staged"].items()}
-        parts = [write(writer, path, index=part, part=part, parts=2) for part in (1, 0)]
-        finish(parts, str(out), ["train", "eval"])
+        wanted = {name: sorted(ids(path)) for name, path in paths_of(whole).items()}
+        counted = commit([write(writer, path, part=part, parts=2) for part in (0, 1)])
         for name, numbers in wanted.items():
             shards = [out / f"Split-{name}" / f"data_tfrecord-0000{i}-of-00002.gz" for i in (0, 1)]
             assert all(map(ids, shards))
             assert sorted(ids(shards[0]) + ids(shards[1])) == numbers
-        counted = json.loads((out / "rows.json").read_text())
-        assert counted == {"splits": whole["rows"], "left_out": whole["left_out"]}
+        assert counted == {"splits": rows_of(whole), "left_out": whole.left_out}
 
-    def test_rows_are_counted_beside_the_splits(self, save, make_writer, out):
+    def test_rows_are_counted(self, save, make_writer, out, commit):
         writer = make_writer("day", required="y")
-        shards = [write(writer, save(rows(), name=f"{i}.parquet"), index=i) for i in (0, 1)]
-        finish(shards, str(out), ["train", "eval"])
-        counted = json.loads((out / "rows.json").read_text())
+        counted = commit([write(writer, save(rows(), name=f"{i}.parquet")) for i in (0, 1)])
         assert counted["left_out"] == 60
         for name, count in counted["splits"].items():
             paths = sorted((out / f"Split-{name}").iterdir())
             assert sum(len(read(p)) for p in paths) == count
         assert sum(counted["splits"].values()) == 540
 
-    def test_an_empty_split_has_a_file_that_can_be_read(self, save, make_writer, out):
+    def test_an_empty_split_has_a_file_that_can_be_read(self, save, make_writer, out, commit):
         one_day = [row for row in rows() if row["day"] == "2013-01-01"]
-        shard = write(make_writer("day"), save(one_day))
-        finish([shard], str(out), ["train", "eval"])
-        counted = json.loads((out / "rows.json").read_text())["splits"]
+        counted = commit([write(make_writer("day"), save(one_day))])["splits"]
         assert sorted(counted.values()) == [0, len(one_day)]
         (empty,) = [name for name, count in counted.items() if count == 0]
         (path,) = (out / f"Split-{empty}").iterdir()
         assert read(path) == []
 
-    def test_a_second_try_of_a_bundle_does_not_mix_with_the_first(self, save, make_writer, out):
+    def test_a_second_try_of_a_bundle_does_not_mix_with_the_first(
+        self, save, make_writer, out, commit
+    ):
         writer, path = make_writer(), save(rows())
         write(writer, path)  # a worker that died after it had written
-        shard = write(writer, path)
-        finish([shard], str(out), ["train", "eval"])
+        assert self.visible(out) == []
+        commit([write(writer, path)])
         found = [n for p in self.visible(out) for n in ids(out / p)]
         assert sorted(found) == [*range(300)]

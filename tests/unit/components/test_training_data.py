@@ -119,7 +119,66 @@ def test_more_than_fits_is_read_again(files: list[str], monkeypatch: pytest.Monk
     chosen = options(num_epochs=2, shuffle_seed=1)
     kept = rows(faster(stock)(files, chosen, SCHEMA))
     monkeypatch.setattr(training_data, "KEPT_BYTES", 0)
-    assert rows(faster(stock)(files, chosen, SCHEMA)) == kept
+    streamed = rows(faster(stock)(files, chosen, SCHEMA))
+    assert streamed[:107] == kept[:107]
+    assert sorted(streamed[107:]) == list(range(107))
+    assert streamed[:107] != streamed[107:]
+
+
+@pytest.fixture
+def forty(tmp_path: Path) -> list[str]:
+    """Forty files of 200 rows; `y` divided by 200 is the file's number."""
+    paths = []
+    for part in range(40):
+        path = str(tmp_path / f"part-{part:02d}.gz")
+        with tf.io.TFRecordWriter(path, tf.io.TFRecordOptions("GZIP")) as writer:
+            for row in range(200):
+                example = tf.train.Example()
+                example.features.feature["x"].float_list.value.append(row)
+                example.features.feature["v"].float_list.value.extend([row, 0, 1])
+                example.features.feature["y"].int64_list.value.append(part * 200 + row)
+                writer.write(example.SerializeToString())
+        paths.append(path)
+    return paths
+
+
+@pytest.mark.parametrize("kept_bytes", [training_data.KEPT_BYTES, 0])
+@pytest.mark.parametrize("is_one_dataset", [True, False])
+def test_no_file_waits_for_the_first_sixteen(
+    forty: list[str], monkeypatch: pytest.MonkeyPatch, kept_bytes: int, is_one_dataset: bool
+) -> None:
+    """1,600 of 8,000 rows an epoch: in the order of names they were those of files 0 to 15."""
+    monkeypatch.setattr(training_data, "KEPT_BYTES", kept_bytes)
+
+    def epochs(seed: int) -> list[list[int]]:
+        chosen = options(shuffle_seed=seed, shuffle_buffer_size=800)
+        if is_one_dataset:  # `fit(steps_per_epoch=...)` on a dataset without an end
+            read = rows(faster(stock)(forty, chosen._replace(num_epochs=2), SCHEMA))
+            return [read[:1600], read[8000:9600]]
+        # `fit(epochs=2)` on a dataset of one epoch: it is iterated anew
+        once = faster(stock)(forty, chosen._replace(num_epochs=1), SCHEMA)
+        return [rows(once)[:1600] for _ in range(2)]
+
+    first, second = epochs(1)
+    assert epochs(1) == [first, second]
+    assert epochs(2)[0] != first
+    assert first != second
+    files = [{row // 200 for row in read} for read in (first, second)]
+    assert max(files[0]) > 15
+    assert files[0] != files[1]
+    assert len(files[0] | files[1]) > 20
+
+
+def test_only_committed_files_of_a_folder_are_read(files: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "Split-train"
+    folder.mkdir()
+    for number, path in enumerate(files):
+        Path(path).rename(folder / f"data_tfrecord-{number:05d}-of-00003.gz")
+    (folder / ".staged-0-abc").write_bytes(b"half a file")
+    read = []
+    make = faster(stock, lambda paths, chosen: read.append((len(paths), chosen.batch_size)))
+    assert sorted(rows(make([f"{folder}/*"], options(num_epochs=1), SCHEMA))) == list(range(107))
+    assert read == [(3, 16)]
 
 
 def test_sparse_features_go_to_tfx(files: list[str]) -> None:

@@ -3,6 +3,9 @@
 import io
 import json
 import math
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
@@ -119,11 +122,74 @@ def test_outputs_are_written_behind_the_rows(tmp_path, suffix):
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_after_an_error_there_is_no_file(tmp_path):
-    with pytest.raises(ZeroDivisionError), RowWriter(tmp_path / "out.jsonl") as writer:
+@pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
+def test_after_an_error_the_old_file_stays_and_nothing_else(tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    path.write_text("yesterday's")
+    with pytest.raises(ZeroDivisionError), RowWriter(path) as writer:
         writer.write(pa.RecordBatch.from_pylist(ROWS))
         _ = 1 / 0
-    assert list(tmp_path.iterdir()) == []
+    assert path.read_text() == "yesterday's"
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize(
+    ("suffix", "content"), [(".csv", b""), (".jsonl", b""), (".json", b"[]\n"), (".parquet", None)]
+)
+def test_without_a_row_the_new_file_is_empty(tmp_path, suffix, content):
+    path = tmp_path / f"out{suffix}"
+    path.write_text("yesterday's")
+    with RowWriter(path):
+        pass
+    if content is None:
+        assert list(read_batches(path, {}, 10)) == []
+    else:
+        assert path.read_bytes() == content
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
+
+
+KILLED = """
+import sys, pyarrow as pa
+from pathlib import Path
+from serving.server.rows import RowWriter
+with RowWriter(Path(sys.argv[1])) as writer:
+    writer.write(pa.RecordBatch.from_pylist([{"x": "half"}] * 1000))
+    print("half", flush=True)
+    sys.stdin.read()
+    writer.write(pa.RecordBatch.from_pylist([{"x": "half"}]))
+"""
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
+def test_a_killed_writer_leaves_the_old_file_and_the_next_one_tidies_up(tmp_path, suffix):
+    path = tmp_path / f"out{suffix}"
+    path.write_text("yesterday's")
+    killed, live = (
+        subprocess.Popen(
+            [sys.executable, "-c", KILLED, path],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            cwd=Path(__file__).resolve().parents[4],
+        )
+        for _ in range(2)
+    )
+    with killed, live:
+        for process in (killed, live):
+            assert process.stdout.readline() == b"half\n"
+        killed.kill()
+        killed.wait()
+        assert path.read_text() == "yesterday's"
+        assert len(list(tmp_path.glob(".*"))) == 2
+        with RowWriter(path) as writer:
+            writer.write(pa.RecordBatch.from_pylist(ROWS[:1]))
+        rows = [row for b in read_batches(path, {}, 10) for row in b.to_pylist()]
+        assert [row["id"] for row in rows] in ([ROWS[0]["id"]], [str(ROWS[0]["id"])])
+        # The one that lives is untouched, and whole in its turn.
+        assert len(list(tmp_path.glob(".*"))) == 1
+        live.communicate(b"")
+        assert live.returncode == 0
+    assert sum(b.num_rows for b in read_batches(path, {}, 5000)) == 1001
+    assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
 def test_without_a_file_rows_are_lines_of_json():
