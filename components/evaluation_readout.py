@@ -14,10 +14,9 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tfx.dsl.io import fileio
 
+from components.artifacts import READOUT_FILE
 from components.evaluation_measures import Measures, slice_key, slice_name
 
-#: File in the evaluation artifact.
-READOUT_FILE = "readout.json"
 _BASELINE = "baseline"
 _PIECE_BYTES = 1 << 20
 
