@@ -96,6 +96,10 @@ class Measures:
             if (slice_, of_baseline) == (where, is_baseline) and name.startswith(f"{metric} (")
         ]
 
+    def trivial_so_far(self, metric: str, where: SliceKey) -> list[Trivial]:
+        """The same as far as it was asked for: of the slices that a threshold limits."""
+        return self._trivial.get((metric, where), [])
+
     def trivial(self, metric: str, where: SliceKey) -> list[Trivial]:
         """What trivial predictors reach in a metric on a slice, those without a value left out."""
         if self._metrics is None or where not in self.rows:

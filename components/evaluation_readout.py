@@ -26,7 +26,8 @@ def write_readout(uri: str, measures: Measures, fingerprint: str = "") -> None:
 
     `metrics` lists name, slice (`origin=JFK`; empty for the whole), value, and the baseline's
     value; in the place of a value that is undefined stands why, as `undefined` and
-    `baseline_undefined`; `trivial` has what trivial predictors reach, of the whole window. `rows`
+    `baseline_undefined`; `trivial` has what trivial predictors reach,
+    of the whole window and of slices that a threshold limits. `rows`
     has the number of rows by slice, and `fingerprint` tells evaluations on the same rows.
     `histograms` lists, by slice and model, the buckets of the prediction that hold
     examples: index, weight, weight of label 1, sum of predictions; `buckets` of equal width from
@@ -82,7 +83,8 @@ def _metrics(measures: Measures) -> list[dict[str, Any]]:
             both["baseline_undefined" if is_baseline else "undefined"] = measure.undefined
         else:
             both["baseline" if is_baseline else "value"] = measure.value
-        trivial = measures.trivial(name, where) if not where and not is_baseline else []
+        known = measures.trivial_so_far if where else measures.trivial
+        trivial = known(name, where) if not is_baseline else []
         if trivial:
             both["trivial"] = {each.name: each.value for each in trivial}
     return list(found.values())
