@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -82,7 +83,6 @@ class Measures:
     def of(self, metric: str, where: SliceKey, is_baseline: bool = False) -> Measure:
         """A metric of a slice; undefined where TFMA computed none."""
         key = (metric, where, is_baseline)
-        # A metric of one class or of the top k has that in its name.
         found = [self.values[key]] if key in self.values else self._parts(*key)
         if len(found) == 1:
             return found[0]
@@ -137,6 +137,10 @@ def read_measures(config: Any, metrics: Iterable[Any]) -> Measures:
                 elif not where:
                     baseline_nan = found.nan
     classes = _classes(config)
+    parts: dict[str, set[str]] = defaultdict(set)
+    for entry in entries:
+        for pair in entry.metric_keys_and_values:
+            parts[pair.key.name].add(class_of(pair.key))
     values = {}
     for entry in entries:
         where = slice_key(entry.slice_key)
@@ -146,7 +150,9 @@ def read_measures(config: Any, metrics: Iterable[Any]) -> Measures:
             name, value = pair.key.name, pair.value.double_value.value
             why = _why_undefined(classes.get(name, ""), pair.key, value, rows.get(where))
             is_baseline = pair.key.model_name in baselines
-            key = (name + class_of(pair.key), where, is_baseline)
+            # A metric of one class has one value, and needs no more than its name.
+            part = class_of(pair.key) if len(parts[name]) > 1 else ""
+            key = (name + part, where, is_baseline)
             values[key] = Measure(None, why) if why else Measure(value)
     return Measures(config, values, rows, baseline_nan)
 
