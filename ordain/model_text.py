@@ -33,7 +33,8 @@ def version_line(row: dict[str, Any]) -> str:
     head = f"{row['version']:>6}  {labels:<14}  "
     if "problem" in row:
         return f"{head}{size(row['size_bytes']):>9}  {row['problem']}"
-    metrics = ", ".join(f"{k} {v:.4f}" for k, v in row["metrics"].items() if v is not None)
+    values = [f"{k} {v:.4f}" for k, v in row["metrics"].items() if v is not None]
+    metrics = ", ".join([*values, *(f"{name} undefined" for name in row["undefined"])])
     spans = name_spans(tuple(row["spans"]))
     return f"{head}{size(row['size_bytes']):>9}  {row['created']}  {metrics}  spans {spans}"
 

@@ -52,7 +52,7 @@ def weak_thresholds(project: Project) -> list[str]:
         if "trivial" in entry
     }
     slices = list(readout.get("rows", ()))
-    lines = []
+    lines: list[str] = []
     for name, threshold in project.evaluate.thresholds.items():
         for limit, title, covered in _covered(threshold, slices):
             found = [trivial[name, where] for where in covered if (name, where) in trivial]

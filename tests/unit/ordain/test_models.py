@@ -126,9 +126,11 @@ class TestShow:
         assert "evaluation gate warned, 1 warning(s)" in out
         assert "publish by run r" in out
 
-    def test_an_undefined_metric_is_no_number(self, ordain, folder):
+    def test_an_undefined_metric_is_no_number(self, ordain, folder, push):
         out = ordain("show", folder, 2)[1]
         assert "on c=b       auc undefined (26 rows, no positive)" in out
+        push(metrics=(Metric("auc", None, undefined="26 rows, no positive"),))
+        assert "auc undefined  spans" in ordain("list", folder)[1].splitlines()[0]
 
     def test_prints_a_call_with_the_models_own_example(self, ordain, folder, push):
         push(example={"instances": [{"x": 1.5, "c": "it's"}, {"x": 2, "c": "b"}]})
