@@ -195,7 +195,9 @@ def _passed_if(is_ok: bool, common: dict[str, Any], text: str) -> Reason:
 def _nothing_judged(reasons: list[Reason]) -> list[Reason]:
     """A reason that blocks, where limits were skipped or warned of and none was judged."""
     is_open = not any(reason.outcome is Outcome.BLOCKED for reason in reasons)
-    if not reasons or not is_open or not all(reason.undefined for reason in reasons):
+    # A first model has nothing to be worse than: a change limit judges nothing then.
+    was_judged = any(not r.undefined and not _is_uncompared(r) for r in reasons)
+    if not is_open or was_judged or not any(reason.undefined for reason in reasons):
         return []
     return [
         Reason(
@@ -207,6 +209,10 @@ def _nothing_judged(reasons: list[Reason]) -> list[Reason]:
             advice="give a limit on a metric of the whole window",
         )
     ]
+
+
+def _is_uncompared(reason: Reason) -> bool:
+    return reason.kind.endswith((".max_drop", ".max_rise")) and reason.baseline is None
 
 
 def _not_numbers(measures: Measures) -> list[Reason]:

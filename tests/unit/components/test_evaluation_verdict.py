@@ -382,6 +382,14 @@ class TestUndefined:
         opened = policy is not None
         assert any("no threshold could be judged" in r.text for r in verdict.reasons) is opened
 
+    def test_a_first_model_that_only_skipped_limits_could_judge_is_no_pass(self):
+        by_origin = ('feature_keys: "origin"', MIN % 0.6)
+        found = metrics({WHOLE: 0.9, JFK: 0.0}) + counted({WHOLE: MIXED, JFK: NO_POSITIVE})
+        for policy in ({"undefined": "warn"}, {"undefined": "skip"}):
+            verdict = judge(config(DROP % 0.1, by_origin, policy=policy), found, 1)
+            assert verdict.outcome is BLOCKED
+            assert "no threshold could be judged" in verdict.reasons[0].text
+
     @pytest.mark.parametrize(
         ("rows", "why"),
         [({0.0: 50, 1.0: 49}, "99 rows, min_rows is 100"), ({0.0: 50, 1.0: 50}, "")],
