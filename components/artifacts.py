@@ -10,6 +10,8 @@ from tfx.types import artifact
 from contracts.verdict import Verdict
 
 VERDICT_FILE = "verdict.json"
+#: What an evaluation measured, in its artifact (`evaluation_readout`).
+READOUT_FILE = "readout.json"
 #: Custom properties that any artifact carrying a verdict has.
 VERDICT_PROPERTY = "verdict"
 OUTCOME_PROPERTY = "outcome"

@@ -16,6 +16,7 @@ from components import evaluation_tfma as inside
 from components.evaluation_batches import Batch, Columns
 from components.evaluation_histogram import HistogramCombiner
 from components.evaluation_r2 import R2Combiner
+from components.evaluation_rows import RowsCombiner
 
 #: Takes combiner, accumulator, batch and row numbers; returns the accumulator, or None if the
 #: batch is not what it can take.
@@ -180,6 +181,15 @@ def _add_explained(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> 
     return None if pairs is None else combiner.add_rows(accumulator, *_flat(pairs, rows))
 
 
+def _add_slice_rows(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:
+    columns = batch.columns(inside.inputs_of(combiner))
+    if columns is None:
+        return None
+    return combiner.add_rows(
+        accumulator, columns.label[rows], columns.prediction[rows], columns.weight[rows]
+    )
+
+
 def _percentage(label: Any, prediction: Any) -> Any:
     with np.errstate(divide="ignore", invalid="ignore"):
         error = 100 * np.abs((label - prediction) / label)
@@ -244,5 +254,6 @@ ADDERS: dict[type, Adder] = {
     inside.SquaredPearsonCorrelation: _add_correlation,
     inside.KerasMetrics: _add_to_keras,
     R2Combiner: _add_explained,
+    RowsCombiner: _add_slice_rows,
     **dict.fromkeys(_ERRORS, _add_error),
 }

@@ -6,6 +6,7 @@ run in which nothing was new would take longer than the run.
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Iterable
 from typing import Any
@@ -13,48 +14,86 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tfx.dsl.io import fileio
 
-#: File in the evaluation artifact.
-READOUT_FILE = "readout.json"
+from components.artifacts import READOUT_FILE
+from components.evaluation_measures import Measures, slice_key, slice_name
+
 _BASELINE = "baseline"
+_PIECE_BYTES = 1 << 20
 
 
-def write_readout(uri: str) -> None:
-    """Copies the numbers of an evaluation into `readout.json`.
+def write_readout(uri: str, measures: Measures, fingerprint: str = "") -> None:
+    """Writes what an evaluation measured as `readout.json`.
 
     `metrics` lists name, slice (`origin=JFK`; empty for the whole), value, and the baseline's
-    value. `histograms` lists, by slice and model, the buckets of the prediction that hold
+    value; in the place of a value that is undefined stands why, as `undefined` and
+    `baseline_undefined`; `trivial` has what trivial predictors reach,
+    of the whole window and of slices that a threshold limits. `rows`
+    has the number of rows by slice, and `fingerprint` tells evaluations on the same rows.
+    `histograms` lists, by slice and model, the buckets of the prediction that hold
     examples: index, weight, weight of label 1, sum of predictions; `buckets` of equal width from
     0 to 1. `confusion` lists actual class, predicted class and weight for the whole window.
 
     Args:
         uri: Folder of the evaluation.
+        measures: What was measured.
+        fingerprint: Of the rows that were evaluated (`evaluated_rows`).
     """
     readout = {
-        "metrics": _metrics(tfma.load_metrics(uri)),
+        "fingerprint": fingerprint,
+        "rows": {slice_name(where): found.rows for where, found in measures.rows.items()},
+        "metrics": _metrics(measures),
         **_plots(tfma.load_plots(uri)),
     }
     with fileio.open(f"{uri}/{READOUT_FILE}", "w") as file:
         file.write(json.dumps(readout))
 
 
-def _metrics(measured: Iterable[Any]) -> list[dict[str, Any]]:
+def evaluated_rows(folders: Iterable[tuple[str, int]], measures: Measures) -> str:
+    """Fingerprint of what metrics were computed on: equal for the same rows with the same labels.
+
+    Labels count beside the files: they are what the model's own preprocessing makes of the rows.
+
+    Args:
+        folders: Folders of the evaluated splits, each with its span.
+        measures: What was measured on them.
+
+    Returns:
+        64 hexadecimal digits.
+    """
+    digest = hashlib.sha256()
+    for folder, span in sorted(folders, key=lambda entry: entry[1]):
+        files = sorted(name for name in fileio.listdir(folder) if not name.startswith("."))
+        for name in files:
+            digest.update(f"{span}\n".encode())
+            with fileio.open(f"{folder}/{name}", "rb") as file:
+                while piece := file.read(_PIECE_BYTES):
+                    digest.update(piece)
+    whole = measures.rows.get(())
+    digest.update(whole.labels.tobytes() if whole is not None else b"")
+    return digest.hexdigest()
+
+
+def _metrics(measures: Measures) -> list[dict[str, Any]]:
     found: dict[tuple[str, str], dict[str, Any]] = {}
-    for entry in measured:
-        where = slice_name(entry.slice_key)
-        for pair in entry.metric_keys_and_values:
-            if pair.key.is_diff or not pair.value.HasField("double_value"):
-                continue
-            name = pair.key.name + _class_of(pair.key)
-            both = found.setdefault((where, name), {"slice": where, "name": name})
-            model = "baseline" if pair.key.model_name == _BASELINE else "value"
-            both[model] = pair.value.double_value.value
+    for (name, where, is_baseline), measure in measures.values.items():
+        both = found.setdefault(
+            (slice_name(where), name), {"slice": slice_name(where), "name": name}
+        )
+        if measure.value is None:
+            both["baseline_undefined" if is_baseline else "undefined"] = measure.undefined
+        else:
+            both["baseline" if is_baseline else "value"] = measure.value
+        known = measures.trivial_so_far if where else measures.trivial
+        trivial = known(name, where) if not is_baseline else []
+        if trivial:
+            both["trivial"] = {each.name: each.value for each in trivial}
     return list(found.values())
 
 
 def _plots(drawn: Iterable[Any]) -> dict[str, Any]:
     histograms, confusion = [], []
     for entry in drawn:
-        where = slice_name(entry.slice_key)
+        where = slice_name(slice_key(entry.slice_key))
         for plot in entry.plot_keys_and_values:
             is_baseline = plot.key.model_name == _BASELINE
             buckets = plot.value.calibration_histogram_buckets.buckets
@@ -82,22 +121,3 @@ def _histogram(buckets: Any) -> dict[str, Any]:
         total[1] += bucket.total_weighted_label.value
         total[2] += bucket.total_weighted_refined_prediction.value
     return {"buckets": last + 1, "cells": [[i, *total] for i, total in sorted(sums.items())]}
-
-
-def slice_name(key: Any) -> str:
-    """A slice as verdicts name it: `origin=JFK`, sorted by column; empty for the whole."""
-    parts = []
-    for single in key.single_slice_keys:
-        kind = single.WhichOneof("kind")
-        value = getattr(single, kind) if kind else ""
-        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-        parts.append((single.column, text))
-    return ", ".join(f"{column}={text}" for column, text in sorted(parts))
-
-
-def _class_of(key: Any) -> str:
-    """What tells the values of one metric apart that is computed for every class."""
-    if not key.HasField("sub_key"):
-        return ""
-    found = [f"{field.name} {value.value}" for field, value in key.sub_key.ListFields()]
-    return f" ({', '.join(found)})"

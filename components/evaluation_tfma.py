@@ -8,6 +8,7 @@ with TFMA's own run, and so fails when a new version of TFMA has moved or change
 from __future__ import annotations
 
 import inspect
+import json
 from dataclasses import dataclass
 from typing import Any
 
@@ -158,3 +159,8 @@ def inputs_of(combiner: Any, **changes: Any) -> Inputs:
         "example_weighted": combiner._example_weighted,
     }
     return Inputs(**(fields | changes))
+
+
+def name_of(metric: Any) -> str:
+    """Name of a `tfma.MetricConfig`: the one in its settings, which `pipeline.evaluation` gives."""
+    return str(json.loads(metric.config)["name"])

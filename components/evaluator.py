@@ -23,9 +23,10 @@ from tfx.utils import io_utils, json_utils, path_utils, proto_utils
 from components.artifacts import keep_verdict
 from components.beam_errors import restored
 from components.beam_executor import BeamExecutor
+from components.evaluation_measures import read_measures
 from components.evaluation_metrics import batched, needs_examples
 from components.evaluation_reader import SPAN_FEATURE, ReadWindow
-from components.evaluation_readout import write_readout
+from components.evaluation_readout import evaluated_rows, write_readout
 from components.evaluation_slices import slice_keys
 from components.evaluation_tfma import UNBATCH_STAGE
 from components.evaluation_verdict import judge
@@ -84,12 +85,14 @@ class Executor(BeamExecutor):
         self._evaluate(input_dict["examples"], splits, schema, models, config, evaluation.uri)
 
         newest = max(artifact.span for artifact in input_dict["examples"])
-        verdict = judge(config, tfma.load_metrics(evaluation.uri), newest)
+        measures = read_measures(config, tfma.load_metrics(evaluation.uri))
+        verdict = judge(config, measures, newest)
         verdict = replace(verdict, compared_with=compared_with(input_dict, BASELINE))
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         self._bless(blessing, model, published, is_blessed=not verdict.is_blocked)
         keep_verdict(verdict, evaluation)
-        write_readout(evaluation.uri)
+        evaluated = evaluated_rows(_folders(input_dict["examples"], splits), measures)
+        write_readout(evaluation.uri, measures, evaluated)
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
         write_importance(
             evaluation.uri,
@@ -119,11 +122,7 @@ class Executor(BeamExecutor):
         output_uri: str,
     ) -> None:
         by_example = needs_examples(config, models, schema)
-        folders = [
-            (artifact_utils.get_split_uri([artifact], split), artifact.span)
-            for artifact in examples
-            for split in splits
-        ]
+        folders = _folders(examples, splits)
         reads_features = by_example is not None and by_example.reads_features
         columns = _columns(config, schema, reads_features)
         tfxio = tfxio_for(folders[0][0], schema, columns, tfma.ARROW_INPUT_COLUMN)
@@ -173,6 +172,15 @@ class Executor(BeamExecutor):
         with fileio.open(f"{blessing.uri}/{name}", "w") as file:
             file.write("")
         blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
+
+
+def _folders(examples: list[Any], splits: list[str]) -> list[tuple[str, int]]:
+    """Folders of the splits that are evaluated, each with its span."""
+    return [
+        (artifact_utils.get_split_uri([artifact], split), artifact.span)
+        for artifact in examples
+        for split in splits
+    ]
 
 
 def _columns(config: Any, schema: Any, reads_features: bool) -> list[str]:

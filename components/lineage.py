@@ -7,8 +7,8 @@ was made of, not of what the configuration says by now.
 from __future__ import annotations
 
 import hashlib
-import math
-from collections.abc import Iterable, Mapping
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.framework import dtypes
 from tfx.dsl.io import fileio
 
-from components.artifacts import VERDICT_FILE
+from components.artifacts import READOUT_FILE, VERDICT_FILE
 from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest, Metric, Signature, Tensor
 from contracts.verdict import Verdict
@@ -25,8 +25,6 @@ from contracts.verdict import Verdict
 #: Inputs of the publisher that describe the model; the gates' order is that of the chain.
 EXAMPLES, SCHEMA, EVALUATION, DATA_VERDICT = "examples", "schema", "evaluation", "data_verdict"
 _GATES = (DATA_VERDICT, EVALUATION, "infra_blessing")
-#: Name of the baseline among the models of an evaluation, as TFMA's configuration has it.
-_BASELINE = "baseline"
 #: SavedModel's tag for serving; other graphs of the same file are for training.
 _SERVE = "serve"
 
@@ -48,6 +46,7 @@ def describe(
         source_fingerprint: Fingerprint of the project's source.
     """
     saved = _saved_model(model)
+    readout = _readout(inputs.get(EVALUATION, []))
     return Manifest(
         project=project,
         version=0,
@@ -57,7 +56,8 @@ def describe(
         schema_fingerprint=_schema_fingerprint(inputs.get(SCHEMA, [])),
         source_fingerprint=source_fingerprint,
         tensorflow=_tensorflow(saved),
-        metrics=tuple(m for artifact in inputs.get(EVALUATION, []) for m in _metrics(artifact.uri)),
+        metrics=metrics_of(readout),
+        evaluated=readout.get("fingerprint", ""),
         verdicts=tuple(
             verdict for key in _GATES for a in inputs.get(key, []) for verdict in _verdict(a.uri)
         ),
@@ -65,41 +65,34 @@ def describe(
     )
 
 
-def metrics_of(measured: Iterable[Any]) -> list[Metric]:
-    """Scalar metrics of `MetricsForSlice` protos, the baseline's beside the candidate's.
+def metrics_of(readout: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """Metrics of an evaluation's readout, the baseline's beside the candidate's.
 
-    NaN is left out: it is no value, and no JSON.
+    Args:
+        readout: What `evaluation_readout` wrote.
     """
-    values: dict[tuple[str, str], dict[bool, float]] = {}
-    for entry in measured:
-        where = ", ".join(sorted(map(_slice, entry.slice_key.single_slice_keys)))
-        for pair in entry.metric_keys_and_values:
-            key, value = pair.key, pair.value
-            if key.is_diff or not value.HasField("double_value"):
-                continue
-            number = value.double_value.value
-            if not math.isfinite(number):
-                continue
-            both = values.setdefault((where, key.name), {})
-            both[key.model_name == _BASELINE] = number
-    return [
-        Metric(name, both[False], where, both.get(True))
-        for (where, name), both in sorted(values.items())
-        if False in both
+    found = [
+        Metric(
+            entry["name"],
+            entry.get("value"),
+            entry["slice"],
+            entry.get("baseline"),
+            entry.get("undefined", ""),
+        )
+        for entry in readout.get("metrics", ())
+        if "value" in entry or "undefined" in entry
     ]
+    return tuple(sorted(found, key=lambda metric: (metric.slice, metric.name)))
 
 
-def _metrics(uri: str) -> list[Metric]:
-    import tensorflow_model_analysis as tfma  # noqa: PLC0415  seconds, unless it is loaded anyway
-
-    return metrics_of(tfma.load_metrics(uri))
-
-
-def _slice(key: Any) -> str:
-    kind = key.WhichOneof("kind")
-    value = getattr(key, kind) if kind else ""
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return f"{key.column}={text}"
+def _readout(artifacts: list[Any]) -> dict[str, Any]:
+    """What an evaluation measured; nothing where another Evaluator left nothing of ours."""
+    for artifact in artifacts:
+        path = f"{artifact.uri}/{READOUT_FILE}"
+        if fileio.exists(path):
+            with fileio.open(path) as file:
+                return dict(json.loads(file.read()))
+    return {}
 
 
 def _verdict(uri: str) -> list[Verdict]:

@@ -27,7 +27,8 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import io_utils, json_utils, path_utils, proto_utils
 
 from components.artifacts import keep_verdict
-from components.evaluation_readout import write_readout
+from components.evaluation_measures import read_measures
+from components.evaluation_readout import evaluated_rows, write_readout
 from components.evaluation_verdict import judge
 from components.example_gen import ROWS_PROPERTY, read_rows
 from components.example_reader import BATCH_ROWS, read_records, split_files
@@ -100,7 +101,8 @@ class Evaluator(tfx_evaluator.Executor):
         """See `tfx.components.evaluator.executor`.
 
         Raises:
-            NodeFailedError: TFX blessed a model that a threshold blocks, or the reverse.
+            NodeFailedError: TFX blessed a model that a threshold blocks, or the reverse, though
+                every value was defined.
         """
         baseline = standard_component_specs.BASELINE_MODEL_KEY
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
@@ -118,18 +120,34 @@ class Evaluator(tfx_evaluator.Executor):
             config, has_baseline=bool(input_dict.get("baseline_model")), rubber_stamp=True
         )
         newest = max(artifact.span for artifact in input_dict["examples"])
-        verdict = judge(config, tfma.load_metrics(evaluation.uri), newest)
+        measures = read_measures(config, tfma.load_metrics(evaluation.uri))
+        # TFX's validation knows no policy: what is undefined blocks with this executor.
+        verdict = judge(config, measures, newest, blocks_undefined=True)
         verdict = replace(verdict, compared_with=compared_with(input_dict, baseline))
-        is_blessed = fileio.exists(f"{blessing.uri}/{constants.BLESSED_FILE_NAME}")
-        if is_blessed == verdict.is_blocked:
+        blessed = f"{blessing.uri}/{constants.BLESSED_FILE_NAME}"
+        is_blessed = fileio.exists(blessed)
+        knows_more = any(r.undefined or r.kind == "prediction.nan" for r in verdict.reasons)
+        if is_blessed == verdict.is_blocked and not knows_more:
             said = "blessed" if is_blessed else "did not bless"
             raise NodeFailedError(
                 f"TFX's Evaluator {said} a model of which the thresholds say {verdict.outcome}",
                 f"this is a bug: report it with the folder of the evaluation, {evaluation.uri}",
             )
+        if is_blessed and verdict.is_blocked:  # it took an undefined value for a number
+            fileio.remove(blessed)
+            with fileio.open(f"{blessing.uri}/{constants.NOT_BLESSED_FILE_NAME}", "w") as file:
+                file.write("")
+            blessing.set_int_custom_property(
+                constants.ARTIFACT_PROPERTY_BLESSED_KEY, constants.NOT_BLESSED_VALUE
+            )
         keep_verdict(verdict, evaluation)
-        write_readout(evaluation.uri)
         splits = json_utils.loads(exec_properties.get("example_splits") or "null") or ["eval"]
+        folders = [
+            (artifact_utils.get_split_uri([artifact], split), artifact.span)
+            for artifact in input_dict["examples"]
+            for split in splits
+        ]
+        write_readout(evaluation.uri, measures, evaluated_rows(folders, measures))
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
         path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
         schema = io_utils.SchemaReader().read(

@@ -42,15 +42,17 @@ class Metric:
 
     Attributes:
         name: The metric, such as `auc`.
-        value: The candidate's value.
+        value: The candidate's value; None if it is undefined.
         slice: The slice as `origin=JFK`; empty for the whole window.
-        baseline: The baseline's value, or None where there was no baseline.
+        baseline: The baseline's value, or None where there was no baseline, or it has no value.
+        undefined: Why there is no value, such as `26 rows, no positive`; empty if there is one.
     """
 
     name: str
-    value: float
+    value: float | None
     slice: str = ""
     baseline: float | None = None
+    undefined: str = ""
 
 
 @dataclass(frozen=True)
@@ -89,6 +91,7 @@ class Manifest:
         parent: The stable version at the time of the push, or None.
         tensorflow: TensorFlow's version it was exported with.
         metrics: What the evaluation measured.
+        evaluated: Fingerprint of the rows and labels it was measured on; empty if unknown.
         verdicts: What the gates answered.
         signatures: Signatures of the SavedModel by name.
         files: Every file of the version but the manifest itself and its signature.
@@ -104,6 +107,7 @@ class Manifest:
     parent: int | None = None
     tensorflow: str = ""
     metrics: tuple[Metric, ...] = ()
+    evaluated: str = ""
     verdicts: tuple[Verdict, ...] = ()
     signatures: dict[str, Signature] | None = None
     files: tuple[FileDigest, ...] = ()
@@ -114,7 +118,7 @@ class Manifest:
         return sum(file.size_bytes for file in self.files)
 
     def value_of(self, metric: str, where: str = "") -> float | None:
-        """The candidate's value of a metric on a slice; None if it was not measured."""
+        """The candidate's value of a metric on a slice; None if it has none."""
         found = (m.value for m in self.metrics if (m.name, m.slice) == (metric, where))
         return next(found, None)
 
@@ -164,6 +168,7 @@ def _read(raw: dict[str, Any]) -> Manifest:
         parent=None if raw["parent"] is None else _number(raw, "parent"),
         tensorflow=_text(raw, "tensorflow"),
         metrics=tuple(Metric(**metric) for metric in raw["metrics"]),
+        evaluated=_text(raw, "evaluated"),
         verdicts=tuple(Verdict.from_dict(verdict) for verdict in raw["verdicts"]),
         signatures=None
         if signatures is None

@@ -17,11 +17,13 @@ class Outcome(StrEnum):
     """What a gate says, from best to worst."""
 
     PASSED = "passed"
+    #: Not judged, and the project wants neither a warning nor a block for that.
+    SKIPPED = "skipped"
     WARNED = "warned"
     BLOCKED = "blocked"
 
 
-_ORDER = (Outcome.PASSED, Outcome.WARNED, Outcome.BLOCKED)
+_ORDER = (Outcome.PASSED, Outcome.SKIPPED, Outcome.WARNED, Outcome.BLOCKED)
 
 
 @dataclass(frozen=True)
@@ -38,6 +40,9 @@ class Reason:
         limit: The limit, or None where there is no number.
         baseline: The baseline's value of the same measure, or None.
         advice: What to do; empty where nothing needs doing.
+        rows: Rows that were looked at, or None where no rows were counted.
+        undefined: Why it was not judged, such as `26 rows, no positive`; empty if it was.
+        trivial: Value of the same measure for a predictor that looks at no feature, or None.
     """
 
     outcome: Outcome
@@ -49,11 +54,14 @@ class Reason:
     limit: float | None = None
     baseline: float | None = None
     advice: str = ""
+    rows: int | None = None
+    undefined: str = ""
+    trivial: float | None = None
 
 
 @dataclass(frozen=True)
 class Verdict:
-    """A gate's answer: the worst outcome among its reasons.
+    """A gate's answer: the worst outcome among its reasons; a skipped one holds up nothing.
 
     Attributes:
         gate: The gate.
@@ -72,7 +80,8 @@ class Verdict:
     def of(cls, gate: str, reasons: Iterable[Reason]) -> Verdict:
         """Builds the verdict of a gate from its reasons, worst first."""
         ranked = sorted(reasons, key=lambda r: -_ORDER.index(r.outcome))
-        return cls(gate, ranked[0].outcome if ranked else Outcome.PASSED, tuple(ranked))
+        worst = ranked[0].outcome if ranked else Outcome.PASSED
+        return cls(gate, Outcome.PASSED if worst is Outcome.SKIPPED else worst, tuple(ranked))
 
     @property
     def is_blocked(self) -> bool:

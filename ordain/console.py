@@ -21,11 +21,11 @@ _STYLES = {
     "complete": "green",
     "cached": "cyan",
     "reused": "cyan",
-    "skipped": "yellow",
     "failed": "bold red",
     "running": "bold",
     "canceled": "yellow",
     Outcome.PASSED: "green",
+    Outcome.SKIPPED: "yellow",
     Outcome.WARNED: "yellow",
     Outcome.BLOCKED: "bold red",
 }
@@ -151,13 +151,13 @@ def _line(result: NodeResult) -> Text:
 
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
-    """A gate's answer: what blocked first, what passed in one line."""
+    """A gate's answer: what blocked first, what passed last."""
     title = Text(f"{verdict.gate} gate: ")
     title.append(str(verdict.outcome), style=_STYLES[verdict.outcome])
     console.print(title, soft_wrap=True)
     if verdict.compared_with:
         console.print(Text(f"  compared with {verdict.compared_with}"), soft_wrap=True)
-    for outcome in (Outcome.BLOCKED, Outcome.WARNED):
+    for outcome in (Outcome.BLOCKED, Outcome.WARNED, Outcome.SKIPPED):
         reasons = [r for r in verdict.reasons if r.outcome is outcome]
         for reason in reasons[:MAX_REASONS]:
             console.print(_reason(reason), soft_wrap=True)

@@ -33,7 +33,8 @@ def version_line(row: dict[str, Any]) -> str:
     head = f"{row['version']:>6}  {labels:<14}  "
     if "problem" in row:
         return f"{head}{size(row['size_bytes']):>9}  {row['problem']}"
-    metrics = ", ".join(f"{k} {v:.4f}" for k, v in row["metrics"].items() if v is not None)
+    values = [f"{k} {v:.4f}" for k, v in row["metrics"].items() if v is not None]
+    metrics = ", ".join([*values, *(f"{name} undefined" for name in row["undefined"])])
     spans = name_spans(tuple(row["spans"]))
     return f"{head}{size(row['size_bytes']):>9}  {row['created']}  {metrics}  spans {spans}"
 
@@ -54,7 +55,10 @@ def manifest_lines(manifest: Manifest, folder: Path, labels: tuple[str, ...]) ->
     slices = sorted({metric.slice for metric in manifest.metrics})
     for where in slices[:MAX_SLICES]:
         values = [m for m in manifest.metrics if m.slice == where]
-        text = ", ".join(f"{m.name} {m.value:.4g}" for m in values)
+        text = ", ".join(
+            f"{m.name} undefined ({m.undefined})" if m.value is None else f"{m.name} {m.value:.4g}"
+            for m in values
+        )
         yield f"  {'metrics' if not where else 'on ' + where:<12} {text}"
     if len(slices) > MAX_SLICES:
         yield f"               {len(slices) - MAX_SLICES} more slices: --json"
@@ -82,6 +86,9 @@ def comparison_lines(compared: Comparison) -> Iterator[str]:
     yield f"  size       {size(old)} -> {size(new)}, {len(compared.files_changed)} files differ"
     for line in compared.signatures or ("the same",):
         yield f"  signatures {line}"
+    if compared.metrics and not compared.is_same_rows:
+        why = "on other rows" if compared.is_same_rows is False else "on rows that are not known"
+        yield f"  metrics    no differences: the two were measured {why}"
     width = max((len(m.slice) + len(m.name) for m in compared.metrics), default=0) + 4
     for metric in compared.metrics:
         name = f"{metric.name} on {metric.slice}" if metric.slice else metric.name

@@ -209,6 +209,9 @@ def _row(project: Project, version: int, labels: Labels) -> dict[str, Any]:
     row |= {"created": manifest.created, "run_id": manifest.run_id, "spans": manifest.spans}
     thresholds = list(project.evaluate.thresholds)
     row["metrics"] = {name: manifest.value_of(name) for name in thresholds}
+    row["undefined"] = [
+        m.name for m in manifest.metrics if m.undefined and not m.slice and m.name in thresholds
+    ]
     return row | {"size_bytes": manifest.size_bytes}
 
 

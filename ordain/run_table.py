@@ -43,6 +43,9 @@ def print_comparison(console: Console, compared: RunComparison) -> None:
         console.print(Text(line), soft_wrap=True)
     if compared.metrics:
         console.print()
+        if compared.not_comparable:
+            line = f"metrics without a difference: {compared.not_comparable}"
+            console.print(Text(line), soft_wrap=True)
         console.print(_metric_table(compared.metrics[:MAX_METRICS]))
     if len(compared.metrics) > MAX_METRICS:
         left = len(compared.metrics) - MAX_METRICS
@@ -88,7 +91,8 @@ def _metric_table(metrics: Sequence[Change]) -> Table:
     for metric in metrics:
         name = f"{metric.name} on {metric.slice}" if metric.slice else metric.name
         moved = "" if metric.difference is None else f"{metric.difference:+.4g}"
-        table.add_row(Text(name), _number(metric.before), _number(metric.after), moved)
+        values = (Text(_number(value)) for value in (metric.before, metric.after))
+        table.add_row(Text(name), *values, moved)
     return table
 
 
@@ -124,6 +128,8 @@ def _count(value: Any) -> str:
 
 
 def _number(value: Any) -> str:
+    if isinstance(value, str):
+        return value
     return "-" if value is None else f"{value:.4g}"
 
 

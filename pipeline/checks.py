@@ -21,7 +21,7 @@ from pipeline.metadata_store import check_server
 from pipeline.schema import feature_types
 from pipeline.source import functions_of
 from pipeline.spans import Span, find_spans, select_window
-from pipeline.thresholds import check_thresholds
+from pipeline.thresholds import check_thresholds, weak_thresholds
 from serving.label_file import STABLE
 from serving.served import check_served
 
@@ -89,6 +89,7 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
         )
     if isinstance(project.evaluate.baseline, NoBaseline):
         notes.append(f"no baseline: {project.evaluate.baseline.none}")
+    notes += weak_thresholds(project)
     if project.gate.server.none is not None:
         notes.append(f"no server gate: {project.gate.server.none}")
     return Plan(tuple(window), tuple(notes), needed)

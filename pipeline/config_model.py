@@ -35,7 +35,9 @@ class Limit(Section):
     """Limits on one metric.
 
     `min` and `max` bound the candidate's own value; `max_drop` and `max_rise` bound, in the
-    metric's own unit, how much worse than the baseline it may be.
+    metric's own unit, how much worse than the baseline it may be. A slice with fewer rows than
+    `min_rows` is not judged; `undefined` says what becomes of that, and of a metric without a
+    value: None blocks, but only warns on each slice of a column.
     """
 
     # Finite: no value is below -inf or on the wrong side of NaN, so these would limit nothing.
@@ -43,6 +45,8 @@ class Limit(Section):
     max: FiniteFloat | None = None
     max_drop: Annotated[FiniteFloat, Field(ge=0)] | None = None
     max_rise: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    min_rows: Annotated[int, Field(ge=1)] | None = None
+    undefined: Literal["block", "warn", "skip"] | None = None
 
     @model_validator(mode="after")
     def _one_direction(self) -> Limit:
@@ -52,12 +56,24 @@ class Limit(Section):
         least, most = self.min, self.max
         if isinstance(least, float) and isinstance(most, float) and least > most:
             raise ValueError(f"min {least} is above max {most}")
+        about = [name for name in ("min_rows", "undefined") if getattr(self, name) is not None]
+        if about and self.is_empty:
+            raise ValueError(
+                f"has {' and '.join(about)} without a limit beside it; each limit has its own: "
+                "write it next to min, max, max_drop or max_rise"
+            )
         return self
 
     @property
     def is_empty(self) -> bool:
         """Whether it limits nothing."""
         return self.min is self.max is self.max_drop is self.max_rise is None
+
+    @property
+    def policy(self) -> dict[str, str | int]:
+        """What it says of slices that cannot be judged, as the Evaluator takes it."""
+        said = {"undefined": self.undefined, "min_rows": self.min_rows}
+        return {name: value for name, value in said.items() if value is not None}
 
 
 class SliceLimit(Limit):

@@ -12,10 +12,11 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
+from components import evaluation_rows
 from components import evaluation_tfma as inside
 from contracts.errors import ConfigError
 from pipeline.config import Project
-from pipeline.config_model import SPAN_SLICE, Limit, SliceLimit
+from pipeline.config_model import SPAN_SLICE, Evaluate, Limit, SliceLimit, Threshold
 from pipeline.thresholds import metric_name
 
 #: Signature the models are evaluated through, and the one that prepares features and label.
@@ -63,11 +64,7 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
         if threshold is not None:
             if not threshold.is_empty:
                 metric.threshold.CopyFrom(_threshold(threshold))
-            slices = list(threshold.slices)
-            if threshold.newest is not None:
-                limits = threshold.newest.model_dump()
-                slices.append(SliceLimit(**limits, values={SPAN_SLICE: newest_span}))
-            for limit in slices:
+            for limit in _slice_limits(threshold, newest_span):
                 metric.per_slice_thresholds.append(_per_slice(limit))
                 spec = _slicing(limit)
                 if spec not in slicing:
@@ -77,7 +74,37 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
     return config_pb2.EvalConfig(
         model_specs=[model],
         slicing_specs=slicing,
-        metrics_specs=[config_pb2.MetricsSpec(metrics=metrics)],
+        metrics_specs=[
+            config_pb2.MetricsSpec(metrics=metrics),
+            config_pb2.MetricsSpec(metrics=[_rows(evaluate, newest_span)]),
+        ],
+    )
+
+
+def _slice_limits(threshold: Threshold, newest_span: int) -> list[SliceLimit]:
+    """The limits of a threshold on slices, in the order in which TFMA is given them."""
+    slices = list(threshold.slices)
+    if threshold.newest is not None:
+        limits = threshold.newest.model_dump()
+        slices.append(SliceLimit(**limits, values={SPAN_SLICE: newest_span}))
+    return slices
+
+
+def _rows(evaluate: Evaluate, newest_span: int) -> Any:
+    """The count of each slice's rows; what becomes of undefined values rides along with it.
+
+    TFMA's thresholds have no place for that, and the Evaluator takes nothing but an EvalConfig.
+    """
+    limits = {
+        name: {
+            "whole": threshold.policy,
+            "slices": [limit.policy for limit in _slice_limits(threshold, newest_span)],
+        }
+        for name, threshold in evaluate.thresholds.items()
+    }
+    config = json.dumps({"name": evaluation_rows.NAME, "limits": limits})
+    return config_pb2.MetricConfig(
+        class_name=evaluation_rows.CLASS_NAME, module=evaluation_rows.MODULE, config=config
     )
 
 

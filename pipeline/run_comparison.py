@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -40,7 +40,8 @@ class RunFacts:
         version: Serving version that holds its model, or None.
         nodes: For each node the values of `NODE_FIELDS`, by name.
         verdicts: Outcome by gate.
-        metrics: Value by slice (empty for the whole) and metric.
+        metrics: Value by slice (empty for the whole) and metric; the reason where it is undefined.
+        evaluated: Fingerprint of the rows and labels they were measured on; empty if unknown.
     """
 
     run_id: str
@@ -53,7 +54,8 @@ class RunFacts:
     version: int | None = None
     nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     verdicts: Mapping[str, str] = field(default_factory=dict)
-    metrics: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    metrics: Mapping[tuple[str, str], float | str] = field(default_factory=dict)
+    evaluated: str = ""
 
 
 @dataclass(frozen=True)
@@ -62,19 +64,24 @@ class Change:
 
     Attributes:
         name: What it is.
-        before: In the first run.
+        before: In the first run; of a metric without a value why, as `undefined: ...`.
         after: In the second.
         slice: For a metric, the part of the data; empty for the whole.
+        is_comparable: Whether the two are about the same: for a metric, whether both were
+            measured on the same rows.
     """
 
     name: str
     before: Any
     after: Any
     slice: str = ""
+    is_comparable: bool = True
 
     @property
     def difference(self) -> float | None:
-        """After less before, of two numbers."""
+        """After less before, of two numbers about the same."""
+        if not self.is_comparable:
+            return None
         if isinstance(self.before, int | float) and isinstance(self.after, int | float):
             return self.after - self.before
         return None
@@ -93,6 +100,7 @@ class RunComparison:
         nodes: For each node of either run, in the chain's order, the changes of `NODE_FIELDS`.
         verdicts: Every gate.
         metrics: Every metric and slice that one of them has, the whole window first.
+        not_comparable: Why metrics stand without a difference; empty if they have one.
     """
 
     before: str
@@ -103,6 +111,7 @@ class RunComparison:
     nodes: Mapping[str, tuple[Change, ...]]
     verdicts: tuple[Change, ...]
     metrics: tuple[Change, ...]
+    not_comparable: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
@@ -124,6 +133,7 @@ def compare_runs(before: RunFacts, after: RunFacts) -> RunComparison:
         for name in _in_order(before.nodes, after.nodes)
     }
     measured = sorted({*before.metrics, *after.metrics})
+    why = _not_comparable(before, after) if before.metrics and after.metrics else ""
     return RunComparison(
         before=before.run_id,
         after=after.run_id,
@@ -135,10 +145,34 @@ def compare_runs(before: RunFacts, after: RunFacts) -> RunComparison:
             _changes(_in_order(before.verdicts, after.verdicts), before.verdicts, after.verdicts)
         ),
         metrics=tuple(
-            Change(name, before.metrics.get((where, name)), after.metrics.get((where, name)), where)
+            Change(
+                name,
+                before.metrics.get((where, name)),
+                after.metrics.get((where, name)),
+                where,
+                is_comparable=not why,
+            )
             for where, name in measured
         ),
+        not_comparable=why,
     )
+
+
+def _not_comparable(before: RunFacts, after: RunFacts) -> str:
+    """Why the metrics of two runs tell nothing of which model is better."""
+    if before.evaluated and before.evaluated == after.evaluated:
+        return ""
+    if not before.evaluated or not after.evaluated:
+        return "on which rows one of them was measured is not known"
+    if before.window != after.window:
+        return f"they were measured on other rows: {_spans(before.window)}, {_spans(after.window)}"
+    return "they were measured on other rows, or with other labels, of the same spans"
+
+
+def _spans(window: Sequence[int]) -> str:
+    if len(window) < 2:
+        return f"span {window[0]}" if window else "no span"
+    return f"{len(window)} spans, {window[0]} to {window[-1]}"
 
 
 def read_facts(project: Project, history: History, run_id: str) -> RunFacts:
@@ -169,7 +203,7 @@ def read_facts(project: Project, history: History, run_id: str) -> RunFacts:
         version=result.get("version"),
         nodes=nodes or _nodes_of(recorded),
         verdicts={v["gate"]: v["outcome"] for v in result.get("verdicts", ())},
-        metrics=_read_metrics(recorded),
+        **_read_metrics(recorded),
     )
 
 
@@ -183,7 +217,7 @@ def _nodes_of(run: Run) -> dict[str, dict[str, Any]]:
     return found
 
 
-def _read_metrics(run: Run) -> dict[tuple[str, str], float]:
+def _read_metrics(run: Run) -> dict[str, Any]:
     folders = [
         Path(output.uri)
         for node in run.nodes
@@ -192,11 +226,14 @@ def _read_metrics(run: Run) -> dict[tuple[str, str], float]:
         if output.key == "evaluation"
     ]
     readout = (_read_json(folders[-1] / _READOUT_FILE) or {}) if folders else {}
-    return {
+    metrics = {
         (entry["slice"], entry["name"]): entry["value"]
+        if "value" in entry
+        else f"undefined: {entry['undefined']}"
         for entry in readout.get("metrics", ())
-        if entry.get("value") is not None
+        if "value" in entry or "undefined" in entry
     }
+    return {"metrics": metrics, "evaluated": readout.get("fingerprint", "")}
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

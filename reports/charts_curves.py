@@ -38,8 +38,8 @@ _KEYS = (("candidate", CANDIDATE, "line"), ("baseline", BASELINE, "dashed"))
 
 
 def roc(evaluation: Evaluation) -> Chart | None:
-    """ROC curves."""
-    if evaluation.candidate is None:
+    """ROC curves; None without a positive or a negative."""
+    if evaluation.candidate is None or not _has_both(evaluation.candidate):
         return None
     x = axis("x", "false positive rate", domain=[0, 1], values=_UNIT)
     y = axis("y", "true positive rate", domain=[0, 1], values=_UNIT)
@@ -55,7 +55,7 @@ def roc(evaluation: Evaluation) -> Chart | None:
 
 def precision_recall(evaluation: Evaluation) -> Chart | None:
     """Precision-recall curves."""
-    if evaluation.candidate is None:
+    if evaluation.candidate is None or not _has_both(evaluation.candidate):
         return None
     x = axis("x", "recall", domain=[0, 1], values=_UNIT)
     y = axis("y", "precision", domain=[0, 1], values=_UNIT)
@@ -207,3 +207,7 @@ def _rebin(values: Floats, count: int) -> Floats:
     places = np.minimum(np.arange(len(values)) * count // len(values), count - 1)
     sums: Floats = np.bincount(places, weights=values, minlength=count).astype(np.float64)
     return sums
+
+
+def _has_both(histogram: Histogram) -> bool:
+    return bool(histogram.positives.sum() and histogram.negatives.sum())

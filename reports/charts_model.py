@@ -42,7 +42,9 @@ def slices(evaluation: Evaluation, metric: str, limits: dict[str, float]) -> Cha
     from reports.slices import ranked  # noqa: PLC0415  it takes the names from here
 
     rows: Rows = []
-    every = ranked(evaluation, metric)
+    every = [
+        w for w in ranked(evaluation, metric) if evaluation.slices[w][metric].value is not None
+    ]
     for where in every[:MAX_BARS]:
         found = evaluation.slices[where][metric]
         row = {"s": plain(where, 40) or "whole window", "k": len(rows), "v": found.value}

@@ -94,7 +94,9 @@ def _of_matrix(
     return Confusion(
         classes=tuple(labels),
         rows=rows if size <= MAX_CLASSES else (),
-        recalls=tuple(counts.get((i, i), 0.0) / (totals[i] or 1.0) for i in range(size)),
+        recalls=tuple(
+            counts.get((i, i), 0.0) / totals[i] if totals[i] else float("nan") for i in range(size)
+        ),
         precisions=tuple(
             counts.get((i, i), 0.0) / predicted[i] if predicted[i] else float("nan")
             for i in range(size)

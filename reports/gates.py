@@ -123,9 +123,9 @@ def _facts(record: Record, evaluation: Evaluation | None) -> tuple[tuple[str, st
         found = evaluation.overall.get(name) if evaluation else None
         if found is None:
             continue
-        text = fixed(found.value)
-        if found.baseline is not None:
-            text += f" ({found.value - found.baseline:+.4f})".replace("-", "−")
+        text = fixed(found.value) if found.value is not None else f"undefined ({found.undefined})"
+        if found.difference is not None:
+            text += f" ({found.difference:+.4f})".replace("-", "−")
         facts.append((name, text))
     if record.result is not None:
         facts.append(("Time", duration(record.result["seconds"])))

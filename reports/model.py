@@ -26,14 +26,27 @@ class Measured:
     """One metric of one slice.
 
     Attributes:
-        value: The candidate's.
+        value: The candidate's; None if it is undefined.
         baseline: The baseline's, or None.
         interval: 95 % interval of the candidate's value, or None where nothing gives one.
+        undefined: Why the candidate has no value, such as `26 rows, no positive`.
+        baseline_undefined: The same of the baseline.
+        trivial: Name and value of each predictor that answers the same to every row.
     """
 
-    value: float
+    value: float | None
     baseline: float | None
     interval: Interval | None
+    undefined: str = ""
+    baseline_undefined: str = ""
+    trivial: tuple[tuple[str, float], ...] = ()
+
+    @property
+    def difference(self) -> float | None:
+        """The candidate's value less the baseline's, of the same rows; None if one has none."""
+        if self.value is None or self.baseline is None:
+            return None
+        return self.value - self.baseline
 
 
 @dataclass(frozen=True)
@@ -103,7 +116,7 @@ def read_evaluation(record: Record) -> Evaluation | None:
             f"{folder} holds no {READOUT_FILE}: another Evaluator made it",
             "ordain run PROJECT --from Evaluator",
         )
-    values: dict[Where, dict[str, dict[str, float]]] = {}
+    values: dict[Where, dict[str, dict[str, Any]]] = {}
     for entry in readout["metrics"]:
         values.setdefault(entry["slice"], {})[entry["name"]] = entry
     histograms = {
@@ -113,7 +126,7 @@ def read_evaluation(record: Record) -> Evaluation | None:
     confusion = {(int(a), int(p)): float(weight) for a, p, weight in readout["confusion"]}
     raw = _read(folder / IMPORTANCE_FILE)
     sample = _sample(raw) if not histograms and not confusion else None
-    counts = {where: found.get(COUNT, {}).get("value", 0.0) for where, found in values.items()}
+    counts = {where: float(readout["rows"].get(where, 0)) for where in values}
     names = list(dict.fromkeys(entry["name"] for entry in readout["metrics"]))
     classes, threshold = _description(record)
     return Evaluation(
@@ -122,7 +135,7 @@ def read_evaluation(record: Record) -> Evaluation | None:
             where: {
                 name: _measured(name, entry, where, counts[where], histograms, sample)
                 for name, entry in found.items()
-                if "value" in entry and name != COUNT
+                if ("value" in entry or "undefined" in entry) and name != COUNT
             }
             for where, found in values.items()
         },
@@ -140,7 +153,7 @@ def read_evaluation(record: Record) -> Evaluation | None:
 
 def _measured(
     name: str,
-    entry: dict[str, float],
+    entry: dict[str, Any],
     where: Where,
     count: float,
     histograms: dict[tuple[Where, bool], Histogram],
@@ -148,9 +161,18 @@ def _measured(
 ) -> Measured:
     # The sample is of the whole window: it says nothing about the spread within a slice.
     errors = sample[1] - sample[0] if sample is not None and not where else None
-    value = entry["value"]
-    interval = interval_of(name, value, count, histograms.get((where, False)), errors)
-    return Measured(value, entry.get("baseline"), interval)
+    value = entry.get("value")
+    interval = None
+    if value is not None:
+        interval = interval_of(name, value, count, histograms.get((where, False)), errors)
+    return Measured(
+        value,
+        entry.get("baseline"),
+        interval,
+        entry.get("undefined", ""),
+        entry.get("baseline_undefined", ""),
+        tuple(entry.get("trivial", {}).items()),
+    )
 
 
 def _histogram(buckets: int, cells: list[list[float]]) -> Histogram:

@@ -38,12 +38,15 @@ def primary_metric(evaluation: Evaluation, verdicts: Iterable[Verdict]) -> str |
 
 
 def ranked(evaluation: Evaluation, metric: str) -> list[str]:
-    """Slices that have the metric, worst first; smaller ones first where they are equal."""
+    """Slices that have the metric, worst first; smaller ones first where they are equal.
+
+    Those where it is undefined come last.
+    """
     sign = -1 if is_less_better(metric) else 1
 
     def rank(where: str) -> tuple[float, float, str]:
         value = evaluation.slices[where][metric].value
-        bad = -math.inf if math.isnan(value) else sign * value
+        bad = math.inf if value is None else sign * value
         return bad, evaluation.counts.get(where, 0.0), where
 
     return sorted((w for w, found in evaluation.slices.items() if metric in found), key=rank)

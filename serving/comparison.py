@@ -10,17 +10,21 @@ from contracts.manifest import Manifest, Signature
 
 @dataclass(frozen=True)
 class MetricChange:
-    """One metric on one slice in both versions; None where it was not measured."""
+    """One metric on one slice in both versions; None where it has no value.
+
+    `same_rows`: whether both were measured on the same rows with the same labels.
+    """
 
     name: str
     slice: str
     before: float | None
     after: float | None
+    same_rows: bool = False
 
     @property
     def difference(self) -> float | None:
-        """After less before; None if one of them is missing."""
-        if self.before is None or self.after is None:
+        """After less before; None if one is missing, or they were measured on other rows."""
+        if self.before is None or self.after is None or not self.same_rows:
             return None
         return self.after - self.before
 
@@ -37,6 +41,7 @@ class Comparison:
         is_same_source: Whether the project's source is the same; None if one is not known.
         is_same_schema: Whether the schema is the same; None if one is not known.
         tensorflow: TensorFlow's version in the first and the second.
+        is_same_rows: Whether both were evaluated on the same rows; None if one is not known.
         metrics: Every metric and slice that one of them has, the whole window first.
         signatures: One sentence for each difference of the signatures.
         size_bytes: Size of the first and the second.
@@ -50,6 +55,7 @@ class Comparison:
     is_same_source: bool | None
     is_same_schema: bool | None
     tensorflow: tuple[str, str]
+    is_same_rows: bool | None
     metrics: tuple[MetricChange, ...]
     signatures: tuple[str, ...]
     size_bytes: tuple[int, int]
@@ -62,7 +68,8 @@ class Comparison:
 
 
 def compare(before: Manifest, after: Manifest) -> Comparison:
-    """Compares two versions; metrics of different data windows stand side by side all the same."""
+    """Compares two versions; metrics of other rows stand side by side, without a difference."""
+    same_rows = _same(before.evaluated, after.evaluated)
     first = {(m.slice, m.name): m.value for m in before.metrics}
     second = {(m.slice, m.name): m.value for m in after.metrics}
     digests = [{f.path: f.sha256 for f in m.files} for m in (before, after)]
@@ -75,8 +82,11 @@ def compare(before: Manifest, after: Manifest) -> Comparison:
         is_same_source=_same(before.source_fingerprint, after.source_fingerprint),
         is_same_schema=_same(before.schema_fingerprint, after.schema_fingerprint),
         tensorflow=(before.tensorflow, after.tensorflow),
+        is_same_rows=same_rows,
         metrics=tuple(
-            MetricChange(name, where, first.get((where, name)), second.get((where, name)))
+            MetricChange(
+                name, where, first.get((where, name)), second.get((where, name)), bool(same_rows)
+            )
             for where, name in sorted(first.keys() | second.keys())
         ),
         signatures=tuple(_signatures(before.signatures or {}, after.signatures or {})),

@@ -107,6 +107,8 @@ def _value(metric: Metric | None) -> str:
     if metric is None:
         return ""
     brackets = "" if metric.baseline is None else f" ({metric.baseline:.6g})"
+    if metric.value is None:
+        return f"undefined: {metric.undefined}{brackets}"
     return f"{metric.value:.6g}{brackets}"
 
 

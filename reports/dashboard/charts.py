@@ -74,7 +74,10 @@ def metric_charts(series: Series) -> list[Chart]:
     when: Spec = {"field": "t", "type": "temporal", "scale": {"type": "utc"}}
     when |= {"axis": {"title": "trained (UTC)", "format": form, "grid": False, "tickCount": 4}}
     title, count = plain(series.name, 60), len(series.points)
-    caption = f"{count} blessed model{'s' if count != 1 else ''}; {series.what}."
+    caption = (
+        f"{count} blessed model{'s' if count != 1 else ''}, each on the eval rows of its own run; "
+        f"{series.what}."
+    )
     layers, keys = _metric_layers(series, series.points, when)
     charts = [Chart(f"{title} over time", caption, layered(layers, 400, 180), keys)]
     # A span that was trained on again counts with its newest model.

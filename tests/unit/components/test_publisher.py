@@ -6,7 +6,6 @@ from pathlib import Path
 import pytest
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow_model_analysis.proto import metrics_for_slice_pb2
 from tfx.components.evaluator import constants
 from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
@@ -239,27 +238,16 @@ def test_the_manifest_tells_what_the_inputs_say(push, tmp_path):
     assert "# toy, version 1" in card and "5, 7" in card and "drifted" in card
 
 
-def test_metrics_stand_beside_the_baselines():
-    measured = text_format.Parse(
-        """
-        slice_key { single_slice_keys { column: "origin" bytes_value: "EWR" } }
-        metric_keys_and_values {
-          key { name: "auc" } value { double_value { value: 0.75 } }
-        }
-        metric_keys_and_values {
-          key { name: "auc" model_name: "baseline" } value { double_value { value: 0.5 } }
-        }
-        metric_keys_and_values {
-          key { name: "auc" is_diff: true } value { double_value { value: 0.25 } }
-        }
-        metric_keys_and_values {
-          key { name: "loss" } value { double_value { value: nan } }
-        }
-        metric_keys_and_values { key { name: "text" } value { bytes_value: "x" } }
-        """,
-        metrics_for_slice_pb2.MetricsForSlice(),
+def test_metrics_stand_beside_the_baselines_and_undefined_ones_with_their_reason():
+    entries = [
+        {"slice": "origin=EWR", "name": "auc", "value": 0.75, "baseline": 0.5},
+        {"slice": "", "name": "auc", "undefined": "26 rows, no positive"},
+        {"slice": "", "name": "only_of_the_baseline", "baseline": 0.5},
+    ]
+    assert lineage.metrics_of({"metrics": entries}) == (
+        Metric("auc", None, "", None, "26 rows, no positive"),
+        Metric("auc", 0.75, "origin=EWR", 0.5),
     )
-    assert lineage.metrics_of([measured]) == [Metric("auc", 0.75, "origin=EWR", 0.5)]
 
 
 def test_what_is_no_saved_model_is_refused(tmp_path):

@@ -9,6 +9,7 @@ import pytest
 from contracts.verdict import Outcome, Reason, Verdict
 
 PASSED, WARNED, BLOCKED = Outcome.PASSED, Outcome.WARNED, Outcome.BLOCKED
+SKIPPED = Outcome.SKIPPED
 FULL = Reason(
     BLOCKED,
     "auc.min",
@@ -19,6 +20,9 @@ FULL = Reason(
     limit=0.7,
     baseline=0.71,
     advice="train a better model",
+    rows=0,
+    undefined="no rows",
+    trivial=0.0,
 )
 
 
@@ -31,6 +35,9 @@ def reason(outcome: Outcome, kind: str = "k") -> Reason:
     [
         ((), PASSED),
         ((PASSED,), PASSED),
+        ((PASSED, SKIPPED), PASSED),
+        ((SKIPPED,), PASSED),
+        ((SKIPPED, WARNED, PASSED), WARNED),
         ((PASSED, WARNED), WARNED),
         ((WARNED, PASSED), WARNED),
         ((BLOCKED, WARNED, PASSED), BLOCKED),

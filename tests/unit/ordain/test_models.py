@@ -72,9 +72,14 @@ def push(make_project, tmp_path):
 @pytest.fixture
 def folder(push):
     """The project's folder, with three versions published."""
-    push()
-    push(spans=(1, 2, 3), metrics=(Metric("auc", 0.8),), source_fingerprint="b" * 64)
-    push()
+    push(evaluated="e" * 64)
+    push(
+        spans=(1, 2, 3),
+        metrics=(Metric("auc", 0.8), Metric("auc", None, "c=b", undefined="26 rows, no positive")),
+        source_fingerprint="b" * 64,
+        evaluated="d" * 64,
+    )
+    push(metrics=(Metric("auc", 0.8), Metric("auc", 0.7, "c=a")), evaluated="e" * 64)
     return push.project.folder
 
 
@@ -95,7 +100,7 @@ class TestList:
         assert (newest["version"], newest["labels"], newest["metrics"]) == (
             3,
             ["stable"],
-            {"auc": 0.75},
+            {"auc": 0.8},
         )
 
     def test_tells_a_version_without_manifest_and_a_label_without_version(
@@ -117,9 +122,15 @@ class TestShow:
     def test_is_the_stable_version_by_default(self, ordain, folder):
         _, out, _ = ordain("show", folder)
         assert out.startswith("toy, version 3 (stable)\n")
-        assert "parent       2" in out and "auc 0.75" in out and "on c=a" in out
+        assert "parent       2" in out and "auc 0.8" in out and "on c=a" in out
         assert "evaluation gate warned, 1 warning(s)" in out
         assert "publish by run r" in out
+
+    def test_an_undefined_metric_is_no_number(self, ordain, folder, push):
+        out = ordain("show", folder, 2)[1]
+        assert "on c=b       auc undefined (26 rows, no positive)" in out
+        push(metrics=(Metric("auc", None, undefined="26 rows, no positive"),))
+        assert "auc undefined  spans" in ordain("list", folder)[1].splitlines()[0]
 
     def test_prints_a_call_with_the_models_own_example(self, ordain, folder, push):
         push(example={"instances": [{"x": 1.5, "c": "it's"}, {"x": 2, "c": "b"}]})
@@ -156,8 +167,17 @@ class TestDiff:
         lines = [" ".join(line.split()) for line in out.splitlines()]
         assert "data + 3" in lines and "code changed" in lines
         assert "schema unknown in one of them" in lines
-        assert "auc 0.75 -> 0.8 +0.05" in lines
         assert "auc on c=a 0.7 -> none" in lines
+
+    def test_a_difference_is_of_the_same_rows(self, ordain, folder):
+        for second, values, why in (
+            (2, "auc 0.75 -> 0.8", "metrics no differences: the two were measured on other rows"),
+            (3, "auc 0.75 -> 0.8 +0.05", None),
+        ):
+            out = ordain("diff", folder, 1, second)[1]
+            lines = [" ".join(line.split()) for line in out.splitlines()]
+            assert values in lines
+            assert (why in lines) is (why is not None)
 
     def test_of_the_same_content_says_so(self, ordain, folder):
         _, out, _ = ordain("diff", folder, 1, 3)
@@ -167,8 +187,12 @@ class TestDiff:
     def test_json_holds_the_same(self, ordain, folder):
         raw = json.loads(ordain("diff", folder, 1, 2, "--json")[1])
         assert raw["spans_added"] == [3] and raw["is_same_source"] is False
+        assert raw["is_same_rows"] is False
         (whole,) = (m for m in raw["metrics"] if m["slice"] == "")
-        assert whole["difference"] == pytest.approx(0.05)
+        assert whole["difference"] is None
+        raw = json.loads(ordain("diff", folder, 1, 3, "--json")[1])
+        (whole,) = (m for m in raw["metrics"] if m["slice"] == "")
+        assert (raw["is_same_rows"], whole["difference"]) == (True, pytest.approx(0.05))
 
 
 class TestVerify:

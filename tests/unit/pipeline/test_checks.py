@@ -1,5 +1,6 @@
 """Everything `ordain plan` finds before anything expensive starts."""
 
+import json
 import shutil
 import sqlite3
 from collections import namedtuple
@@ -179,6 +180,63 @@ class TestNotes:
         notes = make_plan(make_project(evaluate__baseline={"none": "first release"})).notes
         assert "no baseline: first release" in notes
         assert not any("no baseline" in note for note in make_plan(make_project()).notes)
+
+
+class TestWeakThresholds:
+    """A limit that a predictor without features passed in the last evaluation."""
+
+    MAJORITY = "always answering '0'"
+
+    def notes(self, make_project, thresholds, readouts):
+        project = make_project(evaluate__thresholds=thresholds)
+        for execution, readout in readouts.items():
+            folder = project.artifacts / "Evaluator" / "evaluation" / str(execution)
+            folder.mkdir(parents=True)
+            (folder / "readout.json").write_text(json.dumps(readout))
+        return [note for note in make_plan(project).notes if "would be passed" in note]
+
+    def readout(self, **values):
+        metrics = [
+            {"slice": where.replace("_", "="), "name": "auc", "trivial": {self.MAJORITY: value}}
+            for where, value in {"": 0.82, **values}.items()
+        ]
+        return {"metrics": metrics, "rows": {m["slice"]: 9 for m in metrics}}
+
+    @pytest.mark.parametrize(
+        ("limit", "said"),
+        [
+            (
+                {"min": 0.7},
+                "auc min 0.7 would be passed by always answering '0' (0.8200 in the last "
+                "evaluation): it asks nothing of a model",
+            ),
+            ({"min": 0.83}, None),
+            ({"max": 0.9}, "auc max 0.9 would be passed by"),
+            ({"max_drop": 0.1}, None),
+            (
+                {"min": 0.9, "slices": [{"keys": ["c"], "min": 0.6}]},
+                "auc on c min 0.6 would be passed on 2 of 3 slices by",
+            ),
+            ({"min": 0.9, "slices": [{"values": {"c": "b"}, "min": 0.6}]}, "auc on c=b min 0.6"),
+            (
+                {"min": 0.9, "newest": {"min": 0.6}},
+                "auc on span=10, the newest then min 0.6 would be passed by",
+            ),
+        ],
+    )
+    def test_is_noted(self, make_project, limit, said):
+        last = self.readout(c_a=0.5, c_b=0.7, c_d=0.9, span_9=0.1, span_10=0.75)
+        earlier = self.readout(**{"": 0.99})
+        notes = self.notes(make_project, {"auc": limit}, {9: earlier, 10: last})
+        assert [note[: len(said)] for note in notes] == [said] if said else not notes
+
+    def test_nothing_is_known_before_the_first_evaluation_or_of_a_damaged_one(self, make_project):
+        assert self.notes(make_project, {"auc": {"min": 0.1}}, {}) == []
+        project = make_project(evaluate__thresholds={"auc": {"min": 0.1}})
+        folder = project.artifacts / "Evaluator" / "evaluation" / "3"
+        folder.mkdir(parents=True)
+        (folder / "readout.json").write_text('{"metrics": [')
+        assert not any("would be passed" in note for note in make_plan(project).notes)
 
 
 class TestMetadata:

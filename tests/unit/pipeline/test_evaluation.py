@@ -10,6 +10,7 @@ from google.protobuf import text_format
 from tensorflow_model_analysis.metrics import metric_specs, metric_types
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluation_measures import policies_of
 from components.evaluation_r2 import R2Score
 from contracts.errors import ConfigError
 from pipeline.evaluation import build_eval_config
@@ -200,6 +201,28 @@ class TestEvalConfig:
                 " lower_bound { value: 0.65 } upper_bound { value: inf } } } }"
             ).per_slice_thresholds
         )
+
+    def test_what_becomes_of_undefined_values_rides_along(self, make_project):
+        auc = {
+            "min": 0.5,
+            "min_rows": 9,
+            "newest": {"min": 0.4, "undefined": "warn"},
+            "slices": [{"keys": ["a"], "min": 0.3, "undefined": "skip", "min_rows": 7}],
+        }
+        config = self.build(make_project, thresholds={"auc": auc, "example_count": {"min": 1}})
+        assert policies_of(config) == {
+            "auc": {
+                "whole": {"min_rows": 9},
+                # In the order of `per_slice_thresholds`.
+                "slices": [{"undefined": "skip", "min_rows": 7}, {"undefined": "warn"}],
+            },
+            "example_count": {"whole": {}, "slices": []},
+        }
+        slices = [t.slicing_specs[0] for t in self.metric(config, "auc").per_slice_thresholds]
+        assert slices == [
+            config_pb2.SlicingSpec(feature_keys=["a"]),
+            config_pb2.SlicingSpec(feature_values={"span": "7"}),
+        ]
 
     def test_a_slice_with_a_limit_is_evaluated_once(self, make_project):
         slices = [

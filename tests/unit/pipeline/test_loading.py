@@ -210,6 +210,10 @@ class TestThresholds:
             ({"max_drop": 0.1, "max_rise": 0.1}, "both max_drop and max_rise"),
             ({"min": 0.9, "max": 0.1}, "min 0.9 is above max 0.1"),
             ({"max_drop": -0.1}, "greater than or equal to 0"),
+            ({"min_rows": 5}, "has min_rows without a limit beside it"),
+            ({"undefined": "warn"}, "has undefined without a limit beside it"),
+            ({"min": 0.1, "undefined": "ignore"}, "Input should be 'block', 'warn' or 'skip'"),
+            ({"min": 0.1, "min_rows": 0}, "greater than or equal to 1"),
         ],
     )
     @pytest.mark.parametrize("place", ["whole", "newest", "slice"])

@@ -33,7 +33,16 @@ class Past:
         type_id = self.store.put_context_type(pb.ContextType(name=kind))
         return self.store.put_contexts([pb.Context(type_id=type_id, name=name)])[0]
 
-    def write(self, run_id, settings=None, result=None, auc=None, state=pb.Execution.COMPLETE):
+    def write(
+        self,
+        run_id,
+        settings=None,
+        result=None,
+        auc=None,
+        state=pb.Execution.COMPLETE,
+        evaluated="f" * 64,
+        undefined="",
+    ):
         name = self.project.name
         run = self._context("pipeline_run", run_id)
         pipeline = self._context("pipeline", name)
@@ -50,7 +59,11 @@ class Past:
             folder.mkdir(parents=True)
             metrics = [{"slice": "", "name": "auc", "value": auc, "baseline": 0.1}]
             metrics += [{"slice": "span=1", "name": "auc", "value": auc / 2}]
-            (folder / "readout.json").write_text(json.dumps({"metrics": metrics}))
+            metrics += (
+                [{"slice": "c=a", "name": "auc", "undefined": undefined}] if undefined else []
+            )
+            readout = {"metrics": metrics, "fingerprint": evaluated}
+            (folder / "readout.json").write_text(json.dumps(readout))
             kind = self.store.put_artifact_type(pb.ArtifactType(name="ModelEvaluation"))
             (artifact,) = self.store.put_artifacts([pb.Artifact(type_id=kind, uri=str(folder))])
             event = pb.Event(artifact_id=artifact, execution_id=execution, type=pb.Event.OUTPUT)
@@ -134,6 +147,37 @@ def test_a_run_beside_itself_differs_in_nothing(two):
     assert found.settings == found.versions == ()
     assert all(change.before == change.after for change in found.nodes["Trainer"])
     assert {metric.difference for metric in found.metrics} == {0.0}
+
+
+@pytest.mark.parametrize(
+    ("evaluated", "window", "why"),
+    [
+        ("f" * 64, [1, 2], ""),
+        ("e" * 64, [2, 3], "they were measured on other rows: 2 spans, 1 to 2, 2 spans, 2 to 3"),
+        ("e" * 64, [1, 2], "they were measured on other rows, or with other labels, of the same"),
+        ("", [1, 2], "on which rows one of them was measured is not known"),
+    ],
+)
+def test_metrics_of_other_rows_have_no_difference(past, evaluated, window, why):
+    past.write(FIRST, result=result(1.0, 1), auc=0.75)
+    past.write(SECOND, result=result(1.0, 1) | {"window": window}, auc=0.5, evaluated=evaluated)
+    found = compare(past.project, FIRST, SECOND)
+    assert found.not_comparable.startswith(why) and bool(found.not_comparable) is bool(why)
+    assert [m.difference for m in found.metrics] == ([None, None] if why else [-0.25, -0.125])
+    assert (found.metrics[0].before, found.metrics[0].after) == (0.75, 0.5)
+    shown = TestCommand().invoke(past.project, FIRST, SECOND).output
+    assert ("-0.25" in shown) is (not why)
+    assert f"metrics without a difference: {why}" in shown.replace("\n", " ") or not why
+
+
+def test_an_undefined_metric_is_shown_as_that(past):
+    past.write(FIRST, result=result(1.0, 1), auc=0.75, undefined="26 rows, no positive")
+    past.write(SECOND, result=result(1.0, 1), auc=0.75)
+    found = compare(past.project, FIRST, SECOND)
+    (undefined,) = (metric for metric in found.metrics if metric.slice == "c=a")
+    assert (undefined.before, undefined.after) == ("undefined: 26 rows, no positive", None)
+    assert undefined.difference is None
+    assert "undefined: 26 rows" in TestCommand().invoke(past.project, FIRST, SECOND).output
 
 
 def test_a_run_that_never_ended_has_what_ml_metadata_says(two, past):
