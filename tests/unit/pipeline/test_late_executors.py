@@ -16,6 +16,7 @@ from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 from tfx.types import standard_artifacts
 
 from pipeline import shared_files
+from pipeline.garbage import REMOVED_PREFIX
 from pipeline.late_executors import OPERATORS
 
 PYTHON = executable_spec_pb2.PythonClassExecutableSpec(class_path="no_such_module.Executor")
@@ -132,3 +133,13 @@ def test_of_an_executor_that_fails_nothing_is_kept(launched):
     with pytest.raises(ValueError, match="no rows"):
         launched(ValueError("no rows"))
     assert Noting.ran[-1] == ("do", "")
+
+
+def test_what_a_lost_history_left_under_the_same_number_is_set_aside(launched, tmp_path):
+    stale = tmp_path / "whole"
+    (stale / "Split-train").mkdir(parents=True)
+    (stale / "Split-train" / "rows").write_bytes(b"of the history before")
+    launched()
+    assert list(stale.iterdir()) == []
+    (aside,) = tmp_path.glob(f"{REMOVED_PREFIX}whole-*")
+    assert (aside / "Split-train" / "rows").read_bytes() == b"of the history before"
