@@ -75,10 +75,10 @@ def prepared(
         if project.metadata.exists() and not project.is_pushed_away:
             version = recovery.unrecorded_version(history, project.serving)
             stack.enter_context(pushed_model.unrecorded(version))
+        stack.enter_context(metadata_queries.portable_keys(project.paths))
         if is_exact:
-            stack.enter_context(
-                metadata_queries.exact_queries(run_id, str(project.artifacts), project.paths)
-            )
+            root = str(project.artifacts)
+            stack.enter_context(metadata_queries.exact_queries(run_id, root))
         if is_retried:
             stack.enter_context(
                 metadata_queries.replaced(
