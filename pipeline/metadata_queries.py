@@ -47,13 +47,12 @@ _PAGE = 100
 
 
 @contextlib.contextmanager
-def exact_queries(run_id: str, pipeline_root: str, paths: PortablePaths) -> Iterator[None]:
+def exact_queries(run_id: str, pipeline_root: str) -> Iterator[None]:
     """Answers TFX's questions exactly while a run is walked.
 
     Args:
         run_id: The run.
         pipeline_root: Folder of the pipeline's artifacts; tells them from other pipelines'.
-        paths: The folders that may move.
     """
     queries = _Queries(run_id, pipeline_root)
     with contextlib.ExitStack() as stack:
@@ -76,7 +75,6 @@ def exact_queries(run_id: str, pipeline_root: str, paths: PortablePaths) -> Iter
                 queries.channel(channel_resolver.resolve_single_channel),
             ),
             (cache_utils, "get_cached_outputs", newest_cached_outputs),
-            (cache_utils, "get_cache_context", portable_key(cache_utils.get_cache_context, paths)),
         ):
             stack.enter_context(replaced(module, name, replacement))
         yield
@@ -99,13 +97,20 @@ def replaced(module: Any, name: str, replacement: Any) -> Iterator[None]:
         setattr(module, name, original)
 
 
-def portable_key(original: Callable[..., Any], paths: PortablePaths) -> Callable[..., Any]:
-    """`cache_utils.get_cache_context`, with a key that a move does not change.
+@contextlib.contextmanager
+def portable_keys(paths: PortablePaths) -> Iterator[None]:
+    """Makes the cache's keys such as a move does not change, while a run is walked.
 
     Args:
-        original: TFX's function.
         paths: The folders that may move.
     """
+    key = _portable_key(cache_utils.get_cache_context, paths)
+    with replaced(cache_utils, "get_cache_context", key):
+        yield
+
+
+def _portable_key(original: Callable[..., Any], paths: PortablePaths) -> Callable[..., Any]:
+    """`cache_utils.get_cache_context` on paths as they are kept."""
 
     def kept(message: Any) -> Any:
         """What ML Metadata keeps of an artifact or a message."""

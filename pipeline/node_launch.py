@@ -77,10 +77,10 @@ def prepared(
             version = recovery.unrecorded_version(history, project.serving)
             stack.enter_context(pushed_model.unrecorded(version))
         stack.enter_context(served_model.looking_back(_looking_back(project)))
+        stack.enter_context(metadata_queries.portable_keys(project.paths))
         if is_exact:
-            stack.enter_context(
-                metadata_queries.exact_queries(run_id, str(project.artifacts), project.paths)
-            )
+            root = str(project.artifacts)
+            stack.enter_context(metadata_queries.exact_queries(run_id, root))
         if is_retried:
             stack.enter_context(
                 metadata_queries.replaced(

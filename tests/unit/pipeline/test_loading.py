@@ -65,7 +65,7 @@ class TestUnknownKeys:
             "window"
         )
 
-    @pytest.mark.parametrize("key", ["folder", "environment"])
+    @pytest.mark.parametrize("key", ["folder", "environment", "beside"])
     def test_what_loading_fills_in_is_no_key_of_the_file(self, make_folder, key):
         assert f"unknown key {key!r}" in refusal(make_folder(), f"{key}=x").message
 

@@ -13,7 +13,7 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import standard_artifacts
 
 from pipeline import graph, street
-from pipeline.metadata_queries import exact_queries, newest_executions
+from pipeline.metadata_queries import exact_queries, newest_executions, portable_keys
 
 RUN = "run-2"
 
@@ -89,7 +89,7 @@ def written(bind, launch):
 def both(ask, project, run=RUN):
     """The answer to a question as TFX finds it and as it is found here."""
     stock = ask()
-    with exact_queries(run, str(project.artifacts), project.paths):
+    with exact_queries(run, str(project.artifacts)):
         exact = ask()
     return stock, exact
 
@@ -128,7 +128,7 @@ def test_inputs_from_this_run(handle, project, bind, written, name, span):
 
 
 def test_executions_that_are_registered_meanwhile(handle, project, bind, launch, written):
-    with exact_queries("run-4", str(project.artifacts), project.paths):
+    with exact_queries("run-4", str(project.artifacts)):
         node = bind("ExampleGen", "run-4", 2)
         contexts = context_lib.prepare_contexts(handle, node.contexts)
         ask = execution_lib.get_executions_associated_with_all_contexts
@@ -247,7 +247,7 @@ def test_everything_is_as_it_was_afterwards(project):
     before = [dict(vars(module)) for module in modules]
     with (
         pytest.raises(ZeroDivisionError),
-        exact_queries(RUN, str(project.artifacts), project.paths),
+        exact_queries(RUN, str(project.artifacts)),
     ):
         assert [dict(vars(module)) for module in modules] != before
         raise ZeroDivisionError
@@ -276,7 +276,7 @@ class TestCacheKey:
             examples.uri = str(uri)
             node = pipeline_pb2.PipelineNode()
             node.node_info.id = "Trainer"
-            with exact_queries(RUN, str(project.artifacts), project.paths):
+            with portable_keys(project.paths):
                 context = cache_utils.get_cache_context(
                     handle,
                     pipeline_node=node,
