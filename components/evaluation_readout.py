@@ -13,42 +13,75 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tfx.dsl.io import fileio
 
+from components.evaluation_thresholds import MATRIX, class_of, thresholds_of
+
 #: File in the evaluation artifact.
 READOUT_FILE = "readout.json"
 _BASELINE = "baseline"
 
 
-def write_readout(uri: str) -> None:
+def write_readout(uri: str, config: Any) -> None:
     """Copies the numbers of an evaluation into `readout.json`.
 
-    `metrics` lists name, slice (`origin=JFK`; empty for the whole), value, and the baseline's
-    value. `histograms` lists, by slice and model, the buckets of the prediction that hold
-    examples: index, weight, weight of label 1, sum of predictions; `buckets` of equal width from
-    0 to 1. `confusion` lists actual class, predicted class and weight for the whole window.
+    `metrics` lists name, class, slice (`origin=JFK`; empty for the whole), value and the baseline's
+    value; `threshold` and `baseline_threshold` where the metric depends on one. `matrix` is the
+    candidate's confusion matrix of the whole window at the threshold that it serves with, null
+    where it names none. `histograms` lists, by slice and model, the buckets of the prediction that
+    hold examples: index, weight, weight of label 1, sum of predictions; `buckets` of equal width
+    from 0 to 1. `confusion` lists actual class, predicted class and weight for the whole window.
 
     Args:
         uri: Folder of the evaluation.
+        config: The `tfma.EvalConfig` that was evaluated.
     """
+    measured = list(tfma.load_metrics(uri))
     readout = {
-        "metrics": _metrics(tfma.load_metrics(uri)),
+        "metrics": _metrics(measured, config),
+        "matrix": _matrix(measured),
         **_plots(tfma.load_plots(uri)),
     }
     with fileio.open(f"{uri}/{READOUT_FILE}", "w") as file:
         file.write(json.dumps(readout))
 
 
-def _metrics(measured: Iterable[Any]) -> list[dict[str, Any]]:
+def _metrics(measured: Iterable[Any], config: Any) -> list[dict[str, Any]]:
+    thresholds = thresholds_of(config)
+    classes = {
+        json.loads(metric.config)["name"]: class_of(metric)
+        for spec in config.metrics_specs
+        for metric in spec.metrics
+    }
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for entry in measured:
         where = slice_name(entry.slice_key)
         for pair in entry.metric_keys_and_values:
             if pair.key.is_diff or not pair.value.HasField("double_value"):
                 continue
-            name = pair.key.name + _class_of(pair.key)
-            both = found.setdefault((where, name), {"slice": where, "name": name})
-            model = "baseline" if pair.key.model_name == _BASELINE else "value"
-            both[model] = pair.value.double_value.value
+            name, is_baseline = pair.key.name, pair.key.model_name == _BASELINE
+            told = {"slice": where, "name": name, "class": classes.get(name, "")}
+            both = found.setdefault((where, name), told)
+            both["baseline" if is_baseline else "value"] = pair.value.double_value.value
+            if (name, is_baseline) in thresholds:
+                key = "baseline_threshold" if is_baseline else "threshold"
+                both[key] = thresholds[name, is_baseline]
     return list(found.values())
+
+
+def _matrix(measured: Iterable[Any]) -> dict[str, float] | None:
+    for entry in measured:
+        for pair in entry.metric_keys_and_values if not slice_name(entry.slice_key) else ():
+            is_ours = pair.key.name == MATRIX and pair.value.HasField(
+                "confusion_matrix_at_thresholds"
+            )
+            if is_ours and pair.key.model_name != _BASELINE and not pair.key.is_diff:
+                (found,) = pair.value.confusion_matrix_at_thresholds.matrices
+                return {
+                    "true_positives": found.true_positives,
+                    "false_positives": found.false_positives,
+                    "true_negatives": found.true_negatives,
+                    "false_negatives": found.false_negatives,
+                }
+    return None
 
 
 def _plots(drawn: Iterable[Any]) -> dict[str, Any]:
@@ -93,11 +126,3 @@ def slice_name(key: Any) -> str:
         text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
         parts.append((single.column, text))
     return ", ".join(f"{column}={text}" for column, text in sorted(parts))
-
-
-def _class_of(key: Any) -> str:
-    """What tells the values of one metric apart that is computed for every class."""
-    if not key.HasField("sub_key"):
-        return ""
-    found = [f"{field.name} {value.value}" for field, value in key.sub_key.ListFields()]
-    return f" ({', '.join(found)})"

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import math
+import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from components.evaluation_thresholds import thresholds_of
 from contracts.verdict import Outcome, Reason, Verdict
 
 GATE = "evaluation"
@@ -52,6 +54,7 @@ def judge(config: Any, metrics: Iterable[Any], newest_span: int) -> Verdict:
     models = {spec.name: spec.is_baseline for spec in config.model_specs}
     has_baseline = any(models.values())
     measured = _measured(metrics, models)
+    thresholds = thresholds_of(config)
     slices = sorted({where for _, where, _ in measured})
     reasons = []
     for bound in _bounds(config):
@@ -71,7 +74,8 @@ def judge(config: Any, metrics: Iterable[Any], newest_span: int) -> Verdict:
         for where in covered:
             value = measured.get((bound.metric, where, False))
             base = measured.get((bound.metric, where, True))
-            reasons.append(_reason(bound, where, value, base, has_baseline, newest_span))
+            reason = _reason(bound, where, value, base, has_baseline, newest_span)
+            reasons.append(_at_thresholds(reason, bound.metric, thresholds))
     return Verdict.of(GATE, reasons)
 
 
@@ -122,6 +126,19 @@ def _reason(
         return Reason(Outcome.PASSED, **common, text=text)
     advice = "train a better model, or correct evaluate.thresholds if the limit is wrong"
     return Reason(Outcome.BLOCKED, **common, text=text, advice=advice)
+
+
+def _at_thresholds(
+    reason: Reason, metric: str, thresholds: dict[tuple[str, bool], float]
+) -> Reason:
+    """The reason with the threshold that the metric was computed at, and the baseline's."""
+    own, base = thresholds.get((metric, False)), thresholds.get((metric, True))
+    if own is None:
+        return reason
+    text = reason.text.replace(metric, f"{metric} at {own:g}", 1)
+    if base is not None and base != own and reason.baseline is not None:
+        text = re.sub(r"\bbaseline (?=[-\d])", f"baseline at {base:g} ", text, count=1)
+    return replace(reason, text=text)
 
 
 def _bounds(config: Any) -> Iterator[_Bound]:

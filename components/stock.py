@@ -27,6 +27,7 @@ from tfx.utils import io_utils, json_utils, path_utils, proto_utils
 
 from components.artifacts import keep_verdict
 from components.evaluation_readout import write_readout
+from components.evaluation_thresholds import at_served_thresholds, served_threshold
 from components.evaluation_verdict import judge
 from components.example_gen import ROWS_PROPERTY, read_rows
 from components.example_reader import BATCH_ROWS, read_records
@@ -100,15 +101,22 @@ class Evaluator(tfx_evaluator.Executor):
         Raises:
             NodeFailedError: TFX blessed a model that a threshold blocks, or the reverse.
         """
-        super().Do(input_dict, output_dict, exec_properties)
         (model,) = input_dict["model"]
-        (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
-        (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
+        baselines = input_dict.get("baseline_model", [])
         config = tfma.EvalConfig()
         proto_utils.json_to_proto(exec_properties["eval_config"], config)
         config = tfma.utils.update_eval_config_with_defaults(
-            config, has_baseline=bool(input_dict.get("baseline_model")), rubber_stamp=True
+            config, has_baseline=bool(baselines), rubber_stamp=True
         )
+        served = {
+            spec.name: served_threshold(_folder(baselines[0] if spec.is_baseline else model))
+            for spec in config.model_specs
+        }
+        config = at_served_thresholds(config, served)
+        told = {**exec_properties, "eval_config": proto_utils.proto_to_json(config)}
+        super().Do(input_dict, output_dict, told)
+        (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
+        (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         newest = max(artifact.span for artifact in input_dict["examples"])
         verdict = judge(config, tfma.load_metrics(evaluation.uri), newest)
         is_blessed = fileio.exists(f"{blessing.uri}/{constants.BLESSED_FILE_NAME}")
@@ -119,17 +127,22 @@ class Evaluator(tfx_evaluator.Executor):
                 f"this is a bug: report it with the folder of the evaluation, {evaluation.uri}",
             )
         keep_verdict(verdict, evaluation)
-        write_readout(evaluation.uri)
+        write_readout(evaluation.uri, config)
         splits = json_utils.loads(exec_properties.get("example_splits") or "null") or ["eval"]
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
-        path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
         schema = io_utils.SchemaReader().read(
             io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
         )
-        loaded = tf.saved_model.load(path)
+        loaded = tf.saved_model.load(_folder(model))
         write_importance(
             evaluation.uri, loaded, input_dict["examples"], splits, schema, candidate.label_key
         )
+
+
+def _folder(model: Any) -> str:
+    """Folder of a model artifact's SavedModel."""
+    is_old = path_utils.is_old_model_artifact(model)
+    return str(path_utils.serving_model_path(model.uri, is_old))
 
 
 def _note_rows(artifact: Any) -> None:

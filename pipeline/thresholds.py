@@ -1,12 +1,39 @@
-"""Metric names, and the check that every threshold limits a metric that is computed."""
+"""What is measured under which name, and the check that every threshold limits one of them."""
 
 from __future__ import annotations
 
 import difflib
 import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
 
 from contracts.errors import ConfigError
 from pipeline.config import Project
+from pipeline.config_metrics import Metric
+from pipeline.metric_settings import check_metrics, known_classes
+
+#: Name of the confusion matrix that the Evaluator adds (`components.evaluation_thresholds`).
+RESERVED_NAME = "confusion_matrix"
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number that an entry of `evaluate.metrics` comes to.
+
+    Attributes:
+        name: Its name in thresholds, verdicts and results; no two values share one.
+        sub_key: `class_id`, `k` or `top_k`, where the value is about one of them.
+        number: Which class, or how many; None without a `sub_key`.
+        is_aggregated: Whether it is the average that `aggregate` asks for.
+        settings: Settings of the class.
+    """
+
+    name: str
+    sub_key: str = ""
+    number: int | None = None
+    is_aggregated: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def metric_name(class_name: str) -> str:
@@ -15,13 +42,66 @@ def metric_name(class_name: str) -> str:
     return words.lower()
 
 
+def values_of(metric: Metric) -> list[Value]:
+    """The numbers that an entry comes to.
+
+    A single one has the entry's name. Of several, each has the name followed by what it is about:
+    `ndcg_top_k_3`, `recall_class_id_0`. An average stands beside the classes under the name alone.
+    """
+    name = metric.name or metric_name(metric.class_name)
+    settings = metric.settings
+    # A class's own settings of that kind mean what TFMA's `binarize` means, which alone its
+    # validation of thresholds understands.
+    parts: list[tuple[str, int]] = []
+    if known_classes()[metric.class_name].has_sub_keys:
+        parts += [(key, settings.pop(key)) for key in ("class_id", "top_k") if key in settings]
+    if metric.class_name == "NDCG":
+        parts += [("top_k", k) for k in settings.pop("top_k_list", ())]
+    if metric.binarize is not None:
+        parts += [("class_id", i) for i in metric.binarize.class_ids]
+        parts += [("k", k) for k in metric.binarize.k_list]
+        parts += [("top_k", k) for k in metric.binarize.top_k_list]
+    found = _named(name, parts, settings, has_average=metric.aggregate is not None)
+    if metric.aggregate is not None:
+        places = [("top_k", k) for k in metric.aggregate.top_k_list] or [("", None)]
+        found += _named(name, places, settings, is_aggregated=True)
+    return found or [Value(name, settings=settings)]
+
+
+def _named(
+    name: str,
+    parts: Iterable[tuple[str, int | None]],
+    settings: dict[str, Any],
+    *,
+    has_average: bool = False,
+    is_aggregated: bool = False,
+) -> list[Value]:
+    every = list(dict.fromkeys(parts))
+    is_single = len(every) == 1 and not has_average
+    return [
+        Value(name if is_single else f"{name}_{kind}_{n}", kind, n, is_aggregated, settings)
+        for kind, n in every
+    ]
+
+
 def check_thresholds(project: Project) -> None:
-    """Refuses thresholds on metrics that are not computed.
+    """Refuses metrics that cannot be computed, two values of one name, and limits on none.
 
     Raises:
-        ConfigError: Naming the threshold and the nearest metric.
+        ConfigError: Naming the key and the nearest name.
     """
-    names = [metric_name(m) for m in project.evaluate.metrics]
+    check_metrics(project.evaluate.metrics)
+    names: dict[str, str] = {RESERVED_NAME: "the confusion matrix at the model's threshold"}
+    for place, metric in enumerate(project.evaluate.metrics):
+        key = f"evaluate.metrics.{place}"
+        for value in values_of(metric):
+            if value.name in names:
+                raise ConfigError(
+                    f"{key}: the name {value.name!r} is taken by {names[value.name]}",
+                    "give one of them another, such as {class: Recall, name: recall_80}",
+                )
+            names[value.name] = key
+    del names[RESERVED_NAME]
     for name in project.evaluate.thresholds:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
