@@ -37,7 +37,7 @@ def write_readout(uri: str, config: Any) -> None:
     measured = list(tfma.load_metrics(uri))
     readout = {
         "metrics": _metrics(measured, config),
-        "matrix": _matrix(measured),
+        "matrix": _matrix(measured, config),
         **_plots(tfma.load_plots(uri)),
     }
     with fileio.open(f"{uri}/{READOUT_FILE}", "w") as file:
@@ -67,7 +67,7 @@ def _metrics(measured: Iterable[Any], config: Any) -> list[dict[str, Any]]:
     return list(found.values())
 
 
-def _matrix(measured: Iterable[Any]) -> dict[str, float] | None:
+def _matrix(measured: Iterable[Any], config: Any) -> dict[str, float] | None:
     for entry in measured:
         for pair in entry.metric_keys_and_values if not slice_name(entry.slice_key) else ():
             is_ours = pair.key.name == MATRIX and pair.value.HasField(
@@ -76,6 +76,7 @@ def _matrix(measured: Iterable[Any]) -> dict[str, float] | None:
             if is_ours and pair.key.model_name != _BASELINE and not pair.key.is_diff:
                 (found,) = pair.value.confusion_matrix_at_thresholds.matrices
                 return {
+                    "threshold": thresholds_of(config)[MATRIX, False],
                     "true_positives": found.true_positives,
                     "false_positives": found.false_positives,
                     "true_negatives": found.true_negatives,

@@ -191,4 +191,5 @@ def class_of(metric: Any) -> str:
     """The class that a metric's configuration was written for."""
     if metric.class_name == AtThreshold.__name__:
         return str(json.loads(metric.config)["of"])
-    return str(metric.class_name)
+    curve = json.loads(metric.config).get("curve")
+    return "AUCPrecisionRecall" if curve == "PR" else str(metric.class_name)

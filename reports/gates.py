@@ -122,7 +122,7 @@ def _facts(record: Record, evaluation: Evaluation | None) -> tuple[tuple[str, st
         text = fixed(found.value)
         if found.baseline is not None:
             text += f" ({found.value - found.baseline:+.4f})".replace("-", "−")
-        facts.append((name, text))
+        facts.append((evaluation.titles.get(name, name) if evaluation else name, text))
     if record.result is not None:
         facts.append(("Time", duration(record.result["seconds"])))
         if record.result["peak_rss_bytes"]:

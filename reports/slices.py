@@ -39,7 +39,7 @@ def primary_metric(evaluation: Evaluation, verdicts: Iterable[Verdict]) -> str |
 
 def ranked(evaluation: Evaluation, metric: str) -> list[str]:
     """Slices that have the metric, worst first; smaller ones first where they are equal."""
-    sign = -1 if is_less_better(metric) else 1
+    sign = -1 if is_less_better(evaluation.kinds.get(metric, metric)) else 1
 
     def rank(where: str) -> tuple[float, float, str]:
         value = evaluation.slices[where][metric].value

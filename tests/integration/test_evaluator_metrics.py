@@ -54,6 +54,7 @@ def test_each_model_is_measured_at_its_own_threshold(
         assert f"baseline at {other}" in found.reason("recall.max_drop").text
     matrix = found.readout["matrix"]
     assert matrix == {
+        "threshold": threshold,
         "true_positives": sum((predictions >= threshold) & (labels == 1)),
         "false_positives": sum((predictions >= threshold) & (labels == 0)),
         "true_negatives": sum((predictions < threshold) & (labels == 0)),
