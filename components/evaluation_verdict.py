@@ -137,7 +137,7 @@ def _at_thresholds(
         return reason
     text = reason.text.replace(metric, f"{metric} at {own:g}", 1)
     if base is not None and base != own and reason.baseline is not None:
-        text = re.sub(r"\bbaseline (?=[-\d])", f"baseline at {base:g} ", text, count=1)
+        text = re.sub(r"\b(baseline -?\d+\.\d+)", rf"\1 at {base:g}", text, count=1)
     return replace(reason, text=text)
 
 

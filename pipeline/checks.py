@@ -200,6 +200,13 @@ def _check_names(project: Project, types: dict[str, str]) -> None:
     if project.data.split.by:
         named.append(("data.split.by", project.data.split.by))
     named += [("evaluate.slices", key) for keys in project.evaluate.slices for key in keys]
+    for place, metric in enumerate(project.evaluate.metrics):
+        told = {"query_key": metric.query_key, **metric.settings}
+        named += [
+            (f"evaluate.metrics.{place}.{key}", told[key])
+            for key in ("query_key", "gain_key", "feature_key")
+            if told.get(key) is not None
+        ]
     for name, threshold in project.evaluate.thresholds.items():
         for limit in threshold.slices:
             key = f"evaluate.thresholds.{name}.slices"

@@ -102,6 +102,7 @@ def check_thresholds(project: Project) -> None:
                 )
             names[value.name] = key
     del names[RESERVED_NAME]
+    _check_top_k(project.evaluate.metrics)
     for name in project.evaluate.thresholds:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
@@ -111,3 +112,19 @@ def check_thresholds(project: Project) -> None:
                 f" ({', '.join(names)}){meant}",
                 f"add the metric's class to evaluate.metrics, or correct {name!r}",
             )
+
+
+def _check_top_k(metrics: Iterable[Metric]) -> None:
+    """Refuses what TFMA mixes up: it keeps one matrix for both, made by whichever comes first."""
+    flat, micro = set(), set()
+    for metric in metrics:
+        is_micro = metric.aggregate is not None and metric.aggregate.micro_average
+        for value in values_of(metric) if metric.class_name != "NDCG" else ():
+            if value.sub_key == "top_k":
+                (micro if value.is_aggregated and is_micro else flat).add(value.number)
+    if both := flat & micro:
+        raise ConfigError(
+            f"evaluate.metrics: top_k {min(both, key=str)} is both micro-averaged and not, which "
+            "TFMA mixes up",
+            "leave one of them out",
+        )

@@ -5,14 +5,22 @@ The models hand back a column of the data, so that the predictions are known to 
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import pytest
 from evaluations import Rows, binary
+from sandbox import Sandbox
 from sklearn import metrics as sklearn
 
 from contracts.verdict import Outcome
+from pipeline.loading import load_project
+from reports.confusion import read_confusion
+from reports.model import read_evaluation
+from reports.quietly import write_quietly
+from reports.record import read_record
 
 DECIDED = {
     "precision": sklearn.precision_score,
@@ -51,7 +59,7 @@ def test_each_model_is_measured_at_its_own_threshold(
     assert reason.outcome is (Outcome.PASSED if own >= 0.5 else Outcome.BLOCKED)
     assert reason.text.startswith(f"recall at {threshold}: {own:.4f}")
     if other is not None and other != threshold:
-        assert f"baseline at {other}" in found.reason("recall.max_drop").text
+        assert f" at {other}; " in found.reason("recall.max_drop").text
     matrix = found.readout["matrix"]
     assert matrix == {
         "threshold": threshold,
@@ -221,10 +229,10 @@ OF_THREE: list[tuple[dict[str, Any], dict[str, Any]]] = [
     (
         {
             "class": "Precision",
-            "name": "micro_at_2",
-            "aggregate": {"micro_average": True, "top_k_list": [2]},
+            "name": "micro_at_3",
+            "aggregate": {"micro_average": True, "top_k_list": [3]},
         },
-        {"micro_at_2": lambda y, p: np.mean(ONE_HOT[y][top(p, 2)])},
+        {"micro_at_3": lambda y, p: np.mean(ONE_HOT[y][top(p, 3)])},
     ),
     (
         {"class": "Precision", "name": "flat_at_2", "binarize": {"top_k_list": [2]}},
@@ -268,3 +276,25 @@ def test_a_ranking_has_a_value_for_each_top_k(tmp_path: Any, caplog: Any) -> Non
         "passed",
         "blocked",
     ]
+
+
+def test_the_page_of_a_run_shows_the_gates_numbers_at_one_threshold(
+    small: Callable[..., Sandbox],
+) -> None:
+    limits = {"recall": {"min": 0.0}, "precision": {"min": 0.0}}
+    project = small(evaluate={"metrics": METRICS, "thresholds": limits})
+    module = project.folder / "model.py"
+    module.write_text(module.read_text().replace('label="y")', 'label="y", threshold=0.57)'))
+    result = project.run()
+    (verdict,) = (v for v in result.verdicts if v.gate == "evaluation")
+    measured = {r.kind: r.measured for r in verdict.reasons if not r.where}
+    loaded = load_project(project.folder)
+    found = read_evaluation(read_record(loaded, result.run_id))
+    matrix = read_confusion(found)
+    assert matrix.threshold == 0.57
+    assert matrix.recalls[1] == pytest.approx(measured["recall.min"])
+    assert matrix.precisions[1] == pytest.approx(measured["precision.min"])
+    write_quietly(loaded, result.run_id)
+    page = (loaded.runs / result.run_id / "report.html").read_text()
+    assert all(f"{name} at 0.57" in page for name in DECIDED)
+    assert not re.search(r"at (the threshold )?0\.5\b", page)

@@ -81,6 +81,12 @@ def test_what_has_the_wrong_form_is_refused(make_project, metric, said):
     assert said in caught.value.message
 
 
+def test_what_tfma_mixes_up_is_refused(make_project):
+    at_2 = {"class": "Recall", "name": "at_2", "top_k": 2}
+    micro = {"class": "Recall", "aggregate": {"micro_average": True, "top_k_list": [2]}}
+    assert "top_k 2 is both micro-averaged and not" in refused(make_project, "AUC", at_2, micro)
+
+
 def test_a_limit_names_one_of_several_values(make_project):
     several = {"class": "Recall", "binarize": {"class_ids": [0, 1]}}
     said = refused(make_project, several, recall_class_id={"min": 0.5})

@@ -103,3 +103,13 @@ def test_the_way_follows_the_metric(sample, name, method):
         name, 0.8, 3000.0, histogram_of(*sample), sample[0] - sample[1], 0.5
     )
     assert (found.method if found else None) == method
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.8])
+def test_an_interval_is_at_the_threshold_of_its_value(sample, threshold):
+    labels, predictions = sample
+    value = np.mean((predictions >= threshold)[labels == 1])
+    histogram = histogram_of(labels, predictions)
+    found = intervals.interval_of("recall", value, 3000.0, histogram, None, threshold)
+    spread = 1.96 * np.sqrt(value * (1 - value) / labels.sum())
+    assert found.high - found.low == pytest.approx(2 * spread, rel=0.2)
