@@ -70,7 +70,11 @@ setup(
     )
     # Without __init__.py: other distributions have modules below `kubeflow` too.
     + find_namespace_packages(include=["kubeflow"]),
-    package_data={"reports": ["templates/*"], "reports.dashboard": ["templates/*"]},
+    package_data={
+        "pipeline": ["metric_classes.json"],
+        "reports": ["templates/*"],
+        "reports.dashboard": ["templates/*"],
+    },
     install_requires=RUNTIME,
     extras_require={"dev": DEV},
     entry_points={"console_scripts": ["ordain=ordain.main:main"]},

@@ -15,6 +15,7 @@ from typing import Any
 
 from components import evaluation_tfma as inside
 from components.evaluation_rows import CLASS_NAME, NAME, SliceRows
+from components.evaluation_thresholds import class_of as configured_class
 from components.evaluation_trivial import TrivialMetrics, constants_of
 
 #: A slice: its columns with their values, sorted by column; empty for the whole window.
@@ -185,7 +186,7 @@ def slice_name(where: SliceKey) -> str:
 def _classes(config: Any) -> dict[str, str]:
     """Class of each metric by its name."""
     return {
-        inside.name_of(metric): metric.class_name
+        inside.name_of(metric): configured_class(metric)
         for spec in config.metrics_specs
         for metric in spec.metrics
     }

@@ -14,34 +14,40 @@ from typing import Any
 import tensorflow_model_analysis as tfma
 from tfx.dsl.io import fileio
 
+from components import evaluation_tfma as inside
 from components.artifacts import READOUT_FILE
 from components.evaluation_measures import Measures, slice_key, slice_name
+from components.evaluation_thresholds import MATRIX, class_of, thresholds_of
 
 _BASELINE = "baseline"
 _PIECE_BYTES = 1 << 20
 
 
-def write_readout(uri: str, measures: Measures, fingerprint: str = "") -> None:
+def write_readout(uri: str, config: Any, measures: Measures, fingerprint: str = "") -> None:
     """Writes what an evaluation measured as `readout.json`.
 
-    `metrics` lists name, slice (`origin=JFK`; empty for the whole), value, and the baseline's
-    value; in the place of a value that is undefined stands why, as `undefined` and
-    `baseline_undefined`; `trivial` has what trivial predictors reach,
-    of the whole window and of slices that a threshold limits. `rows`
-    has the number of rows by slice, and `fingerprint` tells evaluations on the same rows.
-    `histograms` lists, by slice and model, the buckets of the prediction that hold
-    examples: index, weight, weight of label 1, sum of predictions; `buckets` of equal width from
-    0 to 1. `confusion` lists actual class, predicted class and weight for the whole window.
+    `metrics` lists name, class, slice (`origin=JFK`; empty for the whole), value, and the
+    baseline's value; in the place of a value that is undefined stands why, as `undefined` and
+    `baseline_undefined`; `threshold` and `baseline_threshold` where the metric depends on one;
+    `trivial` has what trivial predictors reach, of the whole window and of slices that a threshold
+    limits. `rows` has the number of rows by slice, and `fingerprint` tells evaluations on the same
+    rows. `matrix` is the candidate's confusion matrix of the whole window at the threshold that it
+    serves with, null where it names none. `histograms` lists, by slice and model, the buckets of
+    the prediction that hold examples: index, weight, weight of label 1, sum of predictions;
+    `buckets` of equal width from 0 to 1. `confusion` lists actual class, predicted class and
+    weight for the whole window.
 
     Args:
         uri: Folder of the evaluation.
+        config: The `tfma.EvalConfig` that was evaluated.
         measures: What was measured.
         fingerprint: Of the rows that were evaluated (`evaluated_rows`).
     """
     readout = {
         "fingerprint": fingerprint,
         "rows": {slice_name(where): found.rows for where, found in measures.rows.items()},
-        "metrics": _metrics(measures),
+        "metrics": _metrics(measures, config),
+        "matrix": _matrix(tfma.load_metrics(uri), config),
         **_plots(tfma.load_plots(uri)),
     }
     with fileio.open(f"{uri}/{READOUT_FILE}", "w") as file:
@@ -73,21 +79,47 @@ def evaluated_rows(folders: Iterable[tuple[str, int]], measures: Measures) -> st
     return digest.hexdigest()
 
 
-def _metrics(measures: Measures) -> list[dict[str, Any]]:
+def _metrics(measures: Measures, config: Any) -> list[dict[str, Any]]:
+    thresholds = thresholds_of(config)
+    classes = {
+        inside.name_of(metric): class_of(metric)
+        for spec in config.metrics_specs
+        for metric in spec.metrics
+    }
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for (name, where, is_baseline), measure in measures.values.items():
-        both = found.setdefault(
-            (slice_name(where), name), {"slice": slice_name(where), "name": name}
-        )
+        told = {"slice": slice_name(where), "name": name, "class": classes.get(name, "")}
+        both = found.setdefault((slice_name(where), name), told)
         if measure.value is None:
             both["baseline_undefined" if is_baseline else "undefined"] = measure.undefined
         else:
             both["baseline" if is_baseline else "value"] = measure.value
+        if (name, is_baseline) in thresholds:
+            key = "baseline_threshold" if is_baseline else "threshold"
+            both[key] = thresholds[name, is_baseline]
         known = measures.trivial_so_far if where else measures.trivial
         trivial = known(name, where) if not is_baseline else []
         if trivial:
             both["trivial"] = {each.name: each.value for each in trivial}
     return list(found.values())
+
+
+def _matrix(measured: Iterable[Any], config: Any) -> dict[str, float] | None:
+    for entry in measured:
+        for pair in entry.metric_keys_and_values if not slice_name(entry.slice_key) else ():
+            is_ours = pair.key.name == MATRIX and pair.value.HasField(
+                "confusion_matrix_at_thresholds"
+            )
+            if is_ours and pair.key.model_name != _BASELINE and not pair.key.is_diff:
+                (found,) = pair.value.confusion_matrix_at_thresholds.matrices
+                return {
+                    "threshold": thresholds_of(config)[MATRIX, False],
+                    "true_positives": found.true_positives,
+                    "false_positives": found.false_positives,
+                    "true_negatives": found.true_negatives,
+                    "false_negatives": found.false_negatives,
+                }
+    return None
 
 
 def _plots(drawn: Iterable[Any]) -> dict[str, Any]:

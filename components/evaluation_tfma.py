@@ -19,6 +19,7 @@ from tensorflow_model_analysis.metrics import (
     binary_confusion_matrices,
     calibration,
     calibration_histogram,
+    confusion_matrix_metrics,
     example_count,
     mean_regression_error,
     metric_specs,
@@ -43,6 +44,7 @@ filter_by_key_type = _steps._filter_by_key_type
 merge_per_key_computations = metric_util.merge_per_key_computations
 Metric = metric_types.Metric
 MetricComputation = metric_types.MetricComputation
+DerivedMetricComputation = metric_types.DerivedMetricComputation
 MetricKey = metric_types.MetricKey
 PlotKey = metric_types.PlotKey
 AttributionsKey = metric_types.AttributionsKey
@@ -75,6 +77,9 @@ Bucket = calibration_histogram.Bucket
 BinaryConfusionMatrix = binary_confusion_matrices._BinaryConfusionMatrixCombiner
 Matrix = binary_confusion_matrices.bcm_computations.Matrix
 ThresholdEntry = binary_confusion_matrices.bcm_computations._ThresholdEntry
+ConfusionMatrixMetric = confusion_matrix_metrics.ConfusionMatrixMetric
+binary_confusion_matrices_of = binary_confusion_matrices.binary_confusion_matrices
+registered_metrics = metric_types.registered_metrics
 MultiClassConfusionMatrix = multi_class_confusion_matrix_metrics._MultiClassConfusionMatrixCombiner
 MatrixEntryKey = multi_class_confusion_matrix_metrics.MatrixEntryKey
 NO_PREDICTED_CLASS_ID = multi_class_confusion_matrix_metrics.NO_PREDICTED_CLASS_ID
@@ -88,39 +93,88 @@ MeanSquaredLogarithmicError = mean_regression_error._MeanSquaredLogarithmicError
 KerasMetrics = tf_metric_wrapper._CompilableMetricsCombiner
 
 
-def cannot_compute(metric: Any, model: Any) -> str | None:
-    """Why a metric would fail once there is data, or None.
+def cannot_compute(spec: Any, model: Any) -> str | None:
+    """Why the metrics of a MetricsSpec would fail once there is data, or None.
 
     Looks at Keras' classes and makes none of them: their variables would start TensorFlow's
     threads, and there could be no `helper_process` any more.
 
     Args:
-        metric: The `tfma.MetricConfig`.
+        spec: The `tfma.MetricsSpec`.
         model: The `tfma.ModelSpec` it is computed for.
     """
-    if metric.module or metric_types.is_registered_metric(metric.class_name):
-        config = config_pb2.EvalConfig(
-            model_specs=[model], metrics_specs=[config_pb2.MetricsSpec(metrics=[metric])]
-        )
-        try:
-            to_computations(list(config.metrics_specs), eval_config=config)
-        except Exception as error:  # whatever a class says of settings that it does not have
-            return " ".join(str(error).split())[:300]
-        return None
+    of_tfma = config_pb2.MetricsSpec()
+    of_tfma.CopyFrom(spec)
+    del of_tfma.metrics[:]
+    for metric in spec.metrics:
+        if metric.module or metric_types.is_registered_metric(metric.class_name):
+            of_tfma.metrics.append(metric)
+        else:
+            problem = _keras_problem(metric)
+            if problem is not None:
+                return problem
+    config = config_pb2.EvalConfig(model_specs=[model], metrics_specs=[of_tfma])
+    try:
+        to_computations(list(config.metrics_specs), eval_config=config)
+    except Exception as error:  # whatever a class says of settings that it does not have
+        return " ".join(str(error).split())[:300]
+    return None
+
+
+def _keras_problem(metric: Any) -> str | None:
     kind = getattr(tf_keras.metrics, metric.class_name, None)
     if kind is None:
         return "the Keras that TFMA uses has no such class"
     settings = inspect.signature(kind).parameters.values()
-    required = [
-        s.name for s in settings if s.default is s.empty and s.kind is s.POSITIONAL_OR_KEYWORD
+    missing = [
+        s.name
+        for s in settings
+        if s.default is s.empty
+        and s.kind is s.POSITIONAL_OR_KEYWORD
+        and s.name not in json.loads(metric.config or "{}")
     ]
-    if required:
-        return f"it needs {', '.join(required)}"
+    return f"it needs {', '.join(missing)}" if missing else why_never(metric.class_name)
+
+
+def why_never(class_name: str, module: str = "") -> str | None:
+    """Why a class of metrics cannot be computed whatever its settings, or None."""
+    if module or metric_types.is_registered_metric(class_name):
+        return None
+    kind = getattr(tf_keras.metrics, class_name)
     if "y_true" not in inspect.signature(kind.update_state).parameters:
         return "it does not compare labels with predictions"
     if "y_true_shape" in inspect.signature(kind.build).parameters:
         return "TFMA cannot merge what makes its variables only when the first data comes"
     return None
+
+
+def needs_query(class_name: str) -> bool:
+    """Whether TFMA computes a class over queries only."""
+    kind = metric_types.registered_metrics().get(class_name)
+    return kind is not None and "query_key is required" in inspect.getsource(
+        inspect.getmodule(kind)
+    )
+
+
+def threshold_setting(class_name: str) -> str | None:
+    """The setting that is a metric's decision threshold, 0.5 if nobody sets it; or None."""
+    kind = metric_types.registered_metrics().get(class_name)
+    if kind is None:
+        kind = getattr(tf_keras.metrics, class_name, None)
+        parameter = inspect.signature(kind).parameters.get("threshold") if kind else None
+        return "threshold" if parameter is not None and parameter.default == 0.5 else None
+    if not (has_sub_keys(class_name) and issubclass(kind, ConfusionMatrixMetric)):
+        return None
+    names = inspect.signature(kind.__init__).parameters
+    return next((name for name in ("thresholds", "threshold") if name in names), None)
+
+
+def has_sub_keys(class_name: str) -> bool:
+    """Whether a class takes `class_id` and `top_k` as TFMA's `binarize` does."""
+    kind = metric_types.registered_metrics().get(class_name)
+    # Those of another module look at predictions of their own kind, such as boxes in pictures.
+    is_plain = kind is not None and kind.__module__ == confusion_matrix_metrics.__name__
+    return is_plain and issubclass(kind, confusion_matrix_metrics.ConfusionMatrixMetricBase)
 
 
 @dataclass(frozen=True)

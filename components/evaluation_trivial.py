@@ -91,7 +91,10 @@ class TrivialMetrics:
     def __init__(self, config: Any) -> None:
         """Takes the `tfma.EvalConfig`; a metric that needs more than labels is left out."""
         self._computations: dict[str, Any] = {}
+        baselines = {spec.name for spec in config.model_specs if spec.is_baseline}
         for spec in config.metrics_specs:
+            if spec.model_names and baselines.issuperset(spec.model_names):
+                continue  # at the baseline's threshold
             for metric in spec.metrics:
                 name = inside.name_of(metric)
                 if metric.class_name not in WITHOUT_SKILL and not spec.query_key:

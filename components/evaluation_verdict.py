@@ -8,6 +8,7 @@ project says for each limit whether that blocks, warns or is skipped.
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
@@ -22,6 +23,7 @@ from components.evaluation_measures import (
     policies_of,
     slice_name,
 )
+from components.evaluation_thresholds import thresholds_of
 from contracts.verdict import Outcome, Reason, Verdict
 
 GATE = "evaluation"
@@ -89,6 +91,7 @@ def judge(
     """
     has_baseline = any(spec.is_baseline for spec in config.model_specs)
     slices = sorted({*measures.rows, *(where for _, where, _ in measures.values)})
+    thresholds = thresholds_of(config)
     reasons = []
     for asked in _bounds(config):
         bound = replace(asked, undefined="block") if blocks_undefined else asked
@@ -96,7 +99,8 @@ def judge(
         if not covered:
             reasons.append(_without_rows(bound))
         for where in covered:
-            reasons.append(_reason(bound, where, measures, has_baseline, newest_span))
+            reason = _reason(bound, where, measures, has_baseline, newest_span)
+            reasons.append(_at_thresholds(reason, bound.metric, thresholds))
     reasons += _nothing_judged(reasons)
     return Verdict.of(GATE, [*_not_numbers(measures), *reasons])
 
@@ -235,6 +239,19 @@ def _not_numbers(measures: Measures) -> list[Reason]:
         for model, count, outcome in counts
         if whole is not None and count
     ]
+
+
+def _at_thresholds(
+    reason: Reason, metric: str, thresholds: dict[tuple[str, bool], float]
+) -> Reason:
+    """The reason with the threshold that the metric was computed at, and the baseline's."""
+    own, base = thresholds.get((metric, False)), thresholds.get((metric, True))
+    if own is None:
+        return reason
+    text = reason.text.replace(metric, f"{metric} at {own:g}", 1)
+    if base is not None and base != own and reason.baseline is not None:
+        text = re.sub(r"\b(baseline -?\d+\.\d+)", rf"\1 at {base:g}", text, count=1)
+    return replace(reason, text=text)
 
 
 def _bounds(config: Any) -> Iterator[_Bound]:

@@ -29,6 +29,7 @@ from components.evaluation_reader import SPAN_FEATURE, ReadWindow
 from components.evaluation_readout import evaluated_rows, write_readout
 from components.evaluation_slices import slice_keys
 from components.evaluation_tfma import UNBATCH_STAGE
+from components.evaluation_thresholds import at_served_thresholds, served_threshold
 from components.evaluation_verdict import judge
 from components.example_reader import tfxio_for
 from components.importance import write_importance
@@ -67,6 +68,9 @@ class Executor(BeamExecutor):
         config = tfma.utils.update_eval_config_with_defaults(
             config, has_baseline=bool(baselines), rubber_stamp=True
         )
+        paths = {spec.name: self._path(spec, model, baselines) for spec in config.model_specs}
+        served = {name: served_threshold(path) for name, path in paths.items()}
+        config = at_served_thresholds(config, served)
         tfma.utils.verify_eval_config(config)
         splits = json_utils.loads(exec_properties.get("example_splits") or "null") or ["eval"]
         schema = io_utils.SchemaReader().read(
@@ -78,7 +82,12 @@ class Executor(BeamExecutor):
                 "by data span",
                 "rename the column",
             )
-        models = [self._load(config, spec, model, baselines) for spec in config.model_specs]
+        models = [
+            tfma.default_eval_shared_model(
+                eval_saved_model_path=paths[spec.name], model_name=spec.name, eval_config=config
+            )
+            for spec in config.model_specs
+        ]
         (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
         # Held, or TFMA would load each again when another was loaded since.
         loaded = {shared.model_name: shared.model_loader.load() for shared in models}
@@ -92,7 +101,7 @@ class Executor(BeamExecutor):
         self._bless(blessing, model, published, is_blessed=not verdict.is_blocked)
         keep_verdict(verdict, evaluation)
         evaluated = evaluated_rows(_folders(input_dict["examples"], splits), measures)
-        write_readout(evaluation.uri, measures, evaluated)
+        write_readout(evaluation.uri, config, measures, evaluated)
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
         write_importance(
             evaluation.uri,
@@ -103,14 +112,11 @@ class Executor(BeamExecutor):
             candidate.label_key,
         )
 
-    def _load(self, config: Any, spec: Any, model: Any, baselines: list[Any]) -> Any:
+    def _path(self, spec: Any, model: Any, baselines: list[Any]) -> str:
+        """Folder of a SavedModel."""
         artifact = baselines[0] if spec.is_baseline else model
-        path = path_utils.serving_model_path(
-            artifact.uri, path_utils.is_old_model_artifact(artifact)
-        )
-        return tfma.default_eval_shared_model(
-            eval_saved_model_path=path, model_name=spec.name, eval_config=config
-        )
+        is_old = path_utils.is_old_model_artifact(artifact)
+        return str(path_utils.serving_model_path(artifact.uri, is_old))
 
     def _evaluate(
         self,

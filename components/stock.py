@@ -29,6 +29,7 @@ from tfx.utils import io_utils, json_utils, path_utils, proto_utils
 from components.artifacts import keep_verdict
 from components.evaluation_measures import read_measures
 from components.evaluation_readout import evaluated_rows, write_readout
+from components.evaluation_thresholds import at_served_thresholds, served_threshold
 from components.evaluation_verdict import judge
 from components.example_gen import ROWS_PROPERTY, read_rows
 from components.example_reader import BATCH_ROWS, read_records, split_files
@@ -105,20 +106,15 @@ class Evaluator(tfx_evaluator.Executor):
                 every value was defined.
         """
         baseline = standard_component_specs.BASELINE_MODEL_KEY
-        (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         with private_inputs(input_dict, baseline) as inputs:
-            super().Do(inputs, output_dict, exec_properties)
+            config = self._evaluate(inputs, output_dict, exec_properties)
+        (model,) = input_dict["model"]
+        (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
+        (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         for published in input_dict.get(baseline, []):
             blessing.set_string_custom_property(
                 constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, published.uri
             )
-        (model,) = input_dict["model"]
-        (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
-        config = tfma.EvalConfig()
-        proto_utils.json_to_proto(exec_properties["eval_config"], config)
-        config = tfma.utils.update_eval_config_with_defaults(
-            config, has_baseline=bool(input_dict.get("baseline_model")), rubber_stamp=True
-        )
         newest = max(artifact.span for artifact in input_dict["examples"])
         measures = read_measures(config, tfma.load_metrics(evaluation.uri))
         # TFX's validation knows no policy: what is undefined blocks with this executor.
@@ -147,16 +143,41 @@ class Evaluator(tfx_evaluator.Executor):
             for artifact in input_dict["examples"]
             for split in splits
         ]
-        write_readout(evaluation.uri, measures, evaluated_rows(folders, measures))
+        write_readout(evaluation.uri, config, measures, evaluated_rows(folders, measures))
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
-        path = path_utils.serving_model_path(model.uri, path_utils.is_old_model_artifact(model))
         schema = io_utils.SchemaReader().read(
             io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
         )
-        loaded = tf.saved_model.load(path)
+        loaded = tf.saved_model.load(_folder(model))
         write_importance(
             evaluation.uri, loaded, input_dict["examples"], splits, schema, candidate.label_key
         )
+
+    def _evaluate(
+        self, inputs: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
+    ) -> Any:
+        """Runs TFX's executor with each model at its own threshold; returns the configuration."""
+        (model,) = inputs["model"]
+        baselines = inputs.get(standard_component_specs.BASELINE_MODEL_KEY, [])
+        config = tfma.EvalConfig()
+        proto_utils.json_to_proto(exec_properties["eval_config"], config)
+        config = tfma.utils.update_eval_config_with_defaults(
+            config, has_baseline=bool(baselines), rubber_stamp=True
+        )
+        served = {
+            spec.name: served_threshold(_folder(baselines[0] if spec.is_baseline else model))
+            for spec in config.model_specs
+        }
+        config = at_served_thresholds(config, served)
+        told = {**exec_properties, "eval_config": proto_utils.proto_to_json(config)}
+        super().Do(inputs, output_dict, told)
+        return config
+
+
+def _folder(model: Any) -> str:
+    """Folder of a model artifact's SavedModel."""
+    is_old = path_utils.is_old_model_artifact(model)
+    return str(path_utils.serving_model_path(model.uri, is_old))
 
 
 def _note_rows(artifact: Any) -> None:

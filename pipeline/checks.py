@@ -21,7 +21,8 @@ from pipeline.metadata_store import check_server
 from pipeline.schema import feature_types
 from pipeline.source import functions_of
 from pipeline.spans import Span, find_spans, select_window
-from pipeline.thresholds import check_thresholds, weak_thresholds
+from pipeline.thresholds import check_thresholds
+from pipeline.weak_thresholds import weak_thresholds
 from serving.label_file import STABLE
 from serving.served import check_served
 
@@ -229,6 +230,13 @@ def _check_names(project: Project, types: dict[str, str]) -> None:
     if project.data.split.by:
         named.append(("data.split.by", project.data.split.by))
     named += [("evaluate.slices", key) for keys in project.evaluate.slices for key in keys]
+    for place, metric in enumerate(project.evaluate.metrics):
+        told = {"query_key": metric.query_key, **metric.settings}
+        named += [
+            (f"evaluate.metrics.{place}.{key}", told[key])
+            for key in ("query_key", "gain_key", "feature_key")
+            if told.get(key) is not None
+        ]
     for name, threshold in project.evaluate.thresholds.items():
         for limit in threshold.slices:
             key = f"evaluate.thresholds.{name}.slices"

@@ -35,6 +35,11 @@ def conflict(executors: Mapping[Exchangeable, Origin], data: Data, evaluate: Eva
                 "data.unlabelled: block"
             )
     if executors.get("Evaluator") == "tfx":
+        if any(m.aggregate and m.aggregate.weighted_macro_average for m in evaluate.metrics):
+            return (
+                "Evaluator: TFX's does not find a weighted_macro_average among its own values and "
+                "blesses no model; take ordain's, or macro_average"
+            )
         named = [name for name, t in evaluate.thresholds.items() if t.newest is not None]
         named += [
             name

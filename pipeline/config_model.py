@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
+from pipeline.config_metrics import Metric
 from pipeline.config_section import ScalarValue, Section
 
 #: Reserved slice key under which examples are evaluated by the data span they came from.
@@ -105,10 +106,17 @@ class NoBaseline(Section):
 class Evaluate(Section):
     """Metrics, slices, and the thresholds a model has to pass."""
 
-    metrics: tuple[str, ...] = ("ExampleCount",)
+    metrics: tuple[Metric, ...] = (Metric.model_validate({"class": "ExampleCount"}),)
     slices: tuple[tuple[str, ...], ...] = ()
     thresholds: dict[str, Threshold]
     baseline: Literal["stable", "latest"] | Annotated[int, Field(ge=1)] | NoBaseline = "stable"
+
+    @field_validator("metrics", mode="before")
+    @classmethod
+    def _bare_names(cls, value: object) -> object:
+        if isinstance(value, list):
+            return [{"class": entry} if isinstance(entry, str) else entry for entry in value]
+        return value
 
     @field_validator("slices", mode="before")
     @classmethod

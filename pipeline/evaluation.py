@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 import re
 from collections.abc import Sequence
 from typing import Any
 
-import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
 
 from components import evaluation_rows
 from components import evaluation_tfma as inside
 from contracts.errors import ConfigError
 from pipeline.config import Project
+from pipeline.config_metrics import Metric
 from pipeline.config_model import SPAN_SLICE, Evaluate, Limit, SliceLimit, Threshold
-from pipeline.thresholds import metric_name
+from pipeline.thresholds import Value, check_thresholds, metric_name, values_of
 
 #: Signature the models are evaluated through, and the one that prepares features and label.
 PREDICT_SIGNATURE = "serving_tf_example"
@@ -39,7 +38,7 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
         newest_span: The span that `thresholds.*.newest` is about.
 
     Raises:
-        ConfigError: A metric's class is known neither to TFMA nor to Keras.
+        ConfigError: A metric cannot be computed, or a threshold limits none.
     """
     evaluate = project.evaluate
     slicing = [config_pb2.SlicingSpec()]
@@ -51,31 +50,34 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
         label_key=project.data.label,
         preprocessing_function_names=[TRANSFORM_SIGNATURE],
     )
-    metrics = []
-    for class_name in evaluate.metrics:
-        name = metric_name(class_name)
-        metric = config_pb2.MetricConfig(
-            class_name=class_name,
-            module=OWN_METRICS.get(class_name, ""),
-            config=json.dumps({"name": name}),
-        )
-        _check(metric, model)
-        threshold = evaluate.thresholds.get(name)
-        if threshold is not None:
-            if not threshold.is_empty:
-                metric.threshold.CopyFrom(_threshold(threshold))
-            for limit in _slice_limits(threshold, newest_span):
-                metric.per_slice_thresholds.append(_per_slice(limit))
-                spec = _slicing(limit)
-                if spec not in slicing:
-                    slicing.append(spec)
-        metrics.append(metric)
-    metrics += _plots(evaluate.metrics)
+    plain = config_pb2.MetricsSpec()
+    specs = [plain]
+    check_thresholds(project)
+    for entry in evaluate.metrics:
+        for value in values_of(entry):
+            metric = config_pb2.MetricConfig(
+                class_name=entry.class_name,
+                module=OWN_METRICS.get(entry.class_name, ""),
+                config=json.dumps({"name": value.name, **value.settings}),
+            )
+            threshold = evaluate.thresholds.get(value.name)
+            if threshold is not None:
+                for limited in _limit(metric, threshold, newest_span):
+                    if limited not in slicing:
+                        slicing.append(limited)
+            spec = _options(entry, value)
+            _check(entry, spec, metric, model)
+            if spec == config_pb2.MetricsSpec():
+                plain.metrics.append(metric)
+            else:
+                spec.metrics.append(metric)
+                specs.append(spec)
+    plain.metrics.extend(_plots(evaluate.metrics))
     return config_pb2.EvalConfig(
         model_specs=[model],
         slicing_specs=slicing,
         metrics_specs=[
-            config_pb2.MetricsSpec(metrics=metrics),
+            *(spec for spec in specs if spec.metrics),
             config_pb2.MetricsSpec(metrics=[_rows(evaluate, newest_span)]),
         ],
     )
@@ -108,9 +110,33 @@ def _rows(evaluate: Evaluate, newest_span: int) -> Any:
     )
 
 
-def _plots(class_names: Sequence[str]) -> list[Any]:
+def _limit(metric: Any, threshold: Threshold, newest_span: int) -> list[Any]:
+    """Writes limits into a metric's configuration; returns the slices that they are on."""
+    if not threshold.is_empty:
+        metric.threshold.CopyFrom(_threshold(threshold))
+    limits = _slice_limits(threshold, newest_span)
+    metric.per_slice_thresholds.extend(map(_per_slice, limits))
+    return list(map(_slicing, limits))
+
+
+def _options(entry: Metric, value: Value) -> Any:
+    """TFMA's options around a metric, for one of the values that an entry comes to."""
+    spec = config_pb2.MetricsSpec(query_key=entry.query_key or "")
+    if value.is_aggregated and entry.aggregate is not None:
+        setattr(spec.aggregate, entry.aggregate.kind, True)
+        spec.aggregate.class_weights.update(entry.aggregate.class_weights)
+        if value.number is not None:
+            spec.aggregate.top_k_list.values.append(value.number)
+    elif value.number is not None:
+        lists = {"class_id": "class_ids", "k": "k_list", "top_k": "top_k_list"}
+        getattr(spec.binarize, lists[value.sub_key]).values.append(value.number)
+    return spec
+
+
+def _plots(metrics: Sequence[Metric]) -> list[Any]:
     """What the report draws and no threshold asks for, by the kind of metrics there are."""
-    if any(_MULTI_CLASS.match(name) for name in class_names):
+    class_names = [entry.class_name for entry in metrics]
+    if any(_MULTI_CLASS.match(name) for name in class_names) or any(map(_is_by_class, metrics)):
         name, options = "MultiClassConfusionMatrixPlot", {}
     elif any(_BINARY.match(name) for name in class_names):
         name, options = "CalibrationPlot", {"num_buckets": PLOT_BUCKETS, "left": 0, "right": 1}
@@ -120,6 +146,12 @@ def _plots(class_names: Sequence[str]) -> list[Any]:
         return []
     config = json.dumps({"name": metric_name(name), **options})
     return [config_pb2.MetricConfig(class_name=name, config=config)]
+
+
+def _is_by_class(entry: Metric) -> bool:
+    """Whether an entry makes sense for several classes only."""
+    of_query = entry.class_name == "NDCG"  # the first of a ranking are rows, not classes
+    return not of_query and any(v.sub_key or v.is_aggregated for v in values_of(entry))
 
 
 def _threshold(limit: Limit) -> Any:
@@ -157,21 +189,15 @@ def _per_slice(limit: SliceLimit) -> Any:
     )
 
 
-def _check(metric: Any, model: Any) -> None:
+def _check(entry: Metric, options: Any, metric: Any, model: Any) -> None:
     """Refuses a metric now, not when the model has been trained."""
-    import keras  # noqa: PLC0415  as heavy as TFMA, and only its names are wanted
-
-    name = metric.class_name
-    known = {*dir(tfma.metrics), *dir(keras.metrics)}
-    known = {name for name in known if name[:1].isupper()}
-    if name not in known:
-        near = difflib.get_close_matches(name, sorted(known), n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"evaluate.metrics: {name!r} is no metric of TFMA or Keras{meant}")
-    problem = inside.cannot_compute(metric, model)
+    spec = config_pb2.MetricsSpec()
+    spec.CopyFrom(options)
+    spec.metrics.append(metric)
+    problem = inside.cannot_compute(spec, model)
     if problem is not None:
         raise ConfigError(
-            f"evaluate.metrics: {name} cannot be computed with its default settings, and there is "
-            f"no key for others: {problem}",
-            "leave it out, or name another metric (docs/evaluation.md)",
+            f"evaluate.metrics: {entry.class_name} cannot be computed with these settings: "
+            f"{problem}",
+            "correct them, or name another metric (docs/evaluation.md)",
         )

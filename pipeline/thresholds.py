@@ -1,17 +1,42 @@
-"""Metric names, and checks of thresholds: that the metric exists, and that they ask for much."""
+"""What is measured under which name, and the check that every threshold limits one of them."""
 
 from __future__ import annotations
 
-import contextlib
 import difflib
-import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable
+from dataclasses import dataclass, field
 from typing import Any
 
 from contracts.errors import ConfigError
 from pipeline.config import Project
-from pipeline.config_model import SPAN_SLICE, Limit, SliceLimit, Threshold
+from pipeline.config_metrics import Metric
+from pipeline.metric_settings import check_metrics, known_classes
+
+#: Names under which the Evaluator adds metrics (`components.evaluation_thresholds`, `_rows`).
+RESERVED_NAMES = {
+    "confusion_matrix": "the confusion matrix at the model's threshold",
+    "slice_rows": "the count of rows",
+}
+
+
+@dataclass(frozen=True)
+class Value:
+    """One number that an entry of `evaluate.metrics` comes to.
+
+    Attributes:
+        name: Its name in thresholds, verdicts and results; no two values share one.
+        sub_key: `class_id`, `k` or `top_k`, where the value is about one of them.
+        number: Which class, or how many; None without a `sub_key`.
+        is_aggregated: Whether it is the average that `aggregate` asks for.
+        settings: Settings of the class.
+    """
+
+    name: str
+    sub_key: str = ""
+    number: int | None = None
+    is_aggregated: bool = False
+    settings: dict[str, Any] = field(default_factory=dict)
 
 
 def metric_name(class_name: str) -> str:
@@ -20,13 +45,68 @@ def metric_name(class_name: str) -> str:
     return words.lower()
 
 
+def values_of(metric: Metric) -> list[Value]:
+    """The numbers that an entry comes to.
+
+    A single one has the entry's name. Of several, each has the name followed by what it is about:
+    `ndcg_top_k_3`, `recall_class_id_0`. An average stands beside the classes under the name alone.
+    """
+    name = metric.name or metric_name(metric.class_name)
+    settings = metric.settings
+    # A class's own settings of that kind mean what TFMA's `binarize` means, which alone its
+    # validation of thresholds understands.
+    parts: list[tuple[str, int]] = []
+    if known_classes()[metric.class_name].has_sub_keys:
+        parts += [(key, settings.pop(key)) for key in ("class_id", "top_k") if key in settings]
+    if metric.class_name == "NDCG":
+        parts += [("top_k", k) for k in settings.pop("top_k_list", ())]
+    if metric.binarize is not None:
+        parts += [("class_id", i) for i in metric.binarize.class_ids]
+        parts += [("k", k) for k in metric.binarize.k_list]
+        parts += [("top_k", k) for k in metric.binarize.top_k_list]
+    found = _named(name, parts, settings, has_average=metric.aggregate is not None)
+    if metric.aggregate is not None:
+        places = [("top_k", k) for k in metric.aggregate.top_k_list] or [("", None)]
+        found += _named(name, places, settings, is_aggregated=True)
+    return found or [Value(name, settings=settings)]
+
+
+def _named(
+    name: str,
+    parts: Iterable[tuple[str, int | None]],
+    settings: dict[str, Any],
+    *,
+    has_average: bool = False,
+    is_aggregated: bool = False,
+) -> list[Value]:
+    every = list(dict.fromkeys(parts))
+    is_single = len(every) == 1 and not has_average
+    return [
+        Value(name if is_single else f"{name}_{kind}_{n}", kind, n, is_aggregated, settings)
+        for kind, n in every
+    ]
+
+
 def check_thresholds(project: Project) -> None:
-    """Refuses thresholds on metrics that are not computed.
+    """Refuses metrics that cannot be computed, two values of one name, and limits on none.
 
     Raises:
-        ConfigError: Naming the threshold and the nearest metric.
+        ConfigError: Naming the key and the nearest name.
     """
-    names = [metric_name(m) for m in project.evaluate.metrics]
+    check_metrics(project.evaluate.metrics)
+    names = dict(RESERVED_NAMES)
+    for place, metric in enumerate(project.evaluate.metrics):
+        key = f"evaluate.metrics.{place}"
+        for value in values_of(metric):
+            if value.name in names:
+                raise ConfigError(
+                    f"{key}: the name {value.name!r} is taken by {names[value.name]}",
+                    "give one of them another, such as {class: Recall, name: recall_80}",
+                )
+            names[value.name] = key
+    for name in RESERVED_NAMES:
+        del names[name]
+    _check_top_k(project.evaluate.metrics)
     for name in project.evaluate.thresholds:
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
@@ -38,79 +118,17 @@ def check_thresholds(project: Project) -> None:
             )
 
 
-def weak_thresholds(project: Project) -> list[str]:
-    """Thresholds that a predictor without features passed in the last evaluation, a line each.
-
-    Args:
-        project: The project; nothing is known of one whose artifacts are not on this machine, or
-            that has evaluated nothing yet.
-    """
-    readout = _last_readout(project)
-    trivial: dict[tuple[str, str], Mapping[str, float]] = {
-        (entry["name"], entry["slice"]): entry["trivial"]
-        for entry in readout.get("metrics", ())
-        if "trivial" in entry
-    }
-    slices = list(readout.get("rows", ()))
-    lines: list[str] = []
-    for name, threshold in project.evaluate.thresholds.items():
-        for limit, title, covered in _covered(threshold, slices):
-            found = [trivial[name, where] for where in covered if (name, where) in trivial]
-            lines += _weak(f"{name}{title}", limit, found)
-    return lines
-
-
-def _weak(name: str, limit: Limit, trivial: list[Mapping[str, float]]) -> Iterator[str]:
-    for bound, best in (("min", max), ("max", min)):
-        value = getattr(limit, bound)
-        if not isinstance(value, float):  # there is none, or a reference that is not looked up
-            continue
-        bests = [best(reached.items(), key=lambda item: item[1]) for reached in trivial]
-        passed = [b for b in bests if (b[1] >= value if bound == "min" else b[1] <= value)]
-        if passed:
-            who, reached = best(passed, key=lambda item: item[1])
-            of = f" on {len(passed)} of {len(bests)} slices" if len(bests) > 1 else ""
-            yield (
-                f"{name} {bound} {value:g} would be passed{of} by {who} "
-                f"({reached:.4f} in the last evaluation): it asks nothing of a model"
-            )
-
-
-def _covered(threshold: Threshold, slices: list[str]) -> Iterator[tuple[Limit, str, list[str]]]:
-    """Each limit with its name, and those slices of an evaluation that it is about."""
-    yield threshold, "", [""]
-    if threshold.newest is not None:
-        prefix = f"{SPAN_SLICE}="
-        spans = [where for where in slices if where.startswith(prefix) and "," not in where]
-        newest = max(spans, key=lambda where: int(where.removeprefix(prefix)), default="")
-        yield threshold.newest, f" on {newest}, the newest then", [newest] if newest else []
-    for limit in threshold.slices:
-        yield (
-            limit,
-            f" on {', '.join(limit.keys or _named(limit))}",
-            [where for where in slices if where and _is_of(where, limit)],
+def _check_top_k(metrics: Iterable[Metric]) -> None:
+    """Refuses what TFMA mixes up: it keeps one matrix for both, made by whichever comes first."""
+    flat, micro = set(), set()
+    for metric in metrics:
+        is_micro = metric.aggregate is not None and metric.aggregate.micro_average
+        for value in values_of(metric) if metric.class_name != "NDCG" else ():
+            if value.sub_key == "top_k":
+                (micro if value.is_aggregated and is_micro else flat).add(value.number)
+    if both := flat & micro:
+        raise ConfigError(
+            f"evaluate.metrics: top_k {min(both, key=str)} is both micro-averaged and not, which "
+            "TFMA mixes up",
+            "leave one of them out",
         )
-
-
-def _named(limit: SliceLimit) -> list[str]:
-    return sorted(f"{column}={value}" for column, value in limit.values.items())
-
-
-def _is_of(where: str, limit: SliceLimit) -> bool:
-    if limit.values:
-        return where == ", ".join(_named(limit))
-    # A value may hold anything, a comma as well: only the columns' order is relied on.
-    pattern = ", ".join(f"{re.escape(key)}=.*" for key in sorted(limit.keys))
-    return re.fullmatch(pattern, where) is not None
-
-
-def _last_readout(project: Project) -> dict[str, Any]:
-    """What the last evaluation measured, from its artifact; nothing where there is none here."""
-    folder = project.artifacts / "Evaluator" / "evaluation"
-    found = [path for path in folder.glob("*/readout.json") if path.parent.name.isdecimal()]
-    newest = max(found, key=lambda path: int(path.parent.name), default=None)
-    if newest is not None:
-        with contextlib.suppress(OSError, ValueError):  # removed meanwhile, or half written
-            raw = json.loads(newest.read_text(encoding="utf-8"))
-            return raw if isinstance(raw, dict) else {}
-    return {}

@@ -25,6 +25,7 @@ from reports.charts import (
     rule,
     thinned,
 )
+from reports.confusion import read_confusion
 from reports.intervals import Floats, Histogram, wilson
 from reports.model import Evaluation
 from reports.text import fixed, number, plain
@@ -126,7 +127,10 @@ def spread(evaluation: Evaluation) -> Chart | None:
         (f"label: {plain(positive, 30)}", CANDIDATE, "line"),
         (f"label: {plain(negative, 30)}", SOFT, "line"),
     )
-    caption = "Predictions of the examples of each label; dashed: the threshold."
+    caption = (
+        "Predictions of the examples of each label; the line across is the threshold "
+        f"{number(evaluation.threshold)}."
+    )
     return Chart("Predictions by label", caption, layered(layers, SIDE, SIDE), keys)
 
 
@@ -146,9 +150,10 @@ def _curves(evaluation: Evaluation, curve: Curve, x: Spec, y: Spec) -> list[Spec
         pairs = [pair for pair in zip(*curve(histogram), strict=True) if np.isfinite(pair[1])]
         rows = [{"x": across, "y": up, "i": i} for i, (across, up) in enumerate(pairs)]
         layers.append(line(thinned(rows), x, y, colour, strokeDash=dash))
-    if evaluation.candidate is not None:
-        place = _place(evaluation.candidate, evaluation.threshold)
-        across, up = (values[place] for values in curve(evaluation.candidate))
+    cut = _cut(evaluation)
+    if cut is not None:
+        # From high to low: nothing, then what lies at the threshold or above.
+        across, up = (values[1] for values in curve(cut))
         if np.isfinite(up):
             layers.append(points([{"x": across, "y": up}], x, y, INK))
     return layers
@@ -174,10 +179,14 @@ def _precision_recall(histogram: Histogram) -> tuple[list[float], list[float]]:
     return [float("nan"), *map(float, recall)], [float("nan"), *map(float, precision)]
 
 
-def _place(histogram: Histogram, threshold: float) -> int:
-    """Where in `_rates` the bucket stands that begins at a threshold."""
-    below = int(np.searchsorted(histogram.edges, threshold, side="left"))
-    return min(len(histogram.positives), max(0, len(histogram.positives) - below))
+def _cut(evaluation: Evaluation) -> Histogram | None:
+    """The candidate's predictions in two buckets: below the threshold, and at it or above."""
+    found = read_confusion(evaluation)
+    if evaluation.candidate is None or found is None or found.threshold is None:
+        return None
+    negatives, positives = (np.array([cell.count for cell in row]) for row in found.rows)
+    edges = np.array([0.0, found.threshold, 1.0])
+    return Histogram(edges, positives, negatives, np.zeros(2))
 
 
 def _reliability(histogram: Histogram) -> Rows:

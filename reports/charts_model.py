@@ -58,15 +58,16 @@ def slices(evaluation: Evaluation, metric: str, limits: dict[str, float]) -> Cha
     if len(rows) < 2:
         return None
     y: Spec = {"field": "s", "type": "nominal", "sort": None, "axis": {"title": None}}
-    x = axis("v", metric)
+    title = evaluation.titles.get(metric, metric)
+    x = axis("v", title)
     layers: list[Spec] = [
         {
             "mark": {"type": "rule", "color": CANDIDATE, "strokeWidth": 2},
-            "encoding": {"x": axis("a", metric), "x2": {"field": "b"}, "y": y},
+            "encoding": {"x": axis("a", title), "x2": {"field": "b"}, "y": y},
         },
         {
             "mark": {"type": "point", "color": BASELINE, "filled": False, "size": 46},
-            "encoding": {"x": axis("o", metric), "y": y},
+            "encoding": {"x": axis("o", title), "y": y},
         },
         {
             "mark": {"type": "point", "color": CANDIDATE, "filled": True, "size": 46, "opacity": 1},
@@ -74,7 +75,7 @@ def slices(evaluation: Evaluation, metric: str, limits: dict[str, float]) -> Cha
         },
         {
             "mark": {"type": "tick", "color": LIMIT, "thickness": 2, "height": 14},
-            "encoding": {"x": axis("l", metric), "y": y},
+            "encoding": {"x": axis("l", title), "y": y},
         },
     ]
     keys = (
@@ -84,7 +85,7 @@ def slices(evaluation: Evaluation, metric: str, limits: dict[str, float]) -> Cha
     )
     spec = {"width": 480, "height": {"step": 20}, "data": {"values": rows}, "layer": layers}
     cut = f"; the worst {MAX_BARS} of {len(every)}" if len(every) > MAX_BARS else ""
-    return Chart(f"{metric} by slice", f"Worst first{cut}.", spec, keys)
+    return Chart(f"{title} by slice", f"Worst first{cut}.", spec, keys)
 
 
 def importance(found: Importance) -> Chart | None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-
 from reports.model import Evaluation
 from reports.text import plain
 
@@ -50,17 +48,18 @@ def read_confusion(evaluation: Evaluation) -> Confusion | None:
     """The matrix of the whole window; None for a model that predicts a number."""
     if evaluation.confusion:
         return _of_matrix(_named(evaluation), evaluation.confusion, None)
-    histogram = evaluation.candidate
-    if histogram is None:
-        return None
-    # Serving says the second class at the threshold or above (`serving.signatures`), and a bucket
-    # begins there.
-    start = int(np.searchsorted(histogram.edges, evaluation.threshold, side="left"))
-    counts = {
-        (actual, predicted): float(values[part].sum())
-        for actual, values in ((0, histogram.negatives), (1, histogram.positives))
-        for predicted, part in ((0, slice(None, start)), (1, slice(start, None)))
-    }
+    counts = evaluation.matrix
+    if counts is None:
+        histogram = evaluation.candidate
+        if histogram is None:
+            return None
+        # A model that names no threshold is cut at 0.5, where a bucket begins.
+        start = histogram.place(evaluation.threshold)
+        counts = {
+            (actual, predicted): float(values[part].sum())
+            for actual, values in ((0, histogram.negatives), (1, histogram.positives))
+            for predicted, part in ((0, slice(None, start)), (1, slice(start, None)))
+        }
     names = evaluation.classes if len(evaluation.classes) == 2 else ("0", "1")
     return _of_matrix([plain(name, 40) for name in names], counts, evaluation.threshold)
 

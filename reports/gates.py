@@ -126,7 +126,7 @@ def _facts(record: Record, evaluation: Evaluation | None) -> tuple[tuple[str, st
         text = fixed(found.value) if found.value is not None else f"undefined ({found.undefined})"
         if found.difference is not None:
             text += f" ({found.difference:+.4f})".replace("-", "−")
-        facts.append((name, text))
+        facts.append((evaluation.titles.get(name, name) if evaluation else name, text))
     if record.result is not None:
         facts.append(("Time", duration(record.result["seconds"])))
         if record.result["peak_rss_bytes"]:

@@ -53,15 +53,19 @@ class Histogram:
     negatives: Floats
     predictions: Floats
 
+    def place(self, threshold: float) -> int:
+        """The first bucket that lies at a threshold or above."""
+        return int(np.searchsorted(self.edges, threshold, side="left"))
 
-def auc(positives: Floats, negatives: Floats) -> Floats:
+
+def auc(positives: Floats, negatives: Floats, start: int = 0) -> Floats:
     """Area under the ROC curve; pairs within a bucket count half. `[..., buckets]` to `[...]`."""
     below = np.cumsum(negatives, axis=-1) - negatives
     pairs = positives.sum(-1) * negatives.sum(-1)
     return ((below + negatives / 2) * positives).sum(-1) / np.where(pairs == 0, np.nan, pairs)
 
 
-def average_precision(positives: Floats, negatives: Floats) -> Floats:
+def average_precision(positives: Floats, negatives: Floats, start: int = 0) -> Floats:
     """Area under the precision-recall curve, in steps of the buckets."""
     true = np.cumsum(positives[..., ::-1], axis=-1)
     false = np.cumsum(negatives[..., ::-1], axis=-1)
@@ -69,30 +73,31 @@ def average_precision(positives: Floats, negatives: Floats) -> Floats:
     return (precision * positives[..., ::-1]).sum(-1) / np.maximum(positives.sum(-1), 1e-12)
 
 
-def _above(values: Floats) -> Floats:
-    """Weight in the upper half of the buckets: predictions of at least 0.5."""
-    return values[..., values.shape[-1] // 2 :].sum(-1)
+def _above(values: Floats, start: int) -> Floats:
+    """Weight of the predictions from a bucket on."""
+    return values[..., start:].sum(-1)
 
 
-def accuracy(positives: Floats, negatives: Floats) -> Floats:
-    """Share of the examples on the right side of 0.5."""
+def accuracy(positives: Floats, negatives: Floats, start: int) -> Floats:
+    """Share of the examples on the right side of where a bucket begins."""
     total = positives.sum(-1) + negatives.sum(-1)
-    right = _above(positives) + negatives.sum(-1) - _above(negatives)
+    right = _above(positives, start) + negatives.sum(-1) - _above(negatives, start)
     return right / np.maximum(total, 1e-12)
 
 
-def precision(positives: Floats, negatives: Floats) -> Floats:
-    """Share of label 1 among predictions of at least 0.5."""
-    return _above(positives) / np.maximum(_above(positives) + _above(negatives), 1e-12)
+def precision(positives: Floats, negatives: Floats, start: int) -> Floats:
+    """Share of label 1 among the predictions from a bucket on."""
+    true, false = _above(positives, start), _above(negatives, start)
+    return true / np.maximum(true + false, 1e-12)
 
 
-def recall(positives: Floats, negatives: Floats) -> Floats:
-    """Share of label 1 that is predicted at 0.5 or more."""
-    return _above(positives) / np.maximum(positives.sum(-1), 1e-12)
+def recall(positives: Floats, negatives: Floats, start: int) -> Floats:
+    """Share of label 1 that is predicted from a bucket on."""
+    return _above(positives, start) / np.maximum(positives.sum(-1), 1e-12)
 
 
 #: Metrics that a histogram gives, by TFMA's names with our spelling (`pipeline.thresholds`).
-OF_HISTOGRAM: dict[str, Callable[[Floats, Floats], Floats]] = {
+OF_HISTOGRAM: dict[str, Callable[[Floats, Floats, int], Floats]] = {
     "auc": auc,
     "auc_precision_recall": average_precision,
     "binary_accuracy": accuracy,
@@ -106,13 +111,14 @@ _ERRORS: dict[str, Callable[[Floats], Floats]] = {
 }
 
 
-def bootstrap(histogram: Histogram, name: str, value: float) -> Interval | None:
+def bootstrap(histogram: Histogram, name: str, value: float, threshold: float) -> Interval | None:
     """An interval around a measured value, from Poisson draws of the histogram's cells.
 
     Args:
         histogram: Where the value comes from.
         name: One of `OF_HISTOGRAM`.
         value: What TFMA measured; the draws' spread is laid around it.
+        threshold: Where the second class begins, for metrics that depend on it.
 
     Returns:
         None if there are not both labels.
@@ -120,16 +126,18 @@ def bootstrap(histogram: Histogram, name: str, value: float) -> Interval | None:
     compute = OF_HISTOGRAM[name]
     if not (histogram.positives.sum() and histogram.negatives.sum()):
         return None
+    start = histogram.place(threshold)
     generator = np.random.default_rng(_SEED)
     shape = (DRAWS, len(histogram.positives))
     draws = compute(
         generator.poisson(histogram.positives, shape).astype(np.float64),
         generator.poisson(histogram.negatives, shape).astype(np.float64),
+        start,
     )
     draws = draws[np.isfinite(draws)]
     if len(draws) < DRAWS / 2:
         return None
-    estimate = float(compute(histogram.positives, histogram.negatives))
+    estimate = float(compute(histogram.positives, histogram.negatives, start))
     low, high = np.quantile(draws, [(1 - LEVEL) / 2, (1 + LEVEL) / 2])
     low, high = value + float(low) - estimate, value + float(high) - estimate
     return Interval(max(0.0, low), min(1.0, high), "bootstrap")
@@ -167,13 +175,18 @@ def normal(name: str, value: float, errors: Floats, count: float) -> Interval | 
 
 
 def interval_of(
-    name: str, value: float, count: float | None, histogram: Histogram | None, errors: Floats | None
+    kind: str,
+    value: float,
+    count: float | None,
+    histogram: Histogram | None,
+    errors: Floats | None,
+    threshold: float,
 ) -> Interval | None:
-    """The interval of a metric by the first way that fits; None where there is none."""
-    if name in _SHARES and count:
+    """The interval of a kind of metric by the first way that fits; None where there is none."""
+    if kind in _SHARES and count:
         return wilson(value, count)
-    if name in OF_HISTOGRAM and histogram is not None:
-        return bootstrap(histogram, name, value)
+    if kind in OF_HISTOGRAM and histogram is not None:
+        return bootstrap(histogram, kind, value, threshold)
     if errors is not None and count:
-        return normal(name, value, errors, count)
+        return normal(kind, value, errors, count)
     return None

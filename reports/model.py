@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from contracts.errors import InfrastructureError
+from pipeline.thresholds import metric_name
 from reports.intervals import Floats, Histogram, Interval, interval_of
 from reports.record import Record
 
 COUNT = "example_count"
 #: What the Evaluator leaves beside TFMA's files (`components.evaluation_readout`, `importance`).
 READOUT_FILE, IMPORTANCE_FILE = "readout.json", "importance.json"
+#: Of a model that names none: the Evaluator takes it, too.
+DEFAULT_THRESHOLD = 0.5
 #: Metrics that are errors: less is better.
 _LESS_IS_BETTER = ("error", "loss", "crossentropy", "divergence", "hinge")
 Where = str
@@ -72,10 +75,14 @@ class Evaluation:
         has_baseline: Whether there was a model to compare with.
         candidate, baseline: Predictions by label of the whole window, for a binary model.
         classes: Names of the classes, as far as the model tells.
-        threshold: Above it a binary model says the second class.
+        threshold: At it or above a binary model says the second class.
         confusion: Weight by actual and predicted class, for several classes.
         sample: Labels and predictions of a sample, each `[rows]`, for a number.
         importance: Of the features, or None.
+        matrix: Examples by actual and predicted class at `threshold`, of a binary model that names
+            its threshold; None for others.
+        kinds: What a metric is (`mean_squared_error`), by its name in the project.
+        titles: Names with the threshold that the metric was computed at: `recall at 0.8`.
     """
 
     names: tuple[str, ...]
@@ -89,6 +96,9 @@ class Evaluation:
     confusion: dict[tuple[int, int], float]
     sample: tuple[Floats, Floats] | None
     importance: Importance | None
+    matrix: dict[tuple[int, int], float] | None = None
+    kinds: dict[str, str] = field(default_factory=dict)
+    titles: dict[str, str] = field(default_factory=dict)
 
     @property
     def overall(self) -> dict[str, Measured]:
@@ -96,9 +106,9 @@ class Evaluation:
         return self.slices.get("", {})
 
 
-def is_less_better(name: str) -> bool:
-    """Whether a smaller value of a metric is the better one."""
-    return any(word in name for word in _LESS_IS_BETTER)
+def is_less_better(kind: str) -> bool:
+    """Whether a smaller value of a kind of metric is the better one."""
+    return any(word in kind for word in _LESS_IS_BETTER)
 
 
 def read_evaluation(record: Record) -> Evaluation | None:
@@ -128,12 +138,13 @@ def read_evaluation(record: Record) -> Evaluation | None:
     sample = _sample(raw) if not histograms and not confusion else None
     counts = {where: float(readout["rows"].get(where, 0)) for where in values}
     names = list(dict.fromkeys(entry["name"] for entry in readout["metrics"]))
-    classes, threshold = _description(record)
+    matrix = readout.get("matrix")
+    overall = values.get("", {})
     return Evaluation(
         names=tuple(name for name in names if name != COUNT),
         slices={
             where: {
-                name: _measured(name, entry, where, counts[where], histograms, sample)
+                name: _measured(entry, where, counts[where], histograms, sample)
                 for name, entry in found.items()
                 if ("value" in entry or "undefined" in entry) and name != COUNT
             }
@@ -143,16 +154,40 @@ def read_evaluation(record: Record) -> Evaluation | None:
         has_baseline=any("baseline" in entry for entry in readout["metrics"]),
         candidate=histograms.get(("", False)),
         baseline=histograms.get(("", True)),
-        classes=classes,
-        threshold=threshold,
+        classes=_classes(record),
+        threshold=matrix["threshold"] if matrix else DEFAULT_THRESHOLD,
         confusion=confusion,
         sample=sample,
         importance=_importance(raw),
+        matrix=_cells(matrix) if matrix else None,
+        kinds={name: _kind(entry) for found in values.values() for name, entry in found.items()},
+        titles={name: _title(entry) for name, entry in overall.items()},
     )
 
 
+def _kind(entry: dict[str, Any]) -> str:
+    return metric_name(entry.get("class") or entry["name"])
+
+
+def _title(entry: dict[str, Any]) -> str:
+    """A metric's name, with the thresholds it was computed at if it depends on one."""
+    own, base = entry.get("threshold"), entry.get("baseline_threshold")
+    if own is None:
+        return str(entry["name"])
+    other = f" (baseline at {base:g})" if base not in (None, own) else ""
+    return f"{entry['name']} at {own:g}{other}"
+
+
+def _cells(matrix: dict[str, float]) -> dict[tuple[int, int], float]:
+    return {
+        (0, 0): matrix["true_negatives"],
+        (0, 1): matrix["false_positives"],
+        (1, 0): matrix["false_negatives"],
+        (1, 1): matrix["true_positives"],
+    }
+
+
 def _measured(
-    name: str,
     entry: dict[str, Any],
     where: Where,
     count: float,
@@ -164,7 +199,14 @@ def _measured(
     value = entry.get("value")
     interval = None
     if value is not None:
-        interval = interval_of(name, value, count, histograms.get((where, False)), errors)
+        interval = interval_of(
+            _kind(entry),
+            value,
+            count,
+            histograms.get((where, False)),
+            errors,
+            entry.get("threshold", DEFAULT_THRESHOLD),
+        )
     return Measured(
         value,
         entry.get("baseline"),
@@ -183,18 +225,15 @@ def _histogram(buckets: int, cells: list[list[float]]) -> Histogram:
     return Histogram(edges, positives, np.maximum(weight - positives, 0.0), predictions)
 
 
-def _description(record: Record) -> tuple[tuple[str, ...], float]:
-    """Classes and threshold, which an exported model carries with it."""
+def _classes(record: Record) -> tuple[str, ...]:
+    """Classes, which an exported model carries with it."""
     folder = record.folder_of("Trainer", "model")
     if folder is None:
-        return (), 0.5
+        return ()
     from serving.description import read_description  # noqa: PLC0415
 
     description = read_description(folder / "Format-Serving")
-    if description is None:
-        return (), 0.5
-    classes = tuple(str(name) for name in description.classes)
-    return classes, description.threshold if description.threshold is not None else 0.5
+    return () if description is None else tuple(str(name) for name in description.classes)
 
 
 def _importance(raw: dict[str, Any] | None) -> Importance | None:

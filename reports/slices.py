@@ -42,7 +42,7 @@ def ranked(evaluation: Evaluation, metric: str) -> list[str]:
 
     Those where it is undefined come last.
     """
-    sign = -1 if is_less_better(metric) else 1
+    sign = -1 if is_less_better(evaluation.kinds.get(metric, metric)) else 1
 
     def rank(where: str) -> tuple[float, float, str]:
         value = evaluation.slices[where][metric].value

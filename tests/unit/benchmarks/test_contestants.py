@@ -37,7 +37,7 @@ def test_ordain_is_given_the_peers_work(tmp_path: Path) -> None:
     assert project.train.eval_steps == EVAL_STEPS
     assert project.train.parameters["batch_size"] == 256
     assert project.train.parameters["learning_rate"] == 0.001
-    assert project.evaluate.metrics == ("ExampleCount", "AUC")
+    assert [m.class_name for m in project.evaluate.metrics] == ["ExampleCount", "AUC"]
     assert project.evaluate.slices == (("origin",),)
     (auc,) = project.evaluate.thresholds.values()
     assert (auc.min, auc.max_drop, auc.newest, auc.slices) == (0.6, 0.02, None, ())

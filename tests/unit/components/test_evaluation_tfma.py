@@ -10,8 +10,9 @@ from tensorflow_model_analysis.proto import config_pb2
 from components import evaluation_tfma as inside
 
 
-def config(name: str) -> config_pb2.MetricConfig:
-    return config_pb2.MetricConfig(class_name=name, config=json.dumps({"name": "m"}))
+def spec(name: str, **settings: object) -> config_pb2.MetricsSpec:
+    metric = config_pb2.MetricConfig(class_name=name, config=json.dumps({"name": "m", **settings}))
+    return config_pb2.MetricsSpec(metrics=[metric])
 
 
 @pytest.mark.parametrize(
@@ -29,7 +30,7 @@ def config(name: str) -> config_pb2.MetricConfig:
 )
 def test_what_cannot_be_computed_is_known_before_there_is_data(name, problem):
     model = config_pb2.ModelSpec(label_key="y")
-    assert problem in inside.cannot_compute(config(name), model)
+    assert problem in inside.cannot_compute(spec(name), model)
 
 
 def test_what_can_be_computed_is_let_pass_and_starts_nothing():
@@ -44,7 +45,8 @@ names = ("AUC", "BinaryAccuracy", "F1Score", "RootMeanSquaredError", "SparseCate
 for name in (*names, "R2Score"):
     module = "components.evaluation_r2" if name == "R2Score" else ""
     metric = config_pb2.MetricConfig(class_name=name, module=module)
-    problem = inside.cannot_compute(metric, model)
+    spec = config_pb2.MetricsSpec(metrics=[metric])
+    problem = inside.cannot_compute(spec, model)
     assert problem is None, (name, problem)
     assert context._context is None or context._context._context_handle is None, name
 """

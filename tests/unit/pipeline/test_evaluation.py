@@ -263,26 +263,70 @@ class TestEvalConfig:
         assert len(config.model_specs) == 1 + has_baseline
 
     @pytest.mark.parametrize(
-        ("name", "ending"),
-        [("BinaryAcuracy", "; did you mean 'BinaryAccuracy'?"), ("Zzz", "TFMA or Keras")],
+        ("options", "reason"),
+        [
+            ({"aggregate": {"micro_average": True, "class_weights": {0: 1}}}, "class_weights"),
+        ],
     )
-    def test_an_unknown_metric_class_is_refused(self, make_project, name, ending):
+    def test_what_tfma_refuses_is_refused_before_the_training(self, make_project, options, reason):
         with pytest.raises(ConfigError) as caught:
-            self.build(make_project, metrics=["AUC", name])
-        assert caught.value.message.startswith(f"evaluate.metrics: {name!r} is no metric")
-        assert caught.value.message.endswith(ending)
+            self.build(make_project, metrics=["AUC", {"class": "ExampleCount", **options}])
+        assert "cannot be computed with these settings" in caught.value.message
+        assert reason in caught.value.message
 
     @pytest.mark.parametrize(
-        ("name", "reason"),
-        [("MeanIoU", "it needs num_classes"), ("Sum", "compare")],
+        ("metric", "expected"),
+        [
+            ({"class": "AUC", "num_thresholds": 50, "name": "a"}, {"a": ""}),
+            ({"class": "Recall", "thresholds": 0.8, "name": "recall_80"}, {"recall_80": ""}),
+            (
+                {"class": "Recall", "class_id": 1},
+                {"recall": "binarize { class_ids { values: 1 } }"},
+            ),
+            (
+                {"class": "Recall", "binarize": {"class_ids": [0, 2], "k_list": [1]}},
+                {
+                    "recall_class_id_0": "binarize { class_ids { values: 0 } }",
+                    "recall_class_id_2": "binarize { class_ids { values: 2 } }",
+                    "recall_k_1": "binarize { k_list { values: 1 } }",
+                },
+            ),
+            (
+                {
+                    "class": "Recall",
+                    "binarize": {"class_ids": [0]},
+                    "aggregate": {"macro_average": True, "class_weights": {0: 1, 1: 2}},
+                },
+                {
+                    "recall_class_id_0": "binarize { class_ids { values: 0 } }",
+                    "recall": "aggregate { macro_average: true class_weights { key: 0 value: 1 } "
+                    "class_weights { key: 1 value: 2 } }",
+                },
+            ),
+            (
+                {"class": "NDCG", "gain_key": "g", "query_key": "q", "top_k_list": [1, 3]},
+                {
+                    "ndcg_top_k_1": 'query_key: "q" binarize { top_k_list { values: 1 } }',
+                    "ndcg_top_k_3": 'query_key: "q" binarize { top_k_list { values: 3 } }',
+                },
+            ),
+        ],
     )
-    def test_a_metric_that_could_not_be_computed_is_refused_before_the_training(
-        self, make_project, name, reason
-    ):
-        with pytest.raises(ConfigError) as caught:
-            self.build(make_project, metrics=["AUC", name])
-        assert caught.value.message.startswith(f"evaluate.metrics: {name} cannot be computed")
-        assert reason in caught.value.message
+    def test_every_value_is_a_metric_of_its_own(self, make_project, metric, expected):
+        thresholds = {name: {"min": 0} for name in expected}
+        config = self.build(make_project, metrics=[metric], thresholds=thresholds)
+        found = {}
+        for spec in config.metrics_specs:
+            for each in list(spec.metrics):
+                if each.HasField("threshold"):
+                    options = config_pb2.MetricsSpec()
+                    options.CopyFrom(spec)
+                    del options.metrics[:]
+                    found[json.loads(each.config)["name"]] = options
+        assert found == {
+            name: text_format.Parse(text, config_pb2.MetricsSpec())
+            for name, text in expected.items()
+        }
 
     def test_r2_is_our_own(self, make_project):
         config = self.build(make_project, metrics=["R2Score"], thresholds={"r2_score": {"min": 0}})
@@ -299,7 +343,9 @@ class TestEvalConfig:
     ],
 )
 def test_tfma_computes_what_is_named_under_the_name_thresholds_use(make_project, names):
-    config = build_eval_config(make_project(evaluate__metrics=names), 1)
+    limits = {metric_name(names[0]): {"min": 0}}
+    project = make_project(evaluate__metrics=names, evaluate__thresholds=limits)
+    config = build_eval_config(project, 1)
     computations = metric_specs.to_computations(list(config.metrics_specs), config)
     computed = {key.name for computation in computations for key in computation.keys}
     assert {metric_name(name) for name in names} <= computed

@@ -62,3 +62,13 @@ def test_many_classes_with_examples_that_got_none():
     assert found.recalls == pytest.approx((8 / 9, 0.5))
     assert found.precisions == pytest.approx((8 / 11, 5 / 6))
     assert found.threshold is None
+
+
+def test_the_gates_own_matrix_goes_before_the_histogram():
+    """A threshold within a bucket: the histogram does not know on which side its rows are."""
+    counts = np.array([1.0, 10.0, 100.0, 1000.0])
+    histogram = Histogram(np.linspace(0, 1, 5), counts, 2 * counts, counts)
+    cells = {(0, 0): 1222.0, (0, 1): 1000.0, (1, 0): 711.0, (1, 1): 400.0}
+    found = read_confusion(evaluation(candidate=histogram, threshold=0.8, matrix=cells))
+    assert [[cell.count for cell in row] for row in found.rows] == [[1222, 1000], [711, 400]]
+    assert found.threshold == 0.8

@@ -33,13 +33,13 @@ def test_metrics_of_a_histogram_are_those_of_the_examples(sample):
     assert area == pytest.approx(roc_auc_score(labels, predictions), abs=1e-3)
     precision = float(intervals.average_precision(found.positives, found.negatives))
     assert precision == pytest.approx(average_precision_score(labels, predictions), abs=5e-3)
-    right = float(intervals.accuracy(found.positives, found.negatives))
+    right = float(intervals.accuracy(found.positives, found.negatives, 250))
     assert right == pytest.approx(np.mean((predictions >= 0.5) == labels))
     said = predictions >= 0.5
-    assert float(intervals.recall(found.positives, found.negatives)) == pytest.approx(
+    assert float(intervals.recall(found.positives, found.negatives, 250)) == pytest.approx(
         np.mean(said[labels == 1])
     )
-    assert float(intervals.precision(found.positives, found.negatives)) == pytest.approx(
+    assert float(intervals.precision(found.positives, found.negatives, 250)) == pytest.approx(
         np.mean(labels[said])
     )
 
@@ -47,7 +47,7 @@ def test_metrics_of_a_histogram_are_those_of_the_examples(sample):
 def test_the_bootstrap_is_as_wide_as_that_of_the_examples(sample):
     labels, predictions = sample
     value = roc_auc_score(labels, predictions)
-    found = intervals.bootstrap(histogram_of(labels, predictions), "auc", value)
+    found = intervals.bootstrap(histogram_of(labels, predictions), "auc", value, 0.5)
     generator = np.random.default_rng(3)
     draws = []
     for _ in range(300):
@@ -63,14 +63,14 @@ def test_ten_times_the_examples_give_a_third_of_the_width(sample):
     labels, predictions = sample
     one = histogram_of(labels, predictions)
     ten = Histogram(one.edges, 10 * one.positives, 10 * one.negatives, 10 * one.predictions)
-    narrow, wide = (intervals.bootstrap(h, "auc", 0.8) for h in (ten, one))
+    narrow, wide = (intervals.bootstrap(h, "auc", 0.8, 0.5) for h in (ten, one))
     ratio = (wide.high - wide.low) / (narrow.high - narrow.low)
     assert ratio == pytest.approx(10**0.5, rel=0.2)
 
 
 def test_one_label_alone_has_no_interval(sample):
     labels, predictions = sample
-    assert intervals.bootstrap(histogram_of(0 * labels, predictions), "auc", 0.5) is None
+    assert intervals.bootstrap(histogram_of(0 * labels, predictions), "auc", 0.5, 0.5) is None
 
 
 def test_wilson():
@@ -99,5 +99,17 @@ def test_normal_is_the_standard_error_of_the_mean():
     ],
 )
 def test_the_way_follows_the_metric(sample, name, method):
-    found = intervals.interval_of(name, 0.8, 3000.0, histogram_of(*sample), sample[0] - sample[1])
+    found = intervals.interval_of(
+        name, 0.8, 3000.0, histogram_of(*sample), sample[0] - sample[1], 0.5
+    )
     assert (found.method if found else None) == method
+
+
+@pytest.mark.parametrize("threshold", [0.2, 0.8])
+def test_an_interval_is_at_the_threshold_of_its_value(sample, threshold):
+    labels, predictions = sample
+    value = np.mean((predictions >= threshold)[labels == 1])
+    histogram = histogram_of(labels, predictions)
+    found = intervals.interval_of("recall", value, 3000.0, histogram, None, threshold)
+    spread = 1.96 * np.sqrt(value * (1 - value) / labels.sum())
+    assert found.high - found.low == pytest.approx(2 * spread, rel=0.2)

@@ -1,0 +1,106 @@
+"""Writes `pipeline/metric_classes.json`: every metric of TFMA and Keras with its settings.
+
+`ordain plan` checks `evaluate.metrics` against it in milliseconds; importing TFMA takes fifteen
+seconds. A test fails when the libraries have come to know something else:
+
+    python tools/metric_classes.py
+"""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import json
+import types
+import typing
+from pathlib import Path
+from typing import Any
+
+from components import evaluation_tfma as inside
+from pipeline.evaluation import OWN_METRICS
+
+TARGET = Path(__file__).resolve().parent.parent / "pipeline" / "metric_classes.json"
+#: Parameters that are not settings: the name is a key of its own, and TFMA computes in float32.
+_NOT_SETTINGS = {"self", "name", "dtype", "kwargs", "reduction", "preprocessors"}
+#: Types that a signature does not tell, because it has no annotations.
+_UNTOLD = {"label_smoothing": "number", "normalizer": "list of numbers", "label_key": "text"}
+_KINDS = {int: "integer", float: "number", str: "text", bool: "true or false"}
+_PLURALS = {int: "list of integers", float: "list of numbers", str: "list of texts"}
+
+
+def read_classes() -> dict[str, dict[str, Any]]:
+    """What the installed TFMA and its Keras know.
+
+    Returns:
+        By class name, sorted: `settings`, the type of each in words; `required`, those without a
+        default; `by_query`, if it needs `query_key`; `threshold`, the setting that is the decision
+        threshold; `has_sub_keys`, if `class_id` and `top_k` mean what TFMA's `binarize` means;
+        `refused`, why it cannot be computed whatever the settings.
+    """
+    found = dict(inside.registered_metrics())
+    for name in dir(inside.tf_keras.metrics):
+        kind = getattr(inside.tf_keras.metrics, name)
+        if inspect.isclass(kind) and issubclass(kind, inside.tf_keras.metrics.Metric):
+            found.setdefault(name, kind)
+    for name, module in OWN_METRICS.items():
+        found[name] = getattr(importlib.import_module(module), name)
+    return {name: _entry(name, found[name], OWN_METRICS.get(name, "")) for name in sorted(found)}
+
+
+def _entry(name: str, kind: Any, module: str) -> dict[str, Any]:
+    parameters = inspect.signature(kind.__init__).parameters
+    settings, required, refused = {}, [], ""
+    for key, parameter in parameters.items():
+        if key in _NOT_SETTINGS:
+            continue
+        told = _UNTOLD.get(key) or _in_words(parameter)
+        is_required = parameter.default is parameter.empty
+        if told:
+            settings[key] = told
+            required += [key] if is_required else []
+        elif is_required:
+            refused = f"it needs {key}, which no file can hold"
+    if "name" not in parameters:
+        refused = "its values cannot be given a name"
+    entry: dict[str, Any] = {"settings": settings, "required": required}
+    refused = refused or inside.why_never(name, module)
+    if refused:
+        return {**entry, "refused": refused}
+    if inside.needs_query(name):
+        entry["by_query"] = True
+    threshold = inside.threshold_setting(name)
+    if threshold:
+        entry["threshold"] = threshold
+    if inside.has_sub_keys(name):
+        entry["has_sub_keys"] = True
+    return entry
+
+
+def _in_words(parameter: inspect.Parameter) -> str:
+    """The type of a parameter; empty for one that a file cannot hold."""
+    if parameter.annotation is parameter.empty:
+        return _KINDS.get(type(parameter.default), "")
+    words = dict.fromkeys(map(_one, _members(parameter.annotation)))
+    return " or ".join(word for word in words if word)
+
+
+def _members(annotation: Any) -> list[Any]:
+    if typing.get_origin(annotation) in (typing.Union, types.UnionType):
+        return [m for part in typing.get_args(annotation) for m in _members(part)]
+    return [] if annotation is type(None) else [annotation]
+
+
+def _one(kind: Any) -> str:
+    if typing.get_origin(kind) in (list, tuple):
+        return _PLURALS.get(typing.get_args(kind)[0], "")
+    return _KINDS.get(kind, "")
+
+
+def as_text(classes: dict[str, dict[str, Any]]) -> str:
+    """The file: one line for each class."""
+    lines = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in classes.items()]
+    return "{\n" + ",\n".join(lines) + "\n}\n"
+
+
+if __name__ == "__main__":
+    TARGET.write_text(as_text(read_classes()), encoding="utf-8")
