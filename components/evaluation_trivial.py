@@ -8,6 +8,7 @@ own, with the settings that the project gives them.
 
 from __future__ import annotations
 
+import json
 import logging
 from dataclasses import dataclass
 from typing import Any
@@ -34,6 +35,8 @@ WITHOUT_SKILL = frozenset(
         CLASS_NAME,
     }
 )
+#: TFMA takes 10,000 thresholds, and a second for thirty slices; all scores are the same here.
+_CURVES, _FEW_THRESHOLDS = ("AUC", "AUCPrecisionRecall"), 100
 _WEIGHT = "weight"
 
 _LOG = logging.getLogger(__name__)
@@ -108,6 +111,9 @@ class TrivialMetrics:
         for several in (alone.metrics, alone.model_names, alone.output_names):
             del several[:]
         alone.metrics.append(metric)
+        settings = json.loads(metric.config)
+        if metric.class_name in _CURVES and "thresholds" not in settings:
+            alone.metrics[0].config = json.dumps({**settings, "num_thresholds": _FEW_THRESHOLDS})
         alone.example_weights.weighted = True
         alone.example_weights.unweighted = False
         config = config_pb2.EvalConfig(
