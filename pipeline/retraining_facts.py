@@ -82,7 +82,9 @@ def _attempts(project: Project, deliveries: list[Delivery], now: float) -> tuple
 
 def _served(project: Project, attempts: tuple[Attempt, ...]) -> Served | None:
     """The stable version; of an object store, which has no labels, what was pushed last."""
-    stable = None if project.is_pushed_away else read_labels(project.serving).stable
+    stable = None
+    if not project.is_pushed_away:
+        stable = read_labels(project.serving, project.trust).stable
     if stable is not None:
         try:
             manifest = read_manifest(project.serving / str(stable))

@@ -21,6 +21,7 @@ from apache_beam.utils.shared import Shared
 from serving.server.rows import RowWriter, form_of, read_batches
 from serving.server.scoring import LocalScorer
 from serving.server.tensors import Signature
+from serving.trust import Trust
 
 #: Rows of a group when a file has to be brought into Parquet.
 GROUP_ROWS = 65_536
@@ -30,20 +31,19 @@ class _ScoreGroup(beam.DoFn):
     """Scores one row group into a file of its own; gives the number of its rows."""
 
     def __init__(
-        self, folder: str, signature: str, public_key: str | None, size: int, parts: str
+        self, folder: str, signature: str, trust: Trust | None, size: int, parts: str
     ) -> None:
         self._folder = folder
         self._signature = signature
-        self._public_key = public_key
+        self._trust = trust
         self._size = size
         self._parts = parts
         self._shared = Shared()
 
     def setup(self) -> None:
         """Loads the model, once for each worker process."""
-        key = Path(self._public_key) if self._public_key is not None else None
         self._scorer = self._shared.acquire(
-            lambda: LocalScorer(Path(self._folder), self._signature, key)
+            lambda: LocalScorer(Path(self._folder), self._signature, self._trust)
         )
 
     def process(self, element: tuple[str, int]) -> Iterator[int]:
@@ -63,7 +63,7 @@ def score_file(
     writer: RowWriter,
     folder: Path,
     signature: Signature,
-    public_key: Path | None,
+    trust: Trust | None,
     size: int,
     beam_args: Sequence[str],
 ) -> int:
@@ -74,7 +74,7 @@ def score_file(
         writer: Where they go, with the outputs.
         folder: The version's folder.
         signature: The signature that scores them.
-        public_key: Key the version has to be signed for, or None.
+        trust: Whose version it has to be, or None.
         size: Rows in one call of the model.
         beam_args: Options of the pipeline.
 
@@ -88,8 +88,7 @@ def score_file(
         parts.mkdir()
         with pq.ParquetFile(rows) as file:
             groups = file.num_row_groups
-        key = str(public_key) if public_key is not None else None
-        score = _ScoreGroup(str(folder.absolute()), signature.name, key, size, str(parts))
+        score = _ScoreGroup(str(folder.absolute()), signature.name, trust, size, str(parts))
         with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
             _ = (
                 pipeline
