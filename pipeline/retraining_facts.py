@@ -88,9 +88,9 @@ def _served(project: Project, attempts: tuple[Attempt, ...]) -> Served | None:
     if stable is not None:
         try:
             manifest = read_manifest(project.serving / str(stable))
-        except InfrastructureError:  # something else published it: nothing tells what it is
-            return None
-        created = datetime.datetime.fromisoformat(manifest.created).timestamp()
+            created = datetime.datetime.fromisoformat(manifest.created).timestamp()
+        except (InfrastructureError, ValueError, OverflowError):
+            return None  # something else published it: nothing tells what it is
         return Served(
             name=f"version {stable}",
             created=created,

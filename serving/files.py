@@ -72,7 +72,10 @@ def _kind(mode: int) -> str:
 def write_whole(path: Path, text: str) -> None:
     """Replaces a small file by one rename; the caller sees to it that it is the only writer."""
     staged = path.with_name(f".{path.name}.staged")
-    with staged.open("w", encoding="utf-8") as file:
+    # A new file, and not one that somebody put in the way: a link would lead elsewhere.
+    staged.unlink(missing_ok=True)
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a descriptor
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -268,7 +268,7 @@ def _change(raw: dict[str, Any]) -> Change:
         at = datetime.datetime.fromisoformat(texts["at"])
     except ValueError:
         at = None
-    if at is None or at.tzinfo is None:
+    if at is None or at.tzinfo is None or not 1970 <= at.year < 9000:
         raise ValueError(f"a change's at is {texts['at']!r:.40}, not a time with its zone")
     share = raw.get("share")
     return Change(

@@ -8,16 +8,13 @@ server would refuse gets no label. Where signing is on, each change is signed.
 from __future__ import annotations
 
 import contextlib
-import datetime
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from contracts.errors import ConfigError, InfrastructureError
-from serving import tensorflow_serving
-from serving.files import locked, write_whole
 from serving.label_file import CANARY, LABELS_FILE, STABLE, Canary, Change, Labels, read_labels
+from serving.label_writing import labels_lock, signature_of, with_change, write_labels
 from serving.server.checks import find_problems
 from serving.trust import Trust
 from serving.versions import list_versions
@@ -39,7 +36,6 @@ __all__ = [
     "settle",
 ]
 
-LOCK_FILE = ".labels.lock"
 #: What `promote` keeps of labels that it replaced.
 REFUSED_FILE = "labels.json.refused"
 
@@ -74,7 +70,7 @@ def settle(base: str | Path, trust: Trust | None = None) -> None:
     with labels_lock(base):
         labels = read_labels(base, trust)
         if not (base / LABELS_FILE).exists():
-            _write(base, labels, trust)
+            write_labels(base, labels, trust)
 
 
 def record_push(
@@ -115,8 +111,8 @@ def record_push(
         changed = replace(
             labels, stable=after, canary=_canary_beside(labels, version if is_stable else None)
         )
-        changed = _with_change(changed, who, reason, "publish", before, after, version)
-        _write(base, changed, trust)
+        changed = with_change(changed, who, reason, "publish", before, after, version)
+        write_labels(base, changed, trust)
         return Pushed(changed, is_stable, reason)
 
 
@@ -156,12 +152,12 @@ def promote(
         changed = replace(
             labels, stable=version, pinned=False, canary=_canary_beside(labels, version)
         )
-        changed = _with_change(changed, who, why, "promote", labels.stable, version, version)
+        changed = with_change(changed, who, why, "promote", labels.stable, version, version)
         if is_refused:
-            _signature(changed, trust)  # what is refused stays where it is if nothing replaces it
+            signature_of(changed, trust)  # what is refused stays where it is if nothing replaces it
             with contextlib.suppress(FileNotFoundError):
                 (base / LABELS_FILE).rename(base / REFUSED_FILE)
-        return _write(base, changed, trust)
+        return write_labels(base, changed, trust)
 
 
 def rollback(
@@ -192,8 +188,8 @@ def rollback(
             raise ConfigError(f"version {target} is stable already", "ordain models list PROJECT")
         _check_version(base, target, trust)
         changed = replace(labels, stable=target, pinned=True, canary=_canary_beside(labels, target))
-        changed = _with_change(changed, who, why, "rollback", labels.stable, target, target)
-        return _write(base, changed, trust)
+        changed = with_change(changed, who, why, "rollback", labels.stable, target, target)
+        return write_labels(base, changed, trust)
 
 
 def set_canary(
@@ -223,8 +219,8 @@ def set_canary(
         _check_version(base, version, trust)
         before = labels.version_of(CANARY)
         changed = replace(labels, canary=Canary(version, share))
-        changed = _with_change(changed, who, why, "canary", before, version, version, share)
-        return _write(base, changed, trust)
+        changed = with_change(changed, who, why, "canary", before, version, version, share)
+        return write_labels(base, changed, trust)
 
 
 def drop_canary(base: str | Path, who: str, why: str, trust: Trust | None = None) -> Labels:
@@ -241,15 +237,8 @@ def drop_canary(base: str | Path, who: str, why: str, trust: Trust | None = None
             raise ConfigError("there is no canary", "ordain models canary PROJECT VERSION --share")
         before = labels.canary.version
         changed = replace(labels, canary=None)
-        changed = _with_change(changed, who, why, "drop_canary", before, None, before)
-        return _write(base, changed, trust)
-
-
-@contextlib.contextmanager
-def labels_lock(base: Path) -> Iterator[None]:
-    """Keeps the labels of a serving directory as they are, but for the holder's own changes."""
-    with locked(base / LOCK_FILE):
-        yield
+        changed = with_change(changed, who, why, "drop_canary", before, None, before)
+        return write_labels(base, changed, trust)
 
 
 def _previous(base: Path, labels: Labels) -> int:
@@ -287,61 +276,6 @@ def _canary_beside(labels: Labels, stable: int | None) -> Canary | None:
     if labels.canary is not None and labels.canary.version == stable:
         return None
     return labels.canary
-
-
-def _with_change(
-    labels: Labels,
-    who: str,
-    why: str,
-    action: str,
-    before: int | None,
-    after: int | None,
-    version: int,
-    share: float | None = None,
-) -> Labels:
-    now = datetime.datetime.now(datetime.UTC)
-    if labels.changed is not None:
-        # Later than the last one also where another machine's clock is ahead: whoever follows
-        # signed labels takes none that are older than what it knows.
-        now = max(now, labels.changed + datetime.timedelta(milliseconds=1))
-    at = now.isoformat(timespec="milliseconds")
-    change = Change(at, who, why, action, before, after, version, share)
-    return replace(labels, changes=(*labels.changes, change))
-
-
-def _write(base: Path, labels: Labels, trust: Trust | None) -> Labels:
-    signature = _signature(labels, trust)
-    try:
-        write_whole(base / LABELS_FILE, labels.to_json(signature))
-    except OSError as error:
-        raise InfrastructureError(
-            f"{base / LABELS_FILE} cannot be written: {error.strerror}; the labels are as before",
-            "free space or correct permissions, then try again",
-        ) from error
-    tensorflow_serving.write_config(base, labels)
-    return labels
-
-
-def _signature(labels: Labels, trust: Trust | None) -> str | None:
-    """The signature of labels that are to be written; None while signing is off.
-
-    Raises:
-        ConfigError: There is no private key, or it is not the public one's other half.
-    """
-    key = trust.key() if trust is not None else None
-    if trust is None or trust.public_key is None or key is None:
-        return None
-    from serving.signing import is_signature_of, sign_text  # noqa: PLC0415  signing is optional
-
-    text = labels.signed_text(trust.project)
-    signature = sign_text(text, key)
-    if not is_signature_of(text, signature, trust.public_key):
-        raise ConfigError(
-            f"push.signing: {key.path} and {trust.public_key} are no pair: what one signs does not "
-            "verify by the other",
-            "name the two files that were made together; docs/serving-directory.md makes a pair",
-        )
-    return signature
 
 
 def _name(version: int | None) -> str:

@@ -8,6 +8,7 @@ content, and the lists of other folders, cannot.
 from __future__ import annotations
 
 import ctypes
+import mimetypes
 import os
 import platform
 import stat
@@ -30,8 +31,10 @@ _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 
 #: What a program needs of the system beside itself: libraries, the time zone, the processors, its
 #: own process, and the loopback's name.
 _SYSTEM = (
-    *("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64"),
+    *("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/nix/store"),
     *("/etc/ld.so.cache", "/etc/localtime", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf"),
+    # Python and OpenSSL look whether these are there, and then expect to open them.
+    *("/usr/share/zoneinfo", "/etc/ssl/openssl.cnf", *mimetypes.knownfiles),
     *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm", "/sys"),
     # A GPU's driver and libraries.
     *("/proc/driver/nvidia", "/usr/local/cuda"),

@@ -12,8 +12,11 @@ half of one. What is kept, and why:
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -115,11 +118,11 @@ def _fates(base: Path, labels: Labels, keep: int, named: Mapping[int, str] | Non
 def size_of(folder: Path) -> int:
     """Size of all files below a folder, in bytes; what vanishes meanwhile does not count."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                found = Path(parent, name).lstat()
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
     return total
 
 

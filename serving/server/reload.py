@@ -245,7 +245,7 @@ def _look(base: Path) -> Fingerprint:
 
 def _identify(folder: Path) -> Fingerprint:
     """What tells one content of a version's folder from another, as far as its entries say."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RecursionError):
         return tuple(sorted((str(path), *_stat(path)) for path in folder.rglob("*")))
     return ()
 

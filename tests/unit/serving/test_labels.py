@@ -69,6 +69,7 @@ DAMAGED = {
     "a change that is none": (_labels(changes=[3]), "a change is 3, not an object"),
     "who a list": (_change(who=[]), "a change's who is a list, not a text"),
     "no time": (_change(at="yesterday"), "a change's at is 'yesterday', not a time"),
+    "the end of time": (_change(at="9999-12-31T23:59:59.999+00:00"), "not a time with its zone"),
     "a time without zone": (_change(at="2026-11-21T10:00:00"), "not a time with its zone"),
     "from a text": (_change(**{"from": "a"}), "a change's from is 'a'"),
     "half a character": (_change(why="\ud800"), "no UTF-8 text"),
@@ -428,6 +429,29 @@ def test_a_label_that_cannot_be_written_stays(three):
     with pytest.raises(InfrastructureError, match="cannot be written.*the labels are as before"):
         promote(three, 1, "ada", "x")
     assert read_labels(three).stable == 3
+
+
+@pytest.mark.timeout(60)
+def test_what_somebody_put_in_the_way_leads_nowhere(three, tmp_path):
+    """Links where a label's move writes: what they lead to is not the mover's to change."""
+    victim, folder = tmp_path / "victim", tmp_path / "folder"
+    victim.write_text("mine")
+    folder.mkdir()
+    staged = three / ".labels.json.staged"
+    for make in (lambda: staged.symlink_to(victim), lambda: os.mkfifo(staged)):
+        make()
+        promote(three, 1, "ada", "x")
+        assert victim.read_text() == "mine" and not staged.exists()
+    shutil.rmtree(three / "tensorflow_serving")
+    (three / "tensorflow_serving").symlink_to(folder)
+    with pytest.raises(InfrastructureError, match="cannot be written: it is a link"):
+        promote(three, 2, "ada", "x")
+    assert list(folder.iterdir()) == []
+    (three / ".labels.lock").unlink()
+    (three / ".labels.lock").symlink_to(victim)
+    with pytest.raises(InfrastructureError, match="cannot be locked"):
+        promote(three, 3, "ada", "x")
+    assert victim.read_text() == "mine"
 
 
 def test_two_writers_lose_no_change_and_a_reader_sees_no_part(three):

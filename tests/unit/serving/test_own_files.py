@@ -7,7 +7,6 @@ import sys
 from pathlib import Path
 
 import pytest
-from tiny_models import save_doubler
 
 from contracts.manifest import Manifest
 from serving.directory import publish
@@ -152,6 +151,8 @@ print(json.dumps(found))
 
 
 def test_a_model_that_reads_and_writes_files_gets_at_none(tmp_path):
+    from tiny_models import save_doubler
+
     secret, written = tmp_path / "secret", tmp_path / "written"
     secret.write_text("secret")
     folder = tmp_path / "trial"

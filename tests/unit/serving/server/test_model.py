@@ -239,9 +239,8 @@ def test_a_file_that_changes_after_it_was_opened_is_not_what_loads(tmp_path):
         load_version(version, 1, None)
 
 
-def test_the_copy_goes_with_the_model(folder, tmp_path, monkeypatch):
-    monkeypatch.setenv("TMPDIR", str(tmp_path))
-    version = publish(folder, tmp_path / "base", Manifest("toy", 0, ""))
+def test_the_copy_goes_with_the_model(tmp_path):
+    version = publish(save_doubler(tmp_path / "honest"), tmp_path / "base", Manifest("toy", 0, ""))
     before = _copies()
     model = load_version(version, 1, None)
     (copy,) = _copies() - before
