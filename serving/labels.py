@@ -8,6 +8,7 @@ server would refuse gets no label. Where signing is on, each change is signed.
 from __future__ import annotations
 
 import contextlib
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -141,22 +142,22 @@ def promote(
             written.
     """
     base = Path(base)
+    _check_version(base, version, trust)
     with labels_lock(base):
+        _find_version(base, version)
         try:
             labels, is_refused = read_labels(base, trust), False
         except InfrastructureError:
             if not is_replacing:
                 raise
             labels, is_refused = Labels(), True
-        _check_version(base, version, trust)
         changed = replace(
             labels, stable=version, pinned=False, canary=_canary_beside(labels, version)
         )
         changed = with_change(changed, who, why, "promote", labels.stable, version, version)
         if is_refused:
-            signature_of(changed, trust)  # what is refused stays where it is if nothing replaces it
-            with contextlib.suppress(FileNotFoundError):
-                (base / LABELS_FILE).rename(base / REFUSED_FILE)
+            signature_of(changed, trust)  # what is refused stays as it is if nothing can replace it
+            _keep_refused(base)
         return write_labels(base, changed, trust)
 
 
@@ -181,12 +182,16 @@ def rollback(
         InfrastructureError: The version is not whole, or the labels cannot be written.
     """
     base = Path(base)
+    checked = to if to is not None else _previous(base, read_labels(base, trust))
+    _check_version(base, checked, trust)
     with labels_lock(base):
         labels = read_labels(base, trust)
         target = to if to is not None else _previous(base, labels)
+        _find_version(base, target)
         if target == labels.stable:
             raise ConfigError(f"version {target} is stable already", "ordain models list PROJECT")
-        _check_version(base, target, trust)
+        if target != checked:  # another hand was quicker
+            _check_version(base, target, trust)
         changed = replace(labels, stable=target, pinned=True, canary=_canary_beside(labels, target))
         changed = with_change(changed, who, why, "rollback", labels.stable, target, target)
         return write_labels(base, changed, trust)
@@ -212,11 +217,12 @@ def set_canary(
             f"a canary's share is above 0 and below 1, not {share:g}",
             "0.1 is a tenth of the requests; to give it all: ordain models promote",
         )
+    _check_version(base, version, trust)
     with labels_lock(base):
+        _find_version(base, version)
         labels = read_labels(base, trust)
         if version == labels.stable:
             raise ConfigError(f"version {version} is stable, so it cannot be the canary beside it")
-        _check_version(base, version, trust)
         before = labels.version_of(CANARY)
         changed = replace(labels, canary=Canary(version, share))
         changed = with_change(changed, who, why, "canary", before, version, version, share)
@@ -255,19 +261,40 @@ def _previous(base: Path, labels: Labels) -> int:
     return older[-1]
 
 
+def _keep_refused(base: Path) -> None:
+    """Gives refused labels a second name, so that there is no moment without the first."""
+    path, kept = base / LABELS_FILE, base / REFUSED_FILE
+    with contextlib.suppress(FileNotFoundError):
+        kept.unlink(missing_ok=True)
+        try:
+            os.link(path, kept, follow_symlinks=False)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a folder, or a file system without hard links
+            path.rename(kept)
+
+
 def _check_version(base: Path, version: int, trust: Trust | None) -> None:
-    have = list_versions(base)
-    if version not in have:
-        raise ConfigError(
-            f"there is no version {version} in {base}",
-            f"versions there: {', '.join(map(str, have)) or 'none'}",
-        )
+    """Refuses a version that is not there or that a server would refuse.
+
+    Takes as long as a scan, so nobody holds the labels' lock meanwhile.
+    """
+    _find_version(base, version)
     problems = find_problems(base / str(version), trust)
     if problems:
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InfrastructureError(
             f"version {version} gets no label, a server would refuse it: {problems[0]}{more}",
             f"ordain models verify PROJECT {version}",
+        )
+
+
+def _find_version(base: Path, version: int) -> None:
+    have = list_versions(base)
+    if version not in have:
+        raise ConfigError(
+            f"there is no version {version} in {base}",
+            f"versions there: {', '.join(map(str, have)) or 'none'}",
         )
 
 
