@@ -29,16 +29,16 @@ from components.pushed_model import (
     STABLE_PROPERTY,
     unrecorded_version,
 )
-from contracts.errors import ConfigError, InfrastructureError
+from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest
-from contracts.references import resolve_references
 from serving.cloud_storage import is_object_store
 from serving.directory import publish
 from serving.labels import Pushed, read_labels, record_push, settle
-from serving.manifest import MODEL_CARD_FILE, digest_tree, read_manifest, verify
+from serving.manifest import MODEL_CARD_FILE, digest_tree, read_manifest
 from serving.object_store import publish_objects
 from serving.scan import scan
-from serving.signing import SigningKey
+from serving.server.checks import find_problems
+from serving.trust import Trust
 
 NO_LABELS = "an object store has no labels: its reader chooses the version"
 
@@ -78,7 +78,6 @@ class Executor(pusher_executor.Executor):
         settings: dict[str, Any],
         run_id: str,
     ) -> None:
-        _refuse_dangerous(model)
         about = lineage.describe(
             input_dict,
             model,
@@ -86,21 +85,21 @@ class Executor(pusher_executor.Executor):
             run_id=run_id,
             source_fingerprint=settings.get("source_fingerprint", ""),
         )
-        key = signing_key(settings.get("signing"))
+        trust = Trust.of(about.project, settings.get("signing"))
         if is_object_store(base):
-            address = publish_objects(model, base, about, key)
+            address = publish_objects(model, base, about, trust.key(), _refuse_dangerous)
             version, is_stable, reason = address.rpartition("/")[2], False, NO_LABELS
         else:
-            settle(base)
-            public_key = (settings.get("signing") or {}).get("public_key")
-            folder = _published_before(Path(base), model, about, public_key)
-            done = _recorded_before(base, folder) if folder else None
-            folder = folder or publish(model, base, about, key)
+            settle(base, trust)
+            folder = _published_before(Path(base), model, about, trust)
+            done = _recorded_before(base, folder, trust) if folder else None
+            folder = folder or publish(model, base, about, trust, _refuse_dangerous)
             done = done or record_push(
                 base,
                 int(folder.name),
                 who=f"run {run_id}" if run_id else "a push outside a run",
                 promote=settings.get("promote", "auto"),
+                trust=trust,
             )
             address, version = str(folder), folder.name
             is_stable, reason = done.is_stable, done.reason
@@ -121,13 +120,11 @@ def _local_folder(model: str) -> Iterator[str]:
         yield copy
 
 
-def _published_before(
-    base: Path, model: str, about: Manifest, public_key: str | None
-) -> Path | None:
+def _published_before(base: Path, model: str, about: Manifest, trust: Trust) -> Path | None:
     """The version that a killed publisher renamed into place, if it is this very model's."""
     version = unrecorded_version()
     folder = base / str(version)
-    if version is None or verify(folder, public_key):
+    if version is None or find_problems(folder, trust):
         return None
     known = read_manifest(folder)
     files = {file for file in known.files if file.path != MODEL_CARD_FILE}
@@ -135,16 +132,16 @@ def _published_before(
     return folder if is_same and files == set(digest_tree(Path(model))) else None
 
 
-def _recorded_before(base: str, folder: Path) -> Pushed | None:
+def _recorded_before(base: str, folder: Path, trust: Trust) -> Pushed | None:
     """What the killed publisher still did to the labels; None if it came to nothing."""
-    labels = read_labels(base)
+    labels = read_labels(base, trust)
     for change in reversed(labels.changes):
         if change.action == "publish" and change.version == int(folder.name):
             return Pushed(labels, labels.stable == change.version, change.why)
     return None
 
 
-def _refuse_dangerous(model: str) -> None:
+def _refuse_dangerous(model: Path) -> None:
     """The server gate has scanned the model too, where there is one."""
     problems = scan(model)
     if problems:
@@ -154,24 +151,6 @@ def _refuse_dangerous(model: str) -> None:
             f"{named}",
             "leave them out of what run_fn exports (docs/serving-gate.md), then run again",
         )
-
-
-def signing_key(settings: dict[str, Any] | None) -> SigningKey | None:
-    """The private key that `push.signing` names; its pass phrase is looked up only here.
-
-    Raises:
-        ConfigError: Signing is on, and there is no private key or its pass phrase is not set.
-    """
-    if settings is None:
-        return None
-    path = settings.get("private_key")
-    if not path:
-        raise ConfigError(
-            "push.signing has no private_key, so nothing can be published from here",
-            "name the PEM file, or leave push.signing out",
-        )
-    password = resolve_references(settings.get("password"), "push.signing.password")
-    return SigningKey(Path(path), password)
 
 
 class PublisherSpec(standard_component_specs.PusherSpec):

@@ -25,6 +25,7 @@ from tfx.utils import path_utils
 
 from contracts.errors import OrdainError
 from serving.served import Served, find_served, private_copy
+from serving.trust import Trust
 
 #: Custom properties of the artifact: the version, and the SHA-256 of its manifest.
 VERSION_PROPERTY = "served_version"
@@ -40,13 +41,13 @@ class LookingBack:
         base: The serving directory, or `gs://bucket/folder`.
         rule: `stable`, `latest`, or the number of a version.
         none: Why the project wants no baseline; empty where it wants one.
-        public_key: Key that a version has to be signed with; None while signing is off.
+        trust: Whose versions they have to be, and what signs them.
     """
 
     base: str
     rule: str | int
     none: str = ""
-    public_key: Path | None = None
+    trust: Trust | None = None
     #: Errors of a resolver, of which TFX keeps the text alone.
     errors: list[OrdainError] = field(default_factory=list)
 
@@ -66,10 +67,10 @@ def looking_back(told: LookingBack) -> Iterator[None]:
 
 def look_up(base: str, rule: str | int) -> Served | None:
     """`find_served` for a resolver: its error is kept for whoever launches the node."""
+    told = _TOLD.get()
     try:
-        return find_served(base, rule)
+        return find_served(base, rule, told.trust if told is not None else None)
     except OrdainError as error:
-        told = _TOLD.get()
         if told is not None:
             told.errors.append(error)
         raise
@@ -146,8 +147,8 @@ def private_inputs(inputs: Mapping[str, list[Any]], key: str) -> Iterator[dict[s
     with contextlib.ExitStack() as stack:
         if any(version_of(artifact) for artifact in inputs.get(key, [])):
             (artifact,) = inputs[key]
-            public_key = told.public_key if told is not None else None
-            folder = stack.enter_context(private_copy(artifact.uri, public_key))
+            trust = told.trust if told is not None else None
+            folder = stack.enter_context(private_copy(artifact.uri, trust))
             laid_out = Path(path_utils.serving_model_dir(str(folder.parent)))
             folder.rename(laid_out)
             private = copy.deepcopy(artifact)
@@ -174,7 +175,7 @@ def compared_with(inputs: Mapping[str, list[Any]], key: str) -> str:
     if version is None or told is None:
         return f"the model {artifact.uri}"
     with contextlib.suppress(OrdainError):
-        served = find_served(told.base, told.rule)
+        served = find_served(told.base, told.rule, told.trust)
         if served is not None and served.version == version:
             return served.name
     # What the rule names by now is this very candidate, in a run that was repeated.

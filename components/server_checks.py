@@ -164,6 +164,19 @@ def judge_network(has_network: bool) -> Reason:
     )
 
 
+def judge_files(has_files: bool) -> Reason:
+    """Whether the server was kept off the files of others."""
+    if not has_files:
+        text = "the server could open no files but the candidate's and its own"
+        return Reason(Outcome.PASSED, "files", text)
+    return Reason(
+        Outcome.WARNED,
+        "files",
+        "the server could open the files of the user it ran as: this system has no Landlock",
+        advice="run on Linux 5.13 or newer with Landlock on to have it kept off",
+    )
+
+
 def verdict_of(reasons: Iterable[Reason]) -> Verdict:
     """The gate's verdict."""
     return Verdict.of(GATE, reasons)

@@ -29,6 +29,7 @@ from components.served_model import private_inputs, version_of
 from components.server_checks import (
     Asked,
     Limits,
+    judge_files,
     judge_network,
     judge_run,
     judge_scan,
@@ -192,15 +193,14 @@ def _serve(
     limits: Limits,
     keep: Path | None,
 ) -> list[Reason]:
-    base = held.folder / "candidate"
-    publish(model, base, Manifest(project="candidate", version=0, created=""))
+    publish(model, held.base, Manifest(project="candidate", version=0, created=""))
     instances, requests = make_requests(read_description(model), examples)
     bounds = trial.Bounds(
         load_s=limits.max_load_s,
         memory_bytes=int(limits.max_memory_mb * 1_000_000),
         p99_ms=limits.max_p99_ms,
     )
-    held.ask(base, requests, bounds)
+    held.ask(requests, bounds)
     expected, failure = None, ""
     try:
         # Meanwhile: the server takes longer to load the model and to answer.
@@ -209,7 +209,7 @@ def _serve(
         failure = f"{type(error).__name__}: {error}"[:500]
     outcome = held.finish()
     _log_server(held.folder)
-    reasons = [judge_network(outcome.has_network)]
+    reasons = [judge_network(outcome.has_network), judge_files(outcome.has_files)]
     if outcome.stopped is not None or outcome.load_s is None:
         return [*reasons, judge_stop(outcome.stopped or "crash", outcome.detail, limits)]
     if expected is None:

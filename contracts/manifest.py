@@ -8,13 +8,20 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any
 
 from contracts.errors import InfrastructureError
-from contracts.verdict import Verdict
+from contracts.json_text import (
+    list_of,
+    number,
+    object_of,
+    parse_json,
+    text_of,
+    whole_number,
+)
+from contracts.verdict import Outcome, Reason, Verdict
 
 #: Raised when a field changes its meaning or is removed; readers refuse what they do not know.
 FORMAT = 1
@@ -127,7 +134,7 @@ class Manifest:
         raw = asdict(self)
         raw["format"] = FORMAT
         raw["verdicts"] = [verdict.to_dict() for verdict in self.verdicts]
-        return json.dumps(raw, indent=1, sort_keys=True) + "\n"
+        return json.dumps(raw, indent=1, sort_keys=True, allow_nan=False) + "\n"
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
@@ -137,20 +144,20 @@ class Manifest:
             InfrastructureError: The text is not a manifest, or of a format not known here.
         """
         try:
-            raw = json.loads(text)
+            raw = parse_json(text)
         except ValueError as error:
             raise InfrastructureError(f"the manifest is not JSON: {error}") from error
         if not isinstance(raw, dict):
             raise InfrastructureError(f"the manifest is a {type(raw).__name__}, not an object")
         found = raw.get("format")
-        if found != FORMAT:
+        if type(found) is not int or found != FORMAT:
             raise InfrastructureError(
-                f"the manifest's format is {found!r}; this installation reads format {FORMAT}",
+                f"the manifest's format is {found!r:.60}; this installation reads format {FORMAT}",
                 "use the version of ordain that published it, or a newer one",
             )
         try:
             return _read(raw)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise InfrastructureError(f"the manifest is damaged: {what}") from error
 
@@ -158,58 +165,92 @@ class Manifest:
 def _read(raw: dict[str, Any]) -> Manifest:
     signatures = raw["signatures"]
     return Manifest(
-        project=_text(raw, "project"),
-        version=_number(raw, "version"),
-        created=_text(raw, "created"),
-        run_id=_text(raw, "run_id"),
-        spans=tuple(int(span) for span in raw["spans"]),
-        schema_fingerprint=_text(raw, "schema_fingerprint"),
-        source_fingerprint=_text(raw, "source_fingerprint"),
-        parent=None if raw["parent"] is None else _number(raw, "parent"),
-        tensorflow=_text(raw, "tensorflow"),
-        metrics=tuple(Metric(**metric) for metric in raw["metrics"]),
-        evaluated=_text(raw, "evaluated"),
-        verdicts=tuple(Verdict.from_dict(verdict) for verdict in raw["verdicts"]),
+        project=text_of(raw["project"], "project"),
+        version=whole_number(raw["version"], "version"),
+        created=text_of(raw["created"], "created"),
+        run_id=text_of(raw["run_id"], "run_id"),
+        spans=tuple(whole_number(span, "a span") for span in list_of(raw["spans"], "spans")),
+        schema_fingerprint=text_of(raw["schema_fingerprint"], "schema_fingerprint"),
+        source_fingerprint=text_of(raw["source_fingerprint"], "source_fingerprint"),
+        parent=None if raw["parent"] is None else whole_number(raw["parent"], "parent"),
+        tensorflow=text_of(raw["tensorflow"], "tensorflow"),
+        metrics=tuple(_metric(metric) for metric in list_of(raw["metrics"], "metrics")),
+        evaluated=text_of(raw["evaluated"], "evaluated"),
+        verdicts=tuple(_verdict(verdict) for verdict in list_of(raw["verdicts"], "verdicts")),
         signatures=None
         if signatures is None
-        else {name: _signature(below) for name, below in signatures.items()},
-        files=_files(raw["files"]),
+        else {
+            name: _signature(object_of(below, f"signature {name!r:.60}"))
+            for name, below in object_of(signatures, "signatures").items()
+        },
+        files=_files(list_of(raw["files"], "files")),
     )
 
 
-def _files(raw: Iterable[dict[str, Any]]) -> tuple[FileDigest, ...]:
+def _files(raw: list[Any]) -> tuple[FileDigest, ...]:
     """The digests; a path that leads out of the version's folder is refused."""
-    files = tuple(FileDigest(**file) for file in raw)
-    for file in files:
-        path = PurePosixPath(file.path)
-        if path.is_absolute() or ".." in path.parts or str(path) != file.path:
-            raise ValueError(f"path {file.path!r} is not inside the version's folder")
-        if not _SHA256.fullmatch(file.sha256) or not isinstance(file.size_bytes, int):
-            raise ValueError(f"digest or size of {file.path!r} is not one")
+    files = []
+    for entry in raw:
+        file = FileDigest(**object_of(entry, "a file"))
+        path = PurePosixPath(text_of(file.path, "a file's path"))
+        if path.is_absolute() or ".." in path.parts or str(path) != file.path or "\0" in file.path:
+            raise ValueError(f"path {file.path!r:.200} is not inside the version's folder")
+        if not _SHA256.fullmatch(text_of(file.sha256, f"the digest of {file.path!r:.200}")):
+            raise ValueError(f"the digest of {file.path!r:.200} is not one")
+        whole_number(file.size_bytes, f"the size of {file.path!r:.200}")
+        files.append(file)
     if len({file.path for file in files}) != len(files):
         raise ValueError("a path is listed twice")
-    return files
+    return tuple(files)
+
+
+def _metric(raw: Any) -> Metric:
+    metric = Metric(**object_of(raw, "a metric"))
+    text_of(metric.name, "a metric's name")
+    text_of(metric.slice, f"the slice of {metric.name!r:.60}")
+    text_of(metric.undefined, f"the value of {metric.name!r:.60}")
+    for value in (metric.value, metric.baseline):
+        if value is not None:
+            number(value, f"the value of {metric.name!r:.60}")
+    return metric
+
+
+def _verdict(raw: Any) -> Verdict:
+    """A verdict, each of whose fields has the type that it is declared with."""
+    raw = object_of(raw, "a verdict")
+    reasons = []
+    for entry in list_of(raw["reasons"], "a verdict's reasons"):
+        kept = object_of(entry, "a reason")
+        for field in fields(Reason):
+            value, what = kept.get(field.name), f"a reason's {field.name}"
+            if value is None:
+                continue
+            if field.type == "str":
+                text_of(value, what)
+            elif field.type == "float | None":
+                number(value, what)
+            elif field.type == "int | None":
+                whole_number(value, what)
+        reasons.append(Reason(**{**kept, "outcome": Outcome(kept["outcome"])}))
+    return Verdict(
+        text_of(raw["gate"], "a gate"),
+        Outcome(raw["outcome"]),
+        tuple(reasons),
+        text_of(raw.get("compared_with", ""), "a verdict's compared_with"),
+    )
 
 
 def _signature(raw: dict[str, Any]) -> Signature:
-    return Signature(
-        {name: _tensor(below) for name, below in raw["inputs"].items()},
-        {name: _tensor(below) for name, below in raw["outputs"].items()},
-    )
+    sides = [
+        {name: _tensor(object_of(below, name)) for name, below in object_of(raw[s], s).items()}
+        for s in ("inputs", "outputs")
+    ]
+    return Signature(*sides)
 
 
 def _tensor(raw: dict[str, Any]) -> Tensor:
-    shape = raw["shape"]
-    return Tensor(str(raw["dtype"]), None if shape is None else tuple(shape))
-
-
-def _text(raw: dict[str, Any], key: str) -> str:
-    if not isinstance(raw[key], str):
-        raise TypeError(f"{key} is not a text")
-    return str(raw[key])
-
-
-def _number(raw: dict[str, Any], key: str) -> int:
-    if type(raw[key]) is not int:
-        raise TypeError(f"{key} is not a whole number")
-    return int(raw[key])
+    shape, dtype = raw["shape"], text_of(raw["dtype"], "a tensor's dtype")
+    if shape is None:
+        return Tensor(dtype, None)
+    sizes = list_of(shape, "a tensor's shape")
+    return Tensor(dtype, tuple(n if n is None else whole_number(n, "a dimension") for n in sizes))

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import click
 
-from contracts.errors import ConfigError
+from contracts.errors import ConfigError, InfrastructureError
 from ordain.options import project_options
 from pipeline.config import Project
-from pipeline.loading import load_project
+from pipeline.loading import load_to_serve
 from serving.label_file import this_user
 from serving.labels import Labels, drop_canary, read_labels, set_canary
 from serving.labels import promote as promote_version
@@ -21,6 +21,11 @@ who_option = click.option("--who", metavar="TEXT", help="Who wants it; default: 
 @click.argument("version", type=int)
 @click.option("--why", required=True, metavar="TEXT", help="The reason; it is recorded.")
 @who_option
+@click.option(
+    "--replace-labels",
+    is_flag=True,
+    help="Begin labels.json anew if it is refused (damaged, or not signed).",
+)
 def promote(
     project: str,
     env: str | None,
@@ -28,12 +33,23 @@ def promote(
     version: int,
     why: str,
     who: str | None,
+    replace_labels: bool,
 ) -> None:
-    """Make a version stable, and let pushes move the label on again."""
+    """Make a version stable, and let pushes move the label on again.
+
+    With --replace-labels a labels.json that cannot be read or does not verify is kept as
+    labels.json.refused; the new one has neither its canary nor its history.
+    """
     loaded = load_published(project, env, settings)
-    before = read_labels(loaded.serving)
+    before, who, trust = None, who or this_user(), loaded.trust
+    try:
+        before = read_labels(loaded.serving, trust)
+    except InfrastructureError as error:
+        if not replace_labels:
+            raise
+        click.echo(f"replaced: {error.message}", err=True)
     after = promote_version(
-        loaded.serving, version, who or this_user(), _reason(why), loaded.push.public_key
+        loaded.serving, version, who, _reason(why), trust, is_replacing=before is None
     )
     _say_moved(before, after)
 
@@ -60,7 +76,7 @@ def canary(
     if drop:
         if version is not None or share is not None:
             raise ConfigError("--drop takes neither a version nor --share")
-        drop_canary(loaded.serving, who or this_user(), why)
+        drop_canary(loaded.serving, who or this_user(), why, loaded.trust)
         click.echo("there is no canary any more")
         return
     if version is None or share is None:
@@ -68,9 +84,7 @@ def canary(
             "a canary needs a version and a share",
             f"ordain models canary {project} VERSION --share 0.1, or --drop",
         )
-    after = set_canary(
-        loaded.serving, version, share, who or this_user(), why, loaded.push.public_key
-    )
+    after = set_canary(loaded.serving, version, share, who or this_user(), why, loaded.trust)
     rest = _name(after.stable)
     click.echo(f"version {version} gets {share:.0%} of the requests, version {rest} the rest")
 
@@ -90,26 +104,27 @@ def rollback(
 ) -> None:
     """Put stable back to the version before, or to VERSION, and pin it there."""
     loaded = load_published(project, env, settings)
-    before = read_labels(loaded.serving)
-    after = roll_back(
-        loaded.serving, who or this_user(), _reason(why), version, loaded.push.public_key
-    )
+    before = read_labels(loaded.serving, loaded.trust)
+    after = roll_back(loaded.serving, who or this_user(), _reason(why), version, loaded.trust)
     _say_moved(before, after)
     click.echo("it is pinned there: the next push does not move it (ordain models promote does)")
 
 
-def load_published(project: str, env: str | None, settings: tuple[str, ...]) -> Project:
+def load_published(
+    project: str, env: str | None, settings: tuple[str, ...], also: tuple[str, ...] = ()
+) -> Project:
     """Loads a project whose serving directory can be read and labelled from here.
 
     Args:
         project: Its folder.
         env: Name of the overlay.
         settings: Overrides, `A.B=VALUE`.
+        also: Further sections whose references are looked up.
 
     Raises:
         ConfigError: It is pushed to an object store.
     """
-    loaded = load_project(project, env, settings)
+    loaded = load_to_serve(project, env, settings, also)
     if loaded.is_pushed_away:
         raise ConfigError(
             f"{loaded.push_base}: labels are for local and mounted directories, "
@@ -125,8 +140,9 @@ def _reason(why: str) -> str:
     return why.strip()
 
 
-def _say_moved(before: Labels, after: Labels) -> None:
-    click.echo(f"stable is version {_name(after.stable)}, was {_name(before.stable)}")
+def _say_moved(before: Labels | None, after: Labels) -> None:
+    was = _name(before.stable) if before is not None else "unknown: the labels were replaced"
+    click.echo(f"stable is version {_name(after.stable)}, was {was}")
 
 
 def _name(version: int | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -23,10 +24,10 @@ from pipeline.config import Project
 from serving.comparison import compare
 from serving.labels import Labels, read_labels
 from serving.manifest import read_manifest
-from serving.manifest import verify as problems_of
 from serving.model_card import curl, read_example
 from serving.retention import prune as prune_versions
 from serving.retention import size_of
+from serving.server.checks import find_problems
 from serving.versions import list_versions
 
 #: Versions that `prune` keeps unless told otherwise.
@@ -46,6 +47,8 @@ def models() -> None:
       ordain models rollback examples/flights --why "complaints since Monday"
       ordain models prune examples/flights --keep 5 --dry-run
     """
+    # Checking a version reads its graph by TensorFlow's messages.
+    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 for moving in (promote, canary, rollback):
@@ -58,7 +61,7 @@ for moving in (promote, canary, rollback):
 def list_(project: str, env: str | None, settings: tuple[str, ...], as_json: bool) -> None:
     """List versions, newest first, with their labels."""
     loaded = load_published(project, env, settings)
-    labels = read_labels(loaded.serving)
+    labels = read_labels(loaded.serving, loaded.trust)
     rows = [_row(loaded, version, labels) for version in reversed(list_versions(loaded.serving))]
     if as_json:
         click.echo(json.dumps({"pinned": labels.pinned, "versions": rows}, indent=1))
@@ -87,7 +90,7 @@ def show(
 ) -> None:
     """Show one version, by default the stable one, and a call that works."""
     loaded = load_published(project, env, settings)
-    labels = read_labels(loaded.serving)
+    labels = read_labels(loaded.serving, loaded.trust)
     chosen = version if version is not None else labels.stable
     if chosen is None:
         raise ConfigError(f"{loaded.name} has no stable version", f"ordain models list {project}")
@@ -147,9 +150,11 @@ def verify(
     settings: tuple[str, ...],
     version: int | None,
 ) -> None:
-    """Hold every version, or one, against its manifest and, if signing is on, its signature.
+    """Check every version, or one, as a server does before it loads it.
 
-    Nothing of a model is loaded. Exit code 5 if something is not as it was published.
+    Files against the manifest, the graph against what a model may hold and, if signing is on, the
+    signatures of versions and labels. Nothing of a model is loaded. Exit code 5 if a server would
+    refuse something.
     """
     loaded = load_published(project, env, settings)
     chosen = list_versions(loaded.serving) if version is None else [version]
@@ -157,12 +162,17 @@ def verify(
         click.echo(f"{loaded.name} has published nothing yet: ordain run {project}")
     bad = False
     for number in chosen:
-        problems = problems_of(_folder(loaded, number), loaded.push.public_key)
+        problems = find_problems(_folder(loaded, number), loaded.trust)
         bad = bad or bool(problems)
-        signed = " and signed" if loaded.push.public_key is not None else ""
-        click.echo(f"{number}: {'does not verify' if problems else f'whole{signed}'}")
+        signed = " and signed" if loaded.trust.is_signed else ""
+        click.echo(f"{number}: {'refused' if problems else f'whole{signed}'}")
         for problem in problems:
             click.echo(f"  {problem}")
+    try:
+        read_labels(loaded.serving, loaded.trust)
+    except InfrastructureError as error:
+        bad = True
+        click.echo(f"labels: {error.message}")
     ctx.exit(int(ExitCode.INFRASTRUCTURE if bad else ExitCode.DONE))
 
 
@@ -174,10 +184,10 @@ def prune(
     project: str, env: str | None, settings: tuple[str, ...], keep: int, dry_run: bool
 ) -> None:
     """Remove old versions; those with a label, the newest and a pinned baseline stay."""
-    loaded = load_published(project, env, settings)
+    loaded = load_published(project, env, settings, also=("evaluate",))
     pinned = loaded.evaluate.baseline
     named = {pinned: "evaluate.baseline"} if isinstance(pinned, int) else {}
-    fates = prune_versions(loaded.serving, keep, dry_run, named)
+    fates = prune_versions(loaded.serving, keep, dry_run, named, loaded.trust)
     gone = [fate for fate in fates if not fate.kept]
     verb = "would be removed" if dry_run else "removed"
     for fate in fates:

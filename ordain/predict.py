@@ -9,9 +9,10 @@ from pathlib import Path
 import click
 
 from contracts.errors import ConfigError
+from contracts.references import resolve_references
 from ordain.options import project_options
 from pipeline.config import Project
-from pipeline.loading import load_project
+from pipeline.loading import load_to_serve
 from serving.server.security import read_token
 
 #: A file larger than this is scored on Beam.
@@ -79,7 +80,7 @@ def predict(
 
     Each row comes back with its columns and the model's outputs behind them, in the same order.
     """
-    loaded = load_project(project, env, settings)
+    loaded = load_to_serve(project, env, settings)
     if label and version is not None:
         raise ConfigError("--label and --version exclude each other")
     if not source.is_file():
@@ -103,7 +104,7 @@ def predict(
             )
         else:
             folder = _folder(loaded, version, label)
-            scorer = LocalScorer(folder, signature, loaded.push.public_key)
+            scorer = LocalScorer(folder, signature, loaded.trust)
             if beam or source.stat().st_size > BEAM_ABOVE_BYTES:
                 from serving.server.bulk import score_file  # noqa: PLC0415  imports Beam
 
@@ -112,9 +113,9 @@ def predict(
                     writer,
                     folder,
                     scorer.signature,
-                    loaded.push.public_key,
+                    loaded.trust,
                     batch_size,
-                    loaded.beam_args,
+                    resolve_references(loaded.beam_args, "beam_args"),
                 )
                 click.echo(f"{rows} rows scored on Beam", err=True)
                 return
@@ -134,4 +135,4 @@ def _folder(project: Project, version: int | None, label: str) -> Path:
             f"push.directory is {project.push.directory}: rows are scored from local folders",
             "ordain predict PROJECT --url asks a server",
         )
-    return project.serving / str(find_version(project.serving, version, label))
+    return project.serving / str(find_version(project.serving, version, label, project.trust))

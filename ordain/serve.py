@@ -15,7 +15,7 @@ from contracts.errors import ConfigError
 from contracts.leaving import leave
 from ordain.options import project_options
 from pipeline.config import Project
-from pipeline.loading import load_project
+from pipeline.loading import load_to_serve
 from serving.emit import compose_file, kubernetes_manifest
 from serving.server.lean import leave_keras_out
 from serving.server.security import read_token
@@ -153,7 +153,7 @@ def serve(
     gRPC port, metrics at /metrics. A version or label that changes is followed within two seconds.
     SIGTERM answers what is in flight and ends.
     """
-    loaded = load_project(project, env, settings)
+    loaded = load_to_serve(project, env, settings)
     if emit is not None:
         click.echo(_emitted(loaded, emit, claim), nl=False)
         return

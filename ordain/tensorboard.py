@@ -162,7 +162,7 @@ def _versions(project: Project) -> dict[str, str]:
         return {}
     found = {}
     try:
-        labels = read_labels(project.serving)
+        labels = read_labels(project.serving, project.trust)
         for number in list_versions(project.serving):
             manifest = read_manifest(project.serving / str(number))
             found[manifest.run_id] = ", ".join([f"version {number}", *labels.labels_of(number)])

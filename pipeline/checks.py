@@ -175,11 +175,11 @@ def check_baseline(project: Project) -> None:
     """
     rule = project.evaluate.baseline
     if not isinstance(rule, NoBaseline):
-        baseline = check_served(project.push_base, rule, project.push.public_key)
+        baseline = check_served(project.push_base, rule, project.trust)
         if baseline is None:
             _refuse_if_lost(project)
     if project.gate.server.compares_signatures and rule != STABLE:
-        check_served(project.push_base, STABLE, project.push.public_key)
+        check_served(project.push_base, STABLE, project.trust)
 
 
 def _refuse_if_lost(project: Project) -> None:

@@ -23,6 +23,7 @@ from pipeline.config_section import KEEP_REFERENCES, Section
 from pipeline.metadata_location import Location, parse_location
 from pipeline.portable_paths import PortablePaths, project_paths
 from pipeline.shared_files import PLACE
+from serving.trust import Trust
 
 DEFAULT_BEAM_ARGS = (
     # Beam 2.77's DirectRunner first tries a runner whose binary it downloads at run time.
@@ -122,6 +123,12 @@ class Project(Section):
         if self.is_pushed_away:
             return f"{str(self.push.directory).rstrip('/')}/{self.name}"
         return str(self.serving)
+
+    @property
+    def trust(self) -> Trust:
+        """Whose versions and labels the serving directory holds, and what signs new ones."""
+        signing = self.push.signing
+        return Trust.of(self.name, signing.model_dump() if signing is not None else None)
 
     @property
     def is_pushed_away(self) -> bool:

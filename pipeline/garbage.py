@@ -209,7 +209,10 @@ def _roots(
     """Artifacts that stay with all they were made of; and the runs that published them."""
     there: set[int] = set()
     if not project.is_pushed_away:
-        there = {*list_versions(project.serving), *read_labels(project.serving).labelled}
+        there = {
+            *list_versions(project.serving),
+            *read_labels(project.serving, project.trust).labelled,
+        }
     roots = {}
     for artifact in artifacts.values():
         if not _is_live(artifact, "PushedModel"):

@@ -6,6 +6,7 @@ Order, later wins: `pipeline.yaml`, `pipeline.<env>.yaml`, `--set key.path=value
 
 from __future__ import annotations
 
+import contextlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -15,7 +16,7 @@ import yaml
 from pydantic import ValidationError
 
 from contracts.errors import ConfigError
-from contracts.references import resolve_references
+from contracts.references import has_reference, resolve_references
 from pipeline.config import Project
 from pipeline.config_errors import explain
 from pipeline.config_section import KEEP_REFERENCES
@@ -65,12 +66,12 @@ def load_raw(
     # password by who connects, a webhook's address, often a secret as a whole, when it is sent,
     # a server's token when it is asked. A machine that does none of it does not have them.
     kept = {key: raw.pop(key) for key in ("notify", "metadata", "kubeflow") if key in raw}
-    push, password = _without_password(raw.get("push"))
-    if password is not None:
+    push, private = _without_private(raw.get("push"), ("password",))
+    if private:
         raw["push"] = push
     resolved = resolve_references(raw, str(root / MAIN_FILE)) | kept
-    if password is not None:
-        resolved["push"]["signing"]["password"] = password
+    if private:
+        resolved["push"]["signing"] |= private
     # Training parameters are kept in ML Metadata, so their references stay references until the
     # trainer uses them; here they were only checked.
     if isinstance(resolved.get("train"), dict) and "parameters" in resolved["train"]:
@@ -93,6 +94,46 @@ def load_unresolved(
     return _validate(raw, root, env, {KEEP_REFERENCES: True})
 
 
+#: What a server, and whoever reads or labels versions, needs of the configuration.
+_TO_SERVE = ("name", "workspace", "push")
+
+
+def load_to_serve(
+    folder: str | Path,
+    env: str | None = None,
+    settings: Iterable[str] = (),
+    also: Iterable[str] = (),
+) -> Project:
+    """Loads a project for what is done with its published versions.
+
+    Only the project's name and the places of versions and keys are looked up in the environment: a
+    machine that serves has none of training's secrets. Every other text with a reference
+    `${env:NAME}` stays that text, also where the key is a number.
+
+    Args:
+        folder: The folder that holds `pipeline.yaml`, or that file itself.
+        env: Name of an overlay.
+        settings: `a.b=value` texts, applied last.
+        also: Further sections that are looked up.
+
+    Raises:
+        ConfigError: As `load_project`; what other references stand for is not checked.
+    """
+    raw, root = read_effective(folder, env, settings)
+    where = str(root / MAIN_FILE)
+    needed = {key: raw[key] for key in (*_TO_SERVE, *also) if key in raw}
+    push, private = _without_private(needed.get("push"), ("private_key", "password"))
+    if private:
+        needed["push"] = push
+    resolved = {**raw, **resolve_references(needed, where)}
+    if private:
+        # Looked up where they are; elsewhere they are missed by whoever signs.
+        with contextlib.suppress(ConfigError):
+            private |= resolve_references({"private_key": private.get("private_key")}, where)
+        resolved["push"]["signing"] |= private
+    return _validate(resolved, root, env, {KEEP_REFERENCES: True})
+
+
 def with_settings(raw: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
     """A copy of a configuration with `a.b=value` texts applied in their order.
 
@@ -105,13 +146,14 @@ def with_settings(raw: Mapping[str, Any], settings: Iterable[str]) -> dict[str, 
     return changed
 
 
-def _without_password(push: Any) -> tuple[Any, Any]:
-    """`push` without the signing key's pass phrase, and the pass phrase."""
+def _without_private(push: Any, keys: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
+    """`push` without some keys of `signing`, and these."""
     signing = push.get("signing") if isinstance(push, dict) else None
-    if not isinstance(signing, dict) or "password" not in signing:
-        return push, None
-    rest = {key: value for key, value in signing.items() if key != "password"}
-    return {**push, "signing": rest}, signing["password"]
+    if not isinstance(signing, dict):
+        return push, {}
+    private = {key: signing[key] for key in keys if signing.get(key) is not None}
+    rest = {key: value for key, value in signing.items() if key not in keys}
+    return {**push, "signing": rest}, private
 
 
 def read_effective(
@@ -235,7 +277,10 @@ def _with_absolute_paths(project: Project) -> Project:
         private = push.signing.private_key
         keys = {
             "public_key": absolute(push.signing.public_key),
-            "private_key": None if private is None else absolute(private),
+            # A variable that is not set here is missed by whoever signs.
+            "private_key": private
+            if private is None or has_reference(str(private))
+            else absolute(private),
         }
         push = push.model_copy(update={"signing": push.signing.model_copy(update=keys)})
     cluster = project.kubeflow

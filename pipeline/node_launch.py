@@ -95,7 +95,7 @@ def prepared(
 def _looking_back(project: Project) -> served_model.LookingBack:
     chosen = project.evaluate.baseline
     rule, none = ("stable", chosen.none) if isinstance(chosen, NoBaseline) else (chosen, "")
-    return served_model.LookingBack(project.push_base, rule, none, project.push.public_key)
+    return served_model.LookingBack(project.push_base, rule, none, project.trust)
 
 
 def _register_once(original: Callable[..., Any]) -> Callable[..., Any]:

@@ -84,13 +84,15 @@ def _attempts(project: Project, deliveries: list[Delivery], now: float) -> tuple
 
 def _served(project: Project, attempts: tuple[Attempt, ...]) -> Served | None:
     """The stable version; of an object store, which has no labels, what was pushed last."""
-    stable = None if project.is_pushed_away else read_labels(project.serving).stable
+    stable = None
+    if not project.is_pushed_away:
+        stable = read_labels(project.serving, project.trust).stable
     if stable is not None:
         try:
             manifest = read_manifest(project.serving / str(stable))
-        except InfrastructureError:  # something else published it: nothing tells what it is
-            return None
-        created = datetime.datetime.fromisoformat(manifest.created).timestamp()
+            created = datetime.datetime.fromisoformat(manifest.created).timestamp()
+        except (InfrastructureError, ValueError, OverflowError):
+            return None  # something else published it: nothing tells what it is
         return Served(
             name=f"version {stable}",
             created=created,

@@ -9,9 +9,18 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast, get_args
 
 from contracts.errors import InfrastructureError
+from contracts.json_text import (
+    list_of,
+    number,
+    object_of,
+    parse_json,
+    text_of,
+    whole_number,
+)
+from serving.files import read_plain
 
 #: The asset's path in the model's folder.
 DESCRIPTION_FILE = "assets/ordain.json"
@@ -94,34 +103,50 @@ class Description:
         return json.dumps(raw, ensure_ascii=False, allow_nan=False) + "\n"
 
     @classmethod
-    def from_json(cls, text: str) -> Description:
+    def from_json(cls, text: str | bytes) -> Description:
         """Reads what `to_json` wrote.
 
         Raises:
             ValueError: The text is no description, or one of another format.
         """
         try:
-            raw = json.loads(text)
-            if raw["format"] != FORMAT:
-                raise ValueError(f"format {raw['format']!r}, this reader knows {FORMAT}")
-            features = tuple(
-                Feature(f["name"], f["dtype"], tuple(f["shape"]), f["is_required"])
-                for f in raw["features"]
-            )
-            unknown = {f.dtype for f in features} - set(MISSING)
-            if unknown:
-                raise ValueError(f"dtype {min(unknown)!r}, known are {', '.join(MISSING)}")
+            raw = object_of(parse_json(text), "the description")
+            if type(raw["format"]) is not int or raw["format"] != FORMAT:
+                raise ValueError(f"format {raw['format']!r:.60}, this reader knows {FORMAT}")
+            task, threshold = text_of(raw["task"], "task"), raw["threshold"]
+            if task not in get_args(Task):
+                raise ValueError(f"task is {task!r:.60}, known are {', '.join(get_args(Task))}")
             return cls(
-                features=features,
-                label=str(raw["label"]),
-                task=raw["task"],
-                classes=tuple(raw["classes"]),
-                threshold=raw["threshold"],
-                signatures=raw["signatures"],
-                operations=tuple(map(str, raw["operations"])),
+                features=tuple(map(_feature, list_of(raw["features"], "features"))),
+                label=text_of(raw["label"], "label"),
+                task=cast(Task, task),
+                classes=tuple(map(_class, list_of(raw["classes"], "classes"))),
+                threshold=None if threshold is None else number(threshold, "threshold"),
+                signatures=object_of(raw["signatures"], "signatures"),
+                operations=tuple(
+                    text_of(name, "an operation")
+                    for name in list_of(raw["operations"], "operations")
+                ),
             )
-        except (KeyError, TypeError, RecursionError) as error:
-            raise ValueError(f"not a model's description: {error!r}") from error
+        except KeyError as error:
+            raise ValueError(f"not a model's description: it has no {error}") from error
+
+
+def _feature(raw: Any) -> Feature:
+    raw = object_of(raw, "a feature")
+    name = text_of(raw["name"], "a feature's name")
+    dtype, is_required = text_of(raw["dtype"], f"the dtype of {name!r:.60}"), raw["is_required"]
+    if dtype not in MISSING:
+        raise ValueError(f"dtype {dtype!r:.60}, known are {', '.join(MISSING)}")
+    if not isinstance(is_required, bool):
+        raise ValueError(f"is_required of {name!r:.60} is neither true nor false")
+    shape = list_of(raw["shape"], f"the shape of {name!r:.60}")
+    sizes = (n if n is None else whole_number(n, f"a size of {name!r:.60}") for n in shape)
+    return Feature(name, dtype, tuple(sizes), is_required)
+
+
+def _class(raw: Any) -> str | int:
+    return raw if isinstance(raw, str) else whole_number(raw, "a class", -(2**63))
 
 
 def read_description(model: str | Path) -> Description | None:
@@ -133,14 +158,13 @@ def read_description(model: str | Path) -> Description | None:
     Raises:
         InfrastructureError: There is a description that cannot be read.
     """
-    path = Path(model) / DESCRIPTION_FILE
+    hint = "the model was changed after its export; publish it again"
     try:
-        if path.stat().st_size > MAX_BYTES:
-            raise ValueError(f"larger than {MAX_BYTES} bytes")
-        return Description.from_json(path.read_text(encoding="utf-8"))
+        text = read_plain(Path(model), DESCRIPTION_FILE, MAX_BYTES)
+        return Description.from_json(text)
     except FileNotFoundError:
         return None
-    except (OSError, ValueError) as error:
-        raise InfrastructureError(
-            f"{path}: {error}", "the model was changed after its export; publish it again"
-        ) from error
+    except InfrastructureError as error:
+        raise InfrastructureError(error.message, hint) from error
+    except ValueError as error:
+        raise InfrastructureError(f"{Path(model) / DESCRIPTION_FILE}: {error}", hint) from error

@@ -14,7 +14,7 @@ import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,9 +22,10 @@ from contracts.errors import InfrastructureError
 from contracts.manifest import FileDigest, Manifest
 from serving import model_card
 from serving.files import locked, sync, sync_tree
-from serving.label_file import read_labels
+from serving.label_file import Labels, read_labels
 from serving.manifest import MANIFEST_FILE, MODEL_CARD_FILE, SIGNATURE_FILE, digest_file
-from serving.signing import SigningKey, sign_version
+from serving.signing import sign_version
+from serving.trust import SigningKey, Trust
 from serving.versions import list_versions
 
 __all__ = ["list_versions", "next_version", "prepare", "publish", "sweep"]
@@ -41,7 +42,11 @@ _RESERVED = (MANIFEST_FILE, SIGNATURE_FILE, MODEL_CARD_FILE)
 
 
 def publish(
-    model: str | Path, base: str | Path, about: Manifest, key: SigningKey | None = None
+    model: str | Path,
+    base: str | Path,
+    about: Manifest,
+    trust: Trust | None = None,
+    check: Callable[[Path], None] | None = None,
 ) -> Path:
     """Copies a SavedModel into the serving directory as its next version.
 
@@ -50,7 +55,9 @@ def publish(
         base: The serving directory; made if need be.
         about: What is known of the model; `version`, `created`, `parent` and `files` are filled
             in here.
-        key: Signs the version; None leaves it unsigned.
+        trust: The directory's project and keys; None, or no key in it, leaves it unsigned.
+        check: Looks at the copy before it becomes a version, and raises if it must not: what was
+            looked at is what is published.
 
     Returns:
         The new version's folder.
@@ -61,6 +68,7 @@ def publish(
         ConfigError: The key cannot be used.
     """
     base = Path(base)
+    key = trust.key() if trust is not None else None
     try:
         base.mkdir(parents=True, exist_ok=True)
         with _staging(base) as staging:
@@ -68,8 +76,10 @@ def publish(
             files = copy_tree(Path(model), whole)
             sync_tree(whole)
             _check_copy(whole, files)
+            if check is not None:
+                check(whole)
             with locked(base / LOCK_FILE):
-                return _place(whole, base, about, files, key)
+                return _place(whole, base, about, files, read_labels(base, trust), key)
     except (OSError, shutil.Error) as error:
         raise InfrastructureError(
             f"publishing to {base} failed: {error}",
@@ -120,9 +130,9 @@ def copy_tree(source: Path, target: Path) -> tuple[FileDigest, ...]:
     return tuple(sorted(digests, key=lambda digest: digest.path))
 
 
-def next_version(base: Path) -> int:
+def next_version(base: Path, labels: Labels) -> int:
     """The number after the highest there is or ever was."""
-    told = [change.version or 0 for change in read_labels(base).changes]
+    told = [change.version or 0 for change in labels.changes]
     return max([0, *list_versions(base), *told]) + 1
 
 
@@ -195,14 +205,14 @@ def _place(
     base: Path,
     about: Manifest,
     files: tuple[FileDigest, ...],
+    labels: Labels,
     key: SigningKey | None,
 ) -> Path:
     """Gives a copied model its number, its manifest and its name; the lock is held."""
-    parent = read_labels(base).stable
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    first = next_version(base)
+    first = next_version(base, labels)
     for version in range(first, first + MAX_ATTEMPTS):
-        known = replace(about, version=version, created=created, parent=parent)
+        known = replace(about, version=version, created=created, parent=labels.stable)
         prepare(whole, known, files, key)
         sync_tree(whole)
         if _rename_new(whole, base / str(version)):

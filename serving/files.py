@@ -1,9 +1,11 @@
-"""Files that are there whole or not at all, whatever happens while they are written."""
+"""Files written whole or not at all, and files read that somebody else may have put there."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,10 +15,67 @@ from contracts.errors import InfrastructureError
 LOCK_TIMEOUT_S = 60.0
 
 
+def read_plain(folder: Path, name: str, max_bytes: int) -> bytes:
+    """The content of a plain file inside a folder that others may write to.
+
+    Nothing but a plain file is opened: a pipe would block, a link or a device leads elsewhere.
+
+    Args:
+        folder: The folder; it may be a link itself.
+        name: The file's name in it, with `/`.
+        max_bytes: A larger file is not read.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        InfrastructureError: It is no plain file, too large, or cannot be read; names it.
+    """
+    path = folder / name
+    try:
+        with contextlib.ExitStack() as stack:
+            here = _opened(stack, os.fspath(folder), None, os.O_DIRECTORY)
+            *parents, last = name.split("/")
+            for parent in parents:
+                here = _opened(stack, parent, here, os.O_DIRECTORY | os.O_NOFOLLOW)
+            kind = os.stat(last, dir_fd=here, follow_symlinks=False).st_mode
+            if not stat.S_ISREG(kind):
+                raise InfrastructureError(f"{path} is {_kind(kind)}, not a plain file")
+            file = _opened(stack, last, here, os.O_NOFOLLOW | os.O_NONBLOCK)
+            found = os.fstat(file)
+            if not stat.S_ISREG(found.st_mode):
+                raise InfrastructureError(f"{path} is {_kind(found.st_mode)}, not a plain file")
+            if found.st_size > max_bytes:
+                raise InfrastructureError(f"{path} is larger than {max_bytes} bytes")
+            with open(file, "rb", closefd=False) as stream:
+                content = stream.read(max_bytes + 1)
+            if len(content) > max_bytes:
+                raise InfrastructureError(f"{path} is larger than {max_bytes} bytes")
+            return content
+    except FileNotFoundError:
+        raise
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENOTDIR):
+            raise InfrastructureError(f"{path} is a link or below one, not a plain file") from error
+        raise InfrastructureError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def _opened(stack: contextlib.ExitStack, name: str, folder: int | None, flags: int) -> int:
+    descriptor = os.open(name, os.O_RDONLY | os.O_CLOEXEC | flags, dir_fd=folder)
+    stack.callback(os.close, descriptor)
+    return descriptor
+
+
+def _kind(mode: int) -> str:
+    names = {stat.S_IFLNK: "a link", stat.S_IFDIR: "a folder", stat.S_IFIFO: "a pipe"}
+    return names.get(stat.S_IFMT(mode), "a device or socket")
+
+
 def write_whole(path: Path, text: str) -> None:
     """Replaces a small file by one rename; the caller sees to it that it is the only writer."""
     staged = path.with_name(f".{path.name}.staged")
-    with staged.open("w", encoding="utf-8") as file:
+    # A new file, and not one that somebody put in the way: a link would lead elsewhere.
+    staged.unlink(missing_ok=True)
+    descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
+    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a descriptor
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

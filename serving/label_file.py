@@ -1,10 +1,12 @@
 """`labels.json`: which version is stable, which is the canary, and every change there was.
 
-The form of the file and its reading; `serving.labels` changes it.
+The form of the file and its reading; `serving.labels` changes it. Where signing is on, the file is
+signed too: who can write to the directory and has no key moves no label.
 """
 
 from __future__ import annotations
 
+import datetime
 import getpass
 import json
 import socket
@@ -13,9 +15,14 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import InfrastructureError
+from contracts.json_text import list_of, number, object_of, parse_json, text_of, whole_number
+from serving.files import read_plain
+from serving.trust import Trust
 from serving.versions import list_versions
 
 LABELS_FILE = "labels.json"
+#: A hundred thousand changes; a larger file is not one of ours.
+MAX_LABELS_BYTES = 32_000_000
 STABLE = "stable"
 CANARY = "canary"
 
@@ -126,57 +133,166 @@ class Labels:
                 gone.discard(change.after)
         return frozenset(gone - self.labelled)
 
-    def to_json(self) -> str:
-        """The file's text."""
+    @property
+    def changed(self) -> datetime.datetime | None:
+        """Time of the last change; None if there was none."""
+        return datetime.datetime.fromisoformat(self.changes[-1].at) if self.changes else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form, without the signature."""
         canary = self.canary and {"version": self.canary.version, "share": self.canary.share}
-        raw = {
+        return {
             "stable": self.stable,
             "canary": canary,
             "pinned": self.pinned,
             "changes": [change.to_dict() for change in self.changes],
         }
-        return json.dumps(raw, indent=1) + "\n"
+
+    def to_json(self, signature: str | None = None) -> str:
+        """The file's text, with the signature of `signed_text` if there is one."""
+        raw = self.to_dict() | ({} if signature is None else {"signature": signature})
+        return json.dumps(raw, indent=1, allow_nan=False) + "\n"
+
+    def signed_text(self, project: str) -> str:
+        """What is signed: every field, and whose labels they are."""
+        return f"ordain labels 1\n{project}\n{json.dumps(self.to_dict(), sort_keys=True)}"
 
 
-def read_labels(base: str | Path) -> Labels:
+def read_labels(base: str | Path, trust: Trust | None = None) -> Labels:
     """The labels of a serving directory.
 
     Without a file, as in a directory that something else filled, the newest version is stable.
+    Where signing is on that holds for a directory without versions only: whoever can remove the
+    file would otherwise choose what is stable.
+
+    Args:
+        base: The serving directory.
+        trust: Whose labels they have to be; None, as without a key in it, looks at no signature.
 
     Raises:
-        InfrastructureError: The file cannot be read.
+        InfrastructureError: The file cannot be read, or is not signed as it has to be.
+        ConfigError: The key cannot be used.
     """
     path = Path(base, LABELS_FILE)
     try:
-        text = path.read_text(encoding="utf-8")
+        raw = parse_json(read_plain(Path(base), LABELS_FILE, MAX_LABELS_BYTES))
+        labels = _read(raw)
     except FileNotFoundError:
         versions = list_versions(base)
+        if versions and trust is not None and trust.is_signed:
+            raise InfrastructureError(
+                f"{path} is missing, and signing is on: nothing says which version is stable",
+                _REPLACE,
+            ) from None
         return Labels(stable=versions[-1] if versions else None)
-    except (OSError, UnicodeDecodeError) as error:
-        raise InfrastructureError(f"{path} cannot be read: {error}") from error
-    try:
-        return _read(json.loads(text))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+    except (ValueError, KeyError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise InfrastructureError(
-            f"{path} is damaged: {type(error).__name__}: {error}",
+            f"{path} is damaged: {what}",
             "restore it from a backup, or remove it: the newest version is then stable",
         ) from error
+    if trust is not None and trust.public_key is not None:
+        _check_signature(path, labels, raw.get("signature"), trust.project, trust.public_key)
+    return labels
 
 
-def _read(raw: dict[str, Any]) -> Labels:
-    canary = raw["canary"]
-    changes = []
-    for entry in raw["changes"]:
-        known = {key: entry[key] for key in ("at", "who", "why", "action")}
-        about = {key: entry.get(key) for key in ("version", "share")}
-        changes.append(Change(**known, before=entry["from"], after=entry["to"], **about))
-    stable = raw["stable"]
+class FollowedLabels:
+    """The labels as a process reads them that follows them; signed ones never go back in time."""
+
+    def __init__(self, base: Path, trust: Trust | None) -> None:
+        """Takes the serving directory and whose labels they have to be."""
+        self._base, self._trust = base, trust
+        self._newest: datetime.datetime | None = None
+
+    def read(self) -> Labels:
+        """The labels as they are now.
+
+        Raises:
+            InfrastructureError: As `read_labels`; or they are signed, and older than those that
+                were read before: somebody put back what was true once.
+        """
+        labels = read_labels(self._base, self._trust)
+        if self._trust is not None and self._trust.is_signed:
+            changed = labels.changed
+            if self._newest is not None and (changed is None or changed < self._newest):
+                raise InfrastructureError(
+                    f"{self._base / LABELS_FILE} is older than the labels that were read before: "
+                    f"its last change is of {changed or 'no time'}, theirs of {self._newest}",
+                    _REPLACE,
+                )
+            self._newest = changed
+        return labels
+
+
+_REPLACE = (
+    "ordain models promote PROJECT VERSION --replace-labels --why REASON, with the private key, "
+    "writes and signs it anew"
+)
+
+
+def _check_signature(
+    path: Path, labels: Labels, signature: Any, project: str, public_key: Path
+) -> None:
+    from serving.signing import is_signature_of  # noqa: PLC0415  signing is optional
+
+    if signature is None:
+        raise InfrastructureError(f"{path} is not signed, and signing is on", _REPLACE)
+    text = labels.signed_text(project)
+    if not isinstance(signature, str) or not is_signature_of(text, signature, public_key):
+        raise InfrastructureError(
+            f"{path} does not verify: its signature is not that of these labels of {project} "
+            f"by {public_key}",
+            _REPLACE,
+        )
+
+
+def _read(raw: Any) -> Labels:
+    """The labels in a JSON document.
+
+    Raises:
+        ValueError, KeyError: It is not what `Labels.to_json` writes.
+    """
+    raw = object_of(raw, "the file")
+    pinned = raw["pinned"]
+    if not isinstance(pinned, bool):
+        raise ValueError("pinned is neither true nor false")
     return Labels(
-        stable=None if stable is None else int(stable),
-        canary=None if canary is None else Canary(int(canary["version"]), float(canary["share"])),
-        pinned=bool(raw["pinned"]),
-        changes=tuple(changes),
+        stable=_version(raw["stable"], "stable"),
+        canary=None if raw["canary"] is None else _canary(object_of(raw["canary"], "canary")),
+        pinned=pinned,
+        changes=tuple(
+            _change(object_of(entry, "a change")) for entry in list_of(raw["changes"], "changes")
+        ),
     )
+
+
+def _canary(raw: dict[str, Any]) -> Canary:
+    share = number(raw["share"], "the canary's share")
+    if not 0 < share < 1:
+        raise ValueError(f"the canary's share is {share:g}, not above 0 and below 1")
+    return Canary(whole_number(raw["version"], "the canary's version"), share)
+
+
+def _change(raw: dict[str, Any]) -> Change:
+    texts = {key: text_of(raw[key], f"a change's {key}") for key in ("at", "who", "why", "action")}
+    try:
+        at = datetime.datetime.fromisoformat(texts["at"])
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None or not 1970 <= at.year < 9000:
+        raise ValueError(f"a change's at is {texts['at']!r:.40}, not a time with its zone")
+    share = raw.get("share")
+    return Change(
+        **texts,
+        before=_version(raw["from"], "a change's from"),
+        after=_version(raw["to"], "a change's to"),
+        version=_version(raw.get("version"), "a change's version"),
+        share=None if share is None else number(share, "a change's share"),
+    )
+
+
+def _version(value: Any, what: str) -> int | None:
+    return None if value is None else whole_number(value, what)
 
 
 def this_user() -> str:

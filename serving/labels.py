@@ -1,24 +1,23 @@
 """Moving labels: promote, canary, rollback, and what a push does to them.
 
 Each change is one rename of `labels.json` under a lock, so that a reader sees the labels before
-or after it, and two writers lose no change. Nothing is deleted: a rollback moves a label. A
-version that is not whole gets no label.
+or after it, and two writers lose no change. Nothing is deleted: a rollback moves a label. What a
+server would refuse gets no label. Where signing is on, each change is signed.
 """
 
 from __future__ import annotations
 
 import contextlib
-import datetime
-from collections.abc import Iterator
+import os
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from contracts.errors import ConfigError, InfrastructureError
-from serving import tensorflow_serving
-from serving.files import locked, write_whole
 from serving.label_file import CANARY, LABELS_FILE, STABLE, Canary, Change, Labels, read_labels
-from serving.manifest import verify
+from serving.label_writing import labels_lock, signature_of, with_change, write_labels
+from serving.server.checks import find_problems
+from serving.trust import Trust
 from serving.versions import list_versions
 
 __all__ = [
@@ -38,7 +37,8 @@ __all__ = [
     "settle",
 ]
 
-LOCK_FILE = ".labels.lock"
+#: What `promote` keeps of labels that it replaced.
+REFUSED_FILE = "labels.json.refused"
 
 
 @dataclass(frozen=True)
@@ -56,20 +56,30 @@ class Pushed:
     reason: str
 
 
-def settle(base: str | Path) -> None:
+def settle(base: str | Path, trust: Trust | None = None) -> None:
     """Writes down the labels of a directory that has no file yet.
 
     Before a push: without the file its version would be stable from its first moment on, also
     where it is not meant to be.
+
+    Raises:
+        ConfigError: Signing is on, and there is no key that can be used.
+        InfrastructureError: The labels cannot be read or written, or are not signed as they have
+            to be.
     """
     base = Path(base)
     with labels_lock(base):
+        labels = read_labels(base, trust)
         if not (base / LABELS_FILE).exists():
-            _write(base, read_labels(base))
+            write_labels(base, labels, trust)
 
 
 def record_push(
-    base: str | Path, version: int, who: str, promote: Literal["auto", "manual"]
+    base: str | Path,
+    version: int,
+    who: str,
+    promote: Literal["auto", "manual"],
+    trust: Trust | None = None,
 ) -> Pushed:
     """Says what a push means for the labels, and makes it so.
 
@@ -82,10 +92,11 @@ def record_push(
         version: The new version.
         who: Whose push it was.
         promote: The project's `push.promote`.
+        trust: The directory's project and keys.
     """
     base = Path(base)
     with labels_lock(base):
-        labels = read_labels(base)
+        labels = read_labels(base, trust)
         before = labels.stable
         is_stable = False
         if promote == "manual":
@@ -101,13 +112,18 @@ def record_push(
         changed = replace(
             labels, stable=after, canary=_canary_beside(labels, version if is_stable else None)
         )
-        changed = _with_change(changed, who, reason, "publish", before, after, version)
-        _write(base, changed)
+        changed = with_change(changed, who, reason, "publish", before, after, version)
+        write_labels(base, changed, trust)
         return Pushed(changed, is_stable, reason)
 
 
 def promote(
-    base: str | Path, version: int, who: str, why: str, public_key: Path | None = None
+    base: str | Path,
+    version: int,
+    who: str,
+    why: str,
+    trust: Trust | None = None,
+    is_replacing: bool = False,
 ) -> Labels:
     """Makes a version stable; a push may then move the label on again.
 
@@ -116,21 +132,33 @@ def promote(
         version: The version.
         who: Who wants it.
         why: The reason.
-        public_key: Key that the version has to be signed with; None if signing is off.
+        trust: The directory's project and keys.
+        is_replacing: Whether labels that are refused (unsigned, say) are replaced by new ones,
+            without canary and history; the file is kept as `labels.json.refused`.
 
     Raises:
-        ConfigError: There is no such version.
-        InfrastructureError: The version is not whole, or the labels cannot be written.
+        ConfigError: There is no such version, or no key to sign with.
+        InfrastructureError: A server would refuse the version, or the labels cannot be read or
+            written.
     """
     base = Path(base)
+    _check_version(base, version, trust)
     with labels_lock(base):
-        labels = read_labels(base)
-        _check_version(base, version, public_key)
+        _find_version(base, version)
+        try:
+            labels, is_refused = read_labels(base, trust), False
+        except InfrastructureError:
+            if not is_replacing:
+                raise
+            labels, is_refused = Labels(), True
         changed = replace(
             labels, stable=version, pinned=False, canary=_canary_beside(labels, version)
         )
-        changed = _with_change(changed, who, why, "promote", labels.stable, version, version)
-        return _write(base, changed)
+        changed = with_change(changed, who, why, "promote", labels.stable, version, version)
+        if is_refused:
+            signature_of(changed, trust)  # what is refused stays as it is if nothing can replace it
+            _keep_refused(base)
+        return write_labels(base, changed, trust)
 
 
 def rollback(
@@ -138,7 +166,7 @@ def rollback(
     who: str,
     why: str,
     to: int | None = None,
-    public_key: Path | None = None,
+    trust: Trust | None = None,
 ) -> Labels:
     """Puts stable back, and pins it there until the next `promote`.
 
@@ -147,22 +175,26 @@ def rollback(
         who: Who wants it.
         why: The reason.
         to: The version; None for the one that was stable before.
-        public_key: Key that the version has to be signed with; None if signing is off.
+        trust: The directory's project and keys.
 
     Raises:
         ConfigError: There is no such version, no earlier one, or it is stable already.
         InfrastructureError: The version is not whole, or the labels cannot be written.
     """
     base = Path(base)
+    checked = to if to is not None else _previous(base, read_labels(base, trust))
+    _check_version(base, checked, trust)
     with labels_lock(base):
-        labels = read_labels(base)
+        labels = read_labels(base, trust)
         target = to if to is not None else _previous(base, labels)
+        _find_version(base, target)
         if target == labels.stable:
             raise ConfigError(f"version {target} is stable already", "ordain models list PROJECT")
-        _check_version(base, target, public_key)
+        if target != checked:  # another hand was quicker
+            _check_version(base, target, trust)
         changed = replace(labels, stable=target, pinned=True, canary=_canary_beside(labels, target))
-        changed = _with_change(changed, who, why, "rollback", labels.stable, target, target)
-        return _write(base, changed)
+        changed = with_change(changed, who, why, "rollback", labels.stable, target, target)
+        return write_labels(base, changed, trust)
 
 
 def set_canary(
@@ -171,7 +203,7 @@ def set_canary(
     share: float,
     who: str,
     why: str,
-    public_key: Path | None = None,
+    trust: Trust | None = None,
 ) -> Labels:
     """Gives a version a share of the traffic beside stable.
 
@@ -185,18 +217,19 @@ def set_canary(
             f"a canary's share is above 0 and below 1, not {share:g}",
             "0.1 is a tenth of the requests; to give it all: ordain models promote",
         )
+    _check_version(base, version, trust)
     with labels_lock(base):
-        labels = read_labels(base)
+        _find_version(base, version)
+        labels = read_labels(base, trust)
         if version == labels.stable:
             raise ConfigError(f"version {version} is stable, so it cannot be the canary beside it")
-        _check_version(base, version, public_key)
         before = labels.version_of(CANARY)
         changed = replace(labels, canary=Canary(version, share))
-        changed = _with_change(changed, who, why, "canary", before, version, version, share)
-        return _write(base, changed)
+        changed = with_change(changed, who, why, "canary", before, version, version, share)
+        return write_labels(base, changed, trust)
 
 
-def drop_canary(base: str | Path, who: str, why: str) -> Labels:
+def drop_canary(base: str | Path, who: str, why: str, trust: Trust | None = None) -> Labels:
     """Takes the canary's share away; the version stays.
 
     Raises:
@@ -205,19 +238,13 @@ def drop_canary(base: str | Path, who: str, why: str) -> Labels:
     """
     base = Path(base)
     with labels_lock(base):
-        labels = read_labels(base)
+        labels = read_labels(base, trust)
         if labels.canary is None:
             raise ConfigError("there is no canary", "ordain models canary PROJECT VERSION --share")
         before = labels.canary.version
         changed = replace(labels, canary=None)
-        return _write(base, _with_change(changed, who, why, "drop_canary", before, None, before))
-
-
-@contextlib.contextmanager
-def labels_lock(base: Path) -> Iterator[None]:
-    """Keeps the labels of a serving directory as they are, but for the holder's own changes."""
-    with locked(base / LOCK_FILE):
-        yield
+        changed = with_change(changed, who, why, "drop_canary", before, None, before)
+        return write_labels(base, changed, trust)
 
 
 def _previous(base: Path, labels: Labels) -> int:
@@ -234,19 +261,40 @@ def _previous(base: Path, labels: Labels) -> int:
     return older[-1]
 
 
-def _check_version(base: Path, version: int, public_key: Path | None) -> None:
+def _keep_refused(base: Path) -> None:
+    """Gives refused labels a second name, so that there is no moment without the first."""
+    path, kept = base / LABELS_FILE, base / REFUSED_FILE
+    with contextlib.suppress(FileNotFoundError):
+        kept.unlink(missing_ok=True)
+        try:
+            os.link(path, kept, follow_symlinks=False)
+        except FileNotFoundError:
+            raise
+        except OSError:  # a folder, or a file system without hard links
+            path.rename(kept)
+
+
+def _check_version(base: Path, version: int, trust: Trust | None) -> None:
+    """Refuses a version that is not there or that a server would refuse.
+
+    Takes as long as a scan, so nobody holds the labels' lock meanwhile.
+    """
+    _find_version(base, version)
+    problems = find_problems(base / str(version), trust)
+    if problems:
+        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        raise InfrastructureError(
+            f"version {version} gets no label, a server would refuse it: {problems[0]}{more}",
+            f"ordain models verify PROJECT {version}",
+        )
+
+
+def _find_version(base: Path, version: int) -> None:
     have = list_versions(base)
     if version not in have:
         raise ConfigError(
             f"there is no version {version} in {base}",
             f"versions there: {', '.join(map(str, have)) or 'none'}",
-        )
-    problems = verify(base / str(version), public_key)
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InfrastructureError(
-            f"version {version} gets no label, it does not verify: {problems[0]}{more}",
-            f"ordain models verify PROJECT {version}",
         )
 
 
@@ -255,33 +303,6 @@ def _canary_beside(labels: Labels, stable: int | None) -> Canary | None:
     if labels.canary is not None and labels.canary.version == stable:
         return None
     return labels.canary
-
-
-def _with_change(
-    labels: Labels,
-    who: str,
-    why: str,
-    action: str,
-    before: int | None,
-    after: int | None,
-    version: int,
-    share: float | None = None,
-) -> Labels:
-    at = datetime.datetime.now(datetime.UTC).isoformat(timespec="milliseconds")
-    change = Change(at, who, why, action, before, after, version, share)
-    return replace(labels, changes=(*labels.changes, change))
-
-
-def _write(base: Path, labels: Labels) -> Labels:
-    try:
-        write_whole(base / LABELS_FILE, labels.to_json())
-    except OSError as error:
-        raise InfrastructureError(
-            f"{base / LABELS_FILE} cannot be written: {error.strerror}; the labels are as before",
-            "free space or correct permissions, then try again",
-        ) from error
-    tensorflow_serving.write_config(base, labels)
-    return labels
 
 
 def _name(version: int | None) -> str:

@@ -1,7 +1,8 @@
 """Reading a version's manifest, and holding a version against it. Runs no code of the model.
 
 A version is whole if its folder holds exactly the files that its manifest lists, each with its
-digest, and, where a public key is given, if the signature over all of it is that key's.
+digest, and, where signing is on, if the signature over all of it is the key's and the manifest is
+that of the project.
 """
 
 from __future__ import annotations
@@ -12,6 +13,8 @@ from pathlib import Path
 
 from contracts.errors import InfrastructureError
 from contracts.manifest import FileDigest, Manifest
+from serving.files import read_plain
+from serving.trust import Trust
 
 MANIFEST_FILE = "manifest.json"
 #: Signature over the whole version, in the form of the `model-signing` package.
@@ -45,15 +48,13 @@ def read_manifest(folder: str | Path) -> Manifest:
     """
     path = Path(folder, MANIFEST_FILE)
     try:
-        if path.stat().st_size > MAX_MANIFEST_BYTES:
-            raise InfrastructureError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes")
-        text = path.read_text(encoding="utf-8")
+        text = read_plain(Path(folder), MANIFEST_FILE, MAX_MANIFEST_BYTES).decode("utf-8")
     except FileNotFoundError as error:
         raise InfrastructureError(
             f"{folder} holds no {MANIFEST_FILE}: it was not published whole, or by something else",
             "publish it again: ordain run PROJECT --from Pusher",
         ) from error
-    except (OSError, UnicodeDecodeError) as error:
+    except UnicodeDecodeError as error:
         raise InfrastructureError(f"{path} cannot be read: {error}") from error
     try:
         return Manifest.from_json(text)
@@ -61,53 +62,61 @@ def read_manifest(folder: str | Path) -> Manifest:
         raise InfrastructureError(f"{path}: {error.message}", error.hint) from error
 
 
-def verify(folder: str | Path, public_key: str | Path | None = None) -> list[str]:
+def verify(folder: str | Path, trust: Trust | None = None) -> list[str]:
     """Holds a version's folder against its manifest, and its signature against a key.
 
     Args:
         folder: The version's folder, named by its number.
-        public_key: PEM file of the public key the signature must be of; None if none is asked
-            for, and a signature is then not looked at.
+        trust: Whose version it has to be; None, as without a key in it, looks at no signature.
 
     Returns:
         One sentence for each problem: manifest missing or damaged, file missing, not listed, of
-        another content, no plain file, signature missing or of somebody else. Empty: it is whole.
+        another content, no plain file, signature missing or of somebody else, a version of
+        another number or of another project. Empty: it is whole.
 
     Raises:
-        InfrastructureError: The key itself cannot be used.
+        ConfigError: The key itself cannot be used.
     """
     folder = Path(folder)
-    problems = []
-    if public_key is not None:
-        from serving.signing import check_signature  # noqa: PLC0415  takes a second to import
+    if folder.is_symlink():
+        return [f"{folder.name} is a link, not a folder"]
+    if not folder.is_dir():
+        return [f"{folder} holds no {MANIFEST_FILE}: there is no such folder"]
+    try:
+        # Nothing is opened before it is known to be a plain file.
+        problems = [f"{name} is not a plain file" for name, p in _walk(folder) if not _is_plain(p)]
+        if problems:
+            return problems
+        if trust is not None and trust.public_key is not None:
+            from serving.signing import check_signature  # noqa: PLC0415  takes a second to import
 
-        problems += check_signature(folder, Path(public_key))
-    try:
+            problems += check_signature(folder, trust.public_key)
         manifest = read_manifest(folder)
-    except InfrastructureError as error:
-        return [*problems, error.message]
-    if folder.name.isdecimal() and int(folder.name) != manifest.version:
-        problems.append(f"the manifest is that of version {manifest.version}, not {folder.name}")
-    try:
+        if folder.name.isdecimal() and int(folder.name) != manifest.version:
+            is_of = f"the manifest is that of version {manifest.version}, not {folder.name}"
+            problems.append(is_of)
+        if trust is not None and trust.is_signed and manifest.project != trust.project:
+            is_of = f"the manifest is that of project {manifest.project!r:.80}"
+            problems.append(f"{is_of}, not {trust.project!r}")
         problems += _compare(folder, manifest)
+    except InfrastructureError as error:
+        problems.append(error.message)
     except OSError as error:
         problems.append(f"{error.filename or folder} cannot be read: {error.strerror}")
     return problems
 
 
+def _is_plain(path: Path) -> bool:
+    # A link may lead to a file that changes, or out of the folder.
+    return not path.is_symlink() and path.is_file()
+
+
 def _compare(folder: Path, manifest: Manifest) -> list[str]:
-    found = {}
-    problems = []
-    for name, path in _walk(folder):
-        # A link may lead to a file that changes, or out of the folder.
-        if path.is_symlink() or not path.is_file():
-            problems.append(f"{name} is not a plain file")
-        else:
-            found[name] = path
+    found = {name: path for name, path in _walk(folder) if _is_plain(path)}
     for name in (MANIFEST_FILE, SIGNATURE_FILE):
         found.pop(name, None)
     listed = {file.path: file for file in manifest.files}
-    problems += [f"{name} is missing" for name in sorted(listed.keys() - found.keys())]
+    problems = [f"{name} is missing" for name in sorted(listed.keys() - found.keys())]
     problems += [f"{name} is not listed" for name in sorted(found.keys() - listed.keys())]
     for name in sorted(found.keys() & listed.keys()):
         expected, is_size = listed[name], found[name].stat().st_size

@@ -11,11 +11,15 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
+from contracts.errors import InfrastructureError
+from contracts.json_text import parse_json
 from contracts.manifest import Manifest, Metric, Signature
 from contracts.verdict import Outcome, Verdict
+from serving.files import read_plain
 
 #: Golden requests that the export may leave in the model; read, never required.
 EXAMPLE_FILE = "assets.extra/ordain/example.json"
+MAX_EXAMPLE_BYTES = 16_000_000
 #: Where `ordain serve` and TensorFlow Serving answer REST requests unless told otherwise.
 DEFAULT_URL = "http://127.0.0.1:8501"
 #: Slices in the table of metrics; all of them are in the manifest.
@@ -49,8 +53,8 @@ def render(manifest: Manifest, folder: Path) -> str:
 def read_example(folder: Path) -> dict[str, Any] | None:
     """The example request that a version brings; None if it brings none that can be read."""
     try:
-        raw = json.loads((folder / EXAMPLE_FILE).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        raw = parse_json(read_plain(folder, EXAMPLE_FILE, MAX_EXAMPLE_BYTES))
+    except (OSError, ValueError, InfrastructureError):
         return None
     has_rows = isinstance(raw, dict) and isinstance(raw.get("instances"), list)
     return {"instances": raw["instances"][:1]} if has_rows and raw["instances"] else None

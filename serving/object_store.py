@@ -13,6 +13,7 @@ from __future__ import annotations
 import datetime
 import re
 import tempfile
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from contracts.manifest import Manifest
 from serving.cloud_storage import SCHEME, named_errors, open_bucket
 from serving.directory import copy_tree, prepare
 from serving.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, SIGNATURE_FILE
-from serving.signing import SigningKey
+from serving.trust import SigningKey
 
 #: Folder of the markers; hidden, so that no reader takes it for a version.
 CLAIMS = ".claims"
@@ -116,7 +117,11 @@ def _manifest(address: str) -> Manifest:
 
 
 def publish_objects(
-    model: str | Path, address: str, about: Manifest, key: SigningKey | None = None
+    model: str | Path,
+    address: str,
+    about: Manifest,
+    key: SigningKey | None = None,
+    check: Callable[[Path], None] | None = None,
 ) -> str:
     """Uploads a SavedModel as the next version at an address.
 
@@ -125,6 +130,7 @@ def publish_objects(
         address: `gs://bucket/folder`.
         about: What is known of the model, as for `serving.directory.publish`.
         key: Signs the version; None leaves it unsigned.
+        check: Looks at the copy before it is uploaded, and raises if it must not be.
 
     Returns:
         The version's own address, `gs://bucket/folder/<version>`.
@@ -138,6 +144,8 @@ def publish_objects(
         with tempfile.TemporaryDirectory(prefix="ordain-push-") as temporary:
             folder = Path(temporary, "version")
             files = copy_tree(Path(model), folder)
+            if check is not None:
+                check(folder)
             whole, told = _listed(bucket, prefix)
             version = _claim(bucket, prefix, max([0, *told]) + 1)
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

@@ -12,8 +12,11 @@ half of one. What is kept, and why:
 
 from __future__ import annotations
 
+import contextlib
+import os
 import secrets
 import shutil
+import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +27,7 @@ from serving.directory import REMOVED_PREFIX
 from serving.files import sync
 from serving.label_file import LABELS_FILE, Labels, read_labels
 from serving.labels import labels_lock
+from serving.trust import Trust
 from serving.versions import list_versions
 
 
@@ -70,6 +74,7 @@ def prune(
     keep: int,
     is_dry_run: bool = False,
     named: Mapping[int, str] | None = None,
+    trust: Trust | None = None,
 ) -> list[Fate]:
     """Removes the versions that nothing keeps.
 
@@ -78,20 +83,22 @@ def prune(
         keep: How many of the newest are kept.
         is_dry_run: Whether to say only what would be removed.
         named: Further versions to keep, with the reason.
+        trust: Whose labels decide.
 
     Returns:
         Each version's fate, oldest first.
 
     Raises:
-        InfrastructureError: A version cannot be removed; those before it are.
+        InfrastructureError: The labels cannot be read, and nothing is removed; or a version cannot
+            be removed, and those before it are.
     """
     base = Path(base)
     if not base.is_dir():
         return []
     if is_dry_run:
-        return _fates(base, read_labels(base), keep, named)
+        return _fates(base, read_labels(base, trust), keep, named)
     with labels_lock(base):
-        labels = read_labels(base)
+        labels = read_labels(base, trust)
         fates = _fates(base, labels, keep, named)
         gone = [fate.version for fate in fates if not fate.kept]
         # A server that follows drops them before their files go.
@@ -111,11 +118,11 @@ def _fates(base: Path, labels: Labels, keep: int, named: Mapping[int, str] | Non
 def size_of(folder: Path) -> int:
     """Size of all files below a folder, in bytes; what vanishes meanwhile does not count."""
     total = 0
-    for path in folder.rglob("*"):
-        try:
-            total += path.stat().st_size if path.is_file() else 0
-        except OSError:
-            continue
+    for parent, _, files in os.walk(folder):
+        for name in files:
+            with contextlib.suppress(OSError):
+                found = Path(parent, name).lstat()
+                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
     return total
 
 

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import shutil
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from pathlib import Path
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.manifest import FileDigest, Manifest
 from serving.cloud_storage import is_object_store
+from serving.files import read_plain
 from serving.label_file import LABELS_FILE, STABLE, read_labels
 from serving.manifest import (
     MANIFEST_FILE,
@@ -33,6 +33,7 @@ from serving.object_store import (
     list_object_versions,
     read_object_manifest,
 )
+from serving.trust import Trust
 from serving.versions import list_versions
 
 _NEXT = "ordain models list PROJECT; ordain models promote or rollback moves the label stable"
@@ -62,7 +63,7 @@ class Served:
         return f"version {self.version} ({self.role})"
 
 
-def find_served(base: str, rule: str | int) -> Served | None:
+def find_served(base: str, rule: str | int, trust: Trust | None = None) -> Served | None:
     """The version that a rule names.
 
     `stable` is the version with that label. Where none has it (nothing was promoted yet), and in
@@ -72,6 +73,7 @@ def find_served(base: str, rule: str | int) -> Served | None:
     Args:
         base: The serving directory, or `gs://bucket/folder`.
         rule: `stable`, `latest`, or the number of a version.
+        trust: Whose labels they have to be; None, as without a key in it, takes any.
 
     Returns:
         The version; None while nothing has been published.
@@ -82,7 +84,7 @@ def find_served(base: str, rule: str | int) -> Served | None:
             the directory or the store cannot be read.
     """
     try:
-        chosen = _in_bucket(base, rule) if is_object_store(base) else _in_folder(base, rule)
+        chosen = _in_bucket(base, rule) if is_object_store(base) else _in_folder(base, rule, trust)
         if chosen is None:
             return None
         version, role = chosen
@@ -100,7 +102,7 @@ def find_served(base: str, rule: str | int) -> Served | None:
     return Served(version, address, role, hashlib.sha256(content).hexdigest(), files)
 
 
-def check_served(base: str, rule: str | int, public_key: Path | None) -> Served | None:
+def check_served(base: str, rule: str | int, trust: Trust | None) -> Served | None:
     """Finds the version that a rule names, and holds it against its manifest and signature.
 
     In an object store, names and sizes of the objects are held against the manifest, whose
@@ -111,25 +113,25 @@ def check_served(base: str, rule: str | int, public_key: Path | None) -> Served 
         InfrastructureError: It cannot be what the next model is compared with; names the version
             and its folder.
     """
-    served = find_served(base, rule)
+    served = find_served(base, rule, trust)
     if served is None:
         return None
     if is_object_store(base):
         problems = check_object_version(served.address)
     else:
-        problems = verify(served.address, public_key)
+        problems = verify(served.address, trust)
     if problems:
         raise _unusable(served.version, served.address, *problems)
     return served
 
 
 @contextlib.contextmanager
-def private_copy(address: str, public_key: Path | None) -> Iterator[Path]:
+def private_copy(address: str, trust: Trust | None) -> Iterator[Path]:
     """Copies a version to a folder of this process alone, and checks the copy.
 
     Args:
         address: The version's folder, or `gs://bucket/folder/<version>`.
-        public_key: Key that it has to be signed with; None while signing is off.
+        trust: Whose version it has to be; None while signing is off.
 
     Yields:
         The folder of the copy, which holds the SavedModel; it is removed at the end.
@@ -137,24 +139,27 @@ def private_copy(address: str, public_key: Path | None) -> Iterator[Path]:
     Raises:
         InfrastructureError: The version is missing, does not verify, or may not be loaded.
     """
-    from serving.scan import scan  # noqa: PLC0415  imports TensorFlow's messages
+    from serving.server.checks import copy_checked  # noqa: PLC0415  imports TensorFlow's messages
 
     version = address.rstrip("/").rpartition("/")[2]
-    with tempfile.TemporaryDirectory(prefix="ordain-version-") as temporary:
-        copy = Path(temporary, version)
+    with contextlib.ExitStack() as stack:
         try:
+            source = Path(address)
             if is_object_store(address):
-                fetch_object_version(address, copy)
-            else:
-                _copy_plain(Path(address), copy)
+                temporary = stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="ordain-version-")
+                )
+                source = Path(temporary, version)
+                fetch_object_version(address, source)
+            copy = copy_checked(source, trust)
         except OSError as error:
             raise _unusable(
                 version, address, f"{error.filename or address}: {error.strerror or error}"
             ) from error
-        problems = verify(copy, public_key) or [str(problem) for problem in scan(copy)]
-        if problems:
-            raise _unusable(version, address, *problems)
-        yield copy
+        except InfrastructureError as error:
+            raise _unusable(version, address, error.message) from error
+        stack.callback(copy.remove)
+        yield copy.folder
 
 
 def address_of(base: str, version: int) -> str:
@@ -188,16 +193,16 @@ def holds_files(served: Served, model: Path) -> bool:
 def _manifest_of(address: str) -> bytes:
     if is_object_store(address):
         return read_object_manifest(address)
-    path = Path(address, MANIFEST_FILE)
-    if path.is_symlink() or not path.is_file():
-        raise InfrastructureError(f"it holds no {MANIFEST_FILE}: it was not published whole")
-    if path.stat().st_size > MAX_MANIFEST_BYTES:
-        raise InfrastructureError(f"{path} is larger than {MAX_MANIFEST_BYTES} bytes")
-    return path.read_bytes()
+    try:
+        return read_plain(Path(address), MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    except FileNotFoundError as error:
+        raise InfrastructureError(
+            f"it holds no {MANIFEST_FILE}: it was not published whole"
+        ) from error
 
 
-def _in_folder(base: str, rule: str | int) -> tuple[int, str] | None:
-    versions, labels = list_versions(base), read_labels(base)
+def _in_folder(base: str, rule: str | int, trust: Trust | None) -> tuple[int, str] | None:
+    versions, labels = list_versions(base), read_labels(base, trust)
     if isinstance(rule, int):
         return _pinned(rule, versions, base)
     if rule == STABLE and labels.stable is not None:
@@ -233,22 +238,6 @@ def _pinned(rule: int, versions: list[int], base: str) -> tuple[int, str]:
 
 def _newest(versions: list[int]) -> tuple[int, str] | None:
     return (versions[-1], "newest published") if versions else None
-
-
-def _copy_plain(source: Path, target: Path) -> None:
-    """Copies a folder's plain files; a link, a pipe or a device is not opened.
-
-    Raises:
-        OSError: The folder is not there, or a file in it cannot be read.
-    """
-    target.mkdir()
-    for path in sorted(source.iterdir()):
-        if path.is_symlink() or not (path.is_dir() or path.is_file()):
-            raise OSError(None, "is neither a plain file nor a folder", str(path))
-        if path.is_dir():
-            _copy_plain(path, target / path.name)
-        else:
-            shutil.copyfile(path, target / path.name, follow_symlinks=False)
 
 
 def _unusable(version: int | str, address: str, *problems: str) -> InfrastructureError:

@@ -17,6 +17,7 @@ then, and a rollback finds it loaded. The first labels of a fresh server need
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
 from contracts.errors import InfrastructureError
@@ -98,6 +99,8 @@ def write_config(base: str | Path, labels: Labels) -> None:
         BATCHING_FILE: BATCHING,
     }
     try:
+        if folder.is_symlink():
+            raise OSError(errno.ELOOP, "it is a link")
         folder.mkdir(exist_ok=True)
         for name, text in texts.items():
             write_whole(folder / name, text)

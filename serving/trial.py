@@ -1,4 +1,4 @@
-"""A candidate on trial: a server of its own, without network, with bounded memory and time.
+"""A candidate on trial: a server of its own, without network, with bounded files, memory and time.
 
 This is the side of the server gate: what is asked, what came of it, and the process between
 (`serving.trial_run`), which starts the server (`serving.trial_server`).
@@ -23,10 +23,13 @@ from serving.trial_process import kill_tree
 
 TRIAL_FILE, RESULT_FILE = "trial.json", "result.json"
 LOG_FILE, TRIAL_LOG_FILE = "server.log", "trial.log"
+#: In the trial's folder: what the server may read, and where it may write.
+CANDIDATE_FOLDER, SCRATCH_FOLDER = "candidate", "scratch"
 #: The word that there is something to serve.
 GO = b"go\n"
-#: What `serving.trial_server` says when its imports are done.
+#: What `serving.trial_server` says when its imports are done, with or without other files.
 IMPORTED = "imported"
+HAS_FILES = "and can open other files"
 #: Seconds to import TensorFlow, which says nothing about the model.
 IMPORTS_S = 180.0
 #: Seconds for the server to end by itself.
@@ -108,6 +111,7 @@ class Outcome:
         stopped: Why the server was given up; None if it answered to the end.
         detail: What is known about that.
         has_network: Whether the server could reach other machines.
+        has_files: Whether the server could open files other than the candidate's and its own.
         load_s: Seconds to load the model and warm it up; None if it never was.
         peak_bytes: Most resident memory seen.
         answers: One for each request, as far as it got.
@@ -118,6 +122,7 @@ class Outcome:
     stopped: Stop | None = None
     detail: str = ""
     has_network: bool = True
+    has_files: bool = True
     load_s: float | None = None
     peak_bytes: int = 0
     answers: list[Answer] = field(default_factory=list)
@@ -127,6 +132,9 @@ class Outcome:
 class Trial:
     """A server on trial, from the start of its imports to its end.
 
+    Attributes:
+        base: Serving directory that the candidate is put into, as its only version.
+
     It can be started before there is a candidate: the imports say nothing about the model and take
     longer than anything else here.
     """
@@ -134,10 +142,14 @@ class Trial:
     def __init__(self) -> None:
         """Starts the process, which imports TensorFlow and waits for `ask`."""
         self.folder = Path(tempfile.mkdtemp(prefix="ordain-trial-"))
+        self.base = self.folder / CANDIDATE_FOLDER
+        self.base.mkdir()
+        (self.folder / SCRATCH_FOLDER).mkdir()
         root = str(Path(__file__).resolve().parents[1])
         environment = {key: os.environ[key] for key in _ENVIRONMENT if key in os.environ}
         environment |= {
-            "HOME": str(self.folder),
+            "HOME": str(self.folder / SCRATCH_FOLDER),
+            "TMPDIR": str(self.folder / SCRATCH_FOLDER),
             "PYTHONPATH": root,
             "TF_CPP_MIN_LOG_LEVEL": "2",
         }
@@ -158,16 +170,14 @@ class Trial:
         """Whether it can be asked: it lives, and was not asked before."""
         return self._bounds is None and self._process.poll() is None
 
-    def ask(self, base: Path, requests: Sequence[Request], bounds: Bounds) -> None:
-        """Has the candidate served and asked.
+    def ask(self, requests: Sequence[Request], bounds: Bounds) -> None:
+        """Has the candidate in `base` served and asked.
 
         Args:
-            base: Serving directory with the candidate as its only version.
             requests: What to ask.
             bounds: What the server may take.
         """
         raw = {
-            "base": str(base),
             "bounds": asdict(bounds),
             "requests": [
                 asdict(request) | {"body": base64.b64encode(request.body).decode()}

@@ -1,6 +1,7 @@
 """The process of a trial: `python -m serving.trial_run FOLDER`.
 
-It leaves the network, starts the server (`serving.trial_server`) as its child, waits for the word
+It leaves the network, starts the server (`serving.trial_server`, which leaves the files) as its
+child, waits for the word
 on standard input, asks the server the given requests through REST and gRPC, watches its memory,
 and writes down what came. It knows neither TensorFlow nor what the answers should be;
 `components.server_gate` judges.
@@ -44,6 +45,7 @@ from serving.trial import (
 from serving.trial_client import Ask, grpc_client, rest_client
 from serving.trial_process import Lines, MemoryWatch, kill_tree
 
+_IMPORTED = re.compile(rf"^{IMPORTED}(?P<rest>.*)$")
 #: What the server says when it can be asked.
 _READY = re.compile(r"serving \S+ version .* on (?P<rest>\S+) and grpc (?P<grpc>\S+)")
 
@@ -61,7 +63,7 @@ def run(folder: Path) -> Outcome | None:
         What came of it; None if nobody asked for it before standard input ended.
     """
     outcome = Outcome(has_network=not leave_network())
-    command = [sys.executable, "-P", "-m", "serving.trial_server"]
+    command = [sys.executable, "-P", "-m", "serving.trial_server", str(folder)]
     with (folder / LOG_FILE).open("wb") as log:
         server = subprocess.Popen(  # noqa: S603  our own module
             command, stdout=subprocess.PIPE, stderr=log, text=True, stdin=subprocess.PIPE
@@ -86,10 +88,11 @@ def _hold(server: subprocess.Popen[str], folder: Path, outcome: Outcome) -> None
     try:
         with watch:
             lines = Lines(server.stdout)
-            _wait_for(server, lines, re.compile(IMPORTED), IMPORTS_S, "imports", folder)
+            said = _wait_for(server, lines, _IMPORTED, IMPORTS_S, "imports", folder)
+            outcome.has_files = said["rest"] != ""
             began = time.monotonic()
             with contextlib.suppress(OSError):  # it died, which is seen next
-                server.stdin.write(f"{json.dumps([raw['base'], int(cpu_s)])}\n")
+                server.stdin.write(f"{int(cpu_s)}\n")
                 server.stdin.flush()
             ready = _wait_for(server, lines, _READY, bounds.load_s, "load", folder)
             outcome.load_s = time.monotonic() - began

@@ -1,46 +1,67 @@
-"""The server of a trial: `python -m serving.trial_server`.
+"""The server of a trial: `python -m serving.trial_server FOLDER`.
 
 The same server as `ordain serve` starts, on free ports of the loopback, with limits of the system
-on top. It imports first, says so, and reads what to serve from standard input: a line of JSON,
-`[serving directory, seconds of processor time]`. If that ends before, so does the server.
+on top. It leaves all files but the candidate's and its own, imports, says so, and waits for a line
+on standard input: the seconds of processor time it has. If that ends before, so does the server.
 """
 
 from __future__ import annotations
 
 import asyncio
-import json
 import resource
 import sys
 from pathlib import Path
 
 from contracts.errors import OrdainError
 from contracts.leaving import leave
+from serving.own_files import leave_files
 from serving.server.lean import leave_keras_out
 from serving.server.settings import Settings
-from serving.trial import IMPORTED, MAX_FILE_BYTES
+from serving.trial import (
+    CANDIDATE_FOLDER,
+    HAS_FILES,
+    IMPORTED,
+    MAX_FILE_BYTES,
+    SCRATCH_FOLDER,
+)
 
 
-def limit(cpu_s: int) -> None:
+def confine(folder: Path) -> bool:
+    """Leaves this process the candidate to read and a folder to write to, and no other file.
+
+    Args:
+        folder: The trial's folder.
+
+    Returns:
+        Whether it worked; if not, nothing has changed.
+    """
+    packages = Path(__file__).resolve().parents[1]
+    own = [packages / "serving", packages / "contracts"]
+    return leave_files([folder / CANDIDATE_FOLDER, *own], [folder / SCRATCH_FOLDER])
+
+
+def limit(cpu_s: int, file_bytes: int) -> None:
     """Limits processor time and file sizes of this process, and leaves no memory image behind."""
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
-    resource.setrlimit(resource.RLIMIT_FSIZE, (MAX_FILE_BYTES, MAX_FILE_BYTES))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
-def main() -> None:
-    """Serves until it is told to end."""
+def main(folder: Path) -> None:
+    """Serves the candidate of a trial's folder until it is told to end."""
+    is_confined = confine(folder)
     leave_keras_out()
     from serving.server.app import bound_threads, serve_forever  # noqa: PLC0415
 
-    _say(IMPORTED)
+    _say(IMPORTED if is_confined else f"{IMPORTED} {HAS_FILES}")
     line = sys.stdin.readline()
     if not line:
         leave(0)
-    base, cpu_s = json.loads(line)
-    limit(cpu_s)
-    settings = Settings(
-        base=Path(base), name="candidate", rest_port=0, grpc_port=0, drain_grace_s=0.0
-    )
+    base = folder / CANDIDATE_FOLDER
+    # The server copies the version that it loads: its largest file is one that is right.
+    sizes = [path.stat().st_size for path in base.rglob("*") if path.is_file()]
+    limit(int(line), max([MAX_FILE_BYTES, *sizes]))
+    settings = Settings(base=base, name="candidate", rest_port=0, grpc_port=0, drain_grace_s=0.0)
     bound_threads(settings.threads)
     try:
         asyncio.run(serve_forever(settings, _say))
@@ -56,4 +77,4 @@ def _say(text: str) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]))

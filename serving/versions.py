@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+#: The protocols carry a version in 64 bits.
+MAX_VERSION = 2**63 - 1
+
 
 def list_versions(base: str | Path) -> list[int]:
     """Versions in a serving directory, oldest first; empty if there is no directory."""
@@ -13,4 +16,4 @@ def list_versions(base: str | Path) -> list[int]:
         return []
     # `007` and digits of other scripts are numbers to int(), and no folder of ours.
     numbers = [e for e in entries if e.name.isdecimal() and str(int(e.name)) == e.name]
-    return sorted(int(e.name) for e in numbers if e.is_dir())
+    return sorted(v for e in numbers if (v := int(e.name)) <= MAX_VERSION and e.is_dir())

@@ -104,20 +104,20 @@ def carry_out(project: Project, action: Action, version: int, form: Mapping[str,
             f"a reason of 1 to {MAX_WHY_CHARS} characters is asked for, not {len(why)}",
             "say why: whoever looks next month will ask",
         )
-    base, key, who = project.serving, project.push.public_key, f"{this_user()} (dashboard)"
+    base, trust, who = project.serving, project.trust, f"{this_user()} (dashboard)"
     if action.name == "promote":
-        promote(base, version, who, why, key)
+        promote(base, version, who, why, trust)
         return f"Version {version} is stable."
     if action.name == "rollback":
-        rollback(base, who, why, version, key)
+        rollback(base, who, why, version, trust)
         return f"Version {version} is stable, and pinned there."
     if action.name == "drop-canary":
-        if read_labels(base).version_of(CANARY) != version:
+        if read_labels(base, trust).version_of(CANARY) != version:
             raise ConfigError(f"version {version} is not the canary any more")
-        drop_canary(base, who, why)
+        drop_canary(base, who, why, trust)
         return "There is no canary any more."
     share = _share(form.get("share", ""))
-    set_canary(base, version, share, who, why, key)
+    set_canary(base, version, share, who, why, trust)
     return f"Version {version} gets {share:.0%} of the requests."
 
 

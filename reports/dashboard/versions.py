@@ -81,7 +81,7 @@ class Versions:
                 problem=f"versions are pushed to {where}, which has no labels", is_away=True
             )
         try:
-            labels = read_labels(self._project.serving)
+            labels = read_labels(self._project.serving, self._project.trust)
             numbers = list_versions(self._project.serving)
         except (InfrastructureError, OSError) as error:
             return Shelf(problem=getattr(error, "message", str(error)))

@@ -23,6 +23,7 @@ from contracts.errors import NodeFailedError
 from serving.server.rows import RowWriter, form_of, read_batches
 from serving.server.scoring import LocalScorer
 from serving.server.tensors import Signature
+from serving.trust import Trust
 
 #: Rows of a group when a file has to be brought into Parquet.
 GROUP_ROWS = 65_536
@@ -33,20 +34,19 @@ class _ScoreGroup(beam.DoFn):
     """Scores one row group into a part; gives the group's number and the part."""
 
     def __init__(
-        self, folder: str, signature: str, public_key: str | None, size: int, staging: Staging
+        self, folder: str, signature: str, trust: Trust | None, size: int, staging: Staging
     ) -> None:
         self._folder = folder
         self._signature = signature
-        self._public_key = public_key
+        self._trust = trust
         self._size = size
         self._staging = staging
         self._shared = Shared()
 
     def setup(self) -> None:
         """Loads the model, once for each worker process."""
-        key = Path(self._public_key) if self._public_key is not None else None
         self._scorer = self._shared.acquire(
-            lambda: LocalScorer(Path(self._folder), self._signature, key)
+            lambda: LocalScorer(Path(self._folder), self._signature, self._trust)
         )
 
     def process(self, element: tuple[str, int]) -> Iterator[tuple[int, Written]]:
@@ -66,7 +66,7 @@ def score_file(
     writer: RowWriter,
     folder: Path,
     signature: Signature,
-    public_key: Path | None,
+    trust: Trust | None,
     size: int,
     beam_args: Sequence[str],
 ) -> int:
@@ -77,7 +77,7 @@ def score_file(
         writer: Where they go, with the outputs.
         folder: The version's folder.
         signature: The signature that scores them.
-        public_key: Key the version has to be signed for, or None.
+        trust: Whose version it has to be, or None.
         size: Rows in one call of the model.
         beam_args: Options of the pipeline.
 
@@ -93,9 +93,8 @@ def score_file(
         with pq.ParquetFile(rows) as file:
             groups = file.num_row_groups
             expected = [file.metadata.row_group(group).num_rows for group in range(groups)]
-        key = str(public_key) if public_key is not None else None
         with Staging(str(scratch / "parts"), LocalFiles()) as staging:
-            score = _ScoreGroup(str(folder.absolute()), signature.name, key, size, staging)
+            score = _ScoreGroup(str(folder.absolute()), signature.name, trust, size, staging)
             with beam.Pipeline(options=PipelineOptions(list(beam_args))) as pipeline:
                 _ = (
                     pipeline

@@ -11,20 +11,22 @@ import contextlib
 import gc
 import logging
 import time
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import Executor, ThreadPoolExecutor
 from pathlib import Path
 
 from contracts.errors import InfrastructureError
-from serving.label_file import LABELS_FILE, Labels, read_labels
+from serving.label_file import LABELS_FILE, FollowedLabels, Labels
 from serving.server.batching import Batcher, QueueLimit
-from serving.server.checks import find_problems
+from serving.server.checks import copy_checked
 from serving.server.metrics import Metrics
 from serving.server.model import LoadedModel, LoadError
 from serving.server.settings import Settings
 from serving.server.status import Code
 from serving.server.versions import Routing, ServedVersion, State, VersionStatus
 from serving.server.warmup import warm_up
+from serving.trust import Trust
 from serving.versions import list_versions
 
 log = logging.getLogger("ordain.serve")
@@ -55,7 +57,8 @@ class Reloader:
         self._settings = settings
         self._metrics = metrics
         self._executor = executor
-        self._public_key = public_key
+        self._trust = Trust(settings.name, public_key)
+        self._labels = FollowedLabels(settings.base, self._trust)
         self._limit = QueueLimit(settings.max_queue, metrics)
         # One at a time: two versions that load at once would double the memory it takes.
         self._loader = ThreadPoolExecutor(1, "load")
@@ -89,7 +92,7 @@ class Reloader:
         seen = await asyncio.to_thread(_look, base)
         if seen == self._seen:
             return
-        labels = await asyncio.to_thread(read_labels, base)
+        labels = await asyncio.to_thread(self._labels.read)
         present = await asyncio.to_thread(list_versions, base)
         loaded = dict(self.routing.loaded)
         for version in self._wanted(labels, present):
@@ -126,7 +129,7 @@ class Reloader:
         loop = asyncio.get_running_loop()
         try:
             model = await loop.run_in_executor(
-                self._loader, load_version, folder, version, self._public_key
+                self._loader, load_version, folder, version, self._trust
             )
         except LoadError as error:
             self._refused[version] = fingerprint
@@ -213,21 +216,25 @@ class Reloader:
             del self.states[old]
 
 
-def load_version(folder: Path, version: int, public_key: Path | None) -> LoadedModel:
-    """Checks, loads and warms a version, in this order.
+def load_version(folder: Path, version: int, trust: Trust | None) -> LoadedModel:
+    """Copies, checks, loads and warms a version, in this order; the copy goes with the model.
 
     Raises:
         LoadError: It does not pass, or cannot be loaded.
     """
     try:
-        problems = find_problems(folder, public_key)
-    except (OSError, InfrastructureError) as error:
+        copy = copy_checked(folder, trust)
+    except InfrastructureError as error:
+        raise LoadError(error.message) from error
+    except OSError as error:
         raise LoadError(str(error)) from error
-    if problems:
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise LoadError(problems[0] + more)
-    model = LoadedModel(folder, version)
-    warm_up(model, folder)
+    try:
+        model = LoadedModel(copy.folder, version)
+        warm_up(model, copy.folder)
+    except BaseException:
+        copy.remove()
+        raise
+    weakref.finalize(model, copy.remove)
     return model
 
 
@@ -238,7 +245,7 @@ def _look(base: Path) -> Fingerprint:
 
 def _identify(folder: Path) -> Fingerprint:
     """What tells one content of a version's folder from another, as far as its entries say."""
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, RecursionError):
         return tuple(sorted((str(path), *_stat(path)) for path in folder.rglob("*")))
     return ()
 

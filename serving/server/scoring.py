@@ -18,6 +18,7 @@ from serving.label_file import STABLE, read_labels
 from serving.server.codec import decode_tensor, encode_tensor
 from serving.server.columns import add_outputs, to_inputs
 from serving.server.tensors import BY_TF, Signature, TensorSpec
+from serving.trust import Trust
 from serving.versions import list_versions
 
 TIMEOUT_S = 120.0
@@ -32,7 +33,7 @@ class Scorer(Protocol):
         """The rows with the outputs added."""
 
 
-def find_version(base: Path, version: int | None, label: str) -> int:
+def find_version(base: Path, version: int | None, label: str, trust: Trust | None = None) -> int:
     """The version that is meant: by number, by label, or the stable one.
 
     Raises:
@@ -40,7 +41,7 @@ def find_version(base: Path, version: int | None, label: str) -> int:
         InfrastructureError: The labels cannot be read.
     """
     present = list_versions(base)
-    found = version if version is not None else read_labels(base).version_of(label or STABLE)
+    found = version if version is not None else read_labels(base, trust).version_of(label or STABLE)
     if found is None or found not in present:
         wanted = f"version {version}" if version is not None else f"label {label or STABLE}"
         raise ConfigError(
@@ -53,7 +54,7 @@ def find_version(base: Path, version: int | None, label: str) -> int:
 class LocalScorer:
     """A version that is checked and loaded into this process."""
 
-    def __init__(self, folder: Path, signature: str, public_key: Path | None) -> None:
+    def __init__(self, folder: Path, signature: str, trust: Trust | None) -> None:
         """Loads a version.
 
         Raises:
@@ -64,7 +65,7 @@ class LocalScorer:
         from serving.server.reload import load_version  # noqa: PLC0415
 
         try:
-            self._model = load_version(folder, int(folder.name), public_key)
+            self._model = load_version(folder, int(folder.name), trust)
         except LoadError as error:
             raise InfrastructureError(
                 f"version {folder.name} is refused: {error}", "ordain models verify PROJECT"

@@ -9,14 +9,17 @@ zeros for each signature they leave out.
 from __future__ import annotations
 
 import logging
+import struct
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
-import tensorflow as tf
 from google.protobuf.message import DecodeError
 from tensorflow_serving.apis import prediction_log_pb2
 
+from contracts.errors import InfrastructureError
+from serving.files import read_plain
 from serving.server.model import LoadedModel
 from serving.server.predict_json import DEFAULT_SIGNATURE
 from serving.server.protos import decode_inputs
@@ -26,6 +29,7 @@ from serving.server.tensors import Arrays, Signature, TensorSpec
 WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
 #: TF Serving's own limit on the requests in the file.
 MAX_REQUESTS = 1000
+MAX_BYTES = 64_000_000
 
 log = logging.getLogger("ordain.serve")
 
@@ -38,7 +42,7 @@ def warm_up(model: LoadedModel, folder: Path) -> int:
     """
     answered = 0
     met = set()
-    for name, inputs in _recorded(folder / WARMUP_FILE):
+    for name, inputs in _recorded(folder):
         if name in model.signatures and _call(model, name, inputs):
             met.add(name)
             answered += 1
@@ -59,20 +63,37 @@ def _call(model: LoadedModel, name: str, inputs: Arrays) -> bool:
     return True
 
 
-def _recorded(path: Path) -> Iterator[tuple[str, Arrays]]:
-    if not path.is_file():
-        return
+def _recorded(folder: Path) -> Iterator[tuple[str, Arrays]]:
+    path = folder / WARMUP_FILE
     try:
-        for number, record in enumerate(tf.data.TFRecordDataset(str(path)).as_numpy_iterator()):
-            if number == MAX_REQUESTS:
-                return
+        for record in islice(
+            _records(read_plain(folder, str(WARMUP_FILE), MAX_BYTES)), MAX_REQUESTS
+        ):
             entry = prediction_log_pb2.PredictionLog.FromString(record)
             if entry.WhichOneof("log_type") == "predict_log":
                 request = entry.predict_log.request
                 name = request.model_spec.signature_name or DEFAULT_SIGNATURE
                 yield name, decode_inputs(request.inputs)
-    except (tf.errors.OpError, DecodeError, RequestError) as error:
+    except FileNotFoundError:
+        return
+    except (ValueError, InfrastructureError, DecodeError, RequestError) as error:
         log.warning("%s cannot be replayed: %s", path, str(error).partition("\n")[0])
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    """The records of a TFRecord file; its checksums are left to the manifest, whose are better.
+
+    TensorFlow's own reader believes a length before it looks how long the file is.
+    """
+    position = 0
+    while position < len(data):
+        # Length, checksum of the length, content, checksum of the content.
+        begin = position + 12
+        (size,) = struct.unpack_from("<Q", data, position) if begin <= len(data) else (-1,)
+        if size < 0 or begin + size + 4 > len(data):
+            raise ValueError("a record is longer than the file")
+        yield data[begin : begin + size]
+        position = begin + size + 4
 
 
 def _zeros(signature: Signature) -> Arrays:

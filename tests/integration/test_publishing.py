@@ -27,7 +27,7 @@ PUBLISHER = """
 import json, os, random, signal, shutil, sys, time
 from contracts.manifest import Manifest
 from serving.directory import next_version, publish
-from serving.labels import record_push, settle
+from serving.labels import read_labels, record_push, settle
 
 how, model, base, kills = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 
@@ -40,7 +40,7 @@ def naive():
     # As TFX's Pusher: file by file into the folder that is being watched.
     from pathlib import Path
     os.makedirs(base, exist_ok=True)
-    shutil.copytree(model, Path(base) / str(next_version(Path(base))))
+    shutil.copytree(model, Path(base) / str(next_version(Path(base), read_labels(base))))
 
 push = {"whole": whole, "naive": naive}[how]
 began = time.monotonic()

@@ -115,6 +115,7 @@ def test_a_good_model_passes_between_bad_ones(trials):
         "scan",
         "size",
         "network",
+        "files",
         "load",
         "memory",
         "answers.rest",

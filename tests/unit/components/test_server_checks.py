@@ -8,6 +8,7 @@ import pytest
 from components.server_checks import (
     Asked,
     Limits,
+    judge_files,
     judge_network,
     judge_run,
     judge_scan,
@@ -84,6 +85,8 @@ def test_problems_of_the_scan_are_named_one_by_one():
 def test_a_network_that_stays_is_said():
     assert judge_network(has_network=False).outcome is Outcome.PASSED
     assert judge_network(has_network=True).outcome is Outcome.WARNED
+    assert judge_files(has_files=False).outcome is Outcome.PASSED
+    assert judge_files(has_files=True).outcome is Outcome.WARNED
 
 
 @pytest.mark.parametrize(

@@ -3,9 +3,11 @@
 import getpass
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -14,6 +16,7 @@ from contracts.verdict import Outcome, Reason, Verdict
 from ordain.main import main
 from serving.directory import publish
 from serving.labels import read_labels, record_push, settle
+from serving.trust import Trust
 
 ORDAIN = str(Path(sys.executable).parent / "ordain")
 
@@ -33,16 +36,29 @@ def ordain(monkeypatch, capsys):
     return run
 
 
+@pytest.fixture(scope="session")
+def graphs(tmp_path_factory) -> dict[str, bytes]:
+    """Graphs as a server takes and refuses them."""
+    from tiny_models import save_doubler
+
+    folder = tmp_path_factory.mktemp("graphs")
+    made = {
+        "honest": save_doubler(folder / "1"),
+        "hostile": save_doubler(folder / "2", writes="/x"),
+    }
+    return {name: (where / "saved_model.pb").read_bytes() for name, where in made.items()}
+
+
 @pytest.fixture
-def push(make_project, tmp_path):
+def push(make_project, tmp_path, graphs):
     """Publishes a version of the toy project; keyword arguments go into its manifest."""
     project = make_project()
 
-    def run(example=None, **facts) -> Path:
+    def run(example=None, trust=None, graph="honest", **facts) -> Path:
         model = tmp_path / "model"
         (model / "variables").mkdir(parents=True, exist_ok=True)
-        (model / "saved_model.pb").write_bytes(b"graph")
-        (model / "variables" / "v").write_bytes(b"w" * 5000)
+        (model / "saved_model.pb").write_bytes(graphs[graph])
+        (model / "variables" / "variables.index").write_bytes(b"w" * 5000)
         if example is not None:
             (model / "assets.extra" / "ordain").mkdir(parents=True, exist_ok=True)
             (model / "assets.extra" / "ordain" / "example.json").write_text(json.dumps(example))
@@ -60,9 +76,9 @@ def push(make_project, tmp_path):
                 **facts,
             },
         )
-        settle(project.serving)
-        folder = publish(model, project.serving, about)
-        record_push(project.serving, int(folder.name), "run r", "auto")
+        settle(project.serving, trust)
+        folder = publish(model, project.serving, about, trust)
+        record_push(project.serving, int(folder.name), "run r", "auto", trust)
         return folder
 
     run.project = project
@@ -198,23 +214,112 @@ class TestDiff:
 class TestVerify:
     def test_every_version_or_one(self, ordain, folder, push):
         assert ordain("verify", folder)[:2] == (0, "1: whole\n2: whole\n3: whole\n")
-        (push.project.serving / "2" / "saved_model.pb").write_bytes(b"grap!")
+        path = push.project.serving / "2" / "saved_model.pb"
+        path.write_bytes(b"x" * path.stat().st_size)
         code, out, _ = ordain("verify", folder)
         assert code == 5
-        assert "2: does not verify\n  saved_model.pb has another content" in out
+        assert "2: refused\n  saved_model.pb has another content" in out
         assert ordain("verify", folder, 3)[0] == 0
 
-    def test_asks_for_the_signature_when_signing_is_on(self, ordain, folder, tmp_path):
-        subprocess.run(
-            f"openssl ecparam -name prime256v1 -genkey -noout | "
-            f"openssl pkey -pubout -out {tmp_path}/public.pem",
-            shell=True,
-            check=True,
-        )
-        code, out, _ = ordain(
-            "verify", folder, 1, "--set", f"push.signing.public_key={tmp_path}/public.pem"
-        )
+    def test_scans_as_a_server_does(self, ordain, folder, push):
+        push(graph="hostile")
+        code, out, _ = ordain("verify", folder)
+        assert code == 5 and "3: whole\n4: refused\n" in out and "WriteFile" in out
+
+    def test_asks_for_the_signatures_when_signing_is_on(self, ordain, folder, push, pair):
+        code, out, _ = ordain("verify", folder, 1, *pair.options)
         assert (code, "it is not signed" in out) == (5, True)
+        assert "labels: " in out and "is not signed, and signing is on" in out
+
+    def test_damaged_labels_are_told_too(self, ordain, folder, push):
+        (push.project.serving / "labels.json").write_text("[" * 200_000)
+        code, out, err = ordain("verify", folder)
+        assert code == 5 and out.endswith("labels.json is damaged: it is nested too deep\n")
+        for command in ("list", "show", "prune"):
+            code, _, err = ordain(command, folder)
+            assert code == 5 and "nested too deep" in err, command
+
+
+@pytest.fixture
+def pair(tmp_path):
+    """A key pair, and the options that turn signing on with it."""
+    subprocess.run(
+        f"openssl ecparam -name prime256v1 -genkey -noout | "
+        f"openssl pkcs8 -topk8 -nocrypt -out {tmp_path}/private.pem && "
+        f"openssl pkey -in {tmp_path}/private.pem -pubout -out {tmp_path}/public.pem",
+        shell=True,
+        check=True,
+    )
+    trust = Trust("toy", tmp_path / "public.pem", tmp_path / "private.pem")
+    reads = ("--set", f"push.signing.public_key={trust.public_key}")
+    both = (*reads, "--set", f"push.signing.private_key={trust.private_key}")
+    return SimpleNamespace(trust=trust, options=reads, both=both)
+
+
+class TestSigned:
+    def test_labels_move_where_the_private_key_is(self, ordain, push, pair):
+        for _ in range(2):
+            push(trust=pair.trust)
+        folder = push.project.folder
+        code, _, err = ordain("promote", folder, 1, "--why", "x", *pair.options)
+        assert code == 2 and "push.signing has no private_key" in err
+        code, out, _ = ordain("promote", folder, 1, "--why", "x", *pair.both)
+        assert (code, out) == (0, "stable is version 1, was 2\n")
+        assert ordain("verify", folder, *pair.options)[:2] == (
+            0,
+            "1: whole and signed\n2: whole and signed\n",
+        )
+
+    def test_labels_from_before_signing_are_replaced_when_that_is_said(self, ordain, push, pair):
+        push()
+        push(trust=None)
+        folder, serving = push.project.folder, push.project.serving
+        for number in (1, 2):
+            shutil.rmtree(serving / str(number))
+        signed = SimpleNamespace(folder=publish_signed(push, pair))
+        code, _, err = ordain("promote", folder, signed.folder.name, "--why", "x", *pair.both)
+        assert code == 5 and "is not signed, and signing is on" in err and "--replace-labels" in err
+        code, out, err = ordain(
+            "promote", folder, signed.folder.name, "--why", "x", "--replace-labels", *pair.both
+        )
+        assert code == 0 and "was unknown: the labels were replaced" in out
+        assert "replaced: " in err and "is not signed" in err
+        assert (serving / "labels.json.refused").exists()
+        assert ordain("list", folder, *pair.options)[0] == 0
+
+
+def publish_signed(push, pair) -> Path:
+    """A signed version in a directory whose labels are not."""
+    labels = push.project.serving / "labels.json"
+    kept = labels.read_text()
+    labels.unlink()
+    folder = push(trust=pair.trust)
+    labels.write_text(kept)
+    return folder
+
+
+SECRETS = """
+metadata: "mysql://toy:${env:ORDAIN_TEST_NOWHERE}@db:3306/toy"
+notify: [{on: [failed], webhook: "${env:ORDAIN_TEST_NOWHERE}"}]
+train: {steps: "${env:ORDAIN_TEST_NOWHERE}", parameters: {key: "${env:ORDAIN_TEST_NOWHERE}"}}
+gate: {server: {max_p99_ms: "${env:ORDAIN_TEST_NOWHERE}"}}
+beam_args: ["--key=${env:ORDAIN_TEST_NOWHERE}"]
+"""
+
+
+@pytest.mark.parametrize(
+    "command", [["list"], ["show"], ["diff", "1", "2"], ["verify"], ["prune", "--dry-run"]]
+)
+def test_no_secret_of_training_is_asked_for(ordain, folder, command, pair):
+    path = folder / "pipeline.yaml"
+    path.write_text(path.read_text() + SECRETS)
+    code, _, err = ordain(command[0], folder, *command[1:])
+    assert code == 0, err
+    # Neither the private key nor its pass phrase, where versions are only read.
+    signing = {"public_key": str(pair.trust.public_key), "password": "${env:ORDAIN_TEST_NOWHERE}"}
+    signing["private_key"] = "${env:ORDAIN_TEST_NOWHERE}"
+    _, out, err = ordain("verify", folder, "--set", f"push.signing={json.dumps(signing)}")
+    assert "it is not signed, and signing is on" in out and "ORDAIN_TEST_NOWHERE" not in out + err
 
 
 class TestLabels:
@@ -251,7 +356,7 @@ class TestLabels:
     def test_a_version_that_does_not_verify_is_refused(self, ordain, folder, push):
         (push.project.serving / "1" / "saved_model.pb").unlink()
         code, _, err = ordain("promote", folder, 1, "--why", "x")
-        assert code == 5
+        assert code == 5 and "version 1 gets no label, a server would refuse it" in err
         assert "saved_model.pb is missing" in err and "ordain models verify PROJECT 1" in err
 
 

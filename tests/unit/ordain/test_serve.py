@@ -42,6 +42,22 @@ def test_a_bucket_is_not_served_from_here(make_folder):
         call("predict", folder, "--input", folder / "rows.json")
 
 
+def test_no_secret_of_training_is_asked_for(make_folder):
+    missing = "${env:ORDAIN_TEST_NOWHERE}"
+    folder = make_folder(
+        metadata=f"mysql://toy:{missing}@db:3306/toy",
+        notify=[{"on": ["failed"], "webhook": missing}],
+        train={"steps": missing, "parameters": {"key": missing}},
+        beam_args=[f"--key={missing}"],
+        push__signing={"public_key": "a.pub", "private_key": missing, "password": missing},
+    )
+    assert call("serve", folder, "--emit", "docker").exit_code == 0
+    (folder / "rows.json").write_text("[]")
+    # It gets as far as the versions, of which there are none.
+    with pytest.raises(ConfigError, match="there is no label stable"):
+        call("predict", folder, "--input", folder / "rows.json")
+
+
 def test_wrong_settings_are_said_before_anything_is_loaded(make_folder, monkeypatch):
     monkeypatch.setitem(sys.modules, "serving.server.app", None)
     folder = make_folder()

@@ -17,6 +17,7 @@ from pipeline.config_section import Section
 from pipeline.loading import (
     load_project,
     load_raw,
+    load_to_serve,
     load_unresolved,
     read_effective,
     with_settings,
@@ -440,6 +441,45 @@ class TestUnresolved:
             load_unresolved(make_folder(), None, [setting])
         assert problem in caught.value.message
         assert "hush" not in caught.value.message
+
+
+class TestToServe:
+    """Serving asks for no secret of training, and for what it needs as ever."""
+
+    KEYS = {
+        "metadata": "mysql://toy:${env:ORDAIN_TEST_MISSING}@db:3306/toy",
+        "notify": [{"on": ["failed"], "webhook": "${env:ORDAIN_TEST_MISSING}"}],
+        "data__path": "${env:ORDAIN_TEST_MISSING}",
+        "train__steps": "${env:ORDAIN_TEST_MISSING}",
+        "train__parameters": {"key": "${env:ORDAIN_TEST_MISSING}"},
+        "beam_args": ["--key=${env:ORDAIN_TEST_MISSING}"],
+        "evaluate__thresholds": {"auc": {"min": "${env:ORDAIN_TEST_MISSING}"}},
+        "push__signing": {
+            "public_key": "${env:ORDAIN_TEST_KEYS}/a.pub",
+            "private_key": "${env:ORDAIN_TEST_MISSING}",
+            "password": "${env:ORDAIN_TEST_MISSING}",
+        },
+        "push__directory": "${env:ORDAIN_TEST_KEYS}/models",
+    }
+
+    def test_what_is_not_needed_is_not_looked_up(self, make_folder, monkeypatch):
+        monkeypatch.setenv("ORDAIN_TEST_KEYS", "/keys")
+        folder = make_folder(**self.KEYS)
+        with pytest.raises(ConfigError, match="ORDAIN_TEST_MISSING is not set"):
+            load_project(folder)
+        project = load_to_serve(folder)
+        assert project.serving == Path("/keys/models/toy")
+        assert project.trust.public_key == Path("/keys/a.pub")
+        with pytest.raises(ConfigError, match=r"private_key: .*ORDAIN_TEST_MISSING is not set"):
+            project.trust.key()
+        monkeypatch.setenv("ORDAIN_TEST_MISSING", "0.5")
+        assert load_to_serve(folder).trust.key().path == folder / "0.5"
+        assert load_to_serve(folder, also=("evaluate",)).evaluate.thresholds["auc"].min == 0.5
+
+    def test_what_is_needed_is(self, make_folder, monkeypatch):
+        monkeypatch.delenv("ORDAIN_TEST_KEYS", raising=False)
+        with pytest.raises(ConfigError, match="ORDAIN_TEST_KEYS is not set"):
+            load_to_serve(make_folder(**self.KEYS))
 
 
 class TestRaw:

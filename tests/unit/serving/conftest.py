@@ -9,7 +9,7 @@ import pytest
 from contracts.manifest import Manifest, Metric
 from serving.directory import publish
 from serving.labels import record_push, settle
-from serving.signing import SigningKey
+from serving.trust import Trust
 
 PASSWORD = "correct horse"
 
@@ -20,21 +20,45 @@ def base(tmp_path) -> Path:
 
 
 @pytest.fixture
-def push(tmp_path, base) -> Callable[..., Path]:
+def push(tmp_path, base, graph) -> Callable[..., Path]:
     """Publishes a small model as the chain does, labels included."""
 
-    def run(promote: str = "auto", key: SigningKey | None = None, size: int = 1000) -> Path:
+    def run(
+        promote: str = "auto",
+        trust: Trust | None = None,
+        size: int = 1000,
+        content: bytes = graph,
+        project: str = "toy",
+    ) -> Path:
         model = tmp_path / "model"
         (model / "variables").mkdir(parents=True, exist_ok=True)
-        (model / "saved_model.pb").write_bytes(b"graph")
+        (model / "saved_model.pb").write_bytes(content)
         (model / "variables" / "variables.index").write_bytes(b"w" * size)
-        about = Manifest("toy", 0, "", run_id="r", spans=(1, 2), metrics=(Metric("auc", 0.7),))
-        settle(base)
-        folder = publish(model, base, about, key)
-        record_push(base, int(folder.name), "run r", promote)
+        about = Manifest(project, 0, "", run_id="r", spans=(1, 2), metrics=(Metric("auc", 0.7),))
+        where = base.with_name(project)
+        settle(where, trust)
+        folder = publish(model, where, about, trust)
+        record_push(where, int(folder.name), "run r", promote, trust)
         return folder
 
     return run
+
+
+@pytest.fixture(scope="session")
+def graph(tmp_path_factory) -> bytes:
+    """A graph that a server loads: labels are given to no other."""
+    from tiny_models import save_doubler
+
+    return (save_doubler(tmp_path_factory.mktemp("graph") / "m") / "saved_model.pb").read_bytes()
+
+
+@pytest.fixture(scope="session")
+def hostile(tmp_path_factory) -> bytes:
+    """A graph that writes a file when it is called."""
+    from tiny_models import save_doubler
+
+    folder = save_doubler(tmp_path_factory.mktemp("graph") / "m", writes="/nowhere/at/all")
+    return (folder / "saved_model.pb").read_bytes()
 
 
 @pytest.fixture(scope="session")
@@ -56,5 +80,12 @@ def keys(tmp_path_factory) -> Path:
 
 
 @pytest.fixture
-def key(keys) -> SigningKey:
-    return SigningKey(keys / "a.pem", PASSWORD)
+def trust(keys) -> Trust:
+    """The toy project, which signs with `a`."""
+    return Trust("toy", keys / "a.pub.pem", keys / "a.pem", PASSWORD)
+
+
+@pytest.fixture
+def reader(keys) -> Trust:
+    """The toy project where only the public key is."""
+    return Trust("toy", keys / "a.pub.pem")

@@ -114,7 +114,7 @@ class TestManifest:
 
     def test_a_number_that_was_used_is_not_used_again(self, model, base):
         publish(model, base)
-        told = Change("2026-01-01", "ada", "", "publish", None, 7, version=7)
+        told = Change("2026-01-01T00:00:00+00:00", "ada", "", "publish", None, 7, version=7)
         (base / "labels.json").write_text(Labels(stable=7, changes=(told,)).to_json())
         assert publish(model, base).name == "8"
 

@@ -1,16 +1,18 @@
 """Labels: what moves them, what does not, and that no change is lost."""
 
 import json
+import os
 import shutil
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from contracts.errors import ConfigError, InfrastructureError
-from serving.label_file import Canary, Change, Labels
+from serving.label_file import Canary, Change, FollowedLabels, Labels
 from serving.labels import (
     drop_canary,
     promote,
@@ -20,8 +22,58 @@ from serving.labels import (
     set_canary,
     settle,
 )
+from serving.retention import prune
+from serving.signing import sign_text
+from serving.trust import Trust
 
 ROOT = Path(__file__).resolve().parents[3]
+
+
+def _labels(**keys) -> str:
+    return json.dumps({"stable": 1, "canary": None, "pinned": False, "changes": [], **keys})
+
+
+def _change(**keys) -> str:
+    at = "2026-11-21T10:00:00+00:00"
+    whole = {"at": at, "who": "a", "why": "b", "action": "publish", "from": None, "to": 1}
+    return _labels(changes=[{**whole, **keys}])
+
+
+#: Files that somebody made, and what is said of each.
+DAMAGED = {
+    "empty": ("", "Expecting value"),
+    "a list": ("[]", "the file is a list, not an object"),
+    "nothing in it": ("{}", "it has no 'pinned'"),
+    "no changes": ('{"stable": 1, "canary": null, "pinned": false}', "it has no 'changes'"),
+    "deep": ("[" * 200_000, "nested too deep"),
+    "deep inside": (_labels().replace("[]", "[" * 10**5 + "]" * 10**5), "nested too deep"),
+    "stable a text": (_labels(stable="1"), "stable is '1', not a whole number"),
+    "stable true": (_labels(stable=True), "stable is True"),
+    "stable a part": (_labels(stable=1.9), "stable is 1.9"),
+    "stable below zero": (_labels(stable=-5), "stable is -5"),
+    "stable a list": (_labels(stable=[1]), "stable is a list"),
+    "stable too large": (_labels().replace("1", "1e400", 1), "1e400, which is too large"),
+    "stable of 5000 digits": (_labels().replace("1", "9" * 5000, 1), "more than 4300 digits"),
+    "stable beyond 64 bits": (_labels(stable=2**63), "stable is 9223372036854775808"),
+    "stable NaN": (_labels(stable=float("nan")), "it holds NaN"),
+    "stable twice": ('{"stable": 2,' + _labels()[1:], "the key 'stable' twice"),
+    "pinned a text": (_labels(pinned="false"), "pinned is neither true nor false"),
+    "canary a number": (_labels(canary=2), "canary is 2, not an object"),
+    "canary without share": (_labels(canary={"version": 2}), "it has no 'share'"),
+    "a share of 7": (_labels(canary={"version": 2, "share": 7}), "the canary's share is 7, not"),
+    "a share of 1": (_labels(canary={"version": 2, "share": 1}), "the canary's share is 1, not"),
+    "a share below 0": (_labels(canary={"version": 2, "share": -0.1}), "share is -0.1, not"),
+    "a share NaN": (_labels(canary={"version": 2, "share": float("nan")}), "it holds NaN"),
+    "a share infinite": (_labels(canary={"version": 2, "share": float("inf")}), "holds Infinity"),
+    "a share as text": (_labels(canary={"version": 2, "share": "0.1"}), "share is '0.1', not a"),
+    "a change that is none": (_labels(changes=[3]), "a change is 3, not an object"),
+    "who a list": (_change(who=[]), "a change's who is a list, not a text"),
+    "no time": (_change(at="yesterday"), "a change's at is 'yesterday', not a time"),
+    "the end of time": (_change(at="9999-12-31T23:59:59.999+00:00"), "not a time with its zone"),
+    "a time without zone": (_change(at="2026-11-21T10:00:00"), "not a time with its zone"),
+    "from a text": (_change(**{"from": "a"}), "a change's from is 'a'"),
+    "half a character": (_change(why="\ud800"), "no UTF-8 text"),
+}
 
 
 @pytest.fixture
@@ -89,16 +141,33 @@ class TestReading:
         (base / "4").mkdir()
         assert read_labels(base).stable == 3
 
-    @pytest.mark.parametrize(
-        "text", ["", "[]", "{}", '{"stable": 1}', '{"stable":"x","canary":null,"changes":[]}']
-    )
-    def test_a_damaged_file_is_an_error_and_not_the_newest(self, three, push, text):
+    @pytest.mark.parametrize("name", DAMAGED)
+    def test_a_damaged_file_is_an_error_and_not_the_newest(self, three, push, name):
+        text, expected = DAMAGED[name]
         (three / "labels.json").write_text(text)
-        with pytest.raises(InfrastructureError, match=r"labels\.json is damaged"):
+        with pytest.raises(InfrastructureError, match=r"labels\.json is damaged") as caught:
             read_labels(three)
+        message = caught.value.message
+        assert expected in message and "\n" not in message and len(message) < 600, message
         with pytest.raises(InfrastructureError):
             push()
         assert (three / "labels.json").read_text() == text
+
+    @pytest.mark.parametrize("kind", ["pipe", "folder", "link", "device", "large"])
+    @pytest.mark.timeout(60)
+    def test_what_is_no_small_plain_file_is_not_opened(self, three, tmp_path, kind):
+        path = three / "labels.json"
+        path.rename(tmp_path / "labels.json")
+        make = {
+            "pipe": lambda: os.mkfifo(path),
+            "folder": path.mkdir,
+            "link": lambda: path.symlink_to(tmp_path / "labels.json"),
+            "device": lambda: path.symlink_to("/dev/zero"),
+            "large": lambda: (path.touch(), os.truncate(path, 1 << 40)),
+        }
+        make[kind]()
+        with pytest.raises(InfrastructureError, match=r"labels\.json is (a|larger)"):
+            read_labels(three)
 
     def test_reads_what_it_writes(self, three):
         set_canary(three, 1, 0.25, "ada", "try")
@@ -206,13 +275,153 @@ class TestCanary:
         assert (labels.stable, labels.canary) == (2, None)
 
 
-def test_a_version_without_the_right_signature_gets_no_label(three, push, key, keys):
-    push("manual", key=key)
-    with pytest.raises(InfrastructureError, match="it is not signed"):
-        promote(three, 2, "ada", "", keys / "a.pub.pem")
+@pytest.mark.parametrize("move", ["promote", "rollback", "canary"])
+def test_what_a_server_would_refuse_gets_no_label(push, base, hostile, move):
+    push()
+    push("manual", content=hostile)
+    push()
+    before = (base / "labels.json").read_text()
+    with pytest.raises(InfrastructureError, match=r"version 2 gets no label.*WriteFile"):
+        if move == "promote":
+            promote(base, 2, "ada", "x")
+        elif move == "rollback":
+            rollback(base, "ada", "x", to=2)
+        else:
+            set_canary(base, 2, 0.1, "ada", "x")
+    assert (base / "labels.json").read_text() == before
+
+
+class TestSigned:
+    """Labels where signing is on: who has no key moves none."""
+
+    @pytest.fixture
+    def signed(self, push, base, trust) -> Path:
+        push(trust=trust)
+        push(trust=trust)
+        return base
+
+    def test_every_move_is_signed_and_read_with_the_public_key(self, signed, trust, reader, push):
+        moves = [
+            lambda: promote(signed, 1, "ada", "x", trust),
+            lambda: set_canary(signed, 2, 0.1, "ada", "x", trust),
+            lambda: drop_canary(signed, "ada", "x", trust),
+            lambda: rollback(signed, "ada", "x", 2, trust),
+            lambda: push(trust=trust) and read_labels(signed),
+        ]
+        for move in moves:
+            assert read_labels(signed, reader) == read_labels(signed) != move()
+        assert len(read_labels(signed, reader).changes) == 7
+
+    def test_without_the_private_key_no_label_moves(self, signed, reader):
+        before = (signed / "labels.json").read_text()
+        for move in (
+            lambda: promote(signed, 1, "ada", "x", reader),
+            lambda: rollback(signed, "ada", "x", None, reader),
+            lambda: set_canary(signed, 1, 0.1, "ada", "x", reader),
+        ):
+            with pytest.raises(ConfigError, match=r"push\.signing has no private_key"):
+                move()
+        assert (signed / "labels.json").read_text() == before
+
+    def test_a_private_key_that_is_not_the_public_ones_signs_nothing(self, signed, trust, keys):
+        wrong = replace(trust, private_key=keys / "b.pem", password=None)
+        with pytest.raises(ConfigError, match="are no pair"):
+            promote(signed, 1, "ada", "x", wrong)
+        assert read_labels(signed, trust).stable == 2
+
+    @pytest.mark.parametrize("name", ["moved", "unsigned", "no signature", "other", "removed"])
+    def test_what_somebody_without_the_key_wrote_is_refused(
+        self, signed, reader, push, trust, name
+    ):
+        path = signed / "labels.json"
+        raw = json.loads(path.read_text())
+        if name == "other":  # the labels of another project with the same key
+            there = replace(trust, project="other")
+            push(trust=there, project="other")
+            shutil.copy(signed.with_name("other") / "labels.json", path)
+        elif name == "removed":
+            path.unlink()
+        else:
+            rest = {key: value for key, value in raw.items() if key != "signature"}
+            content = {
+                "moved": {**raw, "stable": 1},
+                "unsigned": rest,
+                "no signature": {**rest, "signature": {"a": [1]}},
+            }
+            path.write_text(json.dumps(content[name]))
+        expected = {"unsigned": "is not signed", "removed": "is missing, and signing is on"}
+        with pytest.raises(InfrastructureError) as caught:
+            read_labels(signed, reader)
+        assert expected.get(name, "does not verify") in caught.value.message
+        assert "--replace-labels" in caught.value.hint
+        for move in (lambda: promote(signed, 2, "a", "x", trust), lambda: push(trust=trust)):
+            with pytest.raises(InfrastructureError):
+                move()
+        assert len(list(signed.glob("[0-9]*"))) == 2
+
+    def test_refused_labels_are_replaced_by_who_has_the_key_and_says_so(
+        self, signed, trust, reader
+    ):
+        path = signed / "labels.json"
+        planted = json.dumps(
+            {**json.loads(path.read_text()), "canary": {"version": 1, "share": 0.9}}
+        )
+        path.write_text(planted)
+        with pytest.raises(ConfigError):
+            promote(signed, 2, "ada", "x", reader, is_replacing=True)
+        assert path.read_text() == planted
+        promote(signed, 2, "ada", "somebody was here", trust, is_replacing=True)
+        labels = read_labels(signed, reader)
+        assert (labels.stable, labels.canary, len(labels.changes)) == (2, None, 1)
+        assert (signed / "labels.json.refused").read_text() == planted
+
+    def test_whoever_follows_takes_no_older_ones(self, signed, trust, reader):
+        followed = FollowedLabels(signed, reader)
+        first = (signed / "labels.json").read_text()
+        assert followed.read().stable == 2
+        rollback(signed, "ada", "x", None, trust)
+        assert followed.read().stable == 1
+        (signed / "labels.json").write_text(first)
+        with pytest.raises(InfrastructureError, match="is older than the labels that were read"):
+            followed.read()
+        # Somebody who has the key goes on from there.
+        promote(signed, 2, "ada", "x", trust)
+        assert followed.read().stable == 2
+
+    def test_a_clock_that_is_behind_does_not_make_a_change_old(self, signed, trust, reader):
+        ahead = "2999-01-01T00:00:00.000+00:00"
+        labels = read_labels(signed)
+        labels = replace(
+            labels, changes=(*labels.changes[:-1], replace(labels.changes[-1], at=ahead))
+        )
+        text = labels.signed_text("toy")
+        (signed / "labels.json").write_text(labels.to_json(sign_text(text, trust.key())))
+        followed = FollowedLabels(signed, reader)
+        followed.read()
+        promote(signed, 1, "ada", "x", trust)
+        assert followed.read().stable == 1
+
+    def test_pruning_goes_by_signed_labels_only(self, signed, reader):
+        path = signed / "labels.json"
+        path.write_text(json.dumps({**json.loads(path.read_text()), "stable": 1}))
+        with pytest.raises(InfrastructureError, match="does not verify"):
+            prune(signed, 1, trust=reader)
+        assert len(list(signed.glob("[0-9]*"))) == 2
+
+
+def test_a_version_without_the_right_signature_gets_no_label(three, push, trust, keys):
+    promote(three, 2, "ada", "signing is on now", is_replacing=True)
+    for wrong, words in ((trust, "it is not signed"),):
+        with pytest.raises(InfrastructureError, match=words):
+            promote(three, 2, "ada", "", wrong, is_replacing=True)
+    push_signed = Trust("toy", keys / "b.pub.pem", keys / "b.pem")
+    (three / "labels.json").unlink()
+    for folder in three.glob("[0-9]*"):
+        shutil.rmtree(folder)
+    push(trust=trust)
     with pytest.raises(InfrastructureError, match="Key mismatch"):
-        promote(three, 4, "ada", "", keys / "b.pub.pem")
-    assert promote(three, 4, "ada", "", keys / "a.pub.pem").stable == 4
+        promote(three, 1, "ada", "", push_signed, is_replacing=True)
+    assert promote(three, 1, "ada", "", trust).stable == 1
 
 
 def test_a_label_that_cannot_be_written_stays(three):
@@ -222,11 +431,34 @@ def test_a_label_that_cannot_be_written_stays(three):
     assert read_labels(three).stable == 3
 
 
+@pytest.mark.timeout(60)
+def test_what_somebody_put_in_the_way_leads_nowhere(three, tmp_path):
+    """Links where a label's move writes: what they lead to is not the mover's to change."""
+    victim, folder = tmp_path / "victim", tmp_path / "folder"
+    victim.write_text("mine")
+    folder.mkdir()
+    staged = three / ".labels.json.staged"
+    for make in (lambda: staged.symlink_to(victim), lambda: os.mkfifo(staged)):
+        make()
+        promote(three, 1, "ada", "x")
+        assert victim.read_text() == "mine" and not staged.exists()
+    shutil.rmtree(three / "tensorflow_serving")
+    (three / "tensorflow_serving").symlink_to(folder)
+    with pytest.raises(InfrastructureError, match="cannot be written: it is a link"):
+        promote(three, 2, "ada", "x")
+    assert list(folder.iterdir()) == []
+    (three / ".labels.lock").unlink()
+    (three / ".labels.lock").symlink_to(victim)
+    with pytest.raises(InfrastructureError, match="cannot be locked"):
+        promote(three, 3, "ada", "x")
+    assert victim.read_text() == "mine"
+
+
 def test_two_writers_lose_no_change_and_a_reader_sees_no_part(three):
     script = (
         "import sys\n"
         "from serving.labels import promote, set_canary\n"
-        "for i in range(40):\n"
+        "for i in range(20):\n"
         "    if sys.argv[2] == 'a':\n"
         "        promote(sys.argv[1], 1 + 2 * (i % 2), 'a', str(i))\n"
         "    else:\n"
@@ -250,7 +482,7 @@ def test_two_writers_lose_no_change_and_a_reader_sees_no_part(three):
         done.set()
         reader.join()
     changes = read_labels(three).changes[before:]
-    assert len(changes) == 80
+    assert len(changes) == 40
     for who in "ab":
-        assert [c.why for c in changes if c.who == who] == [str(i) for i in range(40)]
+        assert [c.why for c in changes if c.who == who] == [str(i) for i in range(20)]
     assert seen == sorted(seen) and len(set(seen)) > 5

@@ -1,6 +1,7 @@
 """The model card tells the manifest's facts, and values of the data do not break its form."""
 
 import json
+import os
 
 import pytest
 
@@ -46,12 +47,35 @@ def test_a_value_of_the_data_cannot_break_the_table(tmp_path):
     assert "\n# injected" not in card and "c=a\\|b # injected" in card
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"instances": []}', '{"instances": 3}', "\0"])
+@pytest.mark.parametrize(
+    "text", ["", "[]", "{}", '{"instances": []}', '{"instances": 3}', "\0", "[" * 10**6]
+)
 def test_an_example_that_cannot_be_read_is_none(tmp_path, text):
     (tmp_path / "assets.extra" / "ordain").mkdir(parents=True)
     (tmp_path / "assets.extra" / "ordain" / "example.json").write_text(text)
     assert read_example(tmp_path) is None
     assert "after filling in" in render(make(), tmp_path)
+
+
+@pytest.mark.timeout(60)
+@pytest.mark.parametrize("kind", ["pipe", "link", "linked folder", "device", "large"])
+def test_an_example_that_is_no_small_file_of_the_version_is_none(tmp_path, kind):
+    version, outside = tmp_path / "1", tmp_path / "outside"
+    path = version / "assets.extra" / "ordain" / "example.json"
+    outside.mkdir()
+    (outside / "example.json").write_text('{"instances": [{"x": "secret"}]}')
+    path.parent.mkdir(parents=True)
+    if kind == "linked folder":
+        path.parent.rmdir()
+        path.parent.symlink_to(outside)
+    elif kind == "pipe":
+        os.mkfifo(path)
+    elif kind == "large":
+        path.touch()
+        os.truncate(path, 1 << 40)
+    else:
+        path.symlink_to("/dev/zero" if kind == "device" else outside / "example.json")
+    assert read_example(version) is None
 
 
 def test_the_first_example_is_taken(tmp_path):

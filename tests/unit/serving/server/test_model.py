@@ -1,11 +1,20 @@
 """Checking, loading, warming and calling real SavedModels."""
 
+import gc
+import os
+import struct
+import threading
+import time
+from pathlib import Path
+
 import numpy as np
 import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
+from tiny_models import save_doubler
 
 from contracts.manifest import Manifest
+from serving import private_copy
 from serving.description import Description, Feature
 from serving.directory import publish
 from serving.server.checks import find_problems
@@ -14,6 +23,24 @@ from serving.server.protos import decode_proto
 from serving.server.reload import load_version
 from serving.server.status import Code, RequestError
 from serving.server.warmup import WARMUP_FILE, warm_up
+from serving.trust import Trust
+
+
+def masked_crc32c(data: bytes) -> int:
+    """TFRecord's checksum."""
+    crc = 0xFFFFFFFF
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82F63B78 if crc & 1 else 0)
+    crc ^= 0xFFFFFFFF
+    return ((crc >> 15 | crc << 17) + 0xA282EAD8) & 0xFFFFFFFF
+
+
+def _record(length: int) -> bytes:
+    """The head of a record that says it is so long, and sixteen bytes of it."""
+    head = struct.pack("<Q", length)
+    return head + struct.pack("<I", masked_crc32c(head)) + b"x" * 16
 
 
 class Doubler(tf.Module):
@@ -101,9 +128,27 @@ def test_warm_up_replays_what_was_recorded_and_calls_the_rest_once(model, folder
     assert model.run("count", {})["calls"] == 3
 
 
-def test_a_damaged_warm_up_file_is_no_obstacle(model, tmp_path):
+@pytest.mark.parametrize(
+    "content",
+    [
+        b"no record",
+        b"x" * 11,
+        # Lengths that a reader could believe, with their right checksums where it looks at them.
+        _record(1 << 60),
+        _record((1 << 64) - 1),
+        _record(17),
+    ],
+)
+def test_a_damaged_warm_up_file_is_no_obstacle(model, tmp_path, content):
     (tmp_path / WARMUP_FILE).parent.mkdir()
-    (tmp_path / WARMUP_FILE).write_bytes(b"no record")
+    (tmp_path / WARMUP_FILE).write_bytes(content)
+    assert warm_up(model, tmp_path) == 2
+
+
+@pytest.mark.timeout(60)
+def test_a_warm_up_file_that_is_a_pipe_is_no_obstacle(model, tmp_path):
+    (tmp_path / WARMUP_FILE).parent.mkdir()
+    os.mkfifo(tmp_path / WARMUP_FILE)
     assert warm_up(model, tmp_path) == 2
 
 
@@ -150,6 +195,71 @@ def test_a_hostile_model_is_refused_before_any_of_it_runs(tmp_path):
     assert not target.exists()
 
 
+def test_what_is_loaded_is_what_was_checked(tmp_path):
+    """The graph is swapped all the time: what loads is the published one, or nothing does."""
+    version = publish(save_doubler(tmp_path / "honest"), tmp_path / "base", Manifest("toy", 0, ""))
+    other = save_doubler(tmp_path / "other", factor=3.0)
+    graphs = [(folder / "saved_model.pb").read_bytes() for folder in (other, tmp_path / "honest")]
+    is_done = threading.Event()
+
+    def swap():
+        while not is_done.is_set():
+            for graph in graphs:
+                (tmp_path / "part").write_bytes(graph)
+                (tmp_path / "part").replace(version / "saved_model.pb")
+                time.sleep(0.004)
+
+    swapping = threading.Thread(target=swap)
+    swapping.start()
+    answers, refusals = [], []
+    try:
+        for _ in range(40):
+            try:
+                model = load_version(version, 1, None)
+            except LoadError as error:
+                refusals.append(str(error))
+            else:
+                answers.append(float(model.run("serving_default", {"x": np.ones(1, "f4")})["y"][0]))
+    finally:
+        is_done.set()
+        swapping.join()
+    assert set(answers) == {2.0} and refusals
+    assert all(refusal.startswith("saved_model.pb has ") for refusal in refusals), refusals
+
+
+def test_a_file_that_changes_after_it_was_opened_is_not_what_loads(tmp_path):
+    """Written in place, as a hard link or a share of blocks would let through."""
+    version = publish(save_doubler(tmp_path / "honest"), tmp_path / "base", Manifest("toy", 0, ""))
+    model = load_version(version, 1, None)
+    for path in version.rglob("*"):
+        if path.is_file():
+            path.write_bytes(b"other")
+    assert model.run("serving_default", {"x": np.ones(1, "f4")})["y"].tolist() == [2.0]
+    with pytest.raises(LoadError):
+        load_version(version, 1, None)
+
+
+def test_the_copy_goes_with_the_model(tmp_path):
+    version = publish(save_doubler(tmp_path / "honest"), tmp_path / "base", Manifest("toy", 0, ""))
+    before = _copies()
+    model = load_version(version, 1, None)
+    (copy,) = _copies() - before
+    assert copy.stat().st_mode & 0o077 == 0
+    del model
+    gc.collect()
+    assert _copies() == before
+    (version / "saved_model.pb").write_bytes(b"other")
+    with pytest.raises(LoadError):
+        load_version(version, 1, None)
+    assert _copies() == before
+
+
+def _copies() -> set[Path]:
+    """Folders that hold a version of this process."""
+    own = private_copy._own.get(os.getpid())
+    return {p for p in own[0].iterdir() if p.is_dir()} if own else set()
+
+
 def test_an_unsigned_version_is_refused_where_a_key_is_asked_for(folder, tmp_path):
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
@@ -160,7 +270,7 @@ def test_an_unsigned_version_is_refused_where_a_key_is_asked_for(folder, tmp_pat
     key.write_bytes(public.public_bytes(serialization.Encoding.PEM, form))
     version = publish(folder, tmp_path / "base", Manifest("toy", 0, ""))
     with pytest.raises(LoadError, match="sig"):
-        load_version(version, 1, key)
+        load_version(version, 1, Trust("toy", key))
 
 
 def test_a_short_message_does_not_make_a_large_tensor():

@@ -1,0 +1,125 @@
+"""JSON of files that somebody else may have written: what no file of ours holds is refused."""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from typing import Any
+
+_SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
+
+
+def parse_json(text: str | bytes) -> Any:
+    """Parses JSON strictly.
+
+    Args:
+        text: The JSON text; bytes are UTF-8.
+
+    Raises:
+        ValueError: It is no JSON, or it holds NaN or an infinity, a number that is too large, a
+            key twice, half a character, or lists and objects too deep in each other.
+    """
+    try:
+        text = text.decode("utf-8") if isinstance(text, bytes) else text
+        value = json.loads(
+            text,
+            parse_float=_finite,
+            parse_constant=_no_constant,
+            object_pairs_hook=_each_key_once,
+        )
+        if _SURROGATE.search(text):
+            # Half of a pair is a text that no file and no terminal takes.
+            json.dumps(value, ensure_ascii=False).encode("utf-8")
+    except RecursionError:
+        raise ValueError("it is nested too deep") from None
+    except UnicodeError as error:
+        raise ValueError(f"it is no UTF-8 text: {error.reason}") from None  # type: ignore[attr-defined]
+    except ValueError as error:
+        if "int_max_str_digits" in str(error):
+            raise ValueError("it holds a number of more than 4300 digits") from None
+        raise
+    return value
+
+
+def whole_number(value: object, what: str, least: int = 0) -> int:
+    """A whole number from `least` to the largest that 64 bits hold.
+
+    Raises:
+        ValueError: It is something else; `what` names it.
+    """
+    if type(value) is not int or not least <= value < 2**63:
+        raise ValueError(f"{what} is {_short(value)}, not a whole number from {least}")
+    return value
+
+
+def number(value: object, what: str) -> float:
+    """A finite number.
+
+    Raises:
+        ValueError: It is something else; `what` names it.
+    """
+    if type(value) not in (int, float) or not -1e308 <= value <= 1e308:  # type: ignore[operator]
+        raise ValueError(f"{what} is {_short(value)}, not a number")
+    return float(value)  # type: ignore[arg-type]
+
+
+def text_of(value: object, what: str) -> str:
+    """A text.
+
+    Raises:
+        ValueError: It is something else; `what` names it.
+    """
+    if not isinstance(value, str):
+        raise ValueError(f"{what} is {_short(value)}, not a text")
+    return value
+
+
+def object_of(value: object, what: str) -> dict[str, Any]:
+    """An object.
+
+    Raises:
+        ValueError: It is something else; `what` names it.
+    """
+    if not isinstance(value, dict):
+        raise ValueError(f"{what} is {_short(value)}, not an object")
+    return value
+
+
+def list_of(value: object, what: str) -> list[Any]:
+    """A list.
+
+    Raises:
+        ValueError: It is something else; `what` names it.
+    """
+    if not isinstance(value, list):
+        raise ValueError(f"{what} is {_short(value)}, not a list")
+    return value
+
+
+def _short(value: object) -> str:
+    if isinstance(value, (dict, list)):
+        return "an object" if isinstance(value, dict) else "a list"
+    # A whole number of thousands of digits has no text.
+    is_long = type(value) is int and abs(value) >= 10**40
+    return "a very large number" if is_long else f"{value!r:.60}"
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"it holds the number {text[:40]}, which is too large")
+    return value
+
+
+def _no_constant(name: str) -> float:
+    raise ValueError(f"it holds {name}, which is no JSON")
+
+
+def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        keys = [key for key, _ in pairs]
+        twice = next(key for key in keys if keys.count(key) > 1)
+        raise ValueError(f"it holds the key {twice!r:.60} twice")
+    return found
