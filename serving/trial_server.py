@@ -7,7 +7,6 @@ on top. It imports first, says so, and reads what to serve from standard input: 
 
 from __future__ import annotations
 
-import asyncio
 import json
 import resource
 import sys
@@ -30,7 +29,7 @@ def limit(cpu_s: int) -> None:
 def main() -> None:
     """Serves until it is told to end."""
     leave_keras_out()
-    from serving.server.app import bound_threads, serve_forever  # noqa: PLC0415
+    from serving.server.app import serve  # noqa: PLC0415
 
     _say(IMPORTED)
     line = sys.stdin.readline()
@@ -41,9 +40,8 @@ def main() -> None:
     settings = Settings(
         base=Path(base), name="candidate", rest_port=0, grpc_port=0, drain_grace_s=0.0
     )
-    bound_threads(settings.threads)
     try:
-        asyncio.run(serve_forever(settings, _say))
+        serve(settings, _say, is_trial=True)
     except OrdainError as error:
         sys.stderr.write(f"{error.message}\n")
         leave(int(error.exit_code))
