@@ -99,7 +99,8 @@ from serving.server.settings import Settings
 @click.option(
     "--load-memory-mb",
     type=click.FloatRange(1),
-    help="Most memory a version may take while it is loaded.  [default: half of what there is]",
+    show_default="half of what there is",
+    help="Most memory a version may take while it is loaded; then it is refused.",
 )
 @click.option(
     "--client-timeout-s",

@@ -8,6 +8,7 @@ on top. It imports first, says so, and reads what to serve from standard input: 
 from __future__ import annotations
 
 import json
+import math
 import resource
 import sys
 from pathlib import Path
@@ -38,7 +39,12 @@ def main() -> None:
     base, cpu_s = json.loads(line)
     limit(cpu_s)
     settings = Settings(
-        base=Path(base), name="candidate", rest_port=0, grpc_port=0, drain_grace_s=0.0
+        base=Path(base),
+        name="candidate",
+        rest_port=0,
+        grpc_port=0,
+        drain_grace_s=0.0,
+        load_timeout_s=math.inf,  # who holds the trial ends it
     )
     try:
         serve(settings, _say, is_trial=True)

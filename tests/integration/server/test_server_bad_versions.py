@@ -163,7 +163,18 @@ def test_a_restart_serves_stable_while_the_canary_hangs(project):
         server.wait()
         assert server.version() == 1
         wait(lambda: state(server, 3)[0] == "LOADING")
-        children = psutil.Process(server.process.pid).children(recursive=True)
+        process = psutil.Process(server.process.pid)
+        children = process.children(recursive=True)
+        assert len(children) == 3  # who forks, who holds to the limits, and the version
+        # The process that forks is ended by somebody: what serves goes on, and says what is amiss.
+        process.children()[0].kill()
+        wait(lambda: state(server, 3)[0] == "END")
+        assert state(server, 3)[1] == "its trial did not answer"
+        problems = server.ask("/v2/health/ready")[1]["problems"]
+        assert "restart the server to load another one" in problems[-1]
+        set_canary(base, 2, 0.5, *WHO)
+        wait(lambda: "is gone" in state(server, 2)[1])
+        assert server.version() == 1
         assert server.stop() == 0
         assert psutil.wait_procs(children, 10)[1] == []
     finally:
