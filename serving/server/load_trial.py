@@ -76,8 +76,11 @@ class Trials:
         server = os.getpid()
         self._pid = os.fork()
         if not self._pid:
-            self._ours.close()
-            _fork_forever(server, theirs, load)
+            try:
+                self._ours.close()
+                _fork_forever(server, theirs, load)
+            finally:  # whatever happens, there is no second server
+                os._exit(1)
         theirs.close()
 
     @property
@@ -137,9 +140,10 @@ def _fork_forever(server: int, requests: socket.socket, load: Load) -> NoReturn:
             os._exit(1)
         if not request:
             os._exit(0)
-        if not os.fork():
-            requests.close()
-            _supervise(me, request, socket.socket(fileno=descriptors[0]), load)
+        with contextlib.suppress(BlockingIOError):  # too many processes: no answer is a refusal
+            if not os.fork():
+                requests.close()
+                _supervise(me, request, socket.socket(fileno=descriptors[0]), load)
         os.close(descriptors[0])
 
 
@@ -147,13 +151,13 @@ def _supervise(parent: int, request: bytes, answers: socket.socket, load: Load) 
     """Holds one version to its limits, and says what came of it."""
     _end_with(parent)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    folder = tempfile.mkdtemp(prefix=_FOLDER_PREFIX)
     try:
+        folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
         path, version, raw = json.loads(request)
-        reason = _try(Path(path), version, Limits(**raw), answers, Path(folder), load)
+        reason = _try(Path(path), version, Limits(**raw), answers, folder, load)
+        shutil.rmtree(folder, ignore_errors=True)
     except BaseException as error:
-        reason = f"the trial failed: {_text_of(error)}"
-    shutil.rmtree(folder, ignore_errors=True)
+        reason = f"its trial failed: {_text_of(error)}"
     with contextlib.suppress(OSError):  # the server asks no more
         answers.sendall(reason.encode(errors="replace")[:_MAX_REASON] or _FINE)
     os._exit(0)
@@ -168,9 +172,12 @@ def _try(
     shared = psutil.Process().memory_info().rss
     pid = os.fork()
     if not pid:
-        os.close(theirs)
-        answers.close()
-        _load(me, ours, path, version, folder, load)
+        try:
+            os.close(theirs)
+            answers.close()
+            _load(me, ours, path, version, folder, load)
+        finally:
+            os._exit(1)
     os.close(ours)
     with MemoryWatch(pid, shared + limits.memory_bytes) as watch:
         # Readable: it said something, it ended, or the server asks no more.
