@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 import os
 import sys
@@ -16,10 +15,12 @@ from contracts.leaving import leave
 from ordain.options import project_options
 from pipeline.config import Project
 from pipeline.loading import load_to_serve
+from pipeline.machine_memory import read_memory
 from serving.emit import compose_file, kubernetes_manifest
 from serving.server.lean import leave_keras_out
 from serving.server.security import read_token
 from serving.server.settings import Settings
+from serving.trust import Trust
 
 
 @click.command()
@@ -88,6 +89,19 @@ from serving.server.settings import Settings
     default=30.0,
     show_default=True,
     help="Longest a request may take; then it is answered 504.",
+)
+@click.option(
+    "--load-timeout-s",
+    type=click.FloatRange(1, 86400),
+    default=120.0,
+    show_default=True,
+    help="Longest a version may take to be checked and loaded; then it is refused.",
+)
+@click.option(
+    "--load-memory-mb",
+    type=click.FloatRange(1),
+    show_default="half of what there is",
+    help="Most memory a version may take while it is loaded; then it is refused.",
 )
 @click.option(
     "--client-timeout-s",
@@ -159,18 +173,20 @@ def serve(
         return
     made = _settings(loaded, options)
     made.check()
-    _run(made, loaded.push.public_key)
+    _run(made, loaded.trust)
 
 
 def _settings(project: Project, options: dict[str, Any]) -> Settings:
     token = options.pop("token_file")
     client_timeout_s = options.pop("client_timeout_s")
+    memory_mb = options.pop("load_memory_mb") or read_memory().total_bytes / 2e6
     return Settings(
         base=_serving_directory(project),
         name=project.name,
         token=read_token(token) if token else "",
         batch_wait_s=options.pop("batch_wait_ms") / 1000,
         max_body_bytes=int(options.pop("max_body_mb") * 1_000_000),
+        load_memory_bytes=int(memory_mb * 1_000_000),
         header_timeout_s=client_timeout_s,
         body_timeout_s=client_timeout_s,
         **options,
@@ -193,7 +209,7 @@ def _emitted(project: Project, kind: str, claim: str) -> str:
     return kubernetes_manifest(project.name, claim, kind=form)
 
 
-def _run(settings: Settings, public_key: Path | None) -> None:
+def _run(settings: Settings, trust: Trust) -> None:
     logging.basicConfig(
         stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING
     )
@@ -202,8 +218,7 @@ def _run(settings: Settings, public_key: Path | None) -> None:
     click.echo("loading TensorFlow", err=True)
     leave_keras_out()
 
-    from serving.server.app import bound_threads, serve_forever  # noqa: PLC0415  seconds to import
+    from serving.server.app import serve as run_server  # noqa: PLC0415  seconds to import
 
-    bound_threads(settings.threads)
-    asyncio.run(serve_forever(settings, click.echo, public_key))
+    run_server(settings, click.echo, trust)
     leave(0)  # everything was answered

@@ -7,7 +7,7 @@ on standard input: the seconds of processor time it has. If that ends before, so
 
 from __future__ import annotations
 
-import asyncio
+import math
 import resource
 import sys
 from pathlib import Path
@@ -51,7 +51,7 @@ def main(folder: Path) -> None:
     """Serves the candidate of a trial's folder until it is told to end."""
     is_confined = confine(folder)
     leave_keras_out()
-    from serving.server.app import bound_threads, serve_forever  # noqa: PLC0415
+    from serving.server.app import serve  # noqa: PLC0415
 
     _say(IMPORTED if is_confined else f"{IMPORTED} {HAS_FILES}")
     line = sys.stdin.readline()
@@ -61,10 +61,16 @@ def main(folder: Path) -> None:
     # The server copies the version that it loads: its largest file is one that is right.
     sizes = [path.stat().st_size for path in base.rglob("*") if path.is_file()]
     limit(int(line), max([MAX_FILE_BYTES, *sizes]))
-    settings = Settings(base=base, name="candidate", rest_port=0, grpc_port=0, drain_grace_s=0.0)
-    bound_threads(settings.threads)
+    settings = Settings(
+        base=base,
+        name="candidate",
+        rest_port=0,
+        grpc_port=0,
+        drain_grace_s=0.0,
+        load_timeout_s=math.inf,  # who holds the trial ends it
+    )
     try:
-        asyncio.run(serve_forever(settings, _say))
+        serve(settings, _say, is_trial=True)
     except OrdainError as error:
         sys.stderr.write(f"{error.message}\n")
         leave(int(error.exit_code))

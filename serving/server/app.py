@@ -7,20 +7,23 @@ import contextlib
 import gc
 import logging
 import signal
+import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
+from functools import partial
 
 import grpc
 import tensorflow as tf
 from aiohttp import web
 
-from contracts.errors import ConfigError, InfrastructureError
+from contracts.errors import ConfigError, ExitCode, InfrastructureError
+from contracts.leaving import leave
 from serving.label_file import STABLE
 from serving.server import grpc_tfserving, grpc_v2
 from serving.server.connections import Listener, Server
 from serving.server.http import Front
+from serving.server.load_trial import Trials
+from serving.server.loading import load_version
 from serving.server.metrics import Metrics
 from serving.server.reload import Reloader
 from serving.server.rest_tfserving import TFServingRest
@@ -28,12 +31,16 @@ from serving.server.rest_v2 import InferenceRest
 from serving.server.security import tls_context
 from serving.server.service import Service
 from serving.server.settings import Settings
+from serving.server.workers import MAX_EXTRA, Workers
+from serving.trust import Trust
 from serving.versions import list_versions
 
 log = logging.getLogger("ordain.serve")
 
 #: From the end of listening to the last request of a connection that was made before.
 SETTLE_S = 0.5
+#: From the end of the drain to the end of the process, whatever still works in it.
+LEAVE_S = 3.0
 
 
 @dataclass(frozen=True)
@@ -49,59 +56,84 @@ class Addresses:
     grpc: str
 
 
-def bound_threads(threads: int) -> None:
-    """Sets TensorFlow's threads; has to come before its first operation."""
-    tf.config.threading.set_intra_op_parallelism_threads(threads)
-    tf.config.threading.set_inter_op_parallelism_threads(threads)
-
-
-async def serve_forever(
-    settings: Settings, announce: Callable[[str], None], public_key: Path | None = None
+def serve(
+    settings: Settings,
+    announce: Callable[[str], None],
+    trust: Trust | None = None,
+    *,
+    is_trial: bool = False,
 ) -> None:
     """Serves until SIGTERM or SIGINT, then answers what it has and returns.
+
+    Has to be called by the main thread, before TensorFlow's first operation.
 
     Args:
         settings: Checked settings.
         announce: Gets the line that says what is served where, once it is.
-        public_key: Key that each version's manifest has to be signed for, or None.
+        trust: Whose versions and labels they have to be; None while signing is off.
+        is_trial: Whether this process is a trial itself, so that no version is loaded in another
+            one first.
 
     Raises:
         ConfigError: There is no version yet, or a port or a TLS file cannot be used.
         InfrastructureError: The labels cannot be read, or the stable version is refused.
     """
+    tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    # A call that hangs holds one of them, and the others have to go on.
+    tf.config.threading.set_inter_op_parallelism_threads(settings.threads + MAX_EXTRA)
     # What is in memory by now (TensorFlow, mostly) stays: the collections after an unload, and all
-    # others, need not look at it, which they would do while requests wait.
+    # others, need not look at it, which they would do while requests wait; and what is not looked
+    # at is shared with the processes that try versions.
     gc.freeze()
+    trials = None if is_trial else Trials(partial(load_version, trust=trust))
+    asyncio.run(_serve(settings, announce, trust, trials))
+
+
+async def _serve(
+    settings: Settings,
+    announce: Callable[[str], None],
+    trust: Trust | None,
+    trials: Trials | None,
+) -> None:
     metrics = Metrics()
-    with ThreadPoolExecutor(settings.threads, "model") as executor:
-        reloader = Reloader(settings, metrics, executor, public_key)
-        service = Service(settings, metrics, reloader)
-        await _load_first(settings, reloader)
-        stop = asyncio.Event()
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, stop.set)
-        async with contextlib.AsyncExitStack() as stack:
-            runner, listener = await _listen_http(settings, service, stack)
-            server, grpc_port = await _listen_grpc(settings, service)
-            stack.push_async_callback(server.stop, 0)
-            addresses = _addresses(settings, runner, grpc_port)
-            following = asyncio.create_task(reloader.follow())
-            stable = reloader.routing.stable
-            announce(
-                f"serving {settings.name} version {stable} ({STABLE}) on {addresses.rest} "
-                f"and grpc {addresses.grpc}"
-            )
-            await stop.wait()
-            following.cancel()
-            await _drain(settings, service, listener, server)
-        await reloader.close()
+    workers = Workers(settings.threads, settings.request_timeout_s, metrics)
+    reloader = Reloader(settings, metrics, workers, trust, trials)
+    service = Service(settings, metrics, reloader, workers)
+    await _load_first(settings, reloader)
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, stop.set)
+    async with contextlib.AsyncExitStack() as stack:
+        runner, listener = await _listen_http(settings, service, stack)
+        server, grpc_port = await _listen_grpc(settings, service)
+        stack.push_async_callback(server.stop, 0)
+        addresses = _addresses(settings, runner, grpc_port)
+        following = asyncio.create_task(reloader.follow())
+        stable = reloader.routing.stable
+        announce(
+            f"serving {settings.name} version {stable} ({STABLE}) on {addresses.rest} "
+            f"and grpc {addresses.grpc}"
+        )
+        await stop.wait()
+        _end_in_time(settings)
+        following.cancel()
+        reloader.close()
+        await _drain(settings, service, listener, server)
+
+
+def _end_in_time(settings: Settings) -> None:
+    """Has the process end soon after the drain's time, also if a thread hangs."""
+    limit_s = settings.drain_grace_s + SETTLE_S + settings.drain_timeout_s + LEAVE_S
+    timer = threading.Timer(limit_s, leave, [int(ExitCode.NODE_FAILED)])
+    timer.daemon = True
+    timer.start()
 
 
 async def _load_first(settings: Settings, reloader: Reloader) -> None:
     if not list_versions(settings.base):
         raise ConfigError(f"{settings.base} holds no version to serve", "ordain run PROJECT")
-    await reloader.refresh()
+    await reloader.start()
     if reloader.routing.stable is None:
         refused = [f"version {s.version}: {s.message}" for s in reloader.states.values()]
         raise InfrastructureError(
@@ -114,9 +146,8 @@ async def _listen_http(
     settings: Settings, service: Service, stack: contextlib.AsyncExitStack
 ) -> tuple[web.ServerRunner, Listener]:
     front = Front(service, (TFServingRest(service), InferenceRest(service)))
-    runner = web.ServerRunner(
-        Server(front.handle, settings), shutdown_timeout=settings.drain_timeout_s
-    )
+    # The drain comes before: what is not answered by then had its time.
+    runner = web.ServerRunner(Server(front.handle, settings), shutdown_timeout=SETTLE_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     context = None

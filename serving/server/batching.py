@@ -4,6 +4,9 @@ Requests to one version and signature are merged if their rows have the same sha
 call at a time is made for each such group; what arrives meanwhile is the next batch. A request
 that comes alone is not held up: only while the last batch held several does a group wait, up to
 `batch_wait_s`, for the next one to fill.
+
+A call that takes longer than `workers.SLOW_S` is passed by the next one. Until it ends nothing is
+merged in its group: a request that hangs in the model would take its neighbours with it.
 """
 
 from __future__ import annotations
@@ -12,8 +15,8 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from concurrent.futures import Executor
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -21,6 +24,7 @@ from serving.server.metrics import Metrics
 from serving.server.settings import Settings
 from serving.server.status import Code, RequestError
 from serving.server.tensors import Arrays, Signature
+from serving.server.workers import SLOW_S, Workers
 
 #: How long the group of a shape stays without requests: its memory of how busy it is stays too.
 IDLE_S = 1.0
@@ -70,18 +74,19 @@ class Batcher:
     def __init__(
         self,
         call: Call,
-        executor: Executor,
+        workers: Workers,
         limit: QueueLimit,
         settings: Settings,
         metrics: Metrics,
     ) -> None:
         self._call = call
-        self._executor = executor
+        self._workers = workers
         self._limit = limit
         self._max_rows = settings.max_batch_size
         self._wait_s = settings.batch_wait_s
         self._metrics = metrics
         self._groups: dict[Key, _Group] = {}
+        self._answering: set[asyncio.Task[None]] = set()
         self._unsplittable: set[str] = set()
 
     async def run(self, signature: Signature, inputs: Arrays, rows: int) -> Arrays:
@@ -110,7 +115,7 @@ class Batcher:
         return await item.answer
 
     async def close(self) -> None:
-        """Ends the groups; nothing may be waiting any more."""
+        """Ends the groups; nothing may be waiting any more. A call that hangs is left to itself."""
         workers = [group.worker for group in self._groups.values() if group.worker is not None]
         for worker in workers:
             worker.cancel()
@@ -129,13 +134,21 @@ class Batcher:
                     if not group.items:
                         del self._groups[key]
                         return
-            if is_busy and self._wait_s > 0:
+            if is_busy and self._wait_s > 0 and not group.slow:
                 await self._fill(group)
+            await self._workers.acquire()
             batch = self._take(group)
             if not batch:
+                self._workers.release()
                 continue
             is_busy = len(batch) > 1
-            await self._answer(group.signature, batch)
+            answering = asyncio.create_task(self._answer(group.signature, batch))
+            self._answering.add(answering)
+            answering.add_done_callback(self._answering.discard)
+            done, _ = await asyncio.wait({answering}, timeout=SLOW_S)
+            if not done:
+                group.slow += 1
+                answering.add_done_callback(group.end_slow)
             if isinstance(key[1], int):  # the group of a request that merges with no other
                 del self._groups[key]
                 return
@@ -154,7 +167,8 @@ class Batcher:
         """The next batch; who gave up waiting (deadline, disconnect) is left out."""
         batch: list[_Item] = []
         rows = 0
-        while group.items and (not batch or rows + group.items[0].rows <= self._max_rows):
+        most = 0 if group.slow else self._max_rows
+        while group.items and (not batch or rows + group.items[0].rows <= most):
             item = group.items.popleft()
             group.rows -= item.rows
             self._limit.leave(1)
@@ -166,20 +180,16 @@ class Batcher:
         return batch
 
     async def _answer(self, signature: str, batch: list[_Item]) -> None:
-        loop = asyncio.get_running_loop()
         inputs = [(item.inputs, item.rows) for item in batch]
+        answers: Sequence[Arrays | RequestError]
         try:
-            answers = await loop.run_in_executor(self._executor, self._run, signature, inputs)
-        except BaseException as error:
+            answers = await self._workers.run(partial(self._run, signature, inputs))
+        except RequestError as error:
+            answers = [error] * len(batch)
+        except Exception as error:
             # Whatever it was, nobody is left waiting for an answer that will not come.
-            for item in batch:
-                if not item.answer.done():
-                    item.answer.set_exception(
-                        RequestError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-                    )
-            if not isinstance(error, Exception):
-                raise
-            return
+            failure = RequestError(Code.INTERNAL, f"{type(error).__name__}: {error}")
+            answers = [failure] * len(batch)
         for item, answer in zip(batch, answers, strict=True):
             if item.answer.done():
                 continue
@@ -232,4 +242,9 @@ class _Group:
         self.items: deque[_Item] = deque()
         self.rows = 0
         self.arrived = asyncio.Event()
+        self.slow = 0
         self.worker: asyncio.Task[None] | None = None
+
+    def end_slow(self, _: object) -> None:
+        """A call that was passed has ended."""
+        self.slow -= 1

@@ -60,8 +60,8 @@ def add_services(server: grpc.aio.Server, service: Service) -> None:
 
 
 async def _live(request: Any, call: Call) -> Any:
-    del request, call
-    return messages.ServerLiveResponse(live=True)
+    del request
+    return messages.ServerLiveResponse(live=call.service.is_live)
 
 
 async def _ready(request: Any, call: Call) -> Any:

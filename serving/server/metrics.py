@@ -65,6 +65,12 @@ class Metrics:
             ("result",),
             registry=self.registry,
         )
+        self.threads_lost = Gauge(
+            "ordain_threads_lost",
+            "Threads in a call that was given up and does not end: of a model, or of a load.",
+            ("work",),
+            registry=self.registry,
+        )
 
     def observe(
         self, protocol: str, method: str, model: str, version: str, code: str, seconds: float

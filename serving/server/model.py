@@ -40,16 +40,22 @@ class LoadedModel:
             LoadError: TensorFlow cannot load it, or no signature of it can be called.
         """
         self.version = version
+        try:
+            self._read(folder)
+        except LoadError:
+            raise
+        except Exception as error:
+            # What a damaged or hostile model raises is not to be foreseen; the server lives on.
+            text = _essence(error) if isinstance(error, tf.errors.OpError) else str(error)
+            raise LoadError(f"{type(error).__name__}: {text}") from error
+
+    def _read(self, folder: Path) -> None:
         self.signature_defs = read_signature_defs(folder)
         self.signatures = _offered(folder, self.signature_defs)
         if not self.signatures:
-            raise LoadError(f"version {version} has no signature that can be called")
-        try:
-            self._loaded = tf.saved_model.load(str(folder), tags=[SERVE_TAG])
-            self._functions = {name: self._loaded.signatures[name] for name in self.signatures}
-        except Exception as error:
-            # What a damaged or hostile model raises is not to be foreseen; the server lives on.
-            raise LoadError(f"version {version}: {type(error).__name__}: {error}") from error
+            raise LoadError("it has no signature that can be called")
+        self._loaded = tf.saved_model.load(str(folder), tags=[SERVE_TAG])
+        self._functions = {name: self._loaded.signatures[name] for name in self.signatures}
 
     def signature(self, name: str) -> Signature:
         """A signature by name.

@@ -1,7 +1,9 @@
 """Following the serving directory: what its labels name is loaded, checked, warmed and switched to.
 
-A version that does not pass is refused with its reason, in the log and on the status page, and
-what was served goes on being served. It is tried again when its folder or the labels change.
+Loads run beside all else: labels take effect at once for what is in memory, and a version that
+hangs while it is loaded holds nothing up. A version that does not pass is refused with its reason,
+in the log and on the status page, and what was served goes on being served. It is tried again when
+its folder or the labels change.
 """
 
 from __future__ import annotations
@@ -11,21 +13,21 @@ import contextlib
 import gc
 import logging
 import time
-import weakref
-from collections.abc import Sequence
-from concurrent.futures import Executor, ThreadPoolExecutor
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
-from contracts.errors import InfrastructureError
-from serving.label_file import LABELS_FILE, FollowedLabels, Labels
+from serving.label_file import CANARY, LABELS_FILE, STABLE, FollowedLabels, Labels
 from serving.server.batching import Batcher, QueueLimit
-from serving.server.checks import copy_checked
+from serving.server.load_trial import Trials
+from serving.server.loading import Fingerprint, Loader, load_version
 from serving.server.metrics import Metrics
-from serving.server.model import LoadedModel, LoadError
+from serving.server.model import LoadError
 from serving.server.settings import Settings
 from serving.server.status import Code
 from serving.server.versions import Routing, ServedVersion, State, VersionStatus
-from serving.server.warmup import warm_up
+from serving.server.workers import Workers
 from serving.trust import Trust
 from serving.versions import list_versions
 
@@ -34,7 +36,28 @@ log = logging.getLogger("ordain.serve")
 #: Ended versions that the status page remembers.
 MAX_ENDED = 20
 
-Fingerprint = tuple[object, ...]
+
+@dataclass(frozen=True)
+class _Directory:
+    """The serving directory at one instant.
+
+    Attributes:
+        seen: What tells it from other states, cheap enough to be asked all the time.
+        labels: Its labels.
+        present: Its versions, oldest first.
+    """
+
+    seen: Fingerprint = ()
+    labels: Labels = field(default_factory=Labels)
+    present: tuple[int, ...] = ()
+
+
+@dataclass
+class _Loading:
+    """A version that is being loaded, for the label `role`, or for none."""
+
+    role: str
+    task: asyncio.Task[None]
 
 
 class Reloader:
@@ -49,24 +72,53 @@ class Reloader:
         self,
         settings: Settings,
         metrics: Metrics,
-        executor: Executor,
-        public_key: Path | None = None,
+        workers: Workers,
+        trust: Trust | None = None,
+        trials: Trials | None = None,
     ) -> None:
         self.routing = Routing(settings.name)
         self.states: dict[int, VersionStatus] = {}
         self._settings = settings
         self._metrics = metrics
-        self._executor = executor
-        self._trust = Trust(settings.name, public_key)
-        self._labels = FollowedLabels(settings.base, self._trust)
+        self._labels = FollowedLabels(settings.base, trust)
+        self._workers = workers
         self._limit = QueueLimit(settings.max_queue, metrics)
-        # One at a time: two versions that load at once would double the memory it takes.
-        self._loader = ThreadPoolExecutor(1, "load")
-        self._refused: dict[int, Fingerprint] = {}
+        load = partial(load_version, trust=trust)
+        self._loader = Loader(load, trials, settings, metrics)
+        self._loading: dict[int, _Loading] = {}
+        self._directory = _Directory()
+        self._contents: dict[int, Fingerprint] = {}
+        self._refused: dict[int, tuple[Fingerprint, Fingerprint]] = {}
         self._former: list[int] = []
         self._ending: set[asyncio.Task[None]] = set()
-        self._seen: Fingerprint | None = None
         self._complaint = ""
+        self._is_closed = False
+
+    @property
+    def problems(self) -> list[str]:
+        """What keeps the directory from being served as it says, for a person."""
+        found = []
+        if self._complaint:
+            found.append(f"the serving directory cannot be followed: {self._complaint}")
+        for version, label in _labelled(self._directory.labels):
+            status = self.states.get(version)
+            if version in self.routing.loaded:
+                continue
+            why = status.message if status is not None else ""
+            found.append(
+                f"version {version} ({label}) is not served: {why or 'it is being loaded'}"
+            )
+        return found + self._loader.problems
+
+    async def start(self) -> None:
+        """Loads the stable version; the others follow once it serves.
+
+        Raises:
+            InfrastructureError: The labels cannot be read.
+        """
+        await self.refresh()
+        while (loading := self._loading.get(self._directory.labels.stable or 0)) is not None:
+            await asyncio.wait({loading.task})
 
     async def follow(self) -> None:
         """Looks at the directory again and again; ends when it is cancelled."""
@@ -76,81 +128,114 @@ class Reloader:
                 await self.refresh()
             except Exception as error:
                 # A disk that is away for a moment, say: what is in memory goes on being served.
-                if str(error) != self._complaint:
-                    log.error("the serving directory cannot be followed: %s", error)
-                self._complaint = str(error)
+                complaint = str(error) or type(error).__name__
+                if complaint != self._complaint:
+                    log.error("the serving directory cannot be followed: %s", complaint)
+                self._complaint = complaint
             else:
                 self._complaint = ""
 
     async def refresh(self) -> None:
-        """Brings what is served up to what the directory says, if that has changed.
+        """Follows the directory if it has changed: begins loads, and switches to what is loaded.
 
         Raises:
             InfrastructureError: The labels cannot be read.
         """
         base = self._settings.base
         seen = await asyncio.to_thread(_look, base)
-        if seen == self._seen:
+        directory = self._directory
+        if seen != directory.seen:
+            labels = await asyncio.to_thread(self._labels.read)
+            present = tuple(await asyncio.to_thread(list_versions, base))
+            directory = _Directory(seen, labels, present)
+        pending = [v for v, _ in self._wanted(directory) if v not in self.routing.loaded]
+        contents = await asyncio.to_thread(_identify_all, base, pending)
+        if directory is self._directory and contents == self._contents:
             return
-        labels = await asyncio.to_thread(self._labels.read)
-        present = await asyncio.to_thread(list_versions, base)
-        loaded = dict(self.routing.loaded)
-        for version in self._wanted(labels, present):
-            if version not in loaded:
-                served = await self._load(version)
-                if served is not None:
-                    loaded[version] = served
-        self._switch(labels, present, loaded)
-        self._seen = seen
+        self._directory, self._contents = directory, contents
+        self._settle()
 
-    async def close(self) -> None:
-        """Waits for the last request of each version and frees the threads."""
-        for served in self.routing.loaded.values():
-            self._retire(served)
-        await asyncio.gather(*self._ending, return_exceptions=True)
-        self._loader.shutdown(wait=False, cancel_futures=True)
+    def close(self) -> None:
+        """Begins no further load, and ends the trials of those that are under way."""
+        self._is_closed = True
+        for loading in self._loading.values():
+            loading.task.cancel()
 
-    def _wanted(self, labels: Labels, present: Sequence[int]) -> list[int]:
-        """Versions that have to be in memory, the most urgent first."""
-        canary = labels.canary.version if labels.canary is not None else None
-        named = [version for version in (labels.stable, canary) if version is not None]
-        others = [v for v in reversed(present) if self._settings.all_versions and v not in named]
-        return named + others
+    def _wanted(self, directory: _Directory) -> list[tuple[int, str]]:
+        """Versions that have to be in memory, with their labels; the most urgent first."""
+        named = _labelled(directory.labels)
+        if not self._settings.all_versions:
+            return named
+        labelled = {version for version, _ in named}
+        return named + [(v, "") for v in reversed(directory.present) if v not in labelled]
 
-    async def _load(self, version: int) -> ServedVersion | None:
-        """Loads a version, or refuses it; None if it was refused, now or before."""
-        folder = self._settings.base / str(version)
-        fingerprint = await asyncio.to_thread(_identify, folder)
-        if self._refused.get(version) == fingerprint:
-            return None
+    def _settle(self) -> None:
+        """Begins the loads that are due, ends those that nobody wants, switches to the rest."""
+        if self._is_closed:
+            return
+        wanted = dict(self._wanted(self._directory))
+        for version, loading in self._loading.items():
+            if version in wanted:
+                loading.role = wanted[version]
+            else:
+                loading.task.cancel()
+        busy = {self._loading[v].role for v in self._loading if v in wanted}
+        is_first = self.routing.stable is None
+        for version, role in wanted.items():
+            if version in self.routing.loaded or version in self._loading:
+                continue
+            # One at a time for each label: a canary that hangs does not hold up the stable version.
+            # And at the start the stable version first, alone.
+            if self._is_refused(version) or role in busy or (is_first and STABLE in busy):
+                continue
+            busy.add(role)
+            self._loading[version] = _Loading(role, asyncio.create_task(self._load(version)))
+        self._switch(dict(self.routing.loaded))
+
+    def _is_refused(self, version: int) -> bool:
+        """Whether a version was refused, and neither its content nor the labels changed since."""
+        now = self._contents.get(version, ()), self._directory.seen[:1]
+        return self._refused.get(version) == now
+
+    async def _load(self, version: int) -> None:
+        """Loads a version, or refuses it."""
+        content = self._contents.get(version, ())
         self.states[version] = VersionStatus(version, State.LOADING)
         log.info("version %d: checking and loading", version)
         started = time.monotonic()
-        loop = asyncio.get_running_loop()
         try:
-            model = await loop.run_in_executor(
-                self._loader, load_version, folder, version, self._trust
-            )
+            folder = self._settings.base / str(version)
+            model = await self._loader.load(folder, version, content)
         except LoadError as error:
-            self._refused[version] = fingerprint
-            self.states[version] = VersionStatus(
-                version, State.END, Code.FAILED_PRECONDITION, str(error)
-            )
-            self._metrics.reloads.labels("refused").inc()
-            log.error("version %d is refused: %s", version, error)
-            return None
-        self._refused.pop(version, None)
-        self.states[version] = VersionStatus(version, State.AVAILABLE)
-        self._metrics.reloads.labels("loaded").inc()
-        log.info("version %d: loaded and warm in %.1f s", version, time.monotonic() - started)
-        batcher = Batcher(model.run, self._executor, self._limit, self._settings, self._metrics)
-        return ServedVersion(model, batcher)
+            self._refuse(version, content, str(error))
+        except asyncio.CancelledError:
+            log.info("version %d: no label stands on it any more; its load is given up", version)
+            self.states.pop(version, None)
+        except Exception as error:
+            log.exception("version %d", version)
+            self._refuse(version, content, f"{type(error).__name__}: {error}")
+        else:
+            self._refused.pop(version, None)
+            self.states[version] = VersionStatus(version, State.AVAILABLE)
+            self._metrics.reloads.labels("loaded").inc()
+            log.info("version %d: loaded and warm in %.1f s", version, time.monotonic() - started)
+            batcher = Batcher(model.run, self._workers, self._limit, self._settings, self._metrics)
+            served = ServedVersion(model, batcher)
+            self._switch({**self.routing.loaded, version: served})
+        finally:
+            del self._loading[version]
+        self._settle()
 
-    def _switch(
-        self, labels: Labels, present: Sequence[int], loaded: dict[int, ServedVersion]
-    ) -> None:
+    def _refuse(self, version: int, content: Fingerprint, reason: str) -> None:
+        self._refused[version] = content, self._directory.seen[:1]
+        self.states[version] = VersionStatus(version, State.END, Code.FAILED_PRECONDITION, reason)
+        self._metrics.reloads.labels("refused").inc()
+        log.error("version %d is refused: %s", version, reason)
+
+    def _switch(self, loaded: dict[int, ServedVersion]) -> None:
         """Makes the new routing, puts it in place, and lets go of what it does not hold."""
         old = self.routing
+        labels, present = self._directory.labels, self._directory.present
         stable = labels.stable if labels.stable in loaded else old.stable
         canary = labels.canary
         if canary is not None and canary.version not in loaded:
@@ -175,10 +260,10 @@ class Reloader:
             if version not in keep:
                 self._retire(served)
 
-    def _forget(self, present: Sequence[int]) -> None:
+    def _forget(self, present: Iterable[int]) -> None:
         """Drops what is known of versions that are neither in the directory nor in memory."""
         gone = set(self.states) - set(present) - set(self.routing.loaded)
-        for version in gone:
+        for version in gone - set(self._loading):
             if self.states[version].state is State.END:
                 del self.states[version]
                 self._refused.pop(version, None)
@@ -208,7 +293,7 @@ class Reloader:
         del served
         # TensorFlow's functions hold each other in circles.
         gc.collect()
-        if version not in self.routing.loaded:
+        if version not in self.routing.loaded and version not in self._loading:
             self.states[version] = VersionStatus(version, State.END)
             log.info("version %d: unloaded", version)
         ended = [v for v, status in self.states.items() if status.state is State.END]
@@ -216,31 +301,21 @@ class Reloader:
             del self.states[old]
 
 
-def load_version(folder: Path, version: int, trust: Trust | None) -> LoadedModel:
-    """Copies, checks, loads and warms a version, in this order; the copy goes with the model.
-
-    Raises:
-        LoadError: It does not pass, or cannot be loaded.
-    """
-    try:
-        copy = copy_checked(folder, trust)
-    except InfrastructureError as error:
-        raise LoadError(error.message) from error
-    except OSError as error:
-        raise LoadError(str(error)) from error
-    try:
-        model = LoadedModel(copy.folder, version)
-        warm_up(model, copy.folder)
-    except BaseException:
-        copy.remove()
-        raise
-    weakref.finalize(model, copy.remove)
-    return model
+def _labelled(labels: Labels) -> list[tuple[int, str]]:
+    """The labelled versions, each once, the most urgent first."""
+    found = [] if labels.stable is None else [(labels.stable, STABLE)]
+    if labels.canary is not None and labels.canary.version != labels.stable:
+        found.append((labels.canary.version, CANARY))
+    return found
 
 
 def _look(base: Path) -> Fingerprint:
     """What tells one state of the directory from another, cheap enough to be asked all the time."""
     return (_stat(base / LABELS_FILE), *(_stat(base / str(v)) for v in list_versions(base)))
+
+
+def _identify_all(base: Path, versions: Iterable[int]) -> dict[int, Fingerprint]:
+    return {version: _identify(base / str(version)) for version in versions}
 
 
 def _identify(folder: Path) -> Fingerprint:

@@ -17,11 +17,13 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from aiohttp import hdrs
 
 from serving.server import inference, json_text
 from serving.server.codec import decode_base64, decode_elements, encode_tensor
 from serving.server.http import Answer, Asked, Protocol, failure
 from serving.server.model import LoadedModel
+from serving.server.security import is_authorized
 from serving.server.service import Service
 from serving.server.status import Code, RequestError, invalid, not_found
 from serving.server.tensors import Array, Arrays, TensorSpec
@@ -63,17 +65,26 @@ class InferenceRest(Protocol):
             return await self._answer_model(asked, match)
         documents = {
             "/v2": ("server", self._server),
-            "/v2/health/live": ("live", lambda: {"live": True}),
-            "/v2/health/ready": ("ready", lambda: {"ready": self._service.is_ready}),
+            "/v2/health/live": ("live", lambda: {"live": self._service.is_live}),
+            "/v2/health/ready": ("ready", lambda: self._ready(asked)),
         }
         if path not in documents:
             raise not_found(f"there is nothing at {path}")
         _want_method(asked, "GET")
         method, make = documents[path]
         document = make()
-        is_unready = document.get("ready") is False
+        is_unready = document.get("ready", document.get("live")) is False
         code = Code.UNAVAILABLE if is_unready else Code.OK
         return replace(answer, body=json_text.write(document), code=code, method=method)
+
+    def _ready(self, asked: Asked) -> dict[str, Any]:
+        document: dict[str, Any] = {"ready": self._service.is_ready}
+        problems = self._service.problems if self._may_know(asked) else []
+        return document | ({"problems": problems} if problems else {})
+
+    def _may_know(self, asked: Asked) -> bool:
+        """Whether a request that needs no token has it: reasons are not for everybody."""
+        return is_authorized(asked.header(hdrs.AUTHORIZATION), self._service.settings.token)
 
     def _server(self) -> dict[str, Any]:
         return {
@@ -91,7 +102,10 @@ class InferenceRest(Protocol):
             version = inference.parse_version(match["version"] or "")
             if method == "ready":
                 is_ready = self._service.is_model_ready(name, version)
-                body = json_text.write({"name": name, "ready": is_ready})
+                document = {"name": name, "ready": is_ready}
+                if not is_ready and self._may_know(asked):
+                    document["reason"] = self._service.why_not_ready(version)
+                body = json_text.write(document)
                 return replace(answer, body=body, code=Code.OK if is_ready else Code.UNAVAILABLE)
             if method == "metadata":
                 with self._service.lease(name, version, request_id=None) as served:

@@ -61,12 +61,11 @@ class LocalScorer:
             InfrastructureError: It does not pass the checks, or cannot be loaded.
             RequestError: It has no such signature.
         """
-        from serving.server.model import LoadError  # noqa: PLC0415  imports TensorFlow
-        from serving.server.reload import load_version  # noqa: PLC0415
+        from serving.server.loading import load_version  # noqa: PLC0415  imports TensorFlow
 
         try:
             self._model = load_version(folder, int(folder.name), trust)
-        except LoadError as error:
+        except Exception as error:  # what a damaged model raises is not to be foreseen
             raise InfrastructureError(
                 f"version {folder.name} is refused: {error}", "ordain models verify PROJECT"
             ) from error

@@ -12,6 +12,7 @@ from serving.server.settings import Settings
 from serving.server.status import Code, RequestError, invalid, not_found
 from serving.server.tensors import Arrays
 from serving.server.versions import ServedVersion, VersionStatus
+from serving.server.workers import Workers
 
 
 class Service:
@@ -23,19 +24,36 @@ class Service:
         is_draining: Whether the server is about to end: it answers, but is not ready any more.
     """
 
-    def __init__(self, settings: Settings, metrics: Metrics, reloader: Reloader) -> None:
+    def __init__(
+        self, settings: Settings, metrics: Metrics, reloader: Reloader, workers: Workers
+    ) -> None:
         self.settings = settings
         self.metrics = metrics
         self.is_draining = False
         self._reloader = reloader
+        self._workers = workers
         self._in_flight = 0
         self._is_idle = asyncio.Event()
         self._is_idle.set()
 
     @property
+    def is_live(self) -> bool:
+        """Whether it can answer at all; if not, only a restart helps."""
+        return not self._workers.is_exhausted
+
+    @property
     def is_ready(self) -> bool:
         """Whether requests should be sent here."""
-        return not self.is_draining and self._reloader.routing.stable is not None
+        is_serving = not self.is_draining and self.is_live
+        return is_serving and self._reloader.routing.stable is not None
+
+    @property
+    def problems(self) -> list[str]:
+        """What is not as it should be, for a person: versions not served, threads lost."""
+        found = self._reloader.problems
+        if self._workers.lost:
+            found.append(f"{self._workers.lost} of {self._workers.most} threads hang in the model")
+        return found
 
     @property
     def versions(self) -> list[int]:
@@ -98,6 +116,10 @@ class Service:
             RequestError: The inputs do not fit, the queue is full, time is up, or the model
                 refused.
         """
+        if self._workers.is_exhausted:
+            raise RequestError(
+                Code.UNAVAILABLE, "every thread hangs in the model; the server has to be restarted"
+            )
         signature = served.model.signature(signature_name)
         inputs, rows = signature.complete(given)
         if rows > self.settings.max_request_rows:
@@ -142,4 +164,15 @@ class Service:
             raise not_found(f"Could not find any versions of model {name}")
         routing = self._reloader.routing
         wanted = routing.stable if version is None else version
-        return not self.is_draining and wanted in routing.loaded
+        return not self.is_draining and self.is_live and wanted in routing.loaded
+
+    def why_not_ready(self, version: int | None = None) -> str:
+        """Why a version, or the stable one, answers no requests, as far as it is known."""
+        if self.is_draining:
+            return "the server is ending"
+        if not self.is_live:
+            return "every thread hangs in the model"
+        status = None if version is None else self._reloader.states.get(version)
+        if status is None:
+            return "no label stands on it, or there is no such version"
+        return status.message or f"it is {status.state}"

@@ -30,7 +30,11 @@ class Settings:
         max_request_rows: Rows of one request; more are answered 400.
         max_body_bytes: Size of one request's body or message; more is answered 413.
         max_depth: Levels of nesting in a JSON body.
-        request_timeout_s: Longest a request may take; then it is answered 504.
+        request_timeout_s: Longest a request may take, and a call of the model; then it is answered
+            504.
+        load_timeout_s: Longest a version may take to be checked, loaded and warmed, on trial and
+            again in this process; then it is refused.
+        load_memory_bytes: Most memory a version may take for that, by its trial.
         header_timeout_s: Longest a new connection may take to send its first request's head.
         body_timeout_s: Longest a body may take to arrive; then it is answered 408.
         keep_alive_s: How long an idle connection is kept.
@@ -59,6 +63,8 @@ class Settings:
     max_body_bytes: int = 16_000_000
     max_depth: int = 32
     request_timeout_s: float = 30.0
+    load_timeout_s: float = 120.0
+    load_memory_bytes: int = 4_000_000_000
     header_timeout_s: float = 10.0
     body_timeout_s: float = 30.0
     keep_alive_s: float = 75.0

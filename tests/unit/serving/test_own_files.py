@@ -136,7 +136,7 @@ if not confine(folder):
 from serving.server import checks
 checks.scan = lambda _: []
 import numpy as np
-from serving.server.reload import load_version
+from serving.server.loading import load_version
 from serving.server.status import RequestError
 found = []
 for version in (1, 2, 3, 4):

@@ -3,7 +3,6 @@
 import asyncio
 import threading
 import time
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +13,7 @@ from serving.server.metrics import Metrics
 from serving.server.settings import Settings
 from serving.server.status import Code, RequestError
 from serving.server.tensors import BY_TF, Signature, TensorSpec
+from serving.server.workers import Workers
 
 FLOAT = BY_TF["DT_FLOAT"]
 SPEC = TensorSpec("x", FLOAT, (-1,))
@@ -29,11 +29,14 @@ class Model:
         self.seconds = seconds
         self.hold = threading.Event()
         self.hold.set()
+        self.never = threading.Event()
 
     def __call__(self, signature, inputs):
         self.hold.wait(10)
         x = inputs["x"]
         self.sizes.append(len(x))
+        if (x == 13).any():
+            self.never.wait(20)
         time.sleep(self.seconds)
         if (x < 0).any():
             raise RequestError(Code.INVALID_ARGUMENT, f"negative among {len(x)}")
@@ -48,19 +51,19 @@ def run(model, work, **settings):
     async def main():
         metrics = Metrics()
         made = Settings(Path("base"), "toy", **settings)
-        with ThreadPoolExecutor(2) as executor:
-            limit = QueueLimit(made.max_queue, metrics)
-            batcher = Batcher(model, executor, limit, made, metrics)
+        workers = Workers(2, made.request_timeout_s, metrics)
+        limit = QueueLimit(made.max_queue, metrics)
+        batcher = Batcher(model, workers, limit, made, metrics)
 
-            async def ask(*values, signature=ROWS, dtype="float32"):
-                array = np.array(values, dtype=dtype)
-                answer = await batcher.run(signature, {"x": array}, len(values))
-                return answer["y"].tolist()
+        async def ask(*values, signature=ROWS, dtype="float32"):
+            array = np.array(values, dtype=dtype)
+            answer = await batcher.run(signature, {"x": array}, len(values))
+            return answer["y"].tolist()
 
-            try:
-                return await work(ask)
-            finally:
-                await batcher.close()
+        try:
+            return await work(ask)
+        finally:
+            await batcher.close()
 
     return asyncio.run(main())
 
@@ -198,3 +201,32 @@ def test_a_group_that_ended_is_made_again():
         return [*answers, await ask(2)]
 
     assert run(Model(), work) == [[2.0], [4.0]]
+
+
+def test_a_call_that_hangs_holds_nobody_up_and_merges_with_nobody():
+    model = Model()
+
+    async def work(ask):
+        hanging = asyncio.create_task(ask(13))
+        await asyncio.sleep(0.05)
+        answers = await asyncio.gather(*[ask(v) for v in (1, 2, 3)])
+        assert not hanging.done()
+        model.never.set()
+        assert await hanging == [26.0]
+        return answers
+
+    assert run(model, work) == [[2.0], [4.0], [6.0]]
+    assert model.sizes == [1, 1, 1, 1]
+
+
+def test_a_call_without_end_is_given_up():
+    model = Model()
+
+    async def work(ask):
+        with pytest.raises(RequestError, match="did not answer within 0.2 s") as caught:
+            await ask(13)
+        assert caught.value.code is Code.DEADLINE_EXCEEDED
+        return await ask(1)
+
+    assert run(model, work, request_timeout_s=0.2) == [2.0]
+    model.never.set()

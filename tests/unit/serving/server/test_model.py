@@ -18,9 +18,9 @@ from serving import private_copy
 from serving.description import Description, Feature
 from serving.directory import publish
 from serving.server.checks import find_problems
+from serving.server.loading import load_version
 from serving.server.model import LoadedModel, LoadError, read_signature_defs
 from serving.server.protos import decode_proto
-from serving.server.reload import load_version
 from serving.server.status import Code, RequestError
 from serving.server.warmup import WARMUP_FILE, warm_up
 from serving.trust import Trust
