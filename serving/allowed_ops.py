@@ -15,7 +15,7 @@ _ALLOWED_CLASSES: dict[str, str] = {
         Const Placeholder PlaceholderV2 PlaceholderWithDefault Identity IdentityN NoOp
         PartitionedCall StatefulPartitionedCall FakeParam ControlTrigger Snapshot DeepCopy
         GuaranteeConst EnsureShape Assert CheckNumerics CheckNumericsV2 StopGradient
-        PreventGradient
+        PreventGradient ScalarSummary HistogramSummary MergeSummary
     """,
     "control flow": """
         If StatelessIf Case StatelessCase While StatelessWhile For Switch Merge Enter Exit
@@ -59,7 +59,7 @@ _ALLOWED_CLASSES: dict[str, str] = {
         BesselK1e BesselY0 BesselY1 Dawsn Expint FresnelCos FresnelSin Spence NextAfter
         BitwiseAnd BitwiseOr BitwiseXor Invert LeftShift RightShift PopulationCount
         Equal NotEqual ApproximateEqual Less LessEqual Greater GreaterEqual LogicalAnd LogicalNot
-        LogicalOr IsFinite IsInf IsNan Cast Bitcast Bucketize ToBool
+        LogicalOr IsFinite IsInf IsNan Cast Bitcast Bucketize BoostedTreesBucketize ToBool
         Cumprod Cumsum CumulativeLogsumexp
     """,
     "reductions and segments": """
