@@ -163,9 +163,9 @@ _ALLOWED_CLASSES: dict[str, str] = {
 
 ALLOWED = frozenset(name for names in _ALLOWED_CLASSES.values() for name in names.split())
 
-#: Allowed where a model saves and restores its own variables, and nowhere else; `scan_uses`.
+#: Allowed where a model saves and restores its own variables, and nowhere else; `scan_paths`.
 SAVER_ONLY = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"})
-#: Allowed on a file that the model itself brings, and on no other; `scan_uses`.
+#: Allowed on a file that the model itself brings, and on no other; `scan_paths`.
 ASSET_ONLY = frozenset({"InitializeTableFromTextFileV2"})
 
 _PYTHON = "runs Python code of the process that loads the model"

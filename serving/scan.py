@@ -17,6 +17,8 @@ from contracts.errors import InfrastructureError
 from serving.allowed_ops import ALLOWED, ASSET_ONLY, SAVER_ONLY, denied_because
 from serving.description import Description, read_description
 from serving.scan_files import (
+    asset_files,
+    is_asset,
     metadata_texts,
     python_in_metadata,
     unknown_files,
@@ -24,11 +26,11 @@ from serving.scan_files import (
 )
 
 #: A graph larger than this is refused unread: protobuf itself ends at 2 GB, and the message in
-#: memory is several times its file.
-MAX_GRAPH_BYTES = 512_000_000
-#: Nodes, their inputs, objects and their children: a larger model is refused before it is looked at
-#: closer, as this takes a second for each 100,000. BERT has some 30,000.
-MAX_PARTS = 3_000_000
+#: memory is several times its file. As text it is read at some 1 MB a second.
+MAX_GRAPH_BYTES = {".pb": 512_000_000, ".pbtxt": 20_000_000}
+#: Nodes, their inputs, objects and their links: a larger model is refused before it is looked at
+#: closer, which takes a second for each 100,000. TFX's taxi model has 5,000.
+MAX_PARTS = 2_000_000
 #: Problems after which a scan ends: enough to refuse, and to see what kind of model it is.
 MAX_PROBLEMS = 100
 
@@ -113,8 +115,9 @@ def _read(path: Path) -> Any:
     from google.protobuf.message import DecodeError  # noqa: PLC0415
     from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
 
-    if path.stat().st_size > MAX_GRAPH_BYTES:
-        raise ValueError(f"larger than {MAX_GRAPH_BYTES} bytes")
+    limit = MAX_GRAPH_BYTES[path.suffix]
+    if path.stat().st_size > limit:
+        raise ValueError(f"larger than {limit} bytes")
     data = path.read_bytes()
     try:
         if path.suffix == ".pb":
@@ -129,8 +132,6 @@ def _read(path: Path) -> Any:
 
 
 def _in_files(folder: Path, graphs: Iterable[Any]) -> Iterator[Problem]:
-    from serving.scan_paths import asset_files  # noqa: PLC0415
-
     assets = {a.filename for saved in graphs for m in saved.meta_graphs for a in asset_files(m)}
     for name, why in unknown_files(folder, assets):
         yield Problem(name, "", why)
@@ -191,7 +192,6 @@ def _beside_nodes(
 ) -> Iterator[tuple[str, str, str]]:
     """What is wrong with a meta graph beside its nodes: assets, signatures, Keras' notes."""
     from serving.scan_entries import INIT_SIGNATURE  # noqa: PLC0415
-    from serving.scan_paths import asset_files, is_asset  # noqa: PLC0415
 
     for asset in asset_files(graph.meta):
         if not is_asset(folder, asset.filename):

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
+from serving.scan_files import asset_files, is_asset
 from serving.scan_graph import FILE_OPS, MetaGraph, Scope, node_name
 
 #: What a path may be: a saver's file name, that name with a saver's endings, an asset's path, a
@@ -279,33 +280,3 @@ def _is_constant_ending(node: Any) -> bool:
 
 def _shared_name(variable: Any) -> str:
     return variable.attr["shared_name"].s.decode(errors="replace") or str(variable.name)
-
-
-def asset_files(meta: Any) -> list[Any]:
-    """The `AssetFileDef`s that TensorFlow reads: TensorFlow 1 keeps them in a collection.
-
-    Raises:
-        ValueError: The collection holds something else.
-    """
-    from tensorflow.core.protobuf import meta_graph_pb2  # noqa: PLC0415
-
-    if meta.asset_file_def or "saved_model_assets" not in meta.collection_def:
-        return list(meta.asset_file_def)
-    found = []
-    for value in meta.collection_def["saved_model_assets"].any_list.value:
-        asset = meta_graph_pb2.AssetFileDef()
-        if not value.Unpack(asset):
-            raise ValueError(f"saved_model_assets holds a {value.type_url}")
-        found.append(asset)
-    return found
-
-
-def is_asset(folder: Path, name: str) -> bool:
-    """Whether a name is that of a plain file in a model's `assets`, and leads nowhere else."""
-    path = PurePosixPath(name)
-    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
-        return False
-    file = folder / "assets" / name
-    return file.is_file() and not any(
-        p.is_symlink() for p in (file, *file.parents) if p != folder and folder in p.parents
-    )
