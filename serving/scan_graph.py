@@ -238,7 +238,7 @@ class MetaGraph:
         for name in self.functions:
             if name not in masks:
                 masks[name] = sum(FILE_OPS.values())
-                self.faults.append((name, "function", "calls itself, or what does"))
+                self.faults.append((name, "function", "calls itself, directly or through others"))
         deepest = max(depths, key=depths.__getitem__, default="")
         if deepest and depths[deepest] > MAX_CALL_DEPTH:
             why = f"calls functions more than {MAX_CALL_DEPTH} deep"
