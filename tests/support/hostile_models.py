@@ -300,6 +300,7 @@ def restore_function_that_saves_too(meta: Any) -> None:
     node_of(restore, "Identity_2").input.append("^evil")
     restore.control_ret["evil"] = "evil"
     restore.signature.control_output.append("evil")
+    forget(meta, "__traced_save")
     meta.saver_def.save_tensor_name = f"{meta.saver_def.restore_op_name}:0"
 
 
@@ -307,6 +308,7 @@ def restore_function_that_saves_too(meta: Any) -> None:
 def restore_function_that_saves_to_its_own_file(meta: Any) -> None:
     evil = function_of(meta, "__traced_restore").node_def.add(name="evil", op=SAVE)
     evil.input.extend(["file_prefix", "file_prefix", "file_prefix"])
+    forget(meta, "__traced_save")
     meta.saver_def.save_tensor_name = f"{meta.saver_def.restore_op_name}:0"
 
 
