@@ -15,7 +15,7 @@ _ALLOWED_CLASSES: dict[str, str] = {
         Const Placeholder PlaceholderV2 PlaceholderWithDefault Identity IdentityN NoOp
         PartitionedCall StatefulPartitionedCall FakeParam ControlTrigger Snapshot DeepCopy
         GuaranteeConst EnsureShape Assert CheckNumerics CheckNumericsV2 StopGradient
-        PreventGradient
+        PreventGradient ScalarSummary HistogramSummary MergeSummary
     """,
     "control flow": """
         If StatelessIf Case StatelessCase While StatelessWhile For Switch Merge Enter Exit
@@ -59,7 +59,7 @@ _ALLOWED_CLASSES: dict[str, str] = {
         BesselK1e BesselY0 BesselY1 Dawsn Expint FresnelCos FresnelSin Spence NextAfter
         BitwiseAnd BitwiseOr BitwiseXor Invert LeftShift RightShift PopulationCount
         Equal NotEqual ApproximateEqual Less LessEqual Greater GreaterEqual LogicalAnd LogicalNot
-        LogicalOr IsFinite IsInf IsNan Cast Bitcast Bucketize ToBool
+        LogicalOr IsFinite IsInf IsNan Cast Bitcast Bucketize BoostedTreesBucketize ToBool
         Cumprod Cumsum CumulativeLogsumexp
     """,
     "reductions and segments": """
@@ -163,9 +163,9 @@ _ALLOWED_CLASSES: dict[str, str] = {
 
 ALLOWED = frozenset(name for names in _ALLOWED_CLASSES.values() for name in names.split())
 
-#: Allowed where a model saves and restores its own variables, and nowhere else; `scan_uses`.
+#: Allowed where a model saves and restores its own variables, and nowhere else; `scan_paths`.
 SAVER_ONLY = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"})
-#: Allowed on a file that the model itself brings, and on no other; `scan_uses`.
+#: Allowed on a file that the model itself brings, and on no other; `scan_paths`.
 ASSET_ONLY = frozenset({"InitializeTableFromTextFileV2"})
 
 _PYTHON = "runs Python code of the process that loads the model"

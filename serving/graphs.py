@@ -18,6 +18,8 @@ from tensorflow.core.protobuf import meta_graph_pb2
 
 #: A graph in an attribute of a node of a graph in an attribute ...: nobody honest goes deeper.
 MAX_DEPTH = 4
+#: Strings that read like graphs as text are parsed up to this sum: it is slow, and none is honest.
+MAX_TEXT_BYTES = 1_000_000
 #: What can be serialized in a string: the forms in which nodes are kept.
 _FORMS = (
     graph_pb2.GraphDef,
@@ -56,10 +58,12 @@ def nodes_of(saved: Any) -> Iterator[Located]:
     """All nodes of a `SavedModel` proto.
 
     Raises:
-        ValueError: Graphs are nested deeper than `MAX_DEPTH`.
+        ValueError: Graphs are nested deeper than `MAX_DEPTH`, or written as more text than
+            `MAX_TEXT_BYTES`.
     """
+    walk = _Walk()
     for index, meta in enumerate(saved.meta_graphs):
-        yield from _of_graph(meta.graph_def, index, "", 0)
+        yield from walk.graph(meta.graph_def, index, "", 0)
 
 
 def operations_of(saved: Any) -> set[str]:
@@ -81,41 +85,78 @@ def called_functions(attributes: Any) -> Iterator[str]:
             yield from called_functions(reference.attr)
 
 
-def _of_graph(graph: Any, meta: int, nested: str, depth: int) -> Iterator[Located]:
-    for node in graph.node:
-        yield from _of_node(Located(node, meta, "", nested), depth)
-    yield from _of_functions(graph.library.function, meta, nested, depth)
+class _Walk:
+    """One walk through a message; what is nested in it has to end somewhere."""
 
+    def __init__(self) -> None:
+        """Starts with all of what may be parsed as text."""
+        self._text_left = MAX_TEXT_BYTES
 
-def _of_functions(
-    functions: Iterable[Any], meta: int, nested: str, depth: int
-) -> Iterator[Located]:
-    for function in functions:
-        name = function.signature.name
-        for node in function.node_def:
-            yield from _of_node(Located(node, meta, name, nested), depth)
-        attributes = [function.attr, *(a.attr for a in function.arg_attr.values())]
-        for text in (t for a in attributes for t in _texts(a)):
-            yield from _of_text(text, meta, f"function {name}", depth)
+    def graph(self, graph: Any, meta: int, nested: str, depth: int) -> Iterator[Located]:
+        for node in graph.node:
+            located = Located(node, meta, "", nested)
+            yield located
+            yield from self._inside(_texts(node.attr), located, node.name, depth)
+        yield from self.functions(graph.library.function, meta, nested, depth)
 
+    def functions(
+        self, functions: Iterable[Any], meta: int, nested: str, depth: int
+    ) -> Iterator[Located]:
+        for function in functions:
+            name = function.signature.name
+            for node in function.node_def:
+                located = Located(node, meta, name, nested)
+                yield located
+                yield from self._inside(_texts(node.attr), located, node.name, depth)
+            for attributes in (function.attr, *(a.attr for a in function.arg_attr.values())):
+                place = Located(None, meta, name, nested)
+                yield from self._inside(_texts(attributes), place, f"function {name}", depth)
 
-def _of_node(located: Located, depth: int) -> Iterator[Located]:
-    yield located
-    for text in _texts(located.node.attr):
-        yield from _of_text(text, located.meta, located.node.name, depth)
+    def _inside(
+        self, texts: Iterable[bytes], place: Located, holder: str, depth: int
+    ) -> Iterator[Located]:
+        """The nodes of graphs that are serialized in strings."""
+        for text in texts:
+            found = self._parsed(text)
+            if found is None:
+                continue
+            if depth == MAX_DEPTH:
+                raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep, in {holder}")
+            if isinstance(found, function_pb2.FunctionDefLibrary):
+                yield from self.functions(found.function, place.meta, holder, depth + 1)
+            elif isinstance(found, function_pb2.FunctionDef):
+                yield from self.functions([found], place.meta, holder, depth + 1)
+            else:
+                graph = found.graph_def if isinstance(found, meta_graph_pb2.MetaGraphDef) else found
+                yield from self.graph(graph, place.meta, holder, depth + 1)
 
+    def _parsed(self, text: bytes) -> Any:
+        """The graph or functions that a string is; None if it is none.
 
-def _of_text(text: bytes, meta: int, holder: str, depth: int) -> Iterator[Located]:
-    for found in _parsed(text):
-        if depth == MAX_DEPTH:
-            raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep, in {holder}")
-        if isinstance(found, function_pb2.FunctionDefLibrary):
-            yield from _of_functions(found.function, meta, holder, depth + 1)
-        elif isinstance(found, function_pb2.FunctionDef):
-            yield from _of_functions([found], meta, holder, depth + 1)
-        else:
-            graph = found.graph_def if isinstance(found, meta_graph_pb2.MetaGraphDef) else found
-            yield from _of_graph(graph, meta, holder, depth + 1)
+        Raises:
+            ValueError: There is more text that could be a graph than is looked at.
+        """
+        if len(text) < 8:
+            return None
+        for form in _FORMS:
+            try:
+                message = form.FromString(text)
+            except DecodeError:
+                continue
+            if _has_nodes(message):
+                return message
+        if b"node" in text and b"op" in text and b":" in text:
+            self._text_left -= len(text)
+            if self._text_left < 0:
+                raise ValueError(f"holds more than {MAX_TEXT_BYTES} bytes of graphs as text")
+            for form in _FORMS:
+                try:
+                    message = text_format.Parse(text, form())
+                except (text_format.ParseError, UnicodeDecodeError):
+                    continue
+                if _has_nodes(message):
+                    return message
+        return None
 
 
 def _texts(attributes: Any) -> Iterator[bytes]:
@@ -134,29 +175,6 @@ def _texts(attributes: Any) -> Iterator[bytes]:
                 yield from tensor.string_val
             for reference in value.list.func:
                 yield from _texts(reference.attr)
-
-
-def _parsed(text: bytes) -> Iterator[Any]:
-    """The graph or functions that a string is, if it is any."""
-    if len(text) < 8:
-        return
-    for form in _FORMS:
-        try:
-            message = form.FromString(text)
-        except DecodeError:
-            continue
-        if _has_nodes(message):
-            yield message
-            return
-    if b"node" in text and b"op:" in text.replace(b" ", b""):
-        for form in _FORMS:
-            try:
-                message = text_format.Parse(text, form())
-            except (text_format.ParseError, UnicodeDecodeError):
-                continue
-            if _has_nodes(message):
-                yield message
-                return
 
 
 def _has_nodes(message: Any) -> bool:

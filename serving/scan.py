@@ -8,15 +8,17 @@ TensorFlow is imported for its messages, and loads nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from contracts.errors import InfrastructureError
 from serving.allowed_ops import ALLOWED, ASSET_ONLY, SAVER_ONLY, denied_because
-from serving.description import read_description
+from serving.description import Description, read_description
 from serving.scan_files import (
+    asset_files,
+    is_asset,
     metadata_texts,
     python_in_metadata,
     unknown_files,
@@ -24,8 +26,11 @@ from serving.scan_files import (
 )
 
 #: A graph larger than this is refused unread: protobuf itself ends at 2 GB, and the message in
-#: memory is several times its file.
-MAX_GRAPH_BYTES = 512_000_000
+#: memory is several times its file. As text it is read at some 1 MB a second.
+MAX_GRAPH_BYTES = {".pb": 512_000_000, ".pbtxt": 20_000_000}
+#: Nodes, their inputs, objects and their links: a larger model is refused before it is looked at
+#: closer, which takes a second for each 100,000. TFX's taxi model has 5,000.
+MAX_PARTS = 2_000_000
 #: Problems after which a scan ends: enough to refuse, and to see what kind of model it is.
 MAX_PROBLEMS = 100
 
@@ -56,47 +61,46 @@ def scan(model: str | Path) -> list[Problem]:
         model: Folder of the SavedModel.
 
     Returns:
-        One problem for each operation and place, at most `MAX_PROBLEMS`; empty if it is fine.
+        One problem for each operation and place, at most `MAX_PROBLEMS`; empty if it is fine. A
+        scan that fails is a problem too.
     """
-    found: list[Problem] = []
-    for problem in _problems(Path(model)):
-        if problem not in found:
-            found.append(problem)
-        if len(found) == MAX_PROBLEMS:
-            break
-    return found
+    found: dict[Problem, None] = {}
+    try:
+        for problem in _problems(Path(model)):
+            found[problem] = None
+            if len(found) == MAX_PROBLEMS:
+                break
+    except Exception as error:
+        # A model is made by others: what it makes the scan raise is not to be foreseen.
+        what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
+        found[Problem("saved_model.pb", "", f"cannot be scanned: {what}")] = None
+    return list(found)
 
 
 def _problems(folder: Path) -> Iterator[Problem]:
-    unreadable = [Problem(name, "", why) for name, why in unreadable_files(folder)]
-    if unreadable:
-        # Nothing is opened then: a pipe would block, a link could lead to a device.
-        yield from unreadable
-        return
-    recorded = None
+    is_readable = True
+    for name, why in unreadable_files(folder):
+        yield Problem(name, "", why)
+        is_readable = False
+    if not is_readable:
+        return  # Nothing is opened then: a pipe would block, a link could lead to a device.
+    description = None
     try:
         description = read_description(folder)
-        recorded = frozenset(description.operations) if description is not None else None
     except InfrastructureError as error:
         yield Problem("assets/ordain.json", "", f"cannot be read: {error.message}")
     graphs = []
-    for name in ("saved_model.pb", "saved_model.pbtxt"):
-        path = folder / name
-        if not path.is_file():
-            continue
+    names = [n for n in ("saved_model.pb", "saved_model.pbtxt") if (folder / n).is_file()]
+    if not names:
+        yield Problem("saved_model.pb", "", "is missing")
+    for name in names:
         try:
-            graphs.append((name, _read(path)))
+            graphs.append((name, _read(folder / name)))
         except (OSError, ValueError, RecursionError) as error:
             yield Problem(name, "", f"cannot be read: {str(error).partition(chr(10))[0]}")
-    if not any((folder / name).is_file() for name in ("saved_model.pb", "saved_model.pbtxt")):
-        yield Problem("saved_model.pb", "", "is missing")
-    assets = {
-        a.filename for _, saved in graphs for m in saved.meta_graphs for a in m.asset_file_def
-    }
-    for name, why in unknown_files(folder, assets):
-        yield Problem(name, "", why)
+    yield from _in_files(folder, [saved for _, saved in graphs])
     for name, saved in graphs:
-        yield from _in_graphs(name, saved, folder, recorded)
+        yield from _in_graphs(name, saved, folder, description)
     yield from _in_metadata(folder)
 
 
@@ -111,8 +115,9 @@ def _read(path: Path) -> Any:
     from google.protobuf.message import DecodeError  # noqa: PLC0415
     from tensorflow.core.protobuf import saved_model_pb2  # noqa: PLC0415
 
-    if path.stat().st_size > MAX_GRAPH_BYTES:
-        raise ValueError(f"larger than {MAX_GRAPH_BYTES} bytes")
+    limit = MAX_GRAPH_BYTES[path.suffix]
+    if path.stat().st_size > limit:
+        raise ValueError(f"larger than {limit} bytes")
     data = path.read_bytes()
     try:
         if path.suffix == ".pb":
@@ -126,82 +131,112 @@ def _read(path: Path) -> Any:
     return saved
 
 
-def _in_graphs(
-    file: str, saved: Any, folder: Path, recorded: frozenset[str] | None
-) -> Iterator[Problem]:
-    from serving.graphs import called_functions, nodes_of  # noqa: PLC0415
-    from serving.scan_uses import KnownUses  # noqa: PLC0415
+def _in_files(folder: Path, graphs: Iterable[Any]) -> Iterator[Problem]:
+    assets = {a.filename for saved in graphs for m in saved.meta_graphs for a in asset_files(m)}
+    for name, why in unknown_files(folder, assets):
+        yield Problem(name, "", why)
 
-    registered = _registered()
-    uses = [KnownUses(meta, folder) for meta in saved.meta_graphs]
-    functions = [
-        {f.signature.name for f in meta.graph_def.library.function} for meta in saved.meta_graphs
-    ]
-    for meta, names in zip(saved.meta_graphs, functions, strict=True):
-        yield from _beside_nodes(file, meta, names & registered, folder)
+
+def _in_graphs(
+    file: str, saved: Any, folder: Path, description: Description | None
+) -> Iterator[Problem]:
+    from serving.scan_graph import count_parts  # noqa: PLC0415
+
+    if count_parts(saved, MAX_PARTS) > MAX_PARTS:
+        yield Problem(file, "", f"has more than {MAX_PARTS} nodes and links")
+        return
+    if len(saved.meta_graphs) != 1:
+        why = f"holds {len(saved.meta_graphs)} meta graphs: what is loaded depends on who loads it"
+        yield Problem(file, "", why)
     try:
-        for located in nodes_of(saved):
-            node, where = located.node, f"{file}, {located.where}"
-            known = uses[located.meta]
-            if node.op not in functions[located.meta] or node.op in registered:
-                why = _why_refused(located, known, recorded, registered)
-                if why:
-                    yield Problem(node.op, where, why)
-            if not located.nested:
-                for name in called_functions(node.attr):
-                    if name not in functions[located.meta]:
-                        yield Problem(node.op, where, f"calls {name}, which the model lacks")
-            if _is_elsewhere(node.device):
-                yield Problem(node.op, where, f"is placed on another machine: {node.device}")
-    except (ValueError, RecursionError) as error:
+        for op, where, why in _in_nodes(saved, folder, description):
+            yield Problem(op, f"{file}, {where}", why)
+    except ValueError as error:
         yield Problem(file, "", f"cannot be scanned: {error}")
 
 
-def _beside_nodes(
-    file: str, meta: Any, misnamed: frozenset[str] | set[str], folder: Path
-) -> Iterator[Problem]:
-    """What is wrong with a meta graph beside its nodes: assets, names, inputs, Keras' notes."""
-    from serving.scan_uses import is_asset, signature_inputs  # noqa: PLC0415
+def _in_nodes(
+    saved: Any, folder: Path, description: Description | None
+) -> Iterator[tuple[str, str, str]]:
+    from serving.graphs import nodes_of  # noqa: PLC0415
+    from serving.scan_assets import asset_misuses  # noqa: PLC0415
+    from serving.scan_entries import entry_faults  # noqa: PLC0415
+    from serving.scan_graph import MetaGraph  # noqa: PLC0415
+    from serving.scan_objects import is_elsewhere, object_faults  # noqa: PLC0415
+    from serving.scan_paths import Paths  # noqa: PLC0415
 
-    for asset in meta.asset_file_def:
+    registered = _registered()
+    graphs = [MetaGraph(meta) for meta in saved.meta_graphs]
+    traced = [Paths(graph, folder) for graph in graphs]
+    recorded = frozenset(description.operations) if description is not None else None
+    for graph, paths in zip(graphs, traced, strict=True):
+        yield from graph.faults
+        yield from _beside_nodes(graph, folder, description)
+        for name in sorted(registered & graph.functions.keys()):
+            yield name, "function", "has the name of an operation"
+        yield from object_faults(graph)
+        yield from entry_faults(graph)
+        yield from asset_misuses(graph, paths)
+    for located in nodes_of(saved):
+        node = located.node
+        if node.op not in graphs[located.meta].functions or node.op in registered:
+            why = _why_refused(located, traced[located.meta], recorded, registered)
+            if why:
+                yield node.op, located.where, why
+        if is_elsewhere(node.device):
+            yield node.op, located.where, f"is placed on another machine: {node.device}"
+
+
+def _beside_nodes(
+    graph: Any, folder: Path, description: Description | None
+) -> Iterator[tuple[str, str, str]]:
+    """What is wrong with a meta graph beside its nodes: assets, signatures, Keras' notes."""
+    from serving.scan_entries import INIT_SIGNATURE  # noqa: PLC0415
+
+    for asset in asset_files(graph.meta):
         if not is_asset(folder, asset.filename):
-            yield Problem(asset.filename, file, "is named as an asset and is not in assets/")
-    for name in sorted(misnamed):
-        yield Problem(name, f"{file}, function", "has the name of an operation")
-    placeholders = {n.name for n in meta.graph_def.node if n.op.startswith("Placeholder")}
-    for tensor in signature_inputs(meta):
+            yield asset.filename, "asset", "is named as an asset and is not in assets/"
+    for name in sorted(graph.signature_inputs):
         # A request could otherwise replace any value inside, a file's name among them.
-        if tensor.partition(":")[0] not in placeholders:
-            yield Problem(tensor, f"{file}, signature", "is an input that is no placeholder")
-    metadata = [node.user_object.metadata for node in meta.object_graph_def.nodes]
+        node = graph.graph.nodes.get(name)
+        if node is None or not node.op.startswith("Placeholder"):
+            yield name, "signature", "is an input that is no placeholder"
+    if description is not None:
+        for name in sorted(graph.meta.signature_def.keys() - description.signatures.keys()):
+            if name != INIT_SIGNATURE:
+                yield name, "signature", "was not in the model when it was exported"
+    metadata = [node.user_object.metadata for node in graph.meta.object_graph_def.nodes]
     if python_in_metadata(text for text in metadata if text):
-        yield Problem("Lambda", f"{file}, object graph", "layer holds Python bytecode")
+        yield "Lambda", "object graph", "layer holds Python bytecode"
 
 
 def _why_refused(
-    located: Any, known: Any, recorded: frozenset[str] | None, registered: frozenset[str]
+    located: Any, paths: Any, recorded: frozenset[str] | None, registered: frozenset[str]
 ) -> str | None:
     """Why an operation is refused where it stands; None if it is not.
 
     Rules, first that applies:
 
-    1. it saves or restores the model's own variables, or fills a table from the model's own
-       asset: allowed;
+    1. it saves, restores or fills a table, and its path is the saver's file name or an asset's:
+       allowed here (`scan_entries` says who may run it);
     2. it is on the list of dangerous operations: refused, whatever was recorded;
     3. TensorFlow does not know it: refused as a custom operation;
     4. it is not on the list of allowed ones: refused;
     5. the model was exported without it: refused, somebody put it there since.
     """
     operation = located.node.op
-    is_own_use = (
-        operation in SAVER_ONLY and (known.is_saving(located) or known.is_restoring(located))
-    ) or (operation in ASSET_ONLY and known.is_reading_asset(located))
     reason = denied_because(operation)
-    if reason and not is_own_use:
+    if operation in SAVER_ONLY | ASSET_ONLY:
+        if located.nested:
+            return reason
+        why = paths.why_refused(located.function, located.node)
+        if why:
+            return f"{reason}: {why}"
+    elif reason:
         return reason
-    if operation not in registered:
+    elif operation not in registered:
         return "is a custom operation: TensorFlow has none of that name"
-    if operation not in ALLOWED and not is_own_use:
+    elif operation not in ALLOWED:
         return "is not among the operations that a model may hold"
     if recorded is not None and operation not in recorded:
         return "was not in the model when it was exported: the graph was changed since"
@@ -216,12 +251,6 @@ def _registered() -> frozenset[str]:
     buffer = pywrap_tf_session.TF_GetAllOpList()
     operations = op_def_pb2.OpList.FromString(pywrap_tf_session.TF_GetBuffer(buffer))
     return frozenset(operation.name for operation in operations.op)
-
-
-def _is_elsewhere(device: str) -> bool:
-    """Whether a device is one of another process."""
-    parts = [part for part in device.split("/") if part.startswith("job:")]
-    return any(part not in ("job:localhost",) for part in parts) or "grpc" in device
 
 
 def _in_metadata(folder: Path) -> Iterator[Problem]:

@@ -9,7 +9,7 @@ import json
 import os
 import re
 from collections.abc import Iterable, Iterator
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 #: Everything a version's folder may hold; assets are compared with what the graph names.
@@ -77,6 +77,36 @@ def unknown_files(folder: Path, assets: Iterable[str]) -> Iterator[tuple[str, st
 def _starts_like_code(path: Path) -> bool:
     with path.open("rb") as file:
         return file.read(8).startswith(_MAGIC)
+
+
+def asset_files(meta: Any) -> list[Any]:
+    """The `AssetFileDef`s that TensorFlow reads: TensorFlow 1 keeps them in a collection.
+
+    Raises:
+        ValueError: The collection holds something else.
+    """
+    from tensorflow.core.protobuf import meta_graph_pb2  # noqa: PLC0415
+
+    if meta.asset_file_def or "saved_model_assets" not in meta.collection_def:
+        return list(meta.asset_file_def)
+    found = []
+    for value in meta.collection_def["saved_model_assets"].any_list.value:
+        asset = meta_graph_pb2.AssetFileDef()
+        if not value.Unpack(asset):
+            raise ValueError(f"saved_model_assets holds a {value.type_url}")
+        found.append(asset)
+    return found
+
+
+def is_asset(folder: Path, name: str) -> bool:
+    """Whether a name is that of a plain file in a model's `assets`, and leads nowhere else."""
+    path = PurePosixPath(name)
+    if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
+        return False
+    file = folder / "assets" / name
+    return file.is_file() and not any(
+        p.is_symlink() for p in (file, *file.parents) if p != folder and folder in p.parents
+    )
 
 
 def python_in_metadata(texts: Iterable[bytes | str]) -> bool:

@@ -375,20 +375,20 @@ class TestSaver:
             node = next(n for n in function.node_def if n.op == "RestoreV2")
             node.input[0] = "other:output:0"
 
-        assert refused(edit(plain, change))["RestoreV2"].why == "reads files"
+        assert refused(edit(plain, change))["RestoreV2"].why.startswith("reads files")
 
     def test_a_save_while_restoring(self, plain):
         def change(meta):
             self.saver(meta, "restore").node_def.add(name="s", op="SaveV2", input=["file_prefix"])
 
-        assert refused(edit(plain, change))["SaveV2"].why == "writes files"
+        assert refused(edit(plain, change))["SaveV2"].why.startswith("writes files")
 
     def test_a_save_that_a_signature_asks_for(self, plain):
         def change(meta):
             outputs = meta.signature_def["serving_default"].outputs
             outputs["y2"].name = meta.saver_def.save_tensor_name
 
-        assert refused(edit(plain, change))["SaveV2"].why == "writes files"
+        assert refused(edit(plain, change))["SaveV2"].why.startswith("writes files")
 
     def test_a_save_that_another_function_calls(self, plain):
         def change(meta):
@@ -399,7 +399,7 @@ class TestSaver:
             node = serve.node_def.add(name="again", op="StatefulPartitionedCall")
             node.attr["f"].func.name = name
 
-        assert refused(edit(plain, change))["SaveV2"].why == "writes files"
+        assert refused(edit(plain, change))["SaveV2"].why.startswith("writes files")
 
     def test_a_save_on_start(self, plain):
         def change(meta):
@@ -407,7 +407,7 @@ class TestSaver:
             (start,) = meta.collection_def["saved_model_main_op"].node_list.value
             next(n for n in meta.graph_def.node if n.name == start).input.append(f"^{saver}")
 
-        assert refused(edit(plain, change))["SaveV2"].why == "writes files"
+        assert refused(edit(plain, change))["SaveV2"].why.startswith("writes files")
 
 
 class TestAssets:
@@ -426,14 +426,18 @@ class TestAssets:
             other.attr["value"].tensor.string_val.append(b"/etc/passwd")
             node.input[1] = "other:output:0"
 
-        assert refused(edit(copy, change))["InitializeTableFromTextFileV2"].why == "reads files"
+        assert refused(edit(copy, change))["InitializeTableFromTextFileV2"].why.startswith(
+            "reads files"
+        )
 
     def test_a_table_of_a_file_that_a_request_names(self, copy):
         def change(meta):
             asset = meta.asset_file_def[0].tensor_info.name
             meta.signature_def["serving_default"].inputs["path"].name = asset
 
-        assert refused(edit(copy, change))["InitializeTableFromTextFileV2"].why == "reads files"
+        assert refused(edit(copy, change))["InitializeTableFromTextFileV2"].why.startswith(
+            "reads files"
+        )
 
     def test_a_variable_that_holds_another_path_meanwhile(self, copy):
         def change(meta):
@@ -445,7 +449,9 @@ class TestAssets:
             meta.graph_def.node.add(name="other", op="Const")
             meta.graph_def.node.add(name="a", op="AssignVariableOp", input=[variable, "other"])
 
-        assert refused(edit(copy, change))["InitializeTableFromTextFileV2"].why == "reads files"
+        assert refused(edit(copy, change))["InitializeTableFromTextFileV2"].why.startswith(
+            "reads files"
+        )
 
     @pytest.mark.parametrize("name", ["../saved_model.pb", "/etc/hostname", "none", ""])
     def test_an_asset_that_is_not_one(self, copy, name):
@@ -485,6 +491,13 @@ class TestRecord:
                 meta.graph_def.node.add(name=name, op=name)
 
         assert set(refused(edit(copy, change))) == {"ReadFile", "SuperCustomOp", "Timestamp"}
+
+    def test_a_signature_that_came_later(self, copy):
+        def change(meta):
+            meta.signature_def["later"].CopyFrom(meta.signature_def["serving_default"])
+
+        found = [p.why for p in scan(edit(copy, change)) if p.op == "later"]
+        assert "was not in the model when it was exported" in found
 
     def test_that_is_damaged_is_a_problem_itself(self, copy):
         (copy / "assets" / "ordain.json").write_text("{")
@@ -538,6 +551,10 @@ class TestFiles:
 
     def test_no_graph_at_all(self, tmp_path):
         assert refused(tmp_path)["saved_model.pb"].why == "is missing"
+
+    def test_a_graph_of_too_many_nodes_is_not_looked_at(self, plain, monkeypatch):
+        monkeypatch.setattr("serving.scan.MAX_PARTS", 50)
+        assert [str(p) for p in scan(plain)] == ["saved_model.pb has more than 50 nodes and links"]
 
     def test_thousands_of_problems_end_somewhere(self, plain):
         for i in range(MAX_PROBLEMS * 2):
