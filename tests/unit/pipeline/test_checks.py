@@ -63,6 +63,11 @@ class TestNames:
             ("data__split", {"by": "yy"}, "data.split.by"),
             ("evaluate__slices", [["x", "yy"]], "evaluate.slices"),
             (
+                "evaluate__metrics",
+                ["AUC", {"class": "MinLabelPosition", "query_key": "yy"}],
+                "evaluate.metrics.1.query_key",
+            ),
+            (
                 "evaluate__thresholds",
                 {"auc": {"slices": [{"keys": ["yy"], "min": 0.5}]}},
                 "evaluate.thresholds.auc.slices",
