@@ -151,9 +151,8 @@ def why_never(class_name: str, module: str = "") -> str | None:
 def needs_query(class_name: str) -> bool:
     """Whether TFMA computes a class over queries only."""
     kind = metric_types.registered_metrics().get(class_name)
-    return kind is not None and "query_key is required" in inspect.getsource(
-        inspect.getmodule(kind)
-    )
+    module = inspect.getmodule(kind) if kind is not None else None
+    return module is not None and "query_key is required" in inspect.getsource(module)
 
 
 def threshold_setting(class_name: str) -> str | None:

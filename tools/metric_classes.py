@@ -16,6 +16,8 @@ import typing
 from pathlib import Path
 from typing import Any
 
+from tensorflow_model_analysis.utils.keras_lib import tf_keras
+
 from components import evaluation_tfma as inside
 from pipeline.evaluation import OWN_METRICS
 
@@ -38,9 +40,9 @@ def read_classes() -> dict[str, dict[str, Any]]:
         `refused`, why it cannot be computed whatever the settings.
     """
     found = dict(inside.registered_metrics())
-    for name in dir(inside.tf_keras.metrics):
-        kind = getattr(inside.tf_keras.metrics, name)
-        if inspect.isclass(kind) and issubclass(kind, inside.tf_keras.metrics.Metric):
+    for name in dir(tf_keras.metrics):
+        kind = getattr(tf_keras.metrics, name)
+        if inspect.isclass(kind) and issubclass(kind, tf_keras.metrics.Metric):
             found.setdefault(name, kind)
     for name, module in OWN_METRICS.items():
         found[name] = getattr(importlib.import_module(module), name)
@@ -63,13 +65,11 @@ def _entry(name: str, kind: Any, module: str) -> dict[str, Any]:
     if "name" not in parameters:
         refused = "its values cannot be given a name"
     entry: dict[str, Any] = {"settings": settings, "required": required}
-    refused = refused or inside.why_never(name, module)
-    if refused:
-        return {**entry, "refused": refused}
+    if why := refused or inside.why_never(name, module):
+        return {**entry, "refused": why}
     if inside.needs_query(name):
         entry["by_query"] = True
-    threshold = inside.threshold_setting(name)
-    if threshold:
+    if threshold := inside.threshold_setting(name):
         entry["threshold"] = threshold
     if inside.has_sub_keys(name):
         entry["has_sub_keys"] = True
