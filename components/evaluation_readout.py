@@ -18,6 +18,7 @@ from components import evaluation_tfma as inside
 from components.artifacts import READOUT_FILE
 from components.evaluation_measures import Measures, slice_key, slice_name
 from components.evaluation_thresholds import MATRIX, class_of, thresholds_of
+from components.example_reader import split_files
 
 _BASELINE = "baseline"
 _PIECE_BYTES = 1 << 20
@@ -68,10 +69,9 @@ def evaluated_rows(folders: Iterable[tuple[str, int]], measures: Measures) -> st
     """
     digest = hashlib.sha256()
     for folder, span in sorted(folders, key=lambda entry: entry[1]):
-        files = sorted(name for name in fileio.listdir(folder) if not name.startswith("."))
-        for name in files:
+        for path in split_files(folder):
             digest.update(f"{span}\n".encode())
-            with fileio.open(f"{folder}/{name}", "rb") as file:
+            with fileio.open(path, "rb") as file:
                 while piece := file.read(_PIECE_BYTES):
                     digest.update(piece)
     whole = measures.rows.get(())

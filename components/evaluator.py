@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
+import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants
 from tfx.dsl.io import fileio
@@ -31,10 +32,11 @@ from components.evaluation_slices import slice_keys
 from components.evaluation_tfma import UNBATCH_STAGE
 from components.evaluation_thresholds import at_served_thresholds, served_threshold
 from components.evaluation_verdict import judge
-from components.example_reader import tfxio_for
+from components.example_reader import BATCH_ROWS, read_records, split_files, tfxio_for
 from components.importance import write_importance
 from components.served_model import compared_with, private_inputs
-from contracts.errors import DataBlockedError
+from contracts.errors import DataBlockedError, NodeFailedError
+from serving.description import EXAMPLES_INPUT, SERVING_TF_EXAMPLE
 
 BASELINE = standard_component_specs.BASELINE_MODEL_KEY
 _LOG = logging.getLogger(__name__)
@@ -91,7 +93,15 @@ class Executor(BeamExecutor):
         (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
         # Held, or TFMA would load each again when another was loaded since.
         loaded = {shared.model_name: shared.model_loader.load() for shared in models}
-        self._evaluate(input_dict["examples"], splits, schema, models, config, evaluation.uri)
+        try:
+            self._evaluate(input_dict["examples"], splits, schema, models, config, evaluation.uri)
+        except Exception as error:
+            for spec in config.model_specs:
+                if spec.is_baseline:
+                    folders = _folders(input_dict["examples"], splits)
+                    against = compared_with(input_dict, BASELINE)
+                    _explain(error, against, loaded[spec.name], folders)
+            raise
 
         newest = max(artifact.span for artifact in input_dict["examples"])
         measures = read_measures(config, tfma.load_metrics(evaluation.uri))
@@ -187,6 +197,27 @@ def _folders(examples: list[Any], splits: list[str]) -> list[tuple[str, int]]:
         for artifact in examples
         for split in splits
     ]
+
+
+def _explain(error: Exception, baseline: str, model: Any, folders: list[tuple[str, int]]) -> None:
+    """Raises an error that says so if it is the baseline that cannot predict these rows.
+
+    A version that needs a value in each row, of a column that may lack it by now, fails in TFMA
+    with nothing but the names of tensors.
+    """
+    predict = model.signatures[SERVING_TF_EXAMPLE]
+    for folder, span in folders:
+        for rows in read_records(split_files(folder)).batch(BATCH_ROWS):
+            try:
+                predict(**{EXAMPLES_INPUT: rows})
+            except tf.errors.OpError as fault:
+                said = str(fault.message).partition("[[")[0].strip().splitlines()
+                raise NodeFailedError(
+                    f"the baseline, {baseline}, cannot predict rows of span {span}: "
+                    f"{said[0] if said else type(fault).__name__}",
+                    "to publish without a comparison: --set 'evaluate.baseline={none: REASON}'; "
+                    "or name a version that can, in evaluate.baseline",
+                ) from error
 
 
 def _columns(config: Any, schema: Any, reads_features: bool) -> list[str]:

@@ -43,6 +43,14 @@ def require(project: Sandbox, column: str) -> None:
     write_schema(edited, path)
 
 
+def assert_names_the_baseline(result: RunResult) -> None:
+    assert result.failure is not None
+    said, hint = result.failure.message, str(result.failure.hint)
+    assert said.startswith("the baseline, version 1 (stable), cannot predict rows of span 2: ")
+    assert "Feature: x (data type: float) is required" in said
+    assert "evaluate.baseline={none: REASON}" in hint
+
+
 def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
     small: Callable[..., Sandbox],
 ) -> None:
@@ -59,6 +67,7 @@ def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
     write_csv(project.data / "2" / "rows.csv", rows, HEADER)
     assert project.run().exit_code is ExitCode.DATA_BLOCKED
     assert "value_count" in schema(project, "accept")
+    assert_names_the_baseline(project.run())
     second = project.run(NO_BASELINE)
     assert (second.failure, second.version) == (None, 2)
     (reason,) = signature_reasons(second)
