@@ -174,11 +174,11 @@ def rows_seen(
     counts = [counted.get("splits", {}).get("train") for counted in rows]
     total = None if None in counts else sum(counts)
     known = {"rows": total, "steps": steps, "batch_size": batch_size}
-    missing = [name.replace("_", " ") for name, value in known.items() if value is None]
-    if missing:
-        why = f"how many of the training rows were seen is not known: no {', no '.join(missing)}"
+    if total is None or steps is None or batch_size is None:
+        missing = [f"no {name.replace('_', ' ')}" for name, value in known.items() if value is None]
+        why = f"how many of the training rows were seen is not known: {', '.join(missing)}"
         return {**known, "is_all": None, "text": why}
-    taken = steps * batch_size  # type: ignore[operator]  # neither is missing
+    taken = steps * batch_size
     text = f"training took {taken:,} rows ({steps:,} steps of {batch_size:,}) of {total:,}"
     is_all = taken >= total
     return {**known, "is_all": is_all, "text": text if is_all else f"{text}: some were never seen"}
@@ -252,7 +252,7 @@ class HistoryCallback(keras.callbacks.Callback):
         optimizer = getattr(model, "optimizer", None)
         if not (model.built and getattr(model, "inputs", None) and model.trainable_variables):
             return
-        if getattr(optimizer, "built", True):
+        if optimizer is None or getattr(optimizer, "built", True):
             return
         with model.distribute_strategy.scope():
             optimizer.build(model.trainable_variables)
