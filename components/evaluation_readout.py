@@ -106,7 +106,7 @@ def _metrics(measures: Measures, config: Any) -> list[dict[str, Any]]:
 
 def _matrix(measured: Iterable[Any], config: Any) -> dict[str, float] | None:
     for entry in measured:
-        for pair in entry.metric_keys_and_values if not slice_name(entry.slice_key) else ():
+        for pair in entry.metric_keys_and_values if not slice_key(entry.slice_key) else ():
             is_ours = pair.key.name == MATRIX and pair.value.HasField(
                 "confusion_matrix_at_thresholds"
             )

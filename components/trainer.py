@@ -177,9 +177,9 @@ def rows_seen(
     counts = [counted.get("splits", {}).get("train") for counted in rows]
     total = None if None in counts else sum(counts)
     known = {"rows": total, "steps": steps, "batch_size": batch_size}
-    missing = [name.replace("_", " ") for name, value in known.items() if value is None]
     if total is None or steps is None or batch_size is None:
-        why = f"how many of the training rows were seen is not known: no {', no '.join(missing)}"
+        missing = [f"no {name.replace('_', ' ')}" for name, value in known.items() if value is None]
+        why = f"how many of the training rows were seen is not known: {', '.join(missing)}"
         return {**known, "is_all": None, "text": why}
     taken = steps * batch_size
     text = f"training took {taken:,} rows ({steps:,} steps of {batch_size:,}) of {total:,}"

@@ -186,19 +186,23 @@ def fit_any(model, folder, **compiled) -> list[dict]:
     return lines(folder)
 
 
+SETTINGS = [
+    {"run_eagerly": True},
+    {"jit_compile": True},
+    {"optimizer": "schedule"},
+    {"optimizer": "scaled"},
+    {"metrics": ["mae", "vector"]},
+]
+
+
 @pytest.mark.parametrize(
-    "compiled",
+    ("name", "compiled"),
     [
-        {},
-        {"run_eagerly": True},
-        {"jit_compile": True},
-        {"optimizer": "schedule"},
-        {"optimizer": "scaled"},
-        {"metrics": ["mae", "vector"]},
+        *((name, {}) for name in MODELS),
+        *((name, chosen) for name in ("functional", "subclassed") for chosen in SETTINGS),
     ],
     ids=str,
 )
-@pytest.mark.parametrize("name", MODELS)
 def test_every_kind_of_keras_model_trains(tmp_path, name, compiled):
     compiled = dict(compiled)
     if compiled.get("optimizer") == "schedule":
