@@ -291,8 +291,12 @@ def module_of_a_loaded_model(folder: Path) -> None:
     module_with_a_table_of_an_asset(inner)
     for target in (folder.with_suffix(".middle"), folder):
         loaded = tf.saved_model.load(str(inner))
-        module(target, lambda x, f=loaded.function: f(x), WORDS, loaded=loaded)
+        module(target, _calling(loaded.function), WORDS, loaded=loaded)
         inner = target
+
+
+def _calling(function: Any) -> Any:
+    return lambda x: function(x)
 
 
 # TensorFlow 1

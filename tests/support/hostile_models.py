@@ -232,16 +232,21 @@ def forget(meta: Any, *parts: str) -> None:
     """Takes functions out of a model, by parts of their names, and all that names them."""
     library, graph = meta.graph_def.library, meta.graph_def
     gone = {f.signature.name for f in library.function if any(p in f.signature.name for p in parts)}
-    keep(library.function, lambda f: f.signature.name not in gone)
-    keep(graph.node, lambda n: n.attr["f"].func.name not in gone)
-    harmless = signature_object(meta).bare_concrete_function
     for name in gone:
-        meta.object_graph_def.concrete_functions.pop(name, None)
+        forget_objects_name(meta, name)
+    keep(library.function, lambda f: f.signature.name not in gone)
+    keep(graph.node, lambda n: "f" not in n.attr or n.attr["f"].func.name not in gone)
+
+
+def forget_objects_name(meta: Any, function: str) -> None:
+    """Lets the objects of a model name another function instead of this one."""
+    meta.object_graph_def.concrete_functions.pop(function, None)
+    harmless = signature_object(meta).bare_concrete_function
     for node in objects_of(meta, "function"):
-        names = [n for n in node.function.concrete_functions if n not in gone]
+        names = [n for n in node.function.concrete_functions if n != function]
         node.function.concrete_functions[:] = names
     for node in objects_of(meta, "bare_concrete_function"):
-        if node.bare_concrete_function.concrete_function_name in gone:
+        if node.bare_concrete_function.concrete_function_name == function:
             node.bare_concrete_function.CopyFrom(harmless)
 
 
@@ -280,11 +285,6 @@ def pose_as_saver(meta: Any, function: str, *inputs: str) -> None:
     saver = meta.saver_def
     saver.save_tensor_name, saver.restore_op_name = f"{node.name}:0", node.name
     saver.filename_tensor_name = f"{inputs[0]}:0" if inputs else ""
-
-
-def forget_objects_name(meta: Any, function: str) -> None:
-    """Takes a function out of the list of concrete functions; objects go on naming it."""
-    meta.object_graph_def.concrete_functions.pop(function, None)
 
 
 # (a) Save and restore: one role each, and no path but the file name that the saver is given.
