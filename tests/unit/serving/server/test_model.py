@@ -17,6 +17,7 @@ from contracts.manifest import Manifest
 from serving import private_copy
 from serving.description import Description, Feature
 from serving.directory import publish
+from serving.scan import scan
 from serving.server.checks import find_problems
 from serving.server.loading import load_version
 from serving.server.model import LoadedModel, LoadError, read_signature_defs
@@ -225,6 +226,20 @@ def test_what_is_loaded_is_what_was_checked(tmp_path):
         swapping.join()
     assert set(answers) == {2.0} and refusals
     assert all(refusal.startswith("saved_model.pb has ") for refusal in refusals), refusals
+
+
+def test_a_graph_swapped_between_check_and_load_is_not_what_loads(tmp_path, monkeypatch):
+    version = publish(save_doubler(tmp_path / "honest"), tmp_path / "base", Manifest("toy", 0, ""))
+    other = save_doubler(tmp_path / "other", factor=3.0)
+
+    def scan_and_swap(folder):
+        found = scan(folder)  # the last of the checks
+        (other / "saved_model.pb").replace(version / "saved_model.pb")
+        return found
+
+    monkeypatch.setattr("serving.server.checks.scan", scan_and_swap)
+    model = load_version(version, 1, None)
+    assert model.run("serving_default", {"x": np.ones(1, "f4")})["y"].tolist() == [2.0]
 
 
 def test_a_file_that_changes_after_it_was_opened_is_not_what_loads(tmp_path):
