@@ -17,27 +17,42 @@ _current = threading.local()
 
 
 class Cancellation:
-    """Ends the TensorFlow functions of one call."""
+    """Ends the TensorFlow functions of one thread's work."""
 
     def __init__(self) -> None:
-        self._manager = cancellation.CancellationManager()
+        self._lock = threading.Lock()
+        self._is_cancelled = False
+        self._manager: cancellation.CancellationManager | None = None
 
     def cancel(self) -> None:
-        """Asks the functions to end; may be called from any thread, and more than once."""
-        self._manager.start_cancel()
+        """Asks the functions to end, now and later; may be called from any thread."""
+        with self._lock:
+            self._is_cancelled = True
+            if self._manager is not None:
+                self._manager.start_cancel()
 
     @contextlib.contextmanager
     def cancellable(self) -> Iterator[None]:
         """Has TensorFlow functions that this thread calls end when this is cancelled."""
-        _current.manager = self._manager
+        _current.cancellation = self
         try:
             yield
         finally:
-            _current.manager = None
+            _current.cancellation = None
+
+    def _next(self) -> cancellation.CancellationManager:
+        """The manager of the next function; one that failed has cancelled its own for good."""
+        with self._lock:
+            self._manager = cancellation.CancellationManager()
+            if self._is_cancelled:
+                self._manager.start_cancel()
+            return self._manager
 
 
 def _of_this_thread() -> cancellation.CancellationManager | None:
-    return getattr(_current, "manager", None)
+    """The manager of the function that this thread is about to call; None for none."""
+    current: Cancellation | None = getattr(_current, "cancellation", None)
+    return None if current is None else current._next()
 
 
 # TensorFlow 2.21 keeps the manager in a variable of the process: two calls at a time would cancel
