@@ -80,6 +80,7 @@ ThresholdEntry = binary_confusion_matrices.bcm_computations._ThresholdEntry
 ConfusionMatrixMetric = confusion_matrix_metrics.ConfusionMatrixMetric
 binary_confusion_matrices_of = binary_confusion_matrices.binary_confusion_matrices
 registered_metrics = metric_types.registered_metrics
+keras_metrics = tf_keras.metrics
 MultiClassConfusionMatrix = multi_class_confusion_matrix_metrics._MultiClassConfusionMatrixCombiner
 MatrixEntryKey = multi_class_confusion_matrix_metrics.MatrixEntryKey
 NO_PREDICTED_CLASS_ID = multi_class_confusion_matrix_metrics.NO_PREDICTED_CLASS_ID
@@ -151,9 +152,8 @@ def why_never(class_name: str, module: str = "") -> str | None:
 def needs_query(class_name: str) -> bool:
     """Whether TFMA computes a class over queries only."""
     kind = metric_types.registered_metrics().get(class_name)
-    return kind is not None and "query_key is required" in inspect.getsource(
-        inspect.getmodule(kind)
-    )
+    module = inspect.getmodule(kind) if kind is not None else None
+    return module is not None and "query_key is required" in inspect.getsource(module)
 
 
 def threshold_setting(class_name: str) -> str | None:

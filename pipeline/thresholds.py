@@ -63,7 +63,8 @@ def values_of(metric: Metric) -> list[Value]:
         parts += [("top_k", k) for k in metric.binarize.top_k_list]
     found = _named(name, parts, settings, has_average=metric.aggregate is not None)
     if metric.aggregate is not None:
-        places = [("top_k", k) for k in metric.aggregate.top_k_list] or [("", None)]
+        places: list[tuple[str, int | None]] = [("top_k", k) for k in metric.aggregate.top_k_list]
+        places = places or [("", None)]
         found += _named(name, places, settings, is_aggregated=True)
     return found or [Value(name, settings=settings)]
 
@@ -116,7 +117,8 @@ def check_thresholds(project: Project) -> None:
 
 def _check_top_k(metrics: Iterable[Metric]) -> None:
     """Refuses what TFMA mixes up: it keeps one matrix for both, made by whichever comes first."""
-    flat, micro = set(), set()
+    flat: set[int | None] = set()
+    micro: set[int | None] = set()
     for metric in metrics:
         is_micro = metric.aggregate is not None and metric.aggregate.micro_average
         for value in values_of(metric) if metric.class_name != "NDCG" else ():

@@ -38,9 +38,9 @@ def read_classes() -> dict[str, dict[str, Any]]:
         `refused`, why it cannot be computed whatever the settings.
     """
     found = dict(inside.registered_metrics())
-    for name in dir(inside.tf_keras.metrics):
-        kind = getattr(inside.tf_keras.metrics, name)
-        if inspect.isclass(kind) and issubclass(kind, inside.tf_keras.metrics.Metric):
+    for name in dir(inside.keras_metrics):
+        kind = getattr(inside.keras_metrics, name)
+        if inspect.isclass(kind) and issubclass(kind, inside.keras_metrics.Metric):
             found.setdefault(name, kind)
     for name, module in OWN_METRICS.items():
         found[name] = getattr(importlib.import_module(module), name)
@@ -63,7 +63,7 @@ def _entry(name: str, kind: Any, module: str) -> dict[str, Any]:
     if "name" not in parameters:
         refused = "its values cannot be given a name"
     entry: dict[str, Any] = {"settings": settings, "required": required}
-    refused = refused or inside.why_never(name, module)
+    refused = refused or inside.why_never(name, module) or ""
     if refused:
         return {**entry, "refused": refused}
     if inside.needs_query(name):
