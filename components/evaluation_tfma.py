@@ -80,6 +80,7 @@ ThresholdEntry = binary_confusion_matrices.bcm_computations._ThresholdEntry
 ConfusionMatrixMetric = confusion_matrix_metrics.ConfusionMatrixMetric
 binary_confusion_matrices_of = binary_confusion_matrices.binary_confusion_matrices
 registered_metrics = metric_types.registered_metrics
+keras_metrics = tf_keras.metrics
 MultiClassConfusionMatrix = multi_class_confusion_matrix_metrics._MultiClassConfusionMatrixCombiner
 MatrixEntryKey = multi_class_confusion_matrix_metrics.MatrixEntryKey
 NO_PREDICTED_CLASS_ID = multi_class_confusion_matrix_metrics.NO_PREDICTED_CLASS_ID

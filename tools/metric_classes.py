@@ -16,8 +16,6 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from tensorflow_model_analysis.utils.keras_lib import tf_keras
-
 from components import evaluation_tfma as inside
 from pipeline.evaluation import OWN_METRICS
 
@@ -40,9 +38,9 @@ def read_classes() -> dict[str, dict[str, Any]]:
         `refused`, why it cannot be computed whatever the settings.
     """
     found = dict(inside.registered_metrics())
-    for name in dir(tf_keras.metrics):
-        kind = getattr(tf_keras.metrics, name)
-        if inspect.isclass(kind) and issubclass(kind, tf_keras.metrics.Metric):
+    for name in dir(inside.keras_metrics):
+        kind = getattr(inside.keras_metrics, name)
+        if inspect.isclass(kind) and issubclass(kind, inside.keras_metrics.Metric):
             found.setdefault(name, kind)
     for name, module in OWN_METRICS.items():
         found[name] = getattr(importlib.import_module(module), name)

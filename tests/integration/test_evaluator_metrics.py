@@ -142,9 +142,10 @@ def cross_entropy(labels: Any, predictions: Any) -> float:
 
 def same(found: Any, expected: dict[str, Any], labels: Any, predictions: Any) -> None:
     for name, compute in expected.items():
-        value = compute(labels, predictions)
-        assert found.values[name]["value"] == pytest.approx(value, rel=2e-6), name
-        assert found.reason(f"{name}.min").measured == pytest.approx(value, rel=2e-6), name
+        # TFMA's AUC is of 10,000 buckets.
+        value = pytest.approx(compute(labels, predictions), rel=2e-4 if "auc" in name else 2e-6)
+        assert found.values[name]["value"] == value, name
+        assert found.reason(f"{name}.min").measured == value, name
 
 
 def evaluated(rows: Rows, model: Any, table: list[Any]) -> Any:

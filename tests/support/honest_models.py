@@ -296,7 +296,10 @@ def module_of_a_loaded_model(folder: Path) -> None:
 
 
 def _calling(function: Any) -> Any:
-    return lambda x: function(x)
+    def call(x: Any) -> Any:
+        return function(x)
+
+    return call
 
 
 # TensorFlow 1
