@@ -35,6 +35,16 @@ EMPTY = [None] * 20
 SPARSE = ["q", *[None] * 19]
 
 
+def test_tfdv_still_deprecates_and_forgets():
+    """When this fails, `schema_inference._update` and `_write_counts` may go."""
+    schema = tfdv.infer_schema(measure(x=SPARSE), infer_feature_shape=True)
+    updated = tfdv.update_schema(schema, measure(x=EMPTY), infer_feature_shape=True)
+    assert entry(updated, "x").lifecycle_stage == schema_pb2.DEPRECATED
+    missing = measure(x=SPARSE, number=[None, *[1.0] * 19])
+    updated = tfdv.update_schema(schema, missing, infer_feature_shape=True)
+    assert entry(updated, "number").WhichOneof("shape_type") is None
+
+
 class TestInference:
     @pytest.mark.parametrize(
         ("window", "kind", "is_optional"),
