@@ -78,6 +78,7 @@ def metrics_of(readout: Mapping[str, Any]) -> tuple[Metric, ...]:
             entry["slice"],
             entry.get("baseline"),
             entry.get("undefined", ""),
+            entry.get("threshold"),
         )
         for entry in readout.get("metrics", ())
         if "value" in entry or "undefined" in entry

@@ -53,6 +53,7 @@ class Metric:
         slice: The slice as `origin=JFK`; empty for the whole window.
         baseline: The baseline's value, or None where there was no baseline, or it has no value.
         undefined: Why there is no value, such as `26 rows, no positive`; empty if there is one.
+        threshold: The decision threshold that it was computed at; None where it has none.
     """
 
     name: str
@@ -60,6 +61,12 @@ class Metric:
     slice: str = ""
     baseline: float | None = None
     undefined: str = ""
+    threshold: float | None = None
+
+    @property
+    def title(self) -> str:
+        """The name with its threshold: two values at different ones are two things."""
+        return self.name if self.threshold is None else f"{self.name} at {self.threshold:g}"
 
 
 @dataclass(frozen=True)
@@ -209,7 +216,7 @@ def _metric(raw: Any) -> Metric:
     text_of(metric.name, "a metric's name")
     text_of(metric.slice, f"the slice of {metric.name!r:.60}")
     text_of(metric.undefined, f"the value of {metric.name!r:.60}")
-    for value in (metric.value, metric.baseline):
+    for value in (metric.value, metric.baseline, metric.threshold):
         if value is not None:
             number(value, f"the value of {metric.name!r:.60}")
     return metric

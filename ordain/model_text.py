@@ -56,7 +56,9 @@ def manifest_lines(manifest: Manifest, folder: Path, labels: tuple[str, ...]) ->
     for where in slices[:MAX_SLICES]:
         values = [m for m in manifest.metrics if m.slice == where]
         text = ", ".join(
-            f"{m.name} undefined ({m.undefined})" if m.value is None else f"{m.name} {m.value:.4g}"
+            f"{m.title} undefined ({m.undefined})"
+            if m.value is None
+            else f"{m.title} {m.value:.4g}"
             for m in values
         )
         yield f"  {'metrics' if not where else 'on ' + where:<12} {text}"

@@ -227,13 +227,19 @@ def _read_metrics(run: Run) -> dict[str, Any]:
     ]
     readout = (_read_json(folders[-1] / _READOUT_FILE) or {}) if folders else {}
     metrics = {
-        (entry["slice"], entry["name"]): entry["value"]
+        (entry["slice"], _title(entry)): entry["value"]
         if "value" in entry
         else f"undefined: {entry['undefined']}"
         for entry in readout.get("metrics", ())
         if "value" in entry or "undefined" in entry
     }
     return {"metrics": metrics, "evaluated": readout.get("fingerprint", "")}
+
+
+def _title(entry: Mapping[str, Any]) -> str:
+    """A metric's name with its decision threshold: at another one it is another metric."""
+    threshold = entry.get("threshold")
+    return str(entry["name"]) if threshold is None else f"{entry['name']} at {threshold:g}"
 
 
 def _read_settings(path: Path) -> dict[str, Any]:

@@ -70,8 +70,8 @@ class Comparison:
 def compare(before: Manifest, after: Manifest) -> Comparison:
     """Compares two versions; metrics of other rows stand side by side, without a difference."""
     same_rows = _same(before.evaluated, after.evaluated)
-    first = {(m.slice, m.name): m.value for m in before.metrics}
-    second = {(m.slice, m.name): m.value for m in after.metrics}
+    first = {(m.slice, m.title): m.value for m in before.metrics}
+    second = {(m.slice, m.title): m.value for m in after.metrics}
     digests = [{f.path: f.sha256 for f in m.files} for m in (before, after)]
     paths = sorted(digests[0].keys() | digests[1].keys())
     return Comparison(

@@ -93,10 +93,10 @@ def _metrics(metrics: tuple[Metric, ...]) -> str:
     """One row for each slice, one column for each metric, with the baseline's in brackets."""
     if not metrics:
         return "No metric was recorded."
-    names = sorted({metric.name for metric in metrics})
+    names = sorted({metric.title for metric in metrics})
     by_slice: dict[str, dict[str, Metric]] = defaultdict(dict)
     for metric in metrics:
-        by_slice[metric.slice][metric.name] = metric
+        by_slice[metric.slice][metric.title] = metric
     slices = sorted(by_slice)[:MAX_SLICES]
     rows = [(w or "all", *(_value(by_slice[w].get(name)) for name in names)) for w in slices]
     text = _table(("slice", *names), rows)

@@ -185,6 +185,15 @@ class TestDiff:
         assert "schema unknown in one of them" in lines
         assert "auc on c=a 0.7 -> none" in lines
 
+    def test_values_at_two_thresholds_are_two_metrics(self, ordain, push):
+        for threshold, value in ((0.5, 0.75), (0.8, 0.25)):
+            metric = Metric("recall", value, threshold=threshold)
+            push(metrics=(metric,), evaluated="e" * 64)
+        code, out, _ = ordain("diff", push.project.folder, "1", "2")
+        assert code == 0
+        assert "recall at 0.5" in out and "recall at 0.8" in out
+        assert "-0.5" not in out
+
     def test_a_difference_is_of_the_same_rows(self, ordain, folder):
         for second, values, why in (
             (2, "auc 0.75 -> 0.8", "metrics no differences: the two were measured on other rows"),
