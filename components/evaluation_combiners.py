@@ -92,9 +92,10 @@ def _add_matrices(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> A
     sums = {}
     for is_positive in (True, False):
         chosen = (label == 1) == is_positive
+        # Of no rows NumPy counts in integers, which TFMA's matrices then divide into.
         sums[is_positive] = np.bincount(
             above[chosen], weights=weight[chosen], minlength=len(thresholds) + 1
-        )
+        ).astype(np.float64)
     over = {k: np.cumsum(v[::-1])[::-1][1:].tolist() for k, v in sums.items()}
     under = {k: np.cumsum(v)[:-1].tolist() for k, v in sums.items()}
     found = {}

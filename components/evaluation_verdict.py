@@ -75,7 +75,11 @@ class _Bound:
 
 
 def judge(
-    config: Any, measures: Measures, newest_span: int, blocks_undefined: bool = False
+    config: Any,
+    measures: Measures,
+    newest_span: int,
+    blocks_undefined: bool = False,
+    limits: Any = None,
 ) -> Verdict:
     """Holds what was measured against every threshold.
 
@@ -84,6 +88,8 @@ def judge(
         measures: What was measured.
         newest_span: Number of the newest span, to name its slice.
         blocks_undefined: Whether what cannot be judged blocks whatever the project says of it.
+        limits: The `tfma.EvalConfig` as the project has it. TFMA takes change thresholds out of
+            `config` where there is no baseline; None to go by that.
 
     Returns:
         One reason per threshold and slice. Change thresholds pass without a baseline; without a
@@ -93,7 +99,7 @@ def judge(
     slices = sorted({*measures.rows, *(where for _, where, _ in measures.values)})
     thresholds = thresholds_of(config)
     reasons = []
-    for asked in _bounds(config):
+    for asked in _bounds(config if limits is None else limits):
         bound = replace(asked, undefined="block") if blocks_undefined else asked
         covered = [where for where in slices if bound.covers(where)]
         if not covered:
@@ -186,6 +192,8 @@ def _held(
     if reason.outcome is Outcome.BLOCKED:
         return replace(reason, text=text)
     advice = f"a limit that says something is {'above' if is_min else 'below'} {best.value:.4f}"
+    if is_min and best.value >= 1:  # recall, of a predictor that says yes to everything
+        advice = "this metric alone says nothing; limit another one beside it, such as precision"
     return replace(reason, outcome=Outcome.WARNED, text=text, advice=advice)
 
 

@@ -37,6 +37,7 @@ from components.importance import write_importance
 from components.served_model import compared_with, private_inputs
 from contracts.errors import DataBlockedError, NodeFailedError
 from serving.description import EXAMPLES_INPUT, SERVING_TF_EXAMPLE
+from serving.server.model import essence
 
 BASELINE = standard_component_specs.BASELINE_MODEL_KEY
 _LOG = logging.getLogger(__name__)
@@ -65,10 +66,10 @@ class Executor(BeamExecutor):
         """Evaluates; `published` is the baseline as ML Metadata has it, not its private copy."""
         (model,) = input_dict["model"]
         baselines = input_dict.get(BASELINE, [])
-        config = tfma.EvalConfig()
-        proto_utils.json_to_proto(exec_properties["eval_config"], config)
+        wanted = tfma.EvalConfig()
+        proto_utils.json_to_proto(exec_properties["eval_config"], wanted)
         config = tfma.utils.update_eval_config_with_defaults(
-            config, has_baseline=bool(baselines), rubber_stamp=True
+            wanted, has_baseline=bool(baselines), rubber_stamp=True
         )
         paths = {spec.name: self._path(spec, model, baselines) for spec in config.model_specs}
         served = {name: served_threshold(path) for name, path in paths.items()}
@@ -105,7 +106,7 @@ class Executor(BeamExecutor):
 
         newest = max(artifact.span for artifact in input_dict["examples"])
         measures = read_measures(config, tfma.load_metrics(evaluation.uri))
-        verdict = judge(config, measures, newest)
+        verdict = judge(config, measures, newest, limits=wanted)
         verdict = replace(verdict, compared_with=compared_with(input_dict, BASELINE))
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         self._bless(blessing, model, published, is_blessed=not verdict.is_blocked)
@@ -211,10 +212,9 @@ def _explain(error: Exception, baseline: str, model: Any, folders: list[tuple[st
             try:
                 predict(**{EXAMPLES_INPUT: rows})
             except tf.errors.OpError as fault:
-                said = str(fault.message).partition("[[")[0].strip().splitlines()
                 raise NodeFailedError(
                     f"the baseline, {baseline}, cannot predict rows of span {span}: "
-                    f"{said[0] if said else type(fault).__name__}",
+                    f"{essence(fault)}",
                     "to publish without a comparison: --set 'evaluate.baseline={none: REASON}'; "
                     "or name a version that can, in evaluate.baseline",
                 ) from error

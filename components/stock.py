@@ -107,7 +107,7 @@ class Evaluator(tfx_evaluator.Executor):
         """
         baseline = standard_component_specs.BASELINE_MODEL_KEY
         with private_inputs(input_dict, baseline) as inputs:
-            config = self._evaluate(inputs, output_dict, exec_properties)
+            wanted, config = self._evaluate(inputs, output_dict, exec_properties)
         (model,) = input_dict["model"]
         (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
@@ -118,7 +118,7 @@ class Evaluator(tfx_evaluator.Executor):
         newest = max(artifact.span for artifact in input_dict["examples"])
         measures = read_measures(config, tfma.load_metrics(evaluation.uri))
         # TFX's validation knows no policy: what is undefined blocks with this executor.
-        verdict = judge(config, measures, newest, blocks_undefined=True)
+        verdict = judge(config, measures, newest, blocks_undefined=True, limits=wanted)
         verdict = replace(verdict, compared_with=compared_with(input_dict, baseline))
         blessed = f"{blessing.uri}/{constants.BLESSED_FILE_NAME}"
         is_blessed = fileio.exists(blessed)
@@ -155,14 +155,18 @@ class Evaluator(tfx_evaluator.Executor):
 
     def _evaluate(
         self, inputs: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
-    ) -> Any:
-        """Runs TFX's executor with each model at its own threshold; returns the configuration."""
+    ) -> tuple[Any, Any]:
+        """Runs TFX's executor with each model at its own threshold.
+
+        Returns:
+            The EvalConfig as the project has it, and the one that was evaluated.
+        """
         (model,) = inputs["model"]
         baselines = inputs.get(standard_component_specs.BASELINE_MODEL_KEY, [])
-        config = tfma.EvalConfig()
-        proto_utils.json_to_proto(exec_properties["eval_config"], config)
+        wanted = tfma.EvalConfig()
+        proto_utils.json_to_proto(exec_properties["eval_config"], wanted)
         config = tfma.utils.update_eval_config_with_defaults(
-            config, has_baseline=bool(baselines), rubber_stamp=True
+            wanted, has_baseline=bool(baselines), rubber_stamp=True
         )
         served = {
             spec.name: served_threshold(_folder(baselines[0] if spec.is_baseline else model))
@@ -171,7 +175,7 @@ class Evaluator(tfx_evaluator.Executor):
         config = at_served_thresholds(config, served)
         told = {**exec_properties, "eval_config": proto_utils.proto_to_json(config)}
         super().Do(inputs, output_dict, told)
-        return config
+        return wanted, config
 
 
 def _folder(model: Any) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -117,6 +119,16 @@ class Evaluate(Section):
         if isinstance(value, list):
             return [{"class": entry} if isinstance(entry, str) else entry for entry in value]
         return value
+
+    @field_validator("baseline", mode="before")
+    @classmethod
+    def _names_a_version(cls, value: object) -> object:
+        is_version = not isinstance(value, bool) and re.fullmatch("[1-9][0-9]*", str(value))
+        if is_version or value in ("stable", "latest") or isinstance(value, Mapping | NoBaseline):
+            return value
+        raise ValueError(
+            f"is {value!r}; it takes stable, latest, a version's number, or {{none: reason}}"
+        )
 
     @field_validator("slices", mode="before")
     @classmethod

@@ -27,7 +27,7 @@ from serving.scan_files import (
 
 #: A graph larger than this is refused unread: protobuf itself ends at 2 GB, and the message in
 #: memory is several times its file. As text it is read at some 1 MB a second.
-MAX_GRAPH_BYTES = {".pb": 512_000_000, ".pbtxt": 20_000_000}
+MAX_GRAPH_BYTES = {".pb": 512_000_000, ".pbtxt": 5_000_000}
 #: Nodes, their inputs, objects and their links: a larger model is refused before it is looked at
 #: closer, which takes a second for each 100,000. TFX's taxi model has 5,000.
 MAX_PARTS = 2_000_000
@@ -50,8 +50,9 @@ class Problem:
     why: str
 
     def __str__(self) -> str:
-        """The problem in one line."""
-        return f"{self.op} ({self.where}) {self.why}" if self.where else f"{self.op} {self.why}"
+        """The problem in one line; names that a model chose are escaped."""
+        text = f"{self.op} ({self.where}) {self.why}" if self.where else f"{self.op} {self.why}"
+        return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def scan(model: str | Path) -> list[Problem]:

@@ -24,6 +24,8 @@ from serving.scan_graph import (
 _WHY = {name: denied_because(name) for name in FILE_OPS}
 #: The signature that is the init op, and is offered to nobody.
 INIT_SIGNATURE = "__saved_model_init_op"
+#: What takes a filled table away.
+_DESTROYING = ("DestroyResourceOp", "DeleteSessionTensor")
 #: Collections of which a loader runs what they name. The last is run if there is no init op.
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op", "table_initializer")
 
@@ -38,6 +40,7 @@ def entry_faults(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
     yield from _reached(graph, "restore op", [saver.restore_op_name], RESTORING)
     yield from _reached(graph, "save tensor", [saver.save_tensor_name], SAVING)
     yield from _reached(graph, "init op", _init_ops(graph), READING_ASSETS)
+    yield from _of_init_signature(graph)
     # All signatures at once: a thousand of them may share one graph.
     outputs = [
         info.name
@@ -47,6 +50,25 @@ def entry_faults(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
     ]
     yield from _reached(graph, "signature", outputs, 0)
     yield from _from_objects(graph)
+
+
+def _of_init_signature(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
+    """The init op as something that can be called, without the assets' paths fed.
+
+    TensorFlow's loader hands it out with the other signatures of a model without objects. It does
+    nothing then, as the tables are filled already, unless one was taken away before.
+    """
+    if INIT_SIGNATURE in graph.meta.signature_def:
+        signature = graph.meta.signature_def[INIT_SIGNATURE]
+        if signature.inputs or list(signature.outputs) != [INIT_SIGNATURE]:
+            yield INIT_SIGNATURE, "signature", "takes or gives more than the init op"
+    if not graph.has_objects:
+        library = graph.meta.graph_def.library.function
+        for nodes in (graph.meta.graph_def.node, *(f.node_def for f in library)):
+            for node in nodes:
+                if node.op in _DESTROYING:
+                    why = "would have a table filled again, from a path that nobody feeds"
+                    yield node.op, f"node {node.name}", why
 
 
 def _init_ops(graph: MetaGraph) -> Iterator[str]:

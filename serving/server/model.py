@@ -46,7 +46,7 @@ class LoadedModel:
             raise
         except Exception as error:
             # What a damaged or hostile model raises is not to be foreseen; the server lives on.
-            text = _essence(error) if isinstance(error, tf.errors.OpError) else str(error)
+            text = essence(error) if isinstance(error, tf.errors.OpError) else str(error)
             raise LoadError(f"{type(error).__name__}: {text}") from error
 
     def _read(self, folder: Path) -> None:
@@ -89,7 +89,7 @@ class LoadedModel:
             outputs = self._functions[signature](**tensors)
             return {name: _from_tf(tensor) for name, tensor in outputs.items()}
         except tf.errors.OpError as error:
-            raise RequestError(Code.of_number(error.error_code), _essence(error)) from error
+            raise RequestError(Code.of_number(error.error_code), essence(error)) from error
         except (TypeError, ValueError, UnicodeError) as error:
             raise invalid(str(error).partition("\n")[0]) from error
 
@@ -172,7 +172,7 @@ def _read_signature(
     return Signature(name, raw.method_name, *sides)
 
 
-def _essence(error: tf.errors.OpError) -> str:
+def essence(error: tf.errors.OpError) -> str:
     """What was wrong, without the trace of the graph and of the files it was made from."""
     before = str(error.message).partition("[[")[0]
     lines = [line.strip() for line in before.splitlines() if line.strip()]

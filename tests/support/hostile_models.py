@@ -697,6 +697,21 @@ def local_variable_whose_initializer_restores(meta: Any) -> None:
     values.append(variable.SerializeToString())
 
 
+@hostile("e", "tf1", "DestroyResourceOp", "node gone", "would have a table filled again")
+def request_that_empties_a_table_for_the_init_signature_to_fill(meta: Any) -> None:
+    node_of(meta, "asset_path").attr["value"].tensor.string_val[:] = [SECRET.encode()]
+    table = node_of(meta, INIT).input[0]
+    gone = meta.graph_def.node.add(name="gone", op="DestroyResourceOp", input=[table])
+    gone.attr["ignore_lookup_error"].b = True
+    node_of(meta, "z").input.append("^gone")
+
+
+@hostile("e", "tf1", "__saved_model_init_op", "signature", "takes or gives more than the init op")
+def init_signature_that_takes_a_request(meta: Any) -> None:
+    inputs = meta.signature_def["serving_default"].inputs
+    meta.signature_def["__saved_model_init_op"].inputs["x"].CopyFrom(inputs["x"])
+
+
 @hostile("e", "tf1", SAVE, "node save/SaveV2", "the signature reaches it")
 def request_that_saves(meta: Any) -> None:
     node_of(meta, "z").input.append("^save/SaveV2")
