@@ -106,7 +106,7 @@ class Paths:
         could run them.
         """
         node = self._graph.graph.nodes.get(node_name(tensor))
-        kinds = ("Placeholder",)
+        kinds: tuple[str, ...] = ("Placeholder",)
         if not self._graph.has_objects:
             kinds = ("Placeholder", "PlaceholderWithDefault", "Const")
         return (
