@@ -288,18 +288,15 @@ def checkpoint_with_an_optimizer(folder: Path) -> None:
 def module_of_a_loaded_model(folder: Path) -> None:
     """Exported, loaded, and exported again with another model around it, twice."""
     inner = folder.with_suffix(".inner")
+    middle = folder.with_suffix(".middle")
     module_with_a_table_of_an_asset(inner)
-    for target in (folder.with_suffix(".middle"), folder):
-        loaded = tf.saved_model.load(str(inner))
-        module(target, _calling(loaded.function), WORDS, loaded=loaded)
-        inner = target
+    _export_again(inner, middle)
+    _export_again(middle, folder)
 
 
-def _calling(function: Any) -> Any:
-    def call(x: Any) -> Any:
-        return function(x)
-
-    return call
+def _export_again(source: Path, folder: Path) -> None:
+    loaded = tf.saved_model.load(str(source))
+    module(folder, lambda x: {"y": loaded.function(x)["y"]}, WORDS, loaded=loaded)
 
 
 # TensorFlow 1

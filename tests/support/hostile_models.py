@@ -415,7 +415,8 @@ def request_that_reads_a_constant_posing_as_an_asset(meta: Any) -> None:
     node = call(meta, name, (constant(meta, "path", SECRET),))
     node.attr["Tin"].list.type.append(tf.string.as_datatype_enum)
     node.attr["Tout"].list.type.append(tf.string.as_datatype_enum)
-    meta.asset_file_def[0].tensor_info.name = "path:0"
+    meta.asset_file_def.add(filename="words.txt").tensor_info.name = "path:0"
+    del meta.signature_def["__saved_model_init_op"]
     outputs = meta.signature_def["serving_default"].outputs
     outputs["y"].name, outputs["y"].dtype = "evil_call:0", tf.string.as_datatype_enum
 
@@ -561,13 +562,23 @@ def path_in_a_list_of_arguments(meta: Any) -> None:
 
 @hostile("d", "plain", INIT, "function __inference_reads", "lets anyone call")
 def signature_object_that_reads_the_file_of_the_request(meta: Any) -> None:
+    name_in_object(signature_object(meta), only(meta, "reads"))
+
+
+@hostile("d", "plain", SAVE, "function __inference_writes_to", "names the function")
+def signature_object_that_writes_the_file_of_the_request(meta: Any) -> None:
+    name_in_object(signature_object(meta), only(meta, "writes_to"))
+
+
+@hostile("d", "plain", INIT, "function __inference_reads", "lets anyone call")
+def function_that_only_an_object_names(meta: Any) -> None:
     name = only(meta, "reads")
     forget_objects_name(meta, name)
     name_in_object(signature_object(meta), name)
 
 
-@hostile("d", "plain", SAVE, "function __inference_writes_to", "object 1")
-def signature_object_that_writes_the_file_of_the_request(meta: Any) -> None:
+@hostile("d", "plain", SAVE, "function __inference_writes_to", "names the function")
+def saver_that_an_object_names_too(meta: Any) -> None:
     name = only(meta, "writes_to")
     pose_as_saver(meta, name, "saver_filename")
     forget_objects_name(meta, name)
@@ -579,6 +590,10 @@ def resource_that_writes_when_it_is_initialized(meta: Any) -> None:
     name = only(meta, "writes")
     pose_as_saver(meta, name)
     forget_objects_name(meta, name)
+    # A function of which the object graph says nothing returns nothing.
+    writes = function_of(meta, name)
+    writes.ret.clear()
+    del writes.signature.output_arg[:]
     (resource,) = objects_of(meta, "resource")
     (number,) = (c.node_id for c in resource.children if c.local_name == "_initialize")
     name_in_object(meta.object_graph_def.nodes[number], name)
@@ -673,6 +688,7 @@ def two_meta_graphs(meta: Any) -> None:
 def restore_that_writes_in_a_model_without_objects(meta: Any) -> None:
     restore_function_that_saves_too(meta)
     meta.ClearField("object_graph_def")
+    del meta.signature_def["__saved_model_init_op"]
 
 
 @hostile("e", "tables", RESTORE, "node StatefulPartitionedCall", "the init op reaches it")

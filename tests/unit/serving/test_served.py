@@ -12,6 +12,7 @@ from serving.directory import publish
 from serving.labels import Change, Labels, promote, record_push, rollback, settle
 from serving.manifest import digest_tree
 from serving.served import check_served, find_served, holds_files, is_preceded, private_copy
+from serving.trust import Trust
 
 
 @pytest.fixture
@@ -108,6 +109,11 @@ def test_what_rollbacks_took_out_of_service(changes, gone):
     assert Labels(stable, changes=made).rolled_back == gone
 
 
+def _change(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
+
+
 def _cut(path: Path) -> None:
     path.write_bytes(path.read_bytes()[:-1])
 
@@ -115,7 +121,7 @@ def _cut(path: Path) -> None:
 #: What happens to stable, version 2, and what the refusal says beside the version and its folder.
 DAMAGE = {
     "a file of it is changed": (
-        lambda folder: (folder / "saved_model.pb").write_bytes(b"grapH"),
+        lambda folder: _change(folder / "saved_model.pb"),
         "saved_model.pb has another content than was published",
     ),
     "a file of it is cut": (
@@ -132,7 +138,7 @@ DAMAGE = {
     ),
     "a pipe stands for its manifest": (
         lambda folder: ((folder / "manifest.json").unlink(), os.mkfifo(folder / "manifest.json")),
-        "it holds no manifest.json",
+        "manifest.json is a pipe, not a plain file",
     ),
     "its manifest is gone": (
         lambda folder: (folder / "manifest.json").unlink(),
@@ -174,14 +180,25 @@ class TestRefused:
         with pytest.raises(InfrastructureError, match="labels.json is damaged"):
             check_served(str(base), "stable", None)
 
-    def test_one_that_is_not_signed_where_signing_is_on(self, base, push, key, keys):
-        push()
+    def test_one_that_is_not_signed_where_signing_is_on(self, base, push, trust, reader, keys):
+        push(trust=trust)
+        assert check_served(str(base), "stable", reader).version == 1
+        with pytest.raises(InfrastructureError, match="labels.json does not verify"):
+            check_served(str(base), "stable", Trust("toy", keys / "b.pub.pem"))
+        (base / "1" / "manifest.json.sig").unlink()
         with pytest.raises(InfrastructureError, match="it is not signed, and signing is on"):
-            check_served(str(base), "stable", keys / "a.pub.pem")
-        push(key=key)
-        assert check_served(str(base), "stable", keys / "a.pub.pem").version == 2
-        with pytest.raises(InfrastructureError, match="the signature does not verify"):
-            check_served(str(base), "stable", keys / "b.pub.pem")
+            check_served(str(base), "stable", reader)
+
+    @pytest.mark.parametrize("rule", ["stable", "latest"])
+    def test_labels_that_are_lost(self, base, push, rule):
+        """The newest version would be stable then, also one that was rolled back."""
+        push()
+        push()
+        rollback(base, "me", "worse")
+        (base / "labels.json").unlink()
+        with pytest.raises(InfrastructureError, match="labels.json is missing, and version 1"):
+            check_served(str(base), rule, None)
+        assert check_served(str(base), 1, None).version == 1
 
     def test_all_were_rolled_back_and_the_one_that_serves_is_gone(self, base, push):
         for _ in range(2):
@@ -207,8 +224,8 @@ class TestPrivateCopy:
         ("damage", "words"),
         [
             (lambda f: (f / "saved_model.pb").write_bytes(b"x"), "saved_model.pb has 1 bytes"),
-            (lambda f: (f / "more").symlink_to("/etc/passwd"), "neither a plain file nor a folder"),
-            (lambda f: os.mkfifo(f / "more"), "neither a plain file nor a folder"),
+            (lambda f: (f / "more").symlink_to("/etc/passwd"), "more is not a plain file"),
+            (lambda f: os.mkfifo(f / "more"), "more is not a plain file"),
             (shutil.rmtree, "No such file or directory"),
         ],
     )
@@ -218,11 +235,11 @@ class TestPrivateCopy:
         with pytest.raises(InfrastructureError, match=words), private_copy(str(folder), None):
             pass
 
-    def test_one_that_the_scan_refuses_is_not_loaded(self, base, push):
-        """Published by something that does not scan: `saved_model.pb` is no graph."""
-        folder = push()
+    def test_one_that_the_scan_refuses_is_not_loaded(self, push, hostile):
+        """Published by something that does not scan."""
+        folder = push(content=hostile)
         with (
-            pytest.raises(InfrastructureError, match="version 1 .* saved_model.pb cannot be read"),
+            pytest.raises(InfrastructureError, match="version 1 .*SaveV2|version 1 .*WriteFile"),
             private_copy(str(folder), None),
         ):
             pass
@@ -233,8 +250,9 @@ def test_a_version_is_told_from_another_model_by_its_files(base, push, tmp_path)
     served = find_served(str(base), "stable")
     model = tmp_path / "model"
     assert holds_files(served, model)
-    (model / "saved_model.pb").write_bytes(b"grapH")
+    content = (model / "saved_model.pb").read_bytes()
+    _change(model / "saved_model.pb")
     assert not holds_files(served, model)
-    (model / "saved_model.pb").write_bytes(b"graph")
+    (model / "saved_model.pb").write_bytes(content)
     (model / "more").write_bytes(b"")
     assert not holds_files(served, model)
