@@ -39,8 +39,10 @@ log = logging.getLogger("ordain.serve")
 
 #: From the end of listening to the last request of a connection that was made before.
 SETTLE_S = 0.5
+#: After the drain, for connections that the system took before and nobody has read from yet.
+CLOSE_S = 2.0
 #: From the end of the drain to the end of the process, whatever still works in it.
-LEAVE_S = 3.0
+LEAVE_S = CLOSE_S + 3.0
 
 
 @dataclass(frozen=True)
@@ -147,7 +149,7 @@ async def _listen_http(
 ) -> tuple[web.ServerRunner, Listener]:
     front = Front(service, (TFServingRest(service), InferenceRest(service)))
     # The drain comes before: what is not answered by then had its time.
-    runner = web.ServerRunner(Server(front.handle, settings), shutdown_timeout=SETTLE_S)
+    runner = web.ServerRunner(Server(front.handle, settings), shutdown_timeout=CLOSE_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     context = None

@@ -40,6 +40,9 @@ def test_it_is_the_version_that_serves_whatever_else_was_trained_or_moved(
     first = project.run()
     assert compared(first) == "nothing: this is the first model, no version has been published yet"
     assert (first.version, first.baseline) == (1, None)
+    (reason,) = verdict_of(first).reasons
+    assert reason.kind == "auc.max_drop"
+    assert "; no baseline to compare with" in reason.text
 
     # Never published; then refused by the server gate.
     assert compared(project.run("train.steps=31", to_node="Evaluator")) == "version 1 (stable)"
