@@ -1,5 +1,7 @@
 """What a run looks back to, on a real ML Metadata store with the events TFX writes."""
 
+import functools
+import tempfile
 from pathlib import Path
 
 import ml_metadata as mlmd
@@ -7,6 +9,7 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 from tfx.types import standard_artifacts
 from tfx.utils import path_utils
+from tiny_models import save_doubler
 
 from components.resolvers import BaselineModel, SeenAnalyzerCache, ServedModel
 from components.served_model import (
@@ -32,6 +35,13 @@ def _store(folder: Path) -> mlmd.MetadataStore:
 @pytest.fixture
 def store(tmp_path):
     return _store(tmp_path)
+
+
+@functools.cache
+def _graph(number: int) -> bytes:
+    """A graph that a label may be given to, another one for each number."""
+    with tempfile.TemporaryDirectory() as folder:
+        return (save_doubler(Path(folder, "m"), 2.0 + number) / "saved_model.pb").read_bytes()
 
 
 class Chain:
@@ -77,7 +87,7 @@ class Chain:
         model.uri = str(self.folder / "models" / str(len(self.models)))
         files = Path(path_utils.serving_model_dir(model.uri))
         files.mkdir(parents=True)
-        (files / "saved_model.pb").write_bytes(content or b"model %d" % len(self.models))
+        (files / "saved_model.pb").write_bytes(content or _graph(len(self.models)))
         self.keep(model)
         self.run("Trainer", inputs or {}, {"model": [model]})
         self.models.append(model)

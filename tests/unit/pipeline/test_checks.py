@@ -147,7 +147,11 @@ class TestBaseline:
             f"version 1 cannot be what a new model is compared with: {folder}: "
             "saved_model.pb has another content than was published"
         )
-        assert make_plan(make_project(evaluate__baseline={"none": "it is damaged"}))
+        # Its clients are the server gate's to look after.
+        none = {"none": "it is damaged"}
+        with pytest.raises(InfrastructureError, match="version 1 cannot be"):
+            make_plan(make_project(evaluate__baseline=none))
+        assert make_plan(make_project(evaluate__baseline=none, gate__server=none))
 
 
 class TestWindow:
