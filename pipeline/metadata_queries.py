@@ -44,6 +44,8 @@ from pipeline.portable_paths import PortablePaths
 #: for only where it has not.
 _FIRST_PAGE = 1
 _PAGE = 100
+#: How TFX names the inputs that only a node's condition reads.
+_CONDITION = "_"
 
 
 @contextlib.contextmanager
@@ -141,6 +143,8 @@ def _portable_key(original: Callable[..., Any], paths: PortablePaths) -> Callabl
             input_artifacts={
                 key: [kept(artifact) for artifact in artifacts]
                 for key, artifacts in (input_artifacts or {}).items()
+                # A gate's verdict says whether a node runs, not what it makes.
+                if not key.startswith(_CONDITION)
             },
             output_artifacts=output_artifacts,
             parameters=told,
