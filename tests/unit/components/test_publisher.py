@@ -29,8 +29,12 @@ SAVED_MODEL = text_format.Parse(
       graph_def {
         node { name: "examples" op: "Placeholder" }
         node { name: "outputs" op: "Identity" input: "examples" }
+        node { name: "init" op: "NoOp" }
       }
-      signature_def { key: "__saved_model_init_op" value {} }
+      signature_def {
+        key: "__saved_model_init_op"
+        value { outputs { key: "__saved_model_init_op" value { name: "init" } } }
+      }
       signature_def {
         key: "serving_default"
         value {
@@ -52,10 +56,6 @@ SAVED_MODEL = text_format.Parse(
           }
         }
       }
-    }
-    meta_graphs {
-      meta_info_def { tags: "train" tensorflow_version: "2.21.0" }
-      signature_def { key: "train" value {} }
     }
     """,
     saved_model_pb2.SavedModel(),

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import time
+from pathlib import Path
 
 import ml_metadata as mlmd
 import pytest
@@ -232,6 +233,7 @@ class TestReuse:
                     return execution.id
                 artifact = standard_artifacts.ExampleStatistics()
                 artifact.uri = uri
+                Path(uri).mkdir(parents=True, exist_ok=True)
                 execution_publish_utils.publish_succeeded_execution(
                     opened,
                     execution_id=execution.id,
@@ -247,9 +249,9 @@ class TestReuse:
     ):
         from pipeline.reuse import reuse_latest
 
-        launch(nodes("run-1", 2), "/old")
-        launch(nodes("run-2", 2), "/wanted")
-        launch(nodes("run-2", 3), "/other-span")
+        launch(nodes("run-1", 2), f"{tmp_path}/old")
+        launch(nodes("run-2", 2), f"{tmp_path}/wanted")
+        launch(nodes("run-2", 3), f"{tmp_path}/other-span")
         launch(nodes("run-3", 2), "", is_good=False)
         execution = reuse_latest(handle, nodes("run-4", 2), "run-4")
 
@@ -257,22 +259,24 @@ class TestReuse:
         (node,) = history.read_run("run-4").nodes
         assert (node.execution_id, node.node, node.span) == (execution, "StatisticsGen", 2)
         assert node.state == "cached"
-        assert [(o.key, o.uri) for o in node.outputs] == [("statistics", "/wanted")]
+        assert [(o.key, o.uri) for o in node.outputs] == [("statistics", f"{tmp_path}/wanted")]
 
     def test_the_same_artifact_is_handed_on_not_a_copy(self, handle, nodes, launch, tmp_path):
         from pipeline.reuse import reuse_latest
 
-        launch(nodes("run-1", 2), "/wanted")
+        launch(nodes("run-1", 2), f"{tmp_path}/wanted")
         reuse_latest(handle, nodes("run-2", 2), "run-2")
         reuse_latest(handle, nodes("run-3", 2), "run-3")
         history = History(tmp_path / "metadata.sqlite", "toy", AS_THEY_ARE)
         found = [history.read_run(f"run-{i}").nodes[0].outputs for i in (1, 2, 3)]
         assert len({json.dumps(dataclasses.asdict(o), sort_keys=True) for (o,) in found}) == 1
 
-    def test_a_node_that_never_succeeded_cannot_be_taken_over(self, handle, nodes, launch):
+    def test_a_node_that_never_succeeded_cannot_be_taken_over(
+        self, handle, nodes, launch, tmp_path
+    ):
         from pipeline.reuse import reuse_latest
 
-        launch(nodes("run-1", 3), "/other-span")
+        launch(nodes("run-1", 3), f"{tmp_path}/other-span")
         launch(nodes("run-1", 2), "", is_good=False)
         with pytest.raises(ConfigError, match="--from: StatisticsGen has not succeeded before"):
             reuse_latest(handle, nodes("run-2", 2), "run-2")

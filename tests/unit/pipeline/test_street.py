@@ -67,8 +67,14 @@ class TestGraph:
 
     def test_without_a_baseline_nothing_is_looked_for(self, make_project):
         ir = graph.compile_ir(make_project(evaluate__baseline={"none": "first one"}), 3)
-        assert names(ir) == [n for n in NODES if n != "Baseline"]
+        # The server gate still asks for the version whose clients there are.
+        gate = NODES.index("ServerGate")
+        wanted = [*NODES[:gate], "Stable", *NODES[gate:]]
+        assert names(ir) == [n for n in wanted if n != "Baseline"]
         assert "baseline_model" not in node_of(ir, "Evaluator").inputs.inputs
+        none = {"none": "first one"}
+        ir = graph.compile_ir(make_project(evaluate__baseline=none, gate__server=none), 3)
+        assert not {"Baseline", "Stable", "ServerGate"} & set(names(ir))
 
     def test_the_server_gate_follows_the_evaluation_and_the_pusher_asks_it(self, ir):
         assert "Evaluator" in node_of(ir, "ServerGate").upstream_nodes
