@@ -157,14 +157,16 @@ class TestBaseline:
         ):
             pass
 
-    def test_one_that_is_not_signed_is_refused_where_signing_is_on(self, bucket, saved, key, keys):
+    def test_one_that_is_not_signed_is_refused_where_signing_is_on(
+        self, bucket, saved, trust, reader
+    ):
         publish_objects(saved, ADDRESS, ABOUT)
-        publish_objects(saved, ADDRESS, ABOUT, key)
-        with private_copy(f"{ADDRESS}/2", keys / "a.pub.pem"):
+        publish_objects(saved, ADDRESS, ABOUT, trust.key())
+        with private_copy(f"{ADDRESS}/2", reader):
             pass
         with (
             pytest.raises(InfrastructureError, match="version 1 .* it is not signed"),
-            private_copy(f"{ADDRESS}/1", keys / "a.pub.pem"),
+            private_copy(f"{ADDRESS}/1", reader),
         ):
             pass
 
