@@ -217,9 +217,9 @@ def test_metrics_are_those_of_tfma(browser, hostile, second):
     with looking_at(browser, path) as sight:
         rows = table(sight.page, "#model", "Metrics of the whole window")
         slices = table(sight.page, "#slices", "Slices")
-    assert [row["Metric"] for row in rows] == ["auc", "binary_accuracy"]
+    assert [row["Metric"] for row in rows] == ["auc", "binary_accuracy at 0.5"]
     for row in rows:
-        name = row["Metric"]
+        name = row["Metric"].partition(" at ")[0]
         for column, model in (("Candidate", "candidate"), ("Baseline", "baseline")):
             assert as_number(row[column]) == pytest.approx(own[name, "", model], abs=5e-5)
         low, high = map(as_number, row["95 % interval"].split(" to "))

@@ -205,7 +205,7 @@ def test_the_component_marks_its_blessing_as_tfx_does(tmp_path):
         for example in EXAMPLES:
             w.write(example)
     blessing = artifact(standard_artifacts.InfraBlessing, tmp_path / "blessing")
-    policy = {**dataclasses.asdict(LIMITS), "requests": 4}
+    policy = {**dataclasses.asdict(LIMITS), "requests": 4, "allow_changes": {}}
     Executor().Do(
         {"model": [model], "examples": [examples]},
         {"blessing": [blessing]},
