@@ -179,8 +179,9 @@ def test_a_restart_serves_stable_while_the_canary_hangs(project):
         assert server.version() == 1
         wait(lambda: state(server, 3)[0] == "LOADING")
         process = psutil.Process(server.process.pid)
+        # Who forks, who holds to the limits, and the version.
+        wait(lambda: len(process.children(recursive=True)) == 3)
         children = process.children(recursive=True)
-        assert len(children) == 3  # who forks, who holds to the limits, and the version
         # The process that forks is ended by somebody: what serves goes on, and says what is amiss.
         process.children()[0].kill()
         wait(lambda: state(server, 3)[0] == "END")
