@@ -184,7 +184,10 @@ def check_baseline(project: Project) -> None:
 
 def _refuse_if_lost(project: Project) -> None:
     """An empty serving directory may be one whose volume is not mounted."""
-    if not project.metadata.exists():
+    metadata = project.metadata
+    # In a database that machines share, another one's workspace has the same address.
+    is_own = isinstance(metadata, Path) and metadata.is_relative_to(project.workspace)
+    if not is_own or not metadata.exists():
         return
     from pipeline.history import History  # noqa: PLC0415  rarely needed
 
