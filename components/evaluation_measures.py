@@ -1,4 +1,4 @@
-"""What an evaluation measured, slice by slice: values, or why there is none.
+"""Measured values of an evaluation, slice by slice, or the reason why there is none.
 
 TFMA and Keras have a number for everything: the AUC of a slice of one class is 0.0. Here such a
 value is undefined, with the reason, before a threshold or a page sees it.
@@ -51,7 +51,7 @@ class Measure:
 
 @dataclass(frozen=True)
 class Trivial:
-    """What a trivial predictor reaches, and its name."""
+    """Value that a trivial predictor reaches, and its name."""
 
     name: str
     value: float
@@ -102,7 +102,7 @@ class Measures:
         return self._trivial.get((metric, where), [])
 
     def trivial(self, metric: str, where: SliceKey) -> list[Trivial]:
-        """What trivial predictors reach in a metric on a slice, those without a value left out."""
+        """Values of trivial predictors in a metric on a slice; those without a value left out."""
         if self._metrics is None or where not in self.rows:
             return []
         key = (metric, where)
@@ -118,7 +118,7 @@ class Measures:
 
 
 def read_measures(config: Any, metrics: Iterable[Any]) -> Measures:
-    """What was measured, with what is undefined set apart.
+    """Reads measured values, and sets undefined ones apart.
 
     Args:
         config: The `tfma.EvalConfig` that was evaluated, defaults filled in.
@@ -159,7 +159,7 @@ def read_measures(config: Any, metrics: Iterable[Any]) -> Measures:
 
 
 def policies_of(config: Any) -> dict[str, Any]:
-    """What the project says of undefined values, as `pipeline.evaluation` put it there."""
+    """Policies for undefined values by metric, as `pipeline.evaluation` put them there."""
     for spec in config.metrics_specs:
         for metric in spec.metrics:
             if metric.class_name == CLASS_NAME:
@@ -234,7 +234,7 @@ def _count(rows: SliceRows | None) -> str:
 
 
 def class_of(key: Any) -> str:
-    """What tells the values of one metric apart that is computed for every class."""
+    """Suffix that tells the values of one metric apart that is computed for every class."""
     if not key.HasField("sub_key"):
         return ""
     found = [f"{field.name} {value.value}" for field, value in key.sub_key.ListFields()]

@@ -51,7 +51,7 @@ class SliceRows:
 
     @property
     def is_binary(self) -> bool:
-        """Whether one number is predicted, and all labels are 0 or 1."""
+        """True if one number is predicted, and all labels are 0 or 1."""
         known = self.label_width == self.outputs == 1 and len(self.labels) > 0
         return known and not self.labels[:, 1].any() and {*self.labels[:, 0]} <= {0.0, 1.0}
 
@@ -191,7 +191,7 @@ def _computations(
     output_name: str = "",
     example_weighted: bool = False,
 ) -> list[Any]:
-    """What TFMA asks a metric for; it looks at the names of the parameters."""
+    """Computations of the metric; TFMA looks at the names of the parameters."""
     key = inside.MetricKey(
         name=name,
         model_name=model_name,

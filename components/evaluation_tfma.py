@@ -150,7 +150,7 @@ def why_never(class_name: str, module: str = "") -> str | None:
 
 
 def needs_query(class_name: str) -> bool:
-    """Whether TFMA computes a class over queries only."""
+    """True if TFMA computes a class over queries only."""
     kind = metric_types.registered_metrics().get(class_name)
     module = inspect.getmodule(kind) if kind is not None else None
     return module is not None and "query_key is required" in inspect.getsource(module)
@@ -170,7 +170,7 @@ def threshold_setting(class_name: str) -> str | None:
 
 
 def has_sub_keys(class_name: str) -> bool:
-    """Whether a class takes `class_id` and `top_k` as TFMA's `binarize` does."""
+    """True if a class takes `class_id` and `top_k` as TFMA's `binarize` does."""
     kind = metric_types.registered_metrics().get(class_name)
     # Those of another module look at predictions of their own kind, such as boxes in pictures.
     is_plain = kind is not None and kind.__module__ == confusion_matrix_metrics.__name__

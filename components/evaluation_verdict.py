@@ -54,7 +54,7 @@ class _Bound:
 
     @property
     def unjudged(self) -> Outcome:
-        """What becomes of a slice that cannot be judged.
+        """Outcome for a slice that cannot be judged.
 
         Slices of a column come and go with the data, and the thinnest of hundreds must not hold up
         every model; the whole, the newest span and a slice that is named are meant.

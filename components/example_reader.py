@@ -55,7 +55,7 @@ def split_files(folder: str) -> list[str]:
 
 
 def strays_of(examples: Any) -> list[str]:
-    """What lies in the splits' folders of an Examples artifact and was not committed.
+    """Files in the splits' folders of an Examples artifact that were not committed.
 
     None of it is read here. TFX's own components would read it: they take `Split-train/*`.
     """

@@ -87,7 +87,7 @@ def metrics_of(readout: Mapping[str, Any]) -> tuple[Metric, ...]:
 
 
 def _readout(artifacts: list[Any]) -> dict[str, Any]:
-    """What an evaluation measured; nothing where another Evaluator left nothing of ours."""
+    """The readout of an evaluation; empty where another Evaluator left none."""
     for artifact in artifacts:
         path = f"{artifact.uri}/{READOUT_FILE}"
         if fileio.exists(path):

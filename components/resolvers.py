@@ -65,7 +65,7 @@ class BaselineModel(resolver.ResolverStrategy):
     def _compared_before(
         self, store: mlmd.MetadataStore, candidate: Any, blessings: list[Any]
     ) -> list[Any] | None:
-        """What a candidate was last compared with; None if it was not evaluated yet."""
+        """The baseline of a candidate's last evaluation; None if it was not evaluated yet."""
         of_it = [
             b for b in blessings if b.get_int_custom_property("current_model_id") == candidate.id
         ]
@@ -162,7 +162,7 @@ class SeenAnalyzerCache(resolver.ResolverStrategy):
 def _holds(
     served: Served, candidate: Any, store: mlmd.MetadataStore, pushed_models: list[Any]
 ) -> bool:
-    """Whether a published version is a candidate, by what ML Metadata or its files say."""
+    """True if a published version is a candidate, by ML Metadata or by its files."""
     pushed = [
         pushed.id
         for pushed in pushed_models

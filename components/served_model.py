@@ -35,7 +35,7 @@ _FIRST = "nothing: this is the first model, no version has been published yet"
 
 @dataclass(frozen=True)
 class LookingBack:
-    """What executors are told about published versions beside their inputs.
+    """Settings for published versions that executors get beside their inputs.
 
     Attributes:
         base: The serving directory, or `gs://bucket/folder`.

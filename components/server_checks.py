@@ -165,7 +165,7 @@ def judge_network(has_network: bool) -> Reason:
 
 
 def judge_files(has_files: bool) -> Reason:
-    """Whether the server was kept off the files of others."""
+    """Reason for whether the server could open files of others."""
     if not has_files:
         text = "the server could open no files but the candidate's and its own"
         return Reason(Outcome.PASSED, "files", text)

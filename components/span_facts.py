@@ -15,7 +15,7 @@ OUTCOMES = {"pass": Outcome.PASSED, "warn": Outcome.WARNED, "block": Outcome.BLO
 
 @dataclass(frozen=True)
 class SpanFacts:
-    """What is known of one span, by split.
+    """Facts about one span, by split.
 
     Attributes:
         span: The span's number.

@@ -200,7 +200,7 @@ def training_callbacks(run_dir: str, total_steps: int | None) -> list[keras.call
 
 
 def _numbers(logs: dict[str, Any] | None) -> dict[str, float]:
-    """What of a callback's logs is a single number; a metric may be a vector, or have a text."""
+    """The single numbers in a callback's logs; a metric may be a vector, or have a text."""
     found = ((name, _number(value)) for name, value in (logs or {}).items())
     return {name: value for name, value in found if value is not None}
 

@@ -173,7 +173,7 @@ class Staging:
         self._files.move(path, f"{self.folder}/{name}")
 
     def results(self, name: str) -> list[Any]:
-        """What `keep_results` left.
+        """Reads the results that `keep_results` left.
 
         Raises:
             NodeFailedError: The pipeline ended without leaving any.

@@ -60,7 +60,7 @@ class ServerGate(Section):
 
     @property
     def compares_signatures(self) -> bool:
-        """Whether the candidate has to serve the clients of the stable version."""
+        """True if the candidate has to serve the clients of the stable version."""
         return self.none is None and self.runner == "ordain"
 
     @property

@@ -74,7 +74,7 @@ class Limit(Section):
 
     @property
     def policy(self) -> dict[str, str | int]:
-        """What it says of slices that cannot be judged, as the Evaluator takes it."""
+        """Policy for slices that cannot be judged, as the Evaluator takes it."""
         said = {"undefined": self.undefined, "min_rows": self.min_rows}
         return {name: value for name, value in said.items() if value is not None}
 

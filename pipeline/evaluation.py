@@ -149,7 +149,7 @@ def _plots(metrics: Sequence[Metric]) -> list[Any]:
 
 
 def _is_by_class(entry: Metric) -> bool:
-    """Whether an entry makes sense for several classes only."""
+    """True if an entry makes sense for several classes only."""
     of_query = entry.class_name == "NDCG"  # the first of a ranking are rows, not classes
     return not of_query and any(v.sub_key or v.is_aggregated for v in values_of(entry))
 

@@ -115,7 +115,7 @@ def _portable_key(original: Callable[..., Any], paths: PortablePaths) -> Callabl
     """`cache_utils.get_cache_context` on paths as they are kept."""
 
     def kept(message: Any) -> Any:
-        """What ML Metadata keeps of an artifact or a message."""
+        """An artifact or a message in the form that ML Metadata keeps."""
         copied = copy.deepcopy(message)
         rewrite(getattr(copied, "mlmd_artifact", copied), paths.portable)
         return copied

@@ -33,7 +33,7 @@ def gate_settings(project: Project) -> dict[str, Any]:
 
 
 def training_settings(project: Project) -> dict[str, Any]:
-    """What the data gate is told of the training: steps, and the batch size if it is configured.
+    """Training settings for the data gate: steps, and the batch size if it is configured.
 
     The batch size is `run_fn`'s own; `train.parameters.batch_size` is what the projects that come
     with ordain call it.

@@ -76,7 +76,7 @@ def has(uri: str) -> bool:
 
 
 def is_gone(uri: str) -> bool:
-    """Whether an artifact's files are known not to be in the workspace; a store is not asked."""
+    """True if an artifact's files are known not to be in the workspace; asks no store."""
     return _STORE.get() is None and not Path(uri).exists()
 
 

@@ -1,4 +1,4 @@
-"""What is measured under which name, and the check that every threshold limits one of them."""
+"""Names of measured values, and the check that every threshold limits one of them."""
 
 from __future__ import annotations
 

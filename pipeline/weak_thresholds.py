@@ -79,7 +79,7 @@ def _is_of(where: str, limit: SliceLimit) -> bool:
 
 
 def _last_readout(project: Project) -> dict[str, Any]:
-    """What the last evaluation measured, from its artifact; nothing where there is none here."""
+    """The last evaluation's readout, from its artifact; empty where there is none here."""
     folder = project.artifacts / "Evaluator" / "evaluation"
     found = [path for path in folder.glob("*/readout.json") if path.parent.name.isdecimal()]
     newest = max(found, key=lambda path: int(path.parent.name), default=None)

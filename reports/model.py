@@ -107,7 +107,7 @@ class Evaluation:
 
 
 def is_less_better(kind: str) -> bool:
-    """Whether a smaller value of a kind of metric is the better one."""
+    """True if a smaller value of a kind of metric is the better one."""
     return any(word in kind for word in _LESS_IS_BETTER)
 
 

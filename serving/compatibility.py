@@ -79,7 +79,7 @@ def _outputs(
 
 
 def _accepts(new: tuple[int, ...] | None, old: tuple[int, ...] | None) -> bool:
-    """Whether each tensor of the old shape is one of the new."""
+    """True if each tensor of the old shape is one of the new."""
     if new is None or old is None:
         return new is None
     return len(new) == len(old) and all(n in (-1, o) for n, o in zip(new, old, strict=True))

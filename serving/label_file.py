@@ -154,7 +154,7 @@ class Labels:
         return json.dumps(raw, indent=1, allow_nan=False) + "\n"
 
     def signed_text(self, project: str) -> str:
-        """What is signed: every field, and whose labels they are."""
+        """The text that is signed: every field, and the project."""
         return f"ordain labels 1\n{project}\n{json.dumps(self.to_dict(), sort_keys=True)}"
 
 

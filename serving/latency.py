@@ -40,12 +40,12 @@ class Series:
 
     @property
     def is_over(self) -> bool:
-        """Whether p99 of a whole series is above the limit, however it would have gone on."""
+        """True if p99 of a whole series is above the limit, however it would have gone on."""
         return self.slower > TAIL
 
     @property
     def is_whole(self) -> bool:
-        """Whether there are enough samples to name p99."""
+        """True if there are enough samples to name p99."""
         return len(self.times_ms) >= SAMPLES
 
     @property

@@ -191,7 +191,7 @@ def _in_nodes(
 def _beside_nodes(
     graph: Any, folder: Path, description: Description | None
 ) -> Iterator[tuple[str, str, str]]:
-    """What is wrong with a meta graph beside its nodes: assets, signatures, Keras' notes."""
+    """Faults of a meta graph beside its nodes: assets, signatures, Keras' notes."""
     from serving.scan_entries import INIT_SIGNATURE  # noqa: PLC0415
 
     for asset in asset_files(graph.meta):

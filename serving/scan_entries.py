@@ -1,4 +1,4 @@
-"""What runs when: what each entry point of a graph reaches, and whether it may touch files.
+"""Entry points of a graph: the operations that each reaches, and the files it may touch.
 
 A graph is run from what somebody fetches: a request the outputs of a signature, a loader the init
 op (with the assets' paths fed) and the restore op (with the variables' path fed), a saver the save

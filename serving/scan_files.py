@@ -99,7 +99,7 @@ def asset_files(meta: Any) -> list[Any]:
 
 
 def is_asset(folder: Path, name: str) -> bool:
-    """Whether a name is that of a plain file in a model's `assets`, and leads nowhere else."""
+    """True if a name is that of a plain file in a model's `assets`, and leads nowhere else."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
         return False

@@ -43,7 +43,7 @@ class Reference:
     bound: tuple[int, ...] | None = None
 
     def is_call(self, function: str) -> bool:
-        """Whether the node's inputs are the function's arguments, in their order."""
+        """True if the node's inputs are the function's arguments, in their order."""
         if self.node is None:
             return False
         return self.node.op == function or (
@@ -124,7 +124,7 @@ class MetaGraph:
 
     @property
     def has_objects(self) -> bool:
-        """Whether it has TensorFlow 2's form: `tf.saved_model.load` builds its objects."""
+        """True if it has TensorFlow 2's form: `tf.saved_model.load` builds its objects."""
         return bool(self.meta.HasField("object_graph_def"))
 
     def scope(self, name: str) -> Scope:

@@ -21,7 +21,7 @@ _Fault = tuple[str, str, str]
 
 
 def object_faults(graph: MetaGraph) -> Iterator[_Fault]:
-    """What is wrong with the objects of a model.
+    """Faults of the objects of a model.
 
     Yields:
         The object, where it stands, and why it is refused.
@@ -89,6 +89,6 @@ def _signatures(graph: MetaGraph, nodes: Any) -> Iterator[_Fault]:
 
 
 def is_elsewhere(device: str) -> bool:
-    """Whether a device is one of another process."""
+    """True if a device is one of another process."""
     parts = [part for part in device.split("/") if part.startswith("job:")]
     return any(part not in ("job:localhost",) for part in parts) or "grpc" in device

@@ -100,7 +100,7 @@ class Paths:
         return None
 
     def _is_fed(self, tensor: str) -> bool:
-        """Whether a tensor of the graph has only the value that TensorFlow's loader gives it.
+        """True if a tensor of the graph has only the value that TensorFlow's loader gives it.
 
         TensorFlow 1 writes constants and feeds their tensors; `scan_entries` looks after who else
         could run them.
@@ -207,7 +207,7 @@ class Paths:
             )
 
     def _given(self, origin: str, scope: Scope, argument: str) -> Iterator[_Value]:
-        """What an argument is at every reference to its function."""
+        """The argument's value at every reference to its function."""
         index, function = scope.arguments[argument], scope.name
         references = self._graph.references[function]
         if not references:
@@ -254,7 +254,7 @@ class _NoPathError(Exception):
 
 
 def _is_joined(scope: Scope, node: Any) -> bool:
-    """Whether a node appends no more to its first input than a saver of TensorFlow does."""
+    """True if a node appends no more to its first input than a saver of TensorFlow does."""
     return (
         node.op == "StringJoin"
         and len(node.input) == 2

@@ -168,13 +168,13 @@ def address_of(base: str, version: int) -> str:
 
 
 def is_preceded(base: str, version: int) -> bool:
-    """Whether an older version than a given one is published."""
+    """True if an older version than a given one is published."""
     listed = list_object_versions(base) if is_object_store(base) else list_versions(base)
     return any(other < version for other in listed)
 
 
 def holds_files(served: Served, model: Path) -> bool:
-    """Whether a version was published of exactly the files of a SavedModel.
+    """True if a version was published of exactly the files of a SavedModel.
 
     Args:
         served: The version.

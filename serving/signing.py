@@ -94,7 +94,7 @@ def sign_text(text: str, key: SigningKey) -> str:
 
 
 def is_signature_of(text: str, signature: str, public_key: Path) -> bool:
-    """Whether a signature, as base64, is that of a text by the key's other half.
+    """True if a signature, as base64, is that of a text by the key's other half.
 
     Raises:
         ConfigError: The key cannot be used.

@@ -65,11 +65,11 @@ class Trust:
 
     @property
     def is_signed(self) -> bool:
-        """Whether signing is on."""
+        """True if signing is on."""
         return self.public_key is not None
 
     def key(self) -> SigningKey | None:
-        """What new versions and labels are signed with; None while signing is off.
+        """The key that signs new versions and labels; None while signing is off.
 
         Raises:
             ConfigError: Signing is on, and there is no private key, or the variable of its pass

@@ -29,7 +29,7 @@ _PLURALS = {int: "list of integers", float: "list of numbers", str: "list of tex
 
 
 def read_classes() -> dict[str, dict[str, Any]]:
-    """What the installed TFMA and its Keras know.
+    """Reads the metric classes of the installed TFMA and its Keras.
 
     Returns:
         By class name, sorted: `settings`, the type of each in words; `required`, those without a

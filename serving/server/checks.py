@@ -1,4 +1,4 @@
-"""What a version has to pass before any of it is loaded: a model is data until verified.
+"""Checks of a version before any of it is loaded: a model is data until verified.
 
 The one place that says so: for the server, for whoever moves a label, for `ordain models verify`.
 """

@@ -56,7 +56,7 @@ _FOLDER_PREFIX = "ordain-load-"
 
 @dataclass(frozen=True)
 class Limits:
-    """What a version may take.
+    """Limits on the load of a version.
 
     Attributes:
         seconds: From the start of its check to the end of its warm-up.
@@ -85,7 +85,7 @@ class Trials:
 
     @property
     def is_alive(self) -> bool:
-        """Whether versions can be tried."""
+        """True if versions can be tried."""
         with contextlib.suppress(ChildProcessError):
             return os.waitpid(self._pid, os.WNOHANG) == (0, 0)
         return False

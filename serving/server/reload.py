@@ -96,7 +96,7 @@ class Reloader:
 
     @property
     def problems(self) -> list[str]:
-        """What keeps the directory from being served as it says, for a person."""
+        """Why the directory is not served as its labels say, for a person."""
         found = []
         if self._complaint:
             found.append(f"the serving directory cannot be followed: {self._complaint}")
@@ -193,7 +193,7 @@ class Reloader:
         self._switch(dict(self.routing.loaded))
 
     def _is_refused(self, version: int) -> bool:
-        """Whether a version was refused, and neither its content nor the labels changed since."""
+        """True if a version was refused, and neither its content nor the labels changed since."""
         now = self._contents.get(version, ()), self._directory.seen[:1]
         return self._refused.get(version) == now
 

@@ -83,7 +83,7 @@ class InferenceRest(Protocol):
         return document | ({"problems": problems} if problems else {})
 
     def _may_know(self, asked: Asked) -> bool:
-        """Whether a request that needs no token has it: reasons are not for everybody."""
+        """True if a request that needs no token has it: reasons are not for everybody."""
         return is_authorized(asked.header(hdrs.AUTHORIZATION), self._service.settings.token)
 
     def _server(self) -> dict[str, Any]:

@@ -38,7 +38,7 @@ class Service:
 
     @property
     def is_live(self) -> bool:
-        """Whether it can answer at all; if not, only a restart helps."""
+        """True if it can answer at all; if not, only a restart helps."""
         return not self._workers.is_exhausted
 
     @property
@@ -49,7 +49,7 @@ class Service:
 
     @property
     def problems(self) -> list[str]:
-        """What is not as it should be, for a person: versions not served, threads lost."""
+        """Faults for a person to read: versions not served, threads lost."""
         found = self._reloader.problems
         if self._workers.lost:
             found.append(f"{self._workers.lost} of {self._workers.most} threads hang in the model")

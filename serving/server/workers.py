@@ -56,7 +56,7 @@ class Workers:
 
     @property
     def is_exhausted(self) -> bool:
-        """Whether no thread is left to call a model."""
+        """True if no thread is left to call a model."""
         return self.lost >= self.most
 
     async def acquire(self) -> None:
