@@ -1,4 +1,4 @@
-"""Artifact types of our own, and how a verdict is kept in ML Metadata."""
+"""Artifact types of our own, how a verdict is kept in ML Metadata, and where a model lies."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ from typing import Any
 
 from tfx.dsl.io import fileio
 from tfx.types import artifact
+from tfx.utils import path_utils
 
 from contracts.verdict import Verdict
 
@@ -23,6 +24,12 @@ class GateVerdict(artifact.Artifact):
     """What a gate answered: `verdict.json`, with the outcome also as a property."""
 
     TYPE_NAME = "GateVerdict"
+
+
+def model_folder(model: Any) -> str:
+    """The folder of the SavedModel in a Model artifact."""
+    is_old = path_utils.is_old_model_artifact(model)
+    return str(path_utils.serving_model_path(model.uri, is_old))
 
 
 def keep_verdict(verdict: Verdict, target: Any) -> None:

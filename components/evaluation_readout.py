@@ -13,6 +13,7 @@ from typing import Any
 
 import tensorflow_model_analysis as tfma
 from tfx.dsl.io import fileio
+from tfx.types import artifact_utils
 
 from components import evaluation_tfma as inside
 from components.artifacts import READOUT_FILE
@@ -24,7 +25,9 @@ _BASELINE = "baseline"
 _PIECE_BYTES = 1 << 20
 
 
-def write_readout(uri: str, config: Any, measures: Measures, fingerprint: str = "") -> None:
+def write_readout(
+    uri: str, config: Any, metrics: Iterable[Any], measures: Measures, fingerprint: str
+) -> None:
     """Writes what an evaluation measured as `readout.json`.
 
     `metrics` lists name, class, slice (`origin=JFK`; empty for the whole), value, and the
@@ -41,18 +44,28 @@ def write_readout(uri: str, config: Any, measures: Measures, fingerprint: str = 
     Args:
         uri: Folder of the evaluation.
         config: The `tfma.EvalConfig` that was evaluated.
-        measures: What was measured.
+        metrics: `MetricsForSlice` protos, as `tfma.load_metrics` reads them.
+        measures: The same, with undefined values set apart.
         fingerprint: Of the rows that were evaluated (`evaluated_rows`).
     """
     readout = {
         "fingerprint": fingerprint,
         "rows": {slice_name(where): found.rows for where, found in measures.rows.items()},
         "metrics": _metrics(measures, config),
-        "matrix": _matrix(tfma.load_metrics(uri), config),
+        "matrix": _matrix(metrics, config),
         **_plots(tfma.load_plots(uri)),
     }
     with fileio.open(f"{uri}/{READOUT_FILE}", "w") as file:
         file.write(json.dumps(readout))
+
+
+def folders_of(examples: list[Any], splits: list[str]) -> list[tuple[str, int]]:
+    """Folders of the splits that are evaluated, each with its span."""
+    return [
+        (artifact_utils.get_split_uri([artifact], split), artifact.span)
+        for artifact in examples
+        for split in splits
+    ]
 
 
 def evaluated_rows(folders: Iterable[tuple[str, int]], measures: Measures) -> str:

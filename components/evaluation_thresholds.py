@@ -16,7 +16,9 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import tensorflow_model_analysis as tfma
 from tensorflow_model_analysis.proto import config_pb2
+from tfx.utils import proto_utils
 
 from components import evaluation_tfma as inside
 from serving.description import read_description
@@ -31,6 +33,31 @@ def served_threshold(model: str) -> float | None:
     """The threshold of an exported model; None for one without, such as one of several classes."""
     description = read_description(model)
     return None if description is None else description.threshold
+
+
+def read_configs(text: str, model: str, baseline: str | None) -> tuple[Any, Any]:
+    """Reads an Evaluator's configuration.
+
+    Args:
+        text: The execution property `eval_config`.
+        model: Folder of the candidate's SavedModel.
+        baseline: Folder of the baseline's; None without one.
+
+    Returns:
+        The `tfma.EvalConfig` as the project has it, and the one to evaluate: defaults filled in, a
+        threshold in every metric that depends on one. Without a baseline TFMA takes the limits on
+        changes out of the second.
+    """
+    wanted = config_pb2.EvalConfig()
+    proto_utils.json_to_proto(text, wanted)
+    config = tfma.utils.update_eval_config_with_defaults(
+        wanted, has_baseline=baseline is not None, rubber_stamp=True
+    )
+    served = {
+        spec.name: served_threshold(baseline if spec.is_baseline and baseline else model)
+        for spec in config.model_specs
+    }
+    return wanted, at_served_thresholds(config, served)
 
 
 def at_served_thresholds(config: Any, served: Mapping[str, float | None]) -> Any:

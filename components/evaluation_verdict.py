@@ -8,8 +8,7 @@ project says for each limit whether that blocks, warns or is skipped.
 from __future__ import annotations
 
 import math
-import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -105,8 +104,7 @@ def judge(
         if not covered:
             reasons.append(_without_rows(bound))
         for where in covered:
-            reason = _reason(bound, where, measures, has_baseline, newest_span)
-            reasons.append(_at_thresholds(reason, bound.metric, thresholds))
+            reasons.append(_reason(bound, where, measures, thresholds, has_baseline, newest_span))
     reasons += _nothing_judged(reasons)
     return Verdict.of(GATE, [*_not_numbers(measures), *reasons])
 
@@ -129,10 +127,18 @@ def _without_rows(bound: _Bound) -> Reason:
 
 
 def _reason(
-    bound: _Bound, where: SliceKey, measures: Measures, has_baseline: bool, newest_span: int
+    bound: _Bound,
+    where: SliceKey,
+    measures: Measures,
+    thresholds: Mapping[tuple[str, bool], float],
+    has_baseline: bool,
+    newest_span: int,
 ) -> Reason:
     columns = dict(where)
-    of = f"{bound.metric} on {slice_name(where)}" if where else bound.metric
+    own, other = (thresholds.get((bound.metric, of_baseline)) for of_baseline in (False, True))
+    of = bound.metric if own is None else f"{bound.metric} at {own:g}"
+    if where:
+        of += f" on {slice_name(where)}"
     if columns.get("span") == str(newest_span):
         of += ", the newest"
     rows = measures.rows[where].rows if where in measures.rows else None
@@ -169,9 +175,10 @@ def _reason(
         why = f"the baseline has no value: {base.undefined}"
         return unjudged(f"{of}: {found.value:.4f}, not compared ({why}); {bound.words}", why)
     worse = base.value - found.value if bound.kind == "max_drop" else found.value - base.value
+    at = "" if other in (None, own) else f" at {other:g}"
     text = (
-        f"{of}: {found.value:.4f}, baseline {base.value:.4f} ({found.value - base.value:+.4f}); "
-        f"{bound.words}{size}"
+        f"{of}: {found.value:.4f}, baseline {base.value:.4f}{at} "
+        f"({found.value - base.value:+.4f}); {bound.words}{size}"
     )
     return _passed_if(worse <= bound.limit, common, text)
 
@@ -247,19 +254,6 @@ def _not_numbers(measures: Measures) -> list[Reason]:
         for model, count, outcome in counts
         if whole is not None and count
     ]
-
-
-def _at_thresholds(
-    reason: Reason, metric: str, thresholds: dict[tuple[str, bool], float]
-) -> Reason:
-    """The reason with the threshold that the metric was computed at, and the baseline's."""
-    own, base = thresholds.get((metric, False)), thresholds.get((metric, True))
-    if own is None:
-        return reason
-    text = reason.text.replace(metric, f"{metric} at {own:g}", 1)
-    if base is not None and base != own and reason.baseline is not None:
-        text = re.sub(r"\b(baseline -?\d+\.\d+)", rf"\1 at {base:g}", text, count=1)
-    return replace(reason, text=text)
 
 
 def _bounds(config: Any) -> Iterator[_Bound]:

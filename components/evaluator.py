@@ -19,18 +19,18 @@ import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, json_utils, path_utils, proto_utils
+from tfx.utils import io_utils, json_utils
 
-from components.artifacts import keep_verdict
+from components.artifacts import keep_verdict, model_folder
 from components.beam_errors import restored
 from components.beam_executor import BeamExecutor
 from components.evaluation_measures import read_measures
 from components.evaluation_metrics import batched, needs_examples
 from components.evaluation_reader import SPAN_FEATURE, ReadWindow
-from components.evaluation_readout import evaluated_rows, write_readout
+from components.evaluation_readout import evaluated_rows, folders_of, write_readout
 from components.evaluation_slices import slice_keys
 from components.evaluation_tfma import UNBATCH_STAGE
-from components.evaluation_thresholds import at_served_thresholds, served_threshold
+from components.evaluation_thresholds import read_configs
 from components.evaluation_verdict import judge
 from components.example_reader import BATCH_ROWS, read_records, split_files, tfxio_for
 from components.importance import write_importance
@@ -66,14 +66,9 @@ class Executor(BeamExecutor):
         """Evaluates; `published` is the baseline as ML Metadata has it, not its private copy."""
         (model,) = input_dict["model"]
         baselines = input_dict.get(BASELINE, [])
-        wanted = tfma.EvalConfig()
-        proto_utils.json_to_proto(exec_properties["eval_config"], wanted)
-        config = tfma.utils.update_eval_config_with_defaults(
-            wanted, has_baseline=bool(baselines), rubber_stamp=True
-        )
-        paths = {spec.name: self._path(spec, model, baselines) for spec in config.model_specs}
-        served = {name: served_threshold(path) for name, path in paths.items()}
-        config = at_served_thresholds(config, served)
+        path = model_folder(model)
+        baseline_path = model_folder(baselines[0]) if baselines else None
+        wanted, config = read_configs(exec_properties["eval_config"], path, baseline_path)
         tfma.utils.verify_eval_config(config)
         splits = json_utils.loads(exec_properties.get("example_splits") or "null") or ["eval"]
         schema = io_utils.SchemaReader().read(
@@ -87,7 +82,9 @@ class Executor(BeamExecutor):
             )
         models = [
             tfma.default_eval_shared_model(
-                eval_saved_model_path=paths[spec.name], model_name=spec.name, eval_config=config
+                eval_saved_model_path=baseline_path if spec.is_baseline else path,
+                model_name=spec.name,
+                eval_config=config,
             )
             for spec in config.model_specs
         ]
@@ -99,20 +96,21 @@ class Executor(BeamExecutor):
         except Exception as error:
             for spec in config.model_specs:
                 if spec.is_baseline:
-                    folders = _folders(input_dict["examples"], splits)
+                    folders = folders_of(input_dict["examples"], splits)
                     against = compared_with(input_dict, BASELINE)
                     _explain(error, against, loaded[spec.name], folders)
             raise
 
         newest = max(artifact.span for artifact in input_dict["examples"])
-        measures = read_measures(config, tfma.load_metrics(evaluation.uri))
+        metrics = list(tfma.load_metrics(evaluation.uri))
+        measures = read_measures(config, metrics)
         verdict = judge(config, measures, newest, limits=wanted)
         verdict = replace(verdict, compared_with=compared_with(input_dict, BASELINE))
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         self._bless(blessing, model, published, is_blessed=not verdict.is_blocked)
         keep_verdict(verdict, evaluation)
-        evaluated = evaluated_rows(_folders(input_dict["examples"], splits), measures)
-        write_readout(evaluation.uri, config, measures, evaluated)
+        evaluated = evaluated_rows(folders_of(input_dict["examples"], splits), measures)
+        write_readout(evaluation.uri, config, metrics, measures, evaluated)
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
         write_importance(
             evaluation.uri,
@@ -122,12 +120,6 @@ class Executor(BeamExecutor):
             schema,
             candidate.label_key,
         )
-
-    def _path(self, spec: Any, model: Any, baselines: list[Any]) -> str:
-        """Folder of a SavedModel."""
-        artifact = baselines[0] if spec.is_baseline else model
-        is_old = path_utils.is_old_model_artifact(artifact)
-        return str(path_utils.serving_model_path(artifact.uri, is_old))
 
     def _evaluate(
         self,
@@ -139,7 +131,7 @@ class Executor(BeamExecutor):
         output_uri: str,
     ) -> None:
         by_example = needs_examples(config, models, schema)
-        folders = _folders(examples, splits)
+        folders = folders_of(examples, splits)
         reads_features = by_example is not None and by_example.reads_features
         columns = _columns(config, schema, reads_features)
         tfxio = tfxio_for(folders[0][0], schema, columns, tfma.ARROW_INPUT_COLUMN)
@@ -189,15 +181,6 @@ class Executor(BeamExecutor):
         with fileio.open(f"{blessing.uri}/{name}", "w") as file:
             file.write("")
         blessing.set_int_custom_property(constants.ARTIFACT_PROPERTY_BLESSED_KEY, value)
-
-
-def _folders(examples: list[Any], splits: list[str]) -> list[tuple[str, int]]:
-    """Folders of the splits that are evaluated, each with its span."""
-    return [
-        (artifact_utils.get_split_uri([artifact], split), artifact.span)
-        for artifact in examples
-        for split in splits
-    ]
 
 
 def _explain(error: Exception, baseline: str, model: Any, folders: list[tuple[str, int]]) -> None:

@@ -21,9 +21,8 @@ from tfx.dsl.components.base import base_component, base_executor, executor_spec
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
-from tfx.utils import path_utils
 
-from components.artifacts import keep_verdict
+from components.artifacts import keep_verdict, model_folder
 from components.raw_rows import read_raw_rows
 from components.served_model import private_inputs, version_of
 from components.server_checks import (
@@ -89,7 +88,7 @@ class Executor(base_executor.BaseExecutor):
         requests = int(policy.pop("requests"))
         allowed = policy.pop("allow_changes")
         model = artifact_utils.get_single_instance(input_dict["model"])
-        folder = _folder_of(model)
+        folder = Path(model_folder(model))
         (blessing,) = output_dict["blessing"]
         examples = read_raw_rows(input_dict["examples"], "eval", requests)
         verdict = try_model(folder, examples, Limits(**policy), Path(blessing.uri))
@@ -151,11 +150,6 @@ def try_model(
         return verdict_of([*reasons, *_serve(held, model, examples, limits, keep)])
 
 
-def _folder_of(model: Any) -> Path:
-    old = path_utils.is_old_model_artifact(model)
-    return Path(path_utils.serving_model_path(model.uri, old))
-
-
 def _compare_signatures(
     candidate: Path, served: Sequence[Any], allowed: Mapping[str, str]
 ) -> list[Reason]:
@@ -171,7 +165,7 @@ def _compare_signatures(
     if not served:
         return judge_signatures([], "", allowed)
     try:
-        before, after = (read_signatures(f) for f in (_folder_of(served[0]), candidate))
+        before, after = (read_signatures(f) for f in (Path(model_folder(served[0])), candidate))
     except LoadError as error:
         return [Reason(Outcome.BLOCKED, "signatures", f"they cannot be compared: {error}")]
     return judge_signatures(find_breaks(before, after), f"version {version_of(served[0])}", allowed)

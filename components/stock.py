@@ -24,12 +24,12 @@ from tfx.components.example_gen.import_example_gen import executor as tfx_import
 from tfx.components.transform import executor as tfx_transform
 from tfx.dsl.io import fileio
 from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, json_utils, path_utils, proto_utils
+from tfx.utils import io_utils, json_utils, proto_utils
 
-from components.artifacts import keep_verdict
+from components.artifacts import keep_verdict, model_folder
 from components.evaluation_measures import read_measures
-from components.evaluation_readout import evaluated_rows, write_readout
-from components.evaluation_thresholds import at_served_thresholds, served_threshold
+from components.evaluation_readout import evaluated_rows, folders_of, write_readout
+from components.evaluation_thresholds import read_configs
 from components.evaluation_verdict import judge
 from components.example_gen import ROWS_PROPERTY, read_rows
 from components.example_reader import BATCH_ROWS, read_records, split_files
@@ -116,7 +116,8 @@ class Evaluator(tfx_evaluator.Executor):
                 constants.ARTIFACT_PROPERTY_BASELINE_MODEL_URI_KEY, published.uri
             )
         newest = max(artifact.span for artifact in input_dict["examples"])
-        measures = read_measures(config, tfma.load_metrics(evaluation.uri))
+        metrics = list(tfma.load_metrics(evaluation.uri))
+        measures = read_measures(config, metrics)
         # TFX's validation knows no policy: what is undefined blocks with this executor.
         verdict = judge(config, measures, newest, blocks_undefined=True, limits=wanted)
         verdict = replace(verdict, compared_with=compared_with(input_dict, baseline))
@@ -138,17 +139,13 @@ class Evaluator(tfx_evaluator.Executor):
             )
         keep_verdict(verdict, evaluation)
         splits = json_utils.loads(exec_properties.get("example_splits") or "null") or ["eval"]
-        folders = [
-            (artifact_utils.get_split_uri([artifact], split), artifact.span)
-            for artifact in input_dict["examples"]
-            for split in splits
-        ]
-        write_readout(evaluation.uri, config, measures, evaluated_rows(folders, measures))
+        evaluated = evaluated_rows(folders_of(input_dict["examples"], splits), measures)
+        write_readout(evaluation.uri, config, metrics, measures, evaluated)
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
         schema = io_utils.SchemaReader().read(
             io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
         )
-        loaded = tf.saved_model.load(_folder(model))
+        loaded = tf.saved_model.load(model_folder(model))
         write_importance(
             evaluation.uri, loaded, input_dict["examples"], splits, schema, candidate.label_key
         )
@@ -163,25 +160,14 @@ class Evaluator(tfx_evaluator.Executor):
         """
         (model,) = inputs["model"]
         baselines = inputs.get(standard_component_specs.BASELINE_MODEL_KEY, [])
-        wanted = tfma.EvalConfig()
-        proto_utils.json_to_proto(exec_properties["eval_config"], wanted)
-        config = tfma.utils.update_eval_config_with_defaults(
-            wanted, has_baseline=bool(baselines), rubber_stamp=True
+        wanted, config = read_configs(
+            exec_properties["eval_config"],
+            model_folder(model),
+            model_folder(baselines[0]) if baselines else None,
         )
-        served = {
-            spec.name: served_threshold(_folder(baselines[0] if spec.is_baseline else model))
-            for spec in config.model_specs
-        }
-        config = at_served_thresholds(config, served)
         told = {**exec_properties, "eval_config": proto_utils.proto_to_json(config)}
         super().Do(inputs, output_dict, told)
         return wanted, config
-
-
-def _folder(model: Any) -> str:
-    """Folder of a model artifact's SavedModel."""
-    is_old = path_utils.is_old_model_artifact(model)
-    return str(path_utils.serving_model_path(model.uri, is_old))
 
 
 def _note_rows(artifact: Any) -> None:

@@ -189,7 +189,8 @@ def read_labels(base: str | Path, trust: Trust | None = None) -> Labels:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise InfrastructureError(
             f"{path} is damaged: {what}",
-            "restore it from a backup, or remove it: the newest version is then stable",
+            "restore it from a backup, or write it anew: ordain models promote PROJECT VERSION "
+            "--replace-labels --why REASON",
         ) from error
     if trust is not None and trust.public_key is not None:
         _check_signature(path, labels, raw.get("signature"), trust.project, trust.public_key)
