@@ -1,7 +1,7 @@
-"""What the application looks at: the projects, each with a thread of its own that reads for it.
+"""What the application looks at: the projects, each with threads of its own.
 
-ml-metadata's client is used by one thread at a time, and a database that does not answer keeps
-nobody waiting but those who ask for its project.
+One reads: ml-metadata's client is used by one thread at a time, and a database that does not answer
+keeps nobody waiting but those who ask for its project. The other changes labels, one at a time.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from reports.dashboard.versions import Versions
 #: Longest that a page waits for one project.
 ANSWER_TIMEOUT_S = 30.0
 Read = TypeVar("Read")
+Made = TypeVar("Made")
 
 
 class Source:
@@ -40,6 +41,7 @@ class Source:
         self.versions = Versions(project)
         self.disk = Disk(project)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"read {project.name}")
+        self._changes = ThreadPoolExecutor(1, thread_name_prefix=f"change {project.name}")
 
     async def ask(self, read: Callable[[], Read]) -> Read:
         """Has the project's thread read something.
@@ -51,9 +53,18 @@ class Source:
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             return await loop.run_in_executor(self._thread, read)
 
+    async def change(self, write: Callable[[], Made]) -> Made:
+        """Has something changed, however long that takes.
+
+        A change scans its version first, which takes as long as the model is large; an answer
+        that says nothing of how it ended would be wrong. Pages are read meanwhile.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._changes, write)
+
     def close(self) -> None:
-        """Lets the thread end."""
-        self._thread.shutdown(wait=False, cancel_futures=True)
+        """Lets the threads end."""
+        for thread in (self._thread, self._changes):
+            thread.shutdown(wait=False, cancel_futures=True)
 
 
 @dataclass(frozen=True)

@@ -239,7 +239,7 @@ class Front:
             said = f"The token is not that of {security.TOKEN_VARIABLE}; nothing was changed."
             return await self._form(request, source, version, action, 403, said, form)
         try:
-            done = await source.ask(
+            done = await source.change(
                 lambda: carry_out(source.project, ACTIONS[action], int(version), form)
             )
         except OrdainError as error:
