@@ -12,6 +12,7 @@ threshold, and one that a metric's settings name goes before it.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -21,18 +22,58 @@ from tensorflow_model_analysis.proto import config_pb2
 from tfx.utils import proto_utils
 
 from components import evaluation_tfma as inside
+from contracts.errors import ConfigError
 from serving.description import read_description
 
 #: Of a model that names none.
 DEFAULT_THRESHOLD = 0.5
+#: Drawn beside metrics of models that have an output for each class.
+CLASSES_PLOT = "MultiClassConfusionMatrixPlot"
 #: The confusion matrix that is added for a model that names its threshold: what the report shows.
 MATRIX = "confusion_matrix"
+
+
+#: Metrics of models that have an output for each class.
+OF_CLASSES = re.compile("(Sparse)?(TopK)?Categorical|MultiClass")
 
 
 def served_threshold(model: str) -> float | None:
     """The threshold of an exported model; None for one without, such as one of several classes."""
     description = read_description(model)
     return None if description is None else description.threshold
+
+
+def check_outputs(config: Any, model: str) -> None:
+    """Refuses metrics of several classes for a model with one output.
+
+    Some of them end in TFMA's own errors; others, such as CategoricalAccuracy, find the first of
+    one class right in every row.
+
+    Args:
+        config: The `tfma.EvalConfig` as the project has it.
+        model: Folder of the candidate's SavedModel.
+
+    Raises:
+        ConfigError: There are such metrics.
+    """
+    description = read_description(model)
+    if description is None or description.task == "multiclass":
+        return
+    found = {
+        json.loads(metric.config)["name"]: metric.class_name
+        for spec in config.metrics_specs
+        for metric in spec.metrics
+        if (not spec.query_key and not _is_plain(spec)) or OF_CLASSES.match(metric.class_name)
+    }
+    if found:
+        # The plot was added because of the others, where there are others.
+        asked = [name for name, kind in found.items() if kind != CLASSES_PLOT] or list(found)
+        raise ConfigError(
+            f"evaluate.metrics: what {', '.join(asked)} measure is of several classes, and the "
+            f"model that was trained has one output ({description.task})",
+            "leave out class_id, k, top_k, binarize and aggregate, and classes such as "
+            "CategoricalAccuracy; BinaryAccuracy, AUC, Precision and Recall are for two classes",
+        )
 
 
 def read_configs(text: str, model: str, baseline: str | None) -> tuple[Any, Any]:
@@ -47,9 +88,13 @@ def read_configs(text: str, model: str, baseline: str | None) -> tuple[Any, Any]
         The `tfma.EvalConfig` as the project has it, and the one to evaluate: defaults filled in, a
         threshold in every metric that depends on one. Without a baseline TFMA takes the limits on
         changes out of the second.
+
+    Raises:
+        ConfigError: The metrics are not for a model such as the candidate.
     """
     wanted = config_pb2.EvalConfig()
     proto_utils.json_to_proto(text, wanted)
+    check_outputs(wanted, model)
     config = tfma.utils.update_eval_config_with_defaults(
         wanted, has_baseline=baseline is not None, rubber_stamp=True
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import re
+from dataclasses import MISSING, fields
 from typing import Any
 
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
@@ -84,6 +85,22 @@ def object_of(value: object, what: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ValueError(f"{what} is {_short(value)}, not an object")
     return value
+
+
+def record_of(value: object, kind: type[Any], what: str) -> dict[str, Any]:
+    """An object whose keys are fields of a dataclass, none unknown and none missing.
+
+    Raises:
+        ValueError: It is something else; `what` names it.
+    """
+    found, known = object_of(value, what), {field.name: field for field in fields(kind)}
+    for key in found:
+        if key not in known:
+            raise ValueError(f"{what} has the unknown key {key!r:.60}")
+    for name, field in known.items():
+        if name not in found and field.default is MISSING and field.default_factory is MISSING:
+            raise ValueError(f"{what} has no {name!r}")
+    return found
 
 
 def list_of(value: object, what: str) -> list[Any]:

@@ -18,6 +18,7 @@ from contracts.json_text import (
     number,
     object_of,
     parse_json,
+    record_of,
     text_of,
     whole_number,
 )
@@ -198,7 +199,7 @@ def _files(raw: list[Any]) -> tuple[FileDigest, ...]:
     """The digests; a path that leads out of the version's folder is refused."""
     files = []
     for entry in raw:
-        file = FileDigest(**object_of(entry, "a file"))
+        file = FileDigest(**record_of(entry, FileDigest, "a file"))
         path = PurePosixPath(text_of(file.path, "a file's path"))
         if path.is_absolute() or ".." in path.parts or str(path) != file.path or "\0" in file.path:
             raise ValueError(f"path {file.path!r:.200} is not inside the version's folder")
@@ -212,7 +213,7 @@ def _files(raw: list[Any]) -> tuple[FileDigest, ...]:
 
 
 def _metric(raw: Any) -> Metric:
-    metric = Metric(**object_of(raw, "a metric"))
+    metric = Metric(**record_of(raw, Metric, "a metric"))
     text_of(metric.name, "a metric's name")
     text_of(metric.slice, f"the slice of {metric.name!r:.60}")
     text_of(metric.undefined, f"the value of {metric.name!r:.60}")
@@ -227,7 +228,7 @@ def _verdict(raw: Any) -> Verdict:
     raw = object_of(raw, "a verdict")
     reasons = []
     for entry in list_of(raw["reasons"], "a verdict's reasons"):
-        kept = object_of(entry, "a reason")
+        kept = record_of(entry, Reason, "a reason")
         for field in fields(Reason):
             value, what = kept.get(field.name), f"a reason's {field.name}"
             if value is None:

@@ -35,7 +35,11 @@ class Section(BaseModel):
     ) -> Any:
         # `steps: ${env:STEPS}` is a number once it is looked up, and a text until then.
         try:
-            return handler(value)
+            found = handler(value)
+            if isinstance(value, bool) and not isinstance(found, bool):
+                # pydantic takes true for 1: `min: yes` is a limit that nobody meant.
+                raise ValueError(f"is {str(value).lower()}, where a number belongs")
+            return found
         except ValidationError as error:
             is_kept = cls.has_references and (info.context or {}).get(KEEP_REFERENCES)
             if is_kept and has_reference(value):

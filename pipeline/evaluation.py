@@ -12,6 +12,7 @@ from tensorflow_model_analysis.proto import config_pb2
 
 from components import evaluation_rows
 from components import evaluation_tfma as inside
+from components.evaluation_thresholds import CLASSES_PLOT, OF_CLASSES
 from contracts.errors import ConfigError
 from pipeline.config import Project
 from pipeline.config_metrics import Metric
@@ -26,7 +27,6 @@ TRANSFORM_SIGNATURE = "transform_features"
 PLOT_BUCKETS = 500
 #: Metrics of our own by class name, and their module: TFMA cannot compute Keras' of that name.
 OWN_METRICS = {"R2Score": "components.evaluation_r2"}
-_MULTI_CLASS = re.compile("(Sparse)?(TopK)?Categorical|MultiClass")
 _BINARY = re.compile("AUC|Binary|Precision|Recall|F1Score|Sensitivity|Specificity|Calibration")
 
 
@@ -136,8 +136,8 @@ def _options(entry: Metric, value: Value) -> Any:
 def _plots(metrics: Sequence[Metric]) -> list[Any]:
     """What the report draws and no threshold asks for, by the kind of metrics there are."""
     class_names = [entry.class_name for entry in metrics]
-    if any(_MULTI_CLASS.match(name) for name in class_names) or any(map(_is_by_class, metrics)):
-        name, options = "MultiClassConfusionMatrixPlot", {}
+    if any(OF_CLASSES.match(name) for name in class_names) or any(map(_is_by_class, metrics)):
+        name, options = CLASSES_PLOT, {}
     elif any(_BINARY.match(name) for name in class_names):
         name, options = "CalibrationPlot", {"num_buckets": PLOT_BUCKETS, "left": 0, "right": 1}
     else:

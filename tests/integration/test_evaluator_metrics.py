@@ -15,6 +15,7 @@ from evaluations import Rows, binary
 from sandbox import Sandbox
 from sklearn import metrics as sklearn
 
+from contracts.errors import ConfigError
 from contracts.verdict import Outcome
 from pipeline.loading import load_project
 from reports.confusion import read_confusion
@@ -318,3 +319,27 @@ def test_the_page_of_a_run_shows_the_gates_numbers_at_one_threshold(
     page = (loaded.runs / result.run_id / "report.html").read_text()
     assert all(f"{name} at 0.57" in page for name in DECIDED)
     assert not re.search(r"at (the threshold )?0\.5\b", page)
+
+
+@pytest.mark.parametrize(
+    ("metric", "name"),
+    [
+        ({"class": "Recall", "class_id": 1}, "recall"),
+        ({"class": "AUC", "binarize": {"class_ids": [0]}}, "auc"),
+        ({"class": "Recall", "aggregate": {"micro_average": True}}, "recall"),
+        ("SparseCategoricalAccuracy", "sparse_categorical_accuracy"),
+        ("MultiClassConfusionMatrixPlot", "multi_class_confusion_matrix_plot"),
+    ],
+)
+def test_metrics_of_several_classes_are_refused_for_a_model_of_one_output(
+    tmp_path: Any, metric: Any, name: str
+) -> None:
+    rows, _, _ = binary(tmp_path)
+    with pytest.raises(ConfigError) as caught:
+        rows.evaluate(
+            rows.model(threshold=0.5),
+            metrics=["Precision", metric],
+            thresholds={"precision": {"min": 0}},
+        )
+    assert f"what {name}" in caught.value.message
+    assert "one output (binary)" in caught.value.message

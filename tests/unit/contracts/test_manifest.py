@@ -85,3 +85,26 @@ DIGEST = {"sha256": "c" * 64, "size_bytes": 1}
 def test_what_is_no_manifest_is_refused(text):
     with pytest.raises(InfrastructureError, match="the manifest"):
         Manifest.from_json(text)
+
+
+REASON = {"outcome": "passed", "kind": "auc.min", "text": "good"}
+
+
+@pytest.mark.parametrize(
+    ("field", "entry", "said"),
+    [
+        ("files", {"path": "a", **DIGEST, "mode": 1}, "a file has the unknown key 'mode'"),
+        ("files", {"path": "a", "sha256": "c" * 64}, "a file has no 'size_bytes'"),
+        ("metrics", {"name": "auc", "value": 1, "old": 2}, "a metric has the unknown key 'old'"),
+        ("metrics", {"name": "auc"}, "a metric has no 'value'"),
+        (
+            "verdicts",
+            {"gate": "data", "outcome": "passed", "reasons": [{**REASON, "who": "me"}]},
+            "a reason has the unknown key 'who'",
+        ),
+    ],
+)
+def test_a_key_that_does_not_belong_or_is_missing_is_named(field, entry, said):
+    with pytest.raises(InfrastructureError) as caught:
+        Manifest.from_json(changed(**{field: [entry]}))
+    assert caught.value.message == f"the manifest is damaged: {said}"

@@ -212,6 +212,8 @@ class TestThresholds:
             ({"max_drop": 0.1, "max_rise": 0.1}, "both max_drop and max_rise"),
             ({"min": 0.9, "max": 0.1}, "min 0.9 is above max 0.1"),
             ({"max_drop": -0.1}, "greater than or equal to 0"),
+            ({"min": True}, "min: is true, where a number belongs"),
+            ({"min": 0.1, "min_rows": True}, "min_rows: is true, where a number belongs"),
             ({"min_rows": 5}, "has min_rows without a limit beside it"),
             ({"undefined": "warn"}, "has undefined without a limit beside it"),
             ({"min": 0.1, "undefined": "ignore"}, "Input should be 'block', 'warn' or 'skip'"),
