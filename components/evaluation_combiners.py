@@ -17,6 +17,7 @@ from components.evaluation_batches import Batch, Columns
 from components.evaluation_histogram import HistogramCombiner
 from components.evaluation_r2 import R2Combiner
 from components.evaluation_rows import RowsCombiner
+from contracts.errors import DataBlockedError
 
 #: Takes combiner, accumulator, batch and row numbers; returns the accumulator, or None if the
 #: batch is not what it can take.
@@ -47,10 +48,29 @@ def _add_examples(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> A
         try:
             accumulator = combiner.add_inputs(accumulator, [example])
         except Exception as error:
+            label = _foreign_label(example)
+            if label is not None:
+                raise DataBlockedError(
+                    f"evaluation: a row has the label {label:g}, and a metric of two classes takes "
+                    "labels from 0 to 1",
+                    "make the labels 0 and 1 in the data or in preprocessing_fn, or give the model "
+                    "an output for each class and evaluate.metrics such as "
+                    "SparseCategoricalAccuracy",
+                ) from error
             raise RuntimeError(
                 f'add_input failed on "{combiner}" with inputs:\n{example}'
             ) from error
     return accumulator
+
+
+def _foreign_label(example: Any) -> float | None:
+    """A label that is neither of two classes, beside a single prediction; None if it is one."""
+    try:
+        labels, predictions = np.asarray(example["labels"]), np.asarray(example["predictions"])
+        foreign = labels[~((labels >= 0) & (labels <= 1))]
+    except (KeyError, TypeError, IndexError):  # several outputs, or labels that are words
+        return None
+    return float(foreign.flat[0]) if foreign.size and predictions.size == 1 else None
 
 
 def _flat(pairs: Columns, rows: Any) -> tuple[Any, Any, Any]:

@@ -34,7 +34,7 @@ from components.evaluation_thresholds import read_configs
 from components.evaluation_verdict import judge
 from components.example_reader import BATCH_ROWS, read_records, split_files, tfxio_for
 from components.importance import write_importance
-from components.served_model import compared_with, private_inputs
+from components.served_model import compared_with, note_compared, private_inputs
 from contracts.errors import DataBlockedError, NodeFailedError
 from serving.description import EXAMPLES_INPUT, SERVING_TF_EXAMPLE
 from serving.server.model import essence
@@ -109,6 +109,7 @@ class Executor(BeamExecutor):
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         self._bless(blessing, model, published, is_blessed=not verdict.is_blocked)
         keep_verdict(verdict, evaluation)
+        note_compared(evaluation, input_dict, BASELINE)
         evaluated = evaluated_rows(folders_of(input_dict["examples"], splits), measures)
         write_readout(evaluation.uri, config, metrics, measures, evaluated)
         (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)

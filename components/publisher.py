@@ -29,6 +29,7 @@ from components.pushed_model import (
     STABLE_PROPERTY,
     unrecorded_version,
 )
+from components.served_model import compared_by
 from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest
 from serving.cloud_storage import is_object_store
@@ -100,6 +101,9 @@ class Executor(pusher_executor.Executor):
                 who=f"run {run_id}" if run_id else "a push outside a run",
                 promote=settings.get("promote", "auto"),
                 trust=trust,
+                compared=compared_by(
+                    a for key in ("evaluation", "infra_blessing") for a in input_dict.get(key, [])
+                ),
             )
             address, version = str(folder), folder.name
             is_stable, reason = done.is_stable, done.reason

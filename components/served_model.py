@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -24,12 +24,16 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
 from contracts.errors import OrdainError
+from serving.label_file import STABLE
 from serving.served import Served, find_served, private_copy
 from serving.trust import Trust
 
 #: Custom properties of the artifact: the version, and the SHA-256 of its manifest.
 VERSION_PROPERTY = "served_version"
 DIGEST_PROPERTY = "served_manifest"
+#: Custom property of what a gate leaves: the stable version that it compared with.
+COMPARED_PROPERTY = "compared_with_stable"
+NOTHING = "nothing"
 _FIRST = "nothing: this is the first model, no version has been published yet"
 
 
@@ -178,5 +182,30 @@ def compared_with(inputs: Mapping[str, list[Any]], key: str) -> str:
         served = find_served(told.base, told.rule, told.trust)
         if served is not None and served.version == version:
             return served.name
-    # What the rule names by now is this very candidate, in a run that was repeated.
-    return f"version {version} ({told.rule} before this model was published)"
+    # The label has moved on: to this very candidate, in a run that was repeated, or by somebody.
+    return f"version {version} ({told.rule} when this run looked it up)"
+
+
+def note_compared(
+    judged: Any, inputs: Mapping[str, list[Any]], key: str, rule: str | int | None = None
+) -> None:
+    """Notes on a gate's artifact which stable version it was compared with, for the push.
+
+    Args:
+        judged: The artifact that the gate leaves.
+        inputs: The gate's inputs.
+        key: Key of the published version.
+        rule: The rule that named it, None for the project's; only `stable` is noted.
+    """
+    told = _TOLD.get()
+    if rule is None and told is not None:
+        rule = told.rule
+    if rule == STABLE and key in inputs:
+        found = [version_of(artifact) for artifact in inputs[key]]
+        judged.set_string_custom_property(COMPARED_PROPERTY, str(found[0] if found else NOTHING))
+
+
+def compared_by(gates: Iterable[Any]) -> set[int | None]:
+    """The stable versions that gates compared a candidate with; None for "none yet"."""
+    noted = (gate.get_string_custom_property(COMPARED_PROPERTY) for gate in gates)
+    return {None if version == NOTHING else int(version) for version in noted if version}

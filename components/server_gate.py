@@ -24,7 +24,7 @@ from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from components.artifacts import keep_verdict, model_folder
 from components.raw_rows import read_raw_rows
-from components.served_model import private_inputs, version_of
+from components.served_model import note_compared, private_inputs, version_of
 from components.server_checks import (
     Asked,
     Limits,
@@ -44,6 +44,7 @@ from serving.compatibility import find_breaks
 from serving.description import read_description
 from serving.directory import publish
 from serving.golden import Golden, distance, make_requests, predict, read_answer
+from serving.label_file import STABLE
 from serving.latency import Series
 from serving.scan import scan
 
@@ -102,6 +103,7 @@ class Executor(base_executor.BaseExecutor):
         if served:
             key = constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY
             blessing.set_int_custom_property(key, served[0].id)
+        note_compared(blessing, input_dict, SERVED, STABLE)
         mark(blessing, verdict)
 
 

@@ -34,7 +34,7 @@ from components.evaluation_verdict import judge
 from components.example_gen import ROWS_PROPERTY, read_rows
 from components.example_reader import BATCH_ROWS, read_records, split_files
 from components.importance import write_importance
-from components.served_model import compared_with, private_inputs
+from components.served_model import compared_with, note_compared, private_inputs
 from contracts.errors import NodeFailedError
 
 Artifacts = dict[str, list[Any]]
@@ -138,6 +138,7 @@ class Evaluator(tfx_evaluator.Executor):
                 constants.ARTIFACT_PROPERTY_BLESSED_KEY, constants.NOT_BLESSED_VALUE
             )
         keep_verdict(verdict, evaluation)
+        note_compared(evaluation, input_dict, baseline)
         splits = json_utils.loads(exec_properties.get("example_splits") or "null") or ["eval"]
         evaluated = evaluated_rows(folders_of(input_dict["examples"], splits), measures)
         write_readout(evaluation.uri, config, metrics, measures, evaluated)

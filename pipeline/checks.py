@@ -21,9 +21,10 @@ from pipeline.metadata_store import check_server
 from pipeline.schema import feature_types
 from pipeline.source import functions_of
 from pipeline.spans import Span, find_spans, select_window
-from pipeline.thresholds import check_thresholds
+from pipeline.thresholds import check_thresholds, idle_limits
 from pipeline.weak_thresholds import weak_thresholds
-from serving.label_file import STABLE
+from serving.cloud_storage import is_object_store
+from serving.label_file import STABLE, read_labels
 from serving.served import check_served
 
 #: A run needs room for raw, transformed and evaluated copies; measured on the flights project a
@@ -90,7 +91,7 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
         )
     if isinstance(project.evaluate.baseline, NoBaseline):
         notes.append(f"no baseline: {project.evaluate.baseline.none}")
-    notes += weak_thresholds(project)
+    notes += [*idle_limits(project), *weak_thresholds(project)]
     if project.gate.server.none is not None:
         notes.append(f"no server gate: {project.gate.server.none}")
     return Plan(tuple(window), tuple(notes), needed)
@@ -178,6 +179,8 @@ def check_baseline(project: Project) -> None:
         baseline = check_served(project.push_base, rule, project.trust)
         if baseline is None:
             _refuse_if_lost(project)
+    elif not is_object_store(project.push_base):
+        read_labels(project.push_base, project.trust)  # the push will
     if project.gate.server.compares_signatures and rule != STABLE:
         check_served(project.push_base, STABLE, project.trust)
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 
-from pipeline.config_section import Policy, Section
+from pipeline.config_section import Policy, Reason, Section
 
 #: What `gate.anomalies` may name; `components.anomaly_kinds.KINDS` says what each covers.
 AnomalyKind = Literal[
@@ -46,7 +46,7 @@ class ServerGate(Section):
     switches the gate off, whatever else is set.
     """
 
-    none: Annotated[str, Field(min_length=3)] | None = None
+    none: Reason | None = None
     runner: Literal["ordain", "tensorflow_serving_docker", "kubernetes"] = "ordain"
     image_tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] = "latest"
     requests: Annotated[int, Field(ge=1, le=1000)] = 32
@@ -56,7 +56,7 @@ class ServerGate(Section):
     max_memory_mb: Annotated[FiniteFloat, Field(gt=0)] = 4000.0
     max_p99_ms: Annotated[FiniteFloat, Field(gt=0)] = 500.0
     #: Changes of signatures that would break clients of the stable version, each with a reason.
-    allow_changes: dict[str, Annotated[str, Field(min_length=3)]] = Field(default_factory=dict)
+    allow_changes: dict[str, Reason] = Field(default_factory=dict)
 
     @property
     def compares_signatures(self) -> bool:

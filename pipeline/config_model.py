@@ -10,7 +10,7 @@ from typing import Annotated, Literal
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from pipeline.config_metrics import Metric
-from pipeline.config_section import ScalarValue, Section
+from pipeline.config_section import Reason, ScalarValue, Section
 
 #: Reserved slice key under which examples are evaluated by the data span they came from.
 SPAN_SLICE = "span"
@@ -102,7 +102,7 @@ class Threshold(Limit):
 class NoBaseline(Section):
     """Evaluate without a baseline, for a reason that is recorded."""
 
-    none: Annotated[str, Field(min_length=3)]
+    none: Reason
 
 
 class Evaluate(Section):
@@ -124,10 +124,13 @@ class Evaluate(Section):
     @classmethod
     def _names_a_version(cls, value: object) -> object:
         is_version = not isinstance(value, bool) and re.fullmatch("[1-9][0-9]*", str(value))
-        if is_version or value in ("stable", "latest") or isinstance(value, Mapping | NoBaseline):
+        if is_version or value in ("stable", "latest") or isinstance(value, NoBaseline):
+            return value
+        if isinstance(value, Mapping) and ("none" not in value or len(_words(value["none"])) > 2):
             return value
         raise ValueError(
-            f"is {value!r}; it takes stable, latest, a version's number, or {{none: reason}}"
+            f"is {value!r}; it takes stable, latest, a version's number, or {{none: REASON}} with "
+            "a reason of at least 3 characters"
         )
 
     @field_validator("slices", mode="before")
@@ -150,3 +153,7 @@ class Evaluate(Section):
                 "give at least one, such as thresholds: {auc: {min: 0.7}}"
             )
         return self
+
+
+def _words(value: object) -> str:
+    return value.strip() if isinstance(value, str) else ""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
     BaseModel,
     ConfigDict,
+    StringConstraints,
     ValidationError,
     ValidationInfo,
     ValidatorFunctionWrapHandler,
@@ -16,6 +17,8 @@ from pydantic import (
 from contracts.references import has_reference, is_reference
 
 Policy = Literal["pass", "warn", "block"]
+#: A reason that is recorded: words, not blanks.
+Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
 ScalarValue = str | int | float | bool
 #: Validation context under which `${env:NAME}` is not looked up (`loading.load_unresolved`).
 KEEP_REFERENCES = "keep_references"

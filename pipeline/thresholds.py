@@ -11,6 +11,7 @@ from typing import Any
 from contracts.errors import ConfigError
 from pipeline.config import Project
 from pipeline.config_metrics import Metric
+from pipeline.config_model import Threshold
 from pipeline.metric_settings import check_metrics, known_classes
 
 #: Names under which the Evaluator adds metrics (`components.evaluation_thresholds`, `_rows`).
@@ -18,6 +19,11 @@ RESERVED_NAMES = {
     "confusion_matrix": "the confusion matrix at the model's threshold",
     "slice_rows": "the count of rows",
 }
+#: Classes of which more is better, and of which less is; of others nothing is known here.
+_MORE = re.compile("AUC|.*Accuracy$|Precision|Recall|F1|FBeta|Sensitivity|Specificity|NDCG|R2")
+_LESS = re.compile(".*(Error|Loss|Crossentropy|Hinge|Divergence|Poisson|LogCosh)")
+#: Classes whose values are from 0 to 1.
+_SHARE = re.compile("AUC|.*Accuracy$|Precision|Recall|F1|FBeta|Sensitivity|Specificity|NDCG")
 
 
 @dataclass(frozen=True)
@@ -95,6 +101,7 @@ def check_thresholds(project: Project) -> None:
     """
     check_metrics(project.evaluate.metrics)
     names = dict(RESERVED_NAMES)
+    classes: dict[str, str] = {}
     for place, metric in enumerate(project.evaluate.metrics):
         key = f"evaluate.metrics.{place}"
         for value in values_of(metric):
@@ -104,10 +111,11 @@ def check_thresholds(project: Project) -> None:
                     "give one of them another, such as {class: Recall, name: recall_80}",
                 )
             names[value.name] = key
+            classes[value.name] = metric.class_name
     for name in RESERVED_NAMES:
         del names[name]
     _check_top_k(project.evaluate.metrics)
-    for name in project.evaluate.thresholds:
+    for name, threshold in project.evaluate.thresholds.items():
         if name not in names:
             near = difflib.get_close_matches(name, names, n=1)
             meant = f"; did you mean {near[0]!r}?" if near else ""
@@ -116,6 +124,41 @@ def check_thresholds(project: Project) -> None:
                 f" ({', '.join(names)}){meant}",
                 f"add the metric's class to evaluate.metrics, or correct {name!r}",
             )
+        _check_direction(name, classes[name], threshold)
+
+
+def _check_direction(name: str, class_name: str, threshold: Threshold) -> None:
+    """Refuses a limit on getting better, which lets every worse model through."""
+    for wrong, right, pattern, better in (
+        ("max_rise", "max_drop", _MORE, "more"),
+        ("max_drop", "max_rise", _LESS, "less"),
+    ):
+        limits = (threshold, *((threshold.newest,) if threshold.newest else ()), *threshold.slices)
+        if pattern.match(class_name) and any(getattr(limit, wrong) is not None for limit in limits):
+            raise ConfigError(
+                f"evaluate.thresholds.{name}: {wrong} limits how much better a model may be, as "
+                f"{better} {class_name} is better",
+                f"{right} limits how much worse than the baseline it may be",
+            )
+
+
+def idle_limits(project: Project) -> list[str]:
+    """Limits that no value of their metric can fail, a line each."""
+    classes = {v.name: m.class_name for m in project.evaluate.metrics for v in values_of(m)}
+    lines = []
+    for name, threshold in project.evaluate.thresholds.items():
+        if not _SHARE.match(classes.get(name, "")):
+            continue
+        limits = (threshold, *((threshold.newest,) if threshold.newest else ()), *threshold.slices)
+        for limit in limits:
+            asked = {"min": limit.min, "max": limit.max, "max_drop": limit.max_drop}
+            lines += [
+                f"{name} {kind} {value:g} asks nothing of a model: {name} is from 0 to 1"
+                for kind, value in asked.items()
+                # A reference that is not looked up is a text.
+                if isinstance(value, float) and (value <= 0 if kind == "min" else value >= 1)
+            ]
+    return lines
 
 
 def _check_top_k(metrics: Iterable[Metric]) -> None:

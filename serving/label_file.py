@@ -17,6 +17,7 @@ from typing import Any
 from contracts.errors import InfrastructureError
 from contracts.json_text import list_of, number, object_of, parse_json, text_of, whole_number
 from serving.files import read_plain
+from serving.manifest import MANIFEST_FILE
 from serving.trust import Trust
 from serving.versions import list_versions
 
@@ -162,15 +163,16 @@ def read_labels(base: str | Path, trust: Trust | None = None) -> Labels:
     """The labels of a serving directory.
 
     Without a file, as in a directory that something else filled, the newest version is stable.
-    Where signing is on that holds for a directory without versions only: whoever can remove the
-    file would otherwise choose what is stable.
+    That does not hold where ordain has published, which writes the labels before the version: a
+    file that was lost or removed would otherwise bring back what was rolled back. Nor where
+    signing is on, unless there is no version at all.
 
     Args:
         base: The serving directory.
         trust: Whose labels they have to be; None, as without a key in it, looks at no signature.
 
     Raises:
-        InfrastructureError: The file cannot be read, or is not signed as it has to be.
+        InfrastructureError: The file is lost, cannot be read, or is not signed as it has to be.
         ConfigError: The key cannot be used.
     """
     path = Path(base, LABELS_FILE)
@@ -180,17 +182,23 @@ def read_labels(base: str | Path, trust: Trust | None = None) -> Labels:
     except FileNotFoundError:
         versions = list_versions(base)
         if versions and trust is not None and trust.is_signed:
+            why = "signing is on"
+        else:
+            ours = (v for v in versions if Path(base, str(v), MANIFEST_FILE).is_file())
+            published = next(ours, None)
+            why = "" if published is None else f"version {published} was published there"
+        if why:
             raise InfrastructureError(
-                f"{path} is missing, and signing is on: nothing says which version is stable",
-                _REPLACE,
+                f"{path} is missing, and {why}: which version serves, and which was rolled back, "
+                "is not known",
+                _REPLACE if trust is not None and trust.is_signed else _RESTORE,
             ) from None
         return Labels(stable=versions[-1] if versions else None)
     except (ValueError, KeyError) as error:
         what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
         raise InfrastructureError(
             f"{path} is damaged: {what}",
-            "restore it from a backup, or write it anew: ordain models promote PROJECT VERSION "
-            "--replace-labels --why REASON",
+            _RESTORE,
         ) from error
     if trust is not None and trust.public_key is not None:
         _check_signature(path, labels, raw.get("signature"), trust.project, trust.public_key)
@@ -225,6 +233,10 @@ class FollowedLabels:
         return labels
 
 
+_RESTORE = (
+    "restore the file from a backup, or say which version serves: ordain models promote PROJECT "
+    "VERSION --replace-labels --why REASON"
+)
 _REPLACE = (
     "ordain models promote PROJECT VERSION --replace-labels --why REASON, with the private key, "
     "writes and signs it anew"

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
@@ -80,12 +81,14 @@ def record_push(
     who: str,
     promote: Literal["auto", "manual"],
     trust: Trust | None = None,
+    compared: Collection[int | None] = (),
 ) -> Pushed:
     """Says what a push means for the labels, and makes it so.
 
     The rules, first that applies: with `push.promote: manual` nothing moves; a rollback has
     pinned stable: nothing moves; a push that ended before this one's has a higher version and
-    is stable: nothing moves; otherwise the version becomes stable.
+    is stable: nothing moves; another version became stable since a gate compared the new one with
+    the stable version: nothing moves; otherwise the version becomes stable.
 
     Args:
         base: The serving directory.
@@ -93,11 +96,13 @@ def record_push(
         who: Whose push it was.
         promote: The project's `push.promote`.
         trust: The directory's project and keys.
+        compared: What each gate that compares took for the stable version; None for "none yet".
     """
     base = Path(base)
     with labels_lock(base):
         labels = read_labels(base, trust)
         before = labels.stable
+        others = [c for c in compared if before not in (None, version, c)]
         is_stable = False
         if promote == "manual":
             reason = f"push.promote is manual; stable stays {_name(before)}"
@@ -105,6 +110,11 @@ def record_push(
             reason = f"a rollback pinned stable to {_name(before)}"
         elif before is not None and before > version:
             reason = f"version {before}, pushed meanwhile, is stable"
+        elif others:
+            reason = (
+                f"stable has become {before} since this version was compared with "
+                f"{'nothing' if others[0] is None else others[0]}"
+            )
         else:
             is_stable = True
             reason = "it is the first" if before in (None, version) else f"stable was {before}"

@@ -203,17 +203,6 @@ def _manifest_of(address: str) -> bytes:
 
 def _in_folder(base: str, rule: str | int, trust: Trust | None) -> tuple[int, str] | None:
     versions = list_versions(base)
-    if not isinstance(rule, int) and not Path(base, LABELS_FILE).exists():
-        # Every push of ours writes the labels before its version: without them nobody knows what
-        # was rolled back.
-        for version in versions:
-            if Path(base, str(version), MANIFEST_FILE).is_file():
-                raise InfrastructureError(
-                    f"{Path(base, LABELS_FILE)} is missing, and version {version} was published "
-                    "there: which version serves, and which was rolled back, is not known",
-                    "restore the file, or say which one serves: ordain models promote PROJECT "
-                    "VERSION --why REASON",
-                )
     labels = read_labels(base, trust)
     if isinstance(rule, int):
         return _pinned(rule, versions, base)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from sandbox import Sandbox, states
 from contracts.errors import ExitCode, InfrastructureError
 from contracts.verdict import Outcome, Verdict
 from pipeline.outcome import RunResult
-from serving.labels import rollback
+from serving.labels import promote, read_labels, rollback
 
 LIMITS = {"data": {"window": 1}, "evaluate": {"thresholds": {"auc": {"max_drop": 0.05}}}}
 LOOKED_UP = {"AnalyzerCache": "complete", "Baseline": "complete"}
@@ -111,9 +112,19 @@ def test_a_worse_model_that_serves_lets_the_better_one_in_and_not_the_other_way_
     (reason,) = verdict_of(better).reasons
     assert reason.baseline < 0.2
     assert reason.measured > 0.8
+    # Stable moves while the candidate is evaluated: what it was compared with is not what serves.
+    promote(serving(project), 1, "me", "to see")
+    back = partial(promote, serving(project), 2, "me", "it is better")
+    late = _Meanwhile(project.folder, when="Evaluator", what=back).run("train.steps=29")
+    assert compared(late) == "version 1 (stable when this run looked it up)"
+    assert (late.version, late.is_stable) == (3, False)
+    assert read_labels(serving(project)).stable == 2
+    (change,) = (c for c in read_labels(serving(project)).changes if c.version == 3)
+    assert change.why == "stable has become 2 since this version was compared with 1"
+
     # Evaluated anew after a rollback: the last run's baseline is not taken over.
     assert compared(project.run("train.steps=31", to_node="Evaluator")) == "version 2 (stable)"
-    rollback(serving(project), "me", "to see")
+    rollback(serving(project), "me", "to see", 1)
     anew = project.run("train.steps=31", from_node="Evaluator", to_node="Evaluator")
     assert compared(anew) == "version 1 (stable)"
 

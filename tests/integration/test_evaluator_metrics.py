@@ -15,7 +15,7 @@ from evaluations import Rows, binary
 from sandbox import Sandbox
 from sklearn import metrics as sklearn
 
-from contracts.errors import ConfigError
+from contracts.errors import ConfigError, DataBlockedError
 from contracts.verdict import Outcome
 from pipeline.loading import load_project
 from reports.confusion import read_confusion
@@ -343,3 +343,11 @@ def test_metrics_of_several_classes_are_refused_for_a_model_of_one_output(
         )
     assert f"what {name}" in caught.value.message
     assert "one output (binary)" in caught.value.message
+
+
+def test_labels_of_three_classes_are_named_for_a_model_of_one_output(tmp_path: Any) -> None:
+    rows = Rows(tmp_path, np.full((4, 1), 0.5, np.float32), np.array([0, 1, 2, 1]))
+    model = rows.model(threshold=0.5)
+    for metric in ("AUC", "Recall"):
+        with pytest.raises(DataBlockedError, match="a row has the label 2, and"):
+            rows.evaluate(model, metrics=[metric], thresholds={metric.lower(): {"min": 0}})

@@ -19,6 +19,8 @@ from components.pushed_model import unrecorded
 from contracts.errors import InfrastructureError
 from contracts.manifest import Metric, Signature, Tensor
 from contracts.verdict import Outcome, Reason, Verdict
+from serving.label_file import Labels
+from serving.label_writing import write_labels
 from serving.labels import read_labels
 from serving.manifest import read_manifest, verify
 
@@ -154,7 +156,7 @@ class TestAKilledPublishersVersion:
 
     def test_gets_the_label_that_it_was_killed_before(self, push, tmp_path):
         push(True)
-        (tmp_path / "serving" / "labels.json").unlink()
+        write_labels(tmp_path / "serving", Labels(), None)  # as before the first push
         with unrecorded(1):
             pushed = push(True)
         assert self.versions(tmp_path) == ["1"]

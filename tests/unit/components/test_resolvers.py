@@ -271,7 +271,7 @@ class TestWords:
         inputs = {"baseline_model": chain.compare(chain.publish())}
         with looking_back(LookingBack(str(chain.base), "stable")):
             assert compared_with(inputs, "baseline_model") == (
-                "version 1 (stable before this model was published)"
+                "version 1 (stable when this run looked it up)"
             )
 
     @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Everything `ordain plan` finds before anything expensive starts."""
 
+import contextlib
 import json
 import shutil
 import sqlite3
@@ -152,6 +153,14 @@ class TestBaseline:
         with pytest.raises(InfrastructureError, match="version 1 cannot be"):
             make_plan(make_project(evaluate__baseline=none))
         assert make_plan(make_project(evaluate__baseline=none, gate__server=none))
+        # The push will need the labels, whatever it is compared with.
+        for text in ("{", None):
+            (project.serving / "labels.json").unlink()
+            if text:
+                (project.serving / "labels.json").write_text(text)
+            for rule in (baseline, none):
+                with pytest.raises(InfrastructureError, match="labels.json is (damaged|missing)"):
+                    make_plan(make_project(evaluate__baseline=rule, gate__server=none))
 
 
 class TestWindow:
@@ -189,6 +198,38 @@ class TestNotes:
         notes = make_plan(make_project(evaluate__baseline={"none": "first release"})).notes
         assert "no baseline: first release" in notes
         assert not any("no baseline" in note for note in make_plan(make_project()).notes)
+
+
+class TestLimits:
+    @pytest.mark.parametrize(
+        "limit", [{"max_rise": 0.1}, {"min": 0.5, "newest": {"max_rise": 0.1}}]
+    )
+    def test_on_getting_better_are_refused(self, make_project, limit):
+        with pytest.raises(ConfigError, match="max_rise limits how much better a model may be"):
+            make_plan(make_project(evaluate__thresholds={"auc": limit}))
+
+    def test_of_errors_go_the_other_way(self, make_project):
+        metrics = ["MeanAbsoluteError"]
+        for limit, is_right in (({"max_rise": 0.1}, True), ({"max_drop": 0.1}, False)):
+            project = make_project(
+                evaluate__metrics=metrics, evaluate__thresholds={"mean_absolute_error": limit}
+            )
+            with contextlib.nullcontext() if is_right else pytest.raises(ConfigError):
+                make_plan(project)
+
+    @pytest.mark.parametrize(
+        ("limit", "said"),
+        [
+            ({"min": -5}, "auc min -5 asks nothing of a model: auc is from 0 to 1"),
+            ({"min": 0.5, "newest": {"max": 5}}, "auc max 5 asks nothing"),
+            ({"max_drop": 2}, "auc max_drop 2 asks nothing"),
+            ({"min": 0.5, "max": 0.99, "max_drop": 0.2}, None),
+        ],
+    )
+    def test_that_nothing_can_fail_are_noted(self, make_project, limit, said):
+        notes = make_plan(make_project(evaluate__thresholds={"auc": limit})).notes
+        found = [note for note in notes if "asks nothing" in note]
+        assert [note[: len(said)] for note in found] == [said] if said else not found
 
 
 class TestWeakThresholds:

@@ -172,10 +172,6 @@ class TestEvalConfig:
                 "change_threshold { absolute { value: -0.02 } direction: HIGHER_IS_BETTER }",
             ),
             (
-                {"max_rise": 0.02},
-                "change_threshold { absolute { value: 0.02 } direction: LOWER_IS_BETTER }",
-            ),
-            (
                 {"min": 0.7, "max_drop": 0},
                 "value_threshold { lower_bound { value: 0.7 } upper_bound { value: inf } }"
                 "change_threshold { absolute { value: -0.0 } direction: HIGHER_IS_BETTER }",
@@ -185,6 +181,13 @@ class TestEvalConfig:
     def test_limits_become_tfmas_thresholds(self, make_project, limit, text):
         config = self.build(make_project, thresholds={"auc": limit})
         threshold = self.metric(config, "auc").threshold
+        assert threshold == self.expected(f"threshold {{ {text} }}").threshold
+
+    def test_a_rise_is_limited_where_less_is_better(self, make_project):
+        metrics, limit = ["MeanAbsoluteError"], {"mean_absolute_error": {"max_rise": 0.02}}
+        config = self.build(make_project, metrics=metrics, thresholds=limit)
+        threshold = self.metric(config, "mean_absolute_error").threshold
+        text = "change_threshold { absolute { value: 0.02 } direction: LOWER_IS_BETTER }"
         assert threshold == self.expected(f"threshold {{ {text} }}").threshold
 
     def test_the_newest_spans_limit_is_on_its_slice(self, make_project):
@@ -250,7 +253,7 @@ class TestEvalConfig:
         "thresholds",
         [
             {"auc": {"min": 0.5, "max_drop": 0.1, "newest": {"min": 0.4}}},
-            {"auc": {"max_rise": 0.1, "slices": [{"keys": ["a"], "max": 0.4}]}},
+            {"auc": {"max_drop": 0.1, "slices": [{"keys": ["a"], "max": 0.4}]}},
         ],
     )
     @pytest.mark.parametrize("has_baseline", [False, True])

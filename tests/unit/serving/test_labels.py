@@ -13,6 +13,7 @@ import pytest
 
 from contracts.errors import ConfigError, InfrastructureError
 from serving.label_file import Canary, Change, FollowedLabels, Labels
+from serving.label_writing import write_labels
 from serving.labels import (
     drop_canary,
     promote,
@@ -122,6 +123,29 @@ class TestPush:
         assert (done.is_stable, done.reason) == (False, "version 3, pushed meanwhile, is stable")
         assert read_labels(three).stable == 3
 
+    @pytest.mark.parametrize(
+        ("compared", "is_stable", "reason"),
+        [
+            ({3}, True, "stable was 3"),
+            (set(), True, "stable was 3"),
+            ({2}, False, "stable has become 3 since this version was compared with 2"),
+            ({3, 2}, False, "stable has become 3 since this version was compared with 2"),
+            ({None}, False, "stable has become 3 since this version was compared with nothing"),
+        ],
+    )
+    def test_moves_nothing_if_it_was_compared_with_another(
+        self, three, compared, is_stable, reason
+    ):
+        done = record_push(three, 4, "run r", "auto", compared=compared)
+        assert (done.is_stable, done.reason) == (is_stable, reason)
+        # The same push again, as after a kill, moves nothing back.
+        again = record_push(three, 4, "run r", "auto", compared=compared)
+        assert again.is_stable is is_stable
+
+    def test_of_the_first_may_have_been_compared_with_the_newest_published(self, base, push):
+        push(promote="manual")
+        assert record_push(base, 1, "run r", "auto", compared={None}).is_stable
+
     def test_leaves_a_canary(self, three, push):
         set_canary(three, 2, 0.1, "ada", "")
         push()
@@ -134,6 +158,20 @@ class TestReading:
         for name in ("3", "12"):
             (base / name).mkdir(parents=True)
         assert read_labels(base) == Labels(stable=12)
+
+    def test_a_lost_file_is_an_error_and_not_the_newest(self, three, push):
+        rollback(three, "ada", "worse", 1)
+        (three / "labels.json").unlink()
+        with pytest.raises(InfrastructureError) as caught:
+            read_labels(three)
+        assert "labels.json is missing, and version 1 was published there" in caught.value.message
+        with pytest.raises(InfrastructureError, match="is missing"):
+            push()
+        assert not (three / "labels.json").exists()
+        with pytest.raises(InfrastructureError, match="is missing"):
+            promote(three, 1, "ada", "it served")
+        promote(three, 1, "ada", "it served", is_replacing=True)
+        assert read_labels(three).stable == 1
 
     def test_settling_keeps_what_was_stable_before_the_push(self, base):
         (base / "3").mkdir(parents=True)
@@ -209,7 +247,7 @@ class TestRollback:
         assert rollback(base, "ada", "bad").stable == 1
 
     def test_without_history_goes_to_the_version_below(self, three):
-        (three / "labels.json").unlink()
+        write_labels(three, Labels(stable=3), None)
         assert rollback(three, "ada", "bad").stable == 2
 
     def test_passes_by_a_version_that_is_gone(self, three):
