@@ -34,7 +34,7 @@ from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest
 from serving.cloud_storage import is_object_store
 from serving.directory import publish
-from serving.labels import Pushed, read_labels, record_push, settle
+from serving.labels import Pushed, read_labels, record_push
 from serving.manifest import MODEL_CARD_FILE, digest_tree, read_manifest
 from serving.object_store import publish_objects
 from serving.scan import scan
@@ -91,7 +91,6 @@ class Executor(pusher_executor.Executor):
             address = publish_objects(model, base, about, trust.key(), _refuse_dangerous)
             version, is_stable, reason = address.rpartition("/")[2], False, NO_LABELS
         else:
-            settle(base, trust)
             folder = _published_before(Path(base), model, about, trust)
             done = _recorded_before(base, folder, trust) if folder else None
             folder = folder or publish(model, base, about, trust, _refuse_dangerous)

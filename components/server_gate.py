@@ -44,7 +44,8 @@ from serving.compatibility import find_breaks
 from serving.description import read_description
 from serving.directory import publish
 from serving.golden import Golden, distance, make_requests, predict, read_answer
-from serving.label_file import STABLE
+from serving.label_file import STABLE, Labels
+from serving.label_writing import write_labels
 from serving.latency import Series
 from serving.scan import scan
 
@@ -190,6 +191,7 @@ def _serve(
     keep: Path | None,
 ) -> list[Reason]:
     publish(model, held.base, Manifest(project="candidate", version=0, created=""))
+    write_labels(held.base, Labels(stable=1), None)
     instances, requests = make_requests(read_description(model), examples)
     bounds = trial.Bounds(
         load_s=limits.max_load_s,

@@ -23,6 +23,7 @@ from contracts.manifest import FileDigest, Manifest
 from serving import model_card
 from serving.files import locked, sync, sync_tree
 from serving.label_file import Labels, read_labels
+from serving.label_writing import settle
 from serving.manifest import MANIFEST_FILE, MODEL_CARD_FILE, SIGNATURE_FILE, digest_file
 from serving.signing import sign_version
 from serving.trust import SigningKey, Trust
@@ -64,7 +65,7 @@ def publish(
 
     Raises:
         InfrastructureError: The copy failed (a full disk, say) or is not what was copied;
-            nothing is left behind.
+            nothing is left behind. Or the labels are lost or cannot be read.
         ConfigError: The key cannot be used.
     """
     base = Path(base)
@@ -79,6 +80,7 @@ def publish(
             if check is not None:
                 check(whole)
             with locked(base / LOCK_FILE):
+                settle(base, trust)
                 return _place(whole, base, about, files, read_labels(base, trust), key)
     except (OSError, shutil.Error) as error:
         raise InfrastructureError(

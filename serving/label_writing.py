@@ -11,7 +11,7 @@ from pathlib import Path
 from contracts.errors import ConfigError, InfrastructureError
 from serving import tensorflow_serving
 from serving.files import locked, write_whole
-from serving.label_file import LABELS_FILE, Change, Labels
+from serving.label_file import LABELS_FILE, Change, Labels, read_labels
 from serving.trust import Trust
 
 LOCK_FILE = ".labels.lock"
@@ -43,6 +43,24 @@ def with_change(
     at = now.isoformat(timespec="milliseconds")
     change = Change(at, who, why, action, before, after, version, share)
     return replace(labels, changes=(*labels.changes, change))
+
+
+def settle(base: str | Path, trust: Trust | None = None) -> None:
+    """Writes the labels of a directory that has no file yet, before a version is placed there.
+
+    Without the file the version would be stable from its first moment on, also where it is not
+    meant to be; and a file that is missing later was lost.
+
+    Raises:
+        ConfigError: Signing is on, and there is no key that can be used.
+        InfrastructureError: The labels cannot be read or written, or are not signed as they have
+            to be.
+    """
+    base = Path(base)
+    with labels_lock(base):
+        labels = read_labels(base, trust)
+        if not (base / LABELS_FILE).exists():
+            write_labels(base, labels, trust)
 
 
 def write_labels(base: Path, labels: Labels, trust: Trust | None) -> Labels:

@@ -35,7 +35,6 @@ __all__ = [
     "record_push",
     "rollback",
     "set_canary",
-    "settle",
 ]
 
 #: What `promote` keeps of labels that it replaced.
@@ -55,24 +54,6 @@ class Pushed:
     labels: Labels
     is_stable: bool
     reason: str
-
-
-def settle(base: str | Path, trust: Trust | None = None) -> None:
-    """Writes down the labels of a directory that has no file yet.
-
-    Before a push: without the file its version would be stable from its first moment on, also
-    where it is not meant to be.
-
-    Raises:
-        ConfigError: Signing is on, and there is no key that can be used.
-        InfrastructureError: The labels cannot be read or written, or are not signed as they have
-            to be.
-    """
-    base = Path(base)
-    with labels_lock(base):
-        labels = read_labels(base, trust)
-        if not (base / LABELS_FILE).exists():
-            write_labels(base, labels, trust)
 
 
 def record_push(

@@ -27,12 +27,11 @@ PUBLISHER = """
 import json, os, random, signal, shutil, sys, time
 from contracts.manifest import Manifest
 from serving.directory import next_version, publish
-from serving.labels import read_labels, record_push, settle
+from serving.labels import read_labels, record_push
 
 how, model, base, kills = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 
 def whole():
-    settle(base)
     folder = publish(model, base, Manifest("toy", 0, ""))
     record_push(base, int(folder.name), "run r", "auto")
 
@@ -186,12 +185,11 @@ def test_two_publishers_at_once_make_two_versions_each_whole(model, tmp_path) ->
         "import sys\n"
         "from contracts.manifest import Manifest\n"
         "from serving.directory import publish\n"
-        "from serving.labels import record_push, settle\n"
+        "from serving.labels import record_push\n"
         "base = sys.argv[2]\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"
         "for _ in range(3):\n"
-        "    settle(base)\n"
         "    folder = publish(sys.argv[1], base, Manifest('toy', 0, ''))\n"
         "    record_push(base, int(folder.name), 'run r', 'auto')\n"
         "    print(folder.name, flush=True)\n"

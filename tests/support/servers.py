@@ -23,6 +23,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from contracts.manifest import Manifest
 from serving.directory import publish
+from serving.labels import record_push
 
 START_TIMEOUT_S = 240
 
@@ -114,10 +115,14 @@ def save_toy(folder: Path, version: int) -> Path:
 
 
 def publish_toys(base: Path, folder: Path, versions: int) -> None:
-    """Publishes versions 1 to `versions`, each of which answers with its number."""
+    """Publishes versions 1 to `versions`, each of which answers with its number.
+
+    The newest is stable.
+    """
     for version in range(1, versions + 1):
         model = save_toy(folder / f"toy-{version}", version)
         assert publish(model, base, Manifest("toy", 0, "")).name == str(version)
+        record_push(base, version, "test", "auto")
 
 
 def write_project(folder: Path) -> Path:

@@ -13,7 +13,7 @@ from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest
 from serving.directory import publish
 from serving.label_writing import with_change, write_labels
-from serving.labels import promote, read_labels, record_push, rollback, settle
+from serving.labels import promote, read_labels, record_push, rollback
 from serving.trust import Trust
 
 
@@ -36,7 +36,6 @@ def signed(tmp_path_factory, trust):
     folder = tmp_path_factory.mktemp("signed")
     project = write_project(folder)
     base = folder / "work" / "serving" / "toy"
-    settle(base, trust)
     for number in (1, 2, 3):
         model = save_toy(folder / f"toy-{number}", number)
         publish(model, base, Manifest("toy", 0, ""), trust)

@@ -22,7 +22,7 @@ from components.served_model import (
 from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest
 from serving.directory import publish
-from serving.labels import record_push, rollback, settle
+from serving.labels import record_push, rollback
 
 
 def _store(folder: Path) -> mlmd.MetadataStore:
@@ -107,7 +107,6 @@ class Chain:
 
     def push(self, model, promote="auto", is_recorded: bool = True) -> Path:
         """Publishes a model; ML Metadata is not told if the publisher is killed first."""
-        settle(self.base)
         about = Manifest("toy", 0, "", run_id=f"run of {model.id}")
         folder = publish(path_utils.serving_model_dir(model.uri), self.base, about)
         record_push(self.base, int(folder.name), "run r", promote)

@@ -15,7 +15,7 @@ from contracts.manifest import Manifest, Metric
 from contracts.verdict import Outcome, Reason, Verdict
 from ordain.main import main
 from serving.directory import publish
-from serving.labels import read_labels, record_push, settle
+from serving.labels import read_labels, record_push
 from serving.trust import Trust
 
 ORDAIN = str(Path(sys.executable).parent / "ordain")
@@ -76,7 +76,6 @@ def push(make_project, tmp_path, graphs):
                 **facts,
             },
         )
-        settle(project.serving, trust)
         folder = publish(model, project.serving, about, trust)
         record_push(project.serving, int(folder.name), "run r", "auto", trust)
         return folder

@@ -13,7 +13,7 @@ from contracts.manifest import Manifest
 from pipeline import checks
 from pipeline.checks import _READ_WHOLE_BYTES, check_metadata, make_plan
 from serving.directory import publish
-from serving.labels import record_push, settle
+from serving.labels import record_push
 
 SCHEMA = """\
 feature { name: "x" type: INT }
@@ -137,7 +137,6 @@ class TestBaseline:
         model = project.folder / "model"
         model.mkdir()
         (model / "saved_model.pb").write_bytes(b"graph")
-        settle(project.serving)
         folder = publish(model, project.serving, Manifest("toy", 0, ""))
         record_push(project.serving, 1, "run r", "auto")
         assert make_plan(project)

@@ -8,7 +8,7 @@ import pytest
 
 from contracts.manifest import Manifest, Metric
 from serving.directory import publish
-from serving.labels import record_push, settle
+from serving.labels import record_push
 from serving.trust import Trust
 
 PASSWORD = "correct horse"
@@ -36,7 +36,6 @@ def push(tmp_path, base, graph) -> Callable[..., Path]:
         (model / "variables" / "variables.index").write_bytes(b"w" * size)
         about = Manifest(project, 0, "", run_id="r", spans=(1, 2), metrics=(Metric("auc", 0.7),))
         where = base.with_name(project)
-        settle(where, trust)
         folder = publish(model, where, about, trust)
         record_push(where, int(folder.name), "run r", promote, trust)
         return folder

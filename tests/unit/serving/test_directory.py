@@ -13,13 +13,15 @@ from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest
 from serving import directory
 from serving.label_file import Change, Labels
+from serving.labels import record_push
 from serving.manifest import read_manifest, verify
 from serving.versions import list_versions
 
 ABOUT = Manifest(project="toy", version=0, created="")
 #: What publishing adds to a model, and what it leaves beside the versions.
 ADDED = {"manifest.json", "MODEL_CARD.md"}
-LOCKS = {".publish.lock"}
+#: What stands beside versions, and is no leftover.
+BESIDE = {".publish.lock", ".labels.lock", "labels.json", "tensorflow_serving"}
 ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -56,8 +58,8 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def left(base: Path) -> set[str]:
-    """What is there beside the publishers' lock."""
-    return {p.name for p in base.iterdir()} - LOCKS
+    """Versions and leftovers."""
+    return {p.name for p in base.iterdir()} - BESIDE
 
 
 class TestVersions:
@@ -103,6 +105,7 @@ class TestVersions:
 class TestManifest:
     def test_tells_what_is_known_and_every_file(self, model, base):
         first = publish(model, base)
+        record_push(base, 1, "a test", "auto")
         second = publish(model, base)
         manifest = read_manifest(second)
         assert (manifest.project, manifest.version, manifest.parent) == ("toy", 2, 1)

@@ -13,7 +13,7 @@ import pytest
 
 from contracts.errors import ConfigError, InfrastructureError
 from serving.label_file import Canary, Change, FollowedLabels, Labels
-from serving.label_writing import write_labels
+from serving.label_writing import settle, write_labels
 from serving.labels import (
     drop_canary,
     promote,
@@ -21,7 +21,6 @@ from serving.labels import (
     record_push,
     rollback,
     set_canary,
-    settle,
 )
 from serving.retention import prune
 from serving.signing import sign_text

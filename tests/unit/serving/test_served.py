@@ -9,7 +9,7 @@ import pytest
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.manifest import Manifest
 from serving.directory import publish
-from serving.labels import Change, Labels, promote, record_push, rollback, settle
+from serving.labels import Change, Labels, promote, record_push, rollback
 from serving.manifest import digest_tree
 from serving.served import check_served, find_served, holds_files, is_preceded, private_copy
 from serving.trust import Trust
@@ -26,7 +26,6 @@ def export_served(base, tmp_path):
         spec = tf.TensorSpec([None], tf.float32)
         model.twice = tf.function(lambda x: {"y": x + x}, input_signature=[spec])
         tf.saved_model.save(model, str(tmp_path / "saved"), {"serving_default": model.twice})
-        settle(base)
         folder = publish(tmp_path / "saved", base, Manifest("toy", 0, ""))
         record_push(base, int(folder.name), "run r", "auto")
         return folder
