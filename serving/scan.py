@@ -183,8 +183,8 @@ def _in_nodes(
     for located in nodes_of(saved):
         node = located.node
         if located.nested:
-            for op, _, why in handle_faults(node):
-                yield op, located.where, why
+            for op, _, fault in handle_faults(node):
+                yield op, located.where, fault
         if node.op not in graphs[located.meta].functions or node.op in registered:
             why = _why_refused(located, traced[located.meta], recorded, registered)
             if why:
