@@ -2,7 +2,9 @@
 
 The lists were reviewed against the operations registered in TensorFlow 2.21. An operation is
 allowed if it does no more than compute outputs from inputs, the model's variables and tables in
-memory. Needs no TensorFlow.
+memory. Not allowed are those that overwrite their input in place (`InplaceUpdate`), that answer
+with memory which nobody wrote (`Empty`, `FakeParam`, `ParallelConcat`), or that find a table by
+its name in a string (`LookupTableFind`, not V2). Needs no TensorFlow.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import re
 _ALLOWED_CLASSES: dict[str, str] = {
     "graph": """
         Const Placeholder PlaceholderV2 PlaceholderWithDefault Identity IdentityN NoOp
-        PartitionedCall StatefulPartitionedCall FakeParam ControlTrigger Snapshot DeepCopy
+        PartitionedCall StatefulPartitionedCall ControlTrigger Snapshot DeepCopy
         GuaranteeConst EnsureShape Assert CheckNumerics CheckNumericsV2 StopGradient
         PreventGradient ScalarSummary HistogramSummary MergeSummary
     """,
@@ -28,12 +30,10 @@ _ALLOWED_CLASSES: dict[str, str] = {
         ResourceScatterNdUpdate Variable VariableV2 Assign IsVariableInitialized
     """,
     "tables in memory": """
-        HashTable HashTableV2 AnonymousHashTable MutableHashTable MutableHashTableV2
-        AnonymousMutableHashTable MutableHashTableOfTensorsV2 MutableDenseHashTableV2
-        AnonymousMutableDenseHashTable AnonymousMutableHashTableOfTensors
-        InitializeTable InitializeTableV2 LookupTableFind LookupTableFindV2 LookupTableSize
-        LookupTableSizeV2 LookupTableExport LookupTableExportV2 LookupTableImportV2
-        LookupTableInsertV2 LookupTableRemoveV2
+        HashTableV2 AnonymousHashTable MutableHashTableV2 AnonymousMutableHashTable
+        MutableHashTableOfTensorsV2 MutableDenseHashTableV2 AnonymousMutableDenseHashTable
+        AnonymousMutableHashTableOfTensors InitializeTableV2 LookupTableFindV2 LookupTableSizeV2
+        LookupTableExportV2 LookupTableImportV2 LookupTableInsertV2 LookupTableRemoveV2
     """,
     "parsing of inputs": """
         ParseExample ParseExampleV2 ParseSingleExample ParseSequenceExample
@@ -72,17 +72,16 @@ _ALLOWED_CLASSES: dict[str, str] = {
     "arrays": """
         BatchToSpace BatchToSpaceND BroadcastArgs BroadcastTo Concat ConcatOffset ConcatV2
         ConjugateTranspose DataFormatDimMap DataFormatVecPermute DepthToSpace Diag DiagPart
-        DynamicPartition DynamicStitch ParallelConcat ParallelDynamicStitch Empty ExpandDims
-        ExtractImagePatches ExtractVolumePatches Fill Gather GatherNd GatherV2 InplaceAdd
-        InplaceSub InplaceUpdate InvertPermutation LinSpace ListDiff LowerBound UpperBound
-        MatrixBandPart MatrixDiag MatrixDiagPart MatrixDiagPartV2 MatrixDiagPartV3 MatrixDiagV2
-        MatrixDiagV3 MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3 MirrorPad OneHot OnesLike Pack
-        Pad PadV2 Range Rank Reshape Reverse ReverseSequence ReverseV2 Roll ScatterNd
-        ScatterNdNonAliasingAdd Select SelectV2 SetSize Shape ShapeN Size Slice SpaceToBatch
-        SpaceToBatchND SpaceToDepth Split SplitV Squeeze StridedSlice TensorScatterAdd
-        TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate
-        TensorStridedSliceUpdate Tile Transpose Unique UniqueV2 UniqueWithCounts
-        UniqueWithCountsV2 Unpack UnravelIndex Where ZerosLike
+        DynamicPartition DynamicStitch ParallelDynamicStitch ExpandDims ExtractImagePatches
+        ExtractVolumePatches Fill Gather GatherNd GatherV2 InvertPermutation LinSpace ListDiff
+        LowerBound UpperBound MatrixBandPart MatrixDiag MatrixDiagPart MatrixDiagPartV2
+        MatrixDiagPartV3 MatrixDiagV2 MatrixDiagV3 MatrixSetDiag MatrixSetDiagV2 MatrixSetDiagV3
+        MirrorPad OneHot OnesLike Pack Pad PadV2 Range Rank Reshape Reverse ReverseSequence
+        ReverseV2 Roll ScatterNd ScatterNdNonAliasingAdd Select SelectV2 SetSize Shape ShapeN Size
+        Slice SpaceToBatch SpaceToBatchND SpaceToDepth Split SplitV Squeeze StridedSlice
+        TensorScatterAdd TensorScatterMax TensorScatterMin TensorScatterSub TensorScatterUpdate
+        TensorStridedSliceUpdate Tile Transpose Unique UniqueV2 UniqueWithCounts UniqueWithCountsV2
+        Unpack UnravelIndex Where ZerosLike
     """,
     "linear algebra and signals": """
         BatchMatMul BatchMatMulV2 BatchMatMulV3 MatMul Einsum Cross Cholesky Lu Qr Svd Eig
@@ -101,6 +100,23 @@ _ALLOWED_CLASSES: dict[str, str] = {
         LeakyRelu LogSoftmax MaxPool MaxPool3D MaxPoolV2 MaxPoolWithArgmax Relu Relu6 Selu Sigmoid
         Softmax SoftmaxCrossEntropyWithLogits Softplus Softsign
         SparseSoftmaxCrossEntropyWithLogits CudnnRNN CudnnRNNV2 CudnnRNNV3
+    """,
+    "gradients": """
+        AvgPoolGrad AvgPool3DGrad BatchNormWithGlobalNormalizationGrad BiasAddGrad BlockLSTMGrad
+        BlockLSTMGradV2 BroadcastGradientArgs CholeskyGrad Conv2DBackpropFilter
+        Conv2DBackpropFilterV2 Conv3DBackpropFilter Conv3DBackpropFilterV2 CropAndResizeGradBoxes
+        CropAndResizeGradImage DepthwiseConv2dNativeBackpropFilter
+        DepthwiseConv2dNativeBackpropInput Dilation2DBackpropFilter Dilation2DBackpropInput EluGrad
+        FakeQuantWithMinMaxArgsGradient FakeQuantWithMinMaxVarsGradient
+        FakeQuantWithMinMaxVarsPerChannelGradient FractionalAvgPoolGrad FractionalMaxPoolGrad
+        FusedBatchNormGrad FusedBatchNormGradV2 FusedBatchNormGradV3 GRUBlockCellGrad IgammaGradA
+        InvGrad LRNGrad LSTMBlockCellGrad LeakyReluGrad MaxPoolGrad MaxPoolGradV2
+        MaxPoolGradWithArgmax MaxPool3DGrad MirrorPadGrad QuantizeAndDequantizeV4Grad
+        RandomGammaGrad ReciprocalGrad Relu6Grad ReluGrad ResizeBicubicGrad ResizeBilinearGrad
+        ResizeNearestNeighborGrad RsqrtGrad ScaleAndTranslateGrad SeluGrad SigmoidGrad SoftplusGrad
+        SoftsignGrad SparseAddGrad SparseFillEmptyRowsGrad SparseSegmentMeanGrad
+        SparseSegmentSqrtNGrad SparseSegmentSumGrad SparseSliceGrad SqrtGrad StridedSliceGrad
+        TanhGrad TileGrad
     """,
     "images": """
         AdjustContrastv2 AdjustHue AdjustSaturation CropAndResize CombinedNonMaxSuppression

@@ -160,11 +160,12 @@ def _in_nodes(
     saved: Any, folder: Path, description: Description | None
 ) -> Iterator[tuple[str, str, str]]:
     from serving.graphs import nodes_of  # noqa: PLC0415
-    from serving.scan_assets import asset_misuses  # noqa: PLC0415
     from serving.scan_entries import entry_faults  # noqa: PLC0415
     from serving.scan_graph import MetaGraph  # noqa: PLC0415
+    from serving.scan_handles import handle_faults  # noqa: PLC0415
     from serving.scan_objects import is_elsewhere, object_faults  # noqa: PLC0415
     from serving.scan_paths import Paths  # noqa: PLC0415
+    from serving.scan_uses import path_misuses  # noqa: PLC0415
 
     registered = _registered()
     graphs = [MetaGraph(meta) for meta in saved.meta_graphs]
@@ -177,9 +178,13 @@ def _in_nodes(
             yield name, "function", "has the name of an operation"
         yield from object_faults(graph)
         yield from entry_faults(graph)
-        yield from asset_misuses(graph, paths)
+        yield from path_misuses(graph, paths)
+        yield from handle_faults(graph.meta)
     for located in nodes_of(saved):
         node = located.node
+        if located.nested:
+            for op, _, fault in handle_faults(node):
+                yield op, located.where, fault
         if node.op not in graphs[located.meta].functions or node.op in registered:
             why = _why_refused(located, traced[located.meta], recorded, registered)
             if why:
@@ -193,6 +198,7 @@ def _beside_nodes(
 ) -> Iterator[tuple[str, str, str]]:
     """Faults of a meta graph beside its nodes: assets, signatures, Keras' notes."""
     from serving.scan_entries import INIT_SIGNATURE  # noqa: PLC0415
+    from serving.scan_handles import HANDLES  # noqa: PLC0415
 
     for asset in asset_files(graph.meta):
         if not is_asset(folder, asset.filename):
@@ -202,6 +208,8 @@ def _beside_nodes(
         node = graph.graph.nodes.get(name)
         if node is None or not node.op.startswith("Placeholder"):
             yield name, "signature", "is an input that is no placeholder"
+        elif node.attr["dtype"].type in HANDLES:
+            yield name, "signature", "is an input that takes handles or variants"
     if description is not None:
         for name in sorted(graph.meta.signature_def.keys() - description.signatures.keys()):
             if name != INIT_SIGNATURE:

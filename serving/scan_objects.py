@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from typing import Any
 
 from serving.scan_entries import INIT_SIGNATURE
-from serving.scan_graph import CALLS, MetaGraph, node_name
+from serving.scan_graph import CALLS, MetaGraph, functions_of_object, node_name
+from serving.scan_handles import HANDLES
 
 #: Classes that TensorFlow itself registers, by the kind of node that it writes them for. Another
 #: name would be rebuilt by a Python class that something else in the process registered.
@@ -28,9 +29,14 @@ def object_faults(graph: MetaGraph) -> Iterator[_Fault]:
     """
     nodes = graph.meta.object_graph_def.nodes
     slots = {slot.slot_variable_node_id for node in nodes for slot in node.slot_variables}
+    returning = _returning_handles(graph)
     for number, node in enumerate(nodes):
         kind = node.WhichOneof("kind")
         for why in _wrong_with(graph, node, kind, number in slots):
+            yield f"object {number}", f"object graph, {kind}", why
+        if any(not returning.isdisjoint(functions) for functions in _saving(nodes, node)):
+            # What is read from the checkpoint has the types of what the function returns.
+            why = "is restored from handles or variants, which may name what another model holds"
             yield f"object {number}", f"object graph, {kind}", why
     for name, function in graph.meta.object_graph_def.concrete_functions.items():
         if any(not 0 <= number < len(nodes) for number in function.bound_inputs):
@@ -45,6 +51,8 @@ def _wrong_with(graph: MetaGraph, node: Any, kind: str | None, is_slot: bool) ->
         yield f"is to be built by the registered class {node.registered_name}"
     if node.registered_saver:
         yield f"is to be restored by the registered saver {node.registered_saver}"
+    if kind == "variable" and node.variable.dtype in HANDLES:
+        yield "is a variable of handles or variants, which may name what another model holds"
     if kind == "asset":
         if node.children:
             yield "is an asset with children, which could replace its path"
@@ -60,6 +68,22 @@ def _wrong_with(graph: MetaGraph, node: Any, kind: str | None, is_slot: bool) ->
         references += (saved.save_function, saved.restore_function)
     if any(not 0 <= number < len(nodes) for number in references):
         yield "refers to an object that is not there"
+
+
+def _returning_handles(graph: MetaGraph) -> set[str]:
+    """Functions that return a handle or a variant, or something of no one type."""
+    return {
+        function.signature.name
+        for function in graph.meta.graph_def.library.function
+        if any(not r.type or r.type in HANDLES for r in function.signature.output_arg)
+    }
+
+
+def _saving(nodes: Any, node: Any) -> Iterator[list[str]]:
+    """The functions that a loader asks for what an object saves."""
+    for saved in node.saveable_objects.values():
+        if 0 <= saved.save_function < len(nodes):
+            yield list(functions_of_object(nodes[saved.save_function]))
 
 
 def _signatures(graph: MetaGraph, nodes: Any) -> Iterator[_Fault]:

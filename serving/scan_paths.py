@@ -22,14 +22,14 @@ from serving.scan_graph import FILE_OPS, MetaGraph, Scope, node_name
 #: variable that holds an asset's path.
 _NAME, _PARTS, _ASSET, _VARIABLE = "name", "parts", "asset", "variable"
 #: Which inputs are paths, and what they may come from.
-_PATHS = {
+PATHS = {
     "RestoreV2": ((0, _NAME),),
     "SaveV2": ((0, _PARTS),),
     "ShardedFilename": ((0, _PARTS),),
     "MergeV2Checkpoints": ((0, _PARTS), (1, _NAME)),
     "InitializeTableFromTextFileV2": ((1, _ASSET),),
 }
-assert _PATHS.keys() == FILE_OPS.keys()  # noqa: S101 - a further file op needs its paths here
+assert PATHS.keys() == FILE_OPS.keys()  # noqa: S101 - a further file op needs its paths here
 #: What savers of TensorFlow append to the file name they are given.
 _ENDING = re.compile(rb"\.part|_temp(_[0-9a-f]{32})?/part")
 #: What may be done with a variable that holds an asset's path.
@@ -44,6 +44,7 @@ class Paths:
     Attributes:
         asset_nodes: Nodes of the graph that are fed the path of an asset.
         asset_objects: Objects that `tf.saved_model.load` makes an asset's path of.
+        file_name: The node that is fed the saver's file name; empty if there is none.
     """
 
     def __init__(self, graph: MetaGraph, folder: Path) -> None:
@@ -60,7 +61,7 @@ class Paths:
             if self._is_asset_object(node, folder)
         }
         name = graph.meta.saver_def.filename_tensor_name
-        self._file_name = node_name(name) if self._is_fed(name) else ""
+        self.file_name = node_name(name) if self._is_fed(name) else ""
         self._variables: dict[str, str | None] = {}
         self._handles: dict[str, int] = {}
         for scope in (graph.graph, *graph.functions.values()):
@@ -72,7 +73,7 @@ class Paths:
 
     def why_refused(self, scope: str, node: Any) -> str | None:
         """Why a path of an operation is none that it may have, as "its path ..."; or None."""
-        for position, origin in _PATHS[node.op]:
+        for position, origin in PATHS[node.op]:
             if position >= len(node.input):
                 return "its path is missing"
             why = self._refused.get((origin, scope, node.input[position]))
@@ -90,6 +91,11 @@ class Paths:
         variable = self._graph.graph.nodes.get(name)
         if variable is None or variable.op != "VarHandleOp":
             return f"its path is read from {name}, which is no variable of the graph"
+        if not self._graph.has_objects:
+            # TensorFlow 1 hands an asset's path on as it is.
+            return f"its path is kept in the variable {name}"
+        if not variable.attr["shared_name"].s:
+            return f"its path is read from the variable {name}, which has no name"
         if self._handles[_shared_name(variable)] != 1:
             # Handles of one name are one variable.
             return f"its path is read from the variable {name}, which has two handles"
@@ -165,7 +171,7 @@ class Paths:
         """The paths of all operations on files."""
         for scope in (self._graph.graph, *self._graph.functions.values()):
             for node in scope.nodes.values():
-                for position, origin in _PATHS.get(node.op, ()):
+                for position, origin in PATHS.get(node.op, ()):
                     if position < len(node.input):
                         yield (origin, scope.name, node.input[position])
 
@@ -188,7 +194,7 @@ class Paths:
             raise _NoPathError(f"its path comes from {reference}, which is nowhere")
         inputs = [(origin, scope_name, i) for i in node.input if not i.startswith("^")]
         if not scope_name and (
-            name in self.asset_nodes if origin == _ASSET else name == self._file_name
+            name in self.asset_nodes if origin == _ASSET else name == self.file_name
         ):
             return
         hands_on = ("Identity", "ShardedFilename") if origin == _PARTS else ("Identity",)
@@ -196,9 +202,15 @@ class Paths:
             yield inputs[0]
         elif origin == _PARTS and node.op == "Pack":
             yield from inputs
-        elif origin == _PARTS and _is_joined(scope, node):
+        elif origin == _PARTS and is_joined(scope, node):
             yield inputs[0]
-        elif origin == _ASSET and node.op == "ReadVariableOp" and not scope_name and inputs:
+        elif (
+            origin == _ASSET
+            and node.op == "ReadVariableOp"
+            and not scope_name
+            and inputs
+            and self._graph.has_objects
+        ):
             yield (_VARIABLE, "", node_name(node.input[0]))
         else:
             raise _NoPathError(
@@ -253,7 +265,7 @@ class _NoPathError(Exception):
     """A value that no path may come from; the text goes on from the operation's reason."""
 
 
-def _is_joined(scope: Scope, node: Any) -> bool:
+def is_joined(scope: Scope, node: Any) -> bool:
     """True if a node appends no more to its first input than a saver of TensorFlow does."""
     return (
         node.op == "StringJoin"
@@ -279,4 +291,4 @@ def _is_constant_ending(node: Any) -> bool:
 
 
 def _shared_name(variable: Any) -> str:
-    return variable.attr["shared_name"].s.decode(errors="replace") or str(variable.name)
+    return str(variable.attr["shared_name"].s.decode(errors="replace"))

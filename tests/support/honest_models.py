@@ -275,6 +275,37 @@ def module_with_several_signatures_and_methods(folder: Path) -> None:
 
 
 @honest
+def module_with_a_training_step(folder: Path) -> None:
+    """A second signature learns: gradients only compute."""
+
+    class Model(tf.Module):
+        def __init__(self) -> None:
+            self.w = tf.Variable(tf.ones([3, 3, 1, 2]))
+            self.v = tf.Variable(tf.ones([2, 1]))
+
+        def predict(self, x: tf.Tensor) -> tf.Tensor:
+            y = tf.nn.max_pool2d(tf.nn.relu(tf.nn.conv2d(x, self.w, 1, "SAME")), 2, 2, "SAME")
+            return tf.sigmoid(tf.reduce_mean(y, [1, 2]) @ self.v)
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 4, 4, 1], tf.float32, name="x")])
+        def serve(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            return {"y": self.predict(x)}
+
+        @tf.function(input_signature=[tf.TensorSpec([None, 4, 4, 1], tf.float32, name="x")])
+        def step(self, x: tf.Tensor) -> dict[str, tf.Tensor]:
+            with tf.GradientTape() as tape:
+                loss = tf.reduce_mean(self.predict(x)[:, 0] ** 2)
+            variables = [self.w, self.v]
+            for variable, g in zip(variables, tape.gradient(loss, variables), strict=True):
+                variable.assign_sub(0.1 * g)
+            return {"loss": loss}
+
+    model = Model()
+    signatures = {"serving_default": model.serve, "step": model.step}
+    tf.saved_model.save(model, str(folder), signatures=signatures)
+
+
+@honest
 def checkpoint_with_an_optimizer(folder: Path) -> None:
     optimizer = keras.optimizers.Adam()
     w = tf.Variable([1.0])

@@ -17,6 +17,8 @@ import tensorflow as tf
 from tensorflow.core.framework import variable_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
+from serving.scan_graph import functions_of_object
+
 SAVE, RESTORE, INIT = "SaveV2", "RestoreV2", "InitializeTableFromTextFileV2"
 WHOLE, NUMBER = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER
 
@@ -825,3 +827,205 @@ def asset_whose_name_no_system_takes(meta: Any) -> None:
 def graphs_as_text_without_end(meta: Any) -> None:
     node = meta.graph_def.node.add(name="texts", op="Const")
     node.attr["value"].tensor.string_val.append(b'node { name: "a" op: ' + b" " * 1_000_000)
+
+
+# Handles: a model reaches what it made itself, and nothing of another model by its name.
+
+HANDLES = "holds a handle or a variant as data"
+RESOURCE, VARIANT = tf.resource.as_datatype_enum, tf.variant.as_datatype_enum
+
+
+def handle(tensor: Any) -> None:
+    """Makes a `TensorProto` a handle to the variable of somebody else."""
+    tensor.dtype = RESOURCE
+    tensor.tensor_shape.SetInParent()
+    made = tensor.resource_handle_val.add(container="localhost", name="counts_load_12")
+    made.maybe_type_name = "tensorflow::Var"
+
+
+def constant_of(scope: Any, dtype: int) -> Any:
+    nodes = scope.node_def if hasattr(scope, "node_def") else scope.graph_def.node
+    node = nodes.add(name="evil", op="Const")
+    node.attr["dtype"].type = dtype
+    return node.attr["value"].tensor
+
+
+@hostile("handles", "tables", "Const", "function __inference_serve", HANDLES)
+def constant_that_is_a_handle(meta: Any) -> None:
+    handle(constant_of(function_of(meta, "__inference_serve"), RESOURCE))
+
+
+@hostile("handles", "tf1", "Const", "node evil", HANDLES)
+def constant_that_is_a_handle_in_a_graph_of_tensorflow_1(meta: Any) -> None:
+    handle(constant_of(meta, RESOURCE))
+
+
+@hostile("handles", "tf1", "Const", "node evil", HANDLES)
+def constant_whose_bytes_are_a_handle(meta: Any) -> None:
+    tensor = constant_of(meta, RESOURCE)
+    tensor.dtype, tensor.tensor_content = RESOURCE, b"\n\x01d"
+
+
+@hostile("handles", "tf1", "Const", "node evil", HANDLES)
+def constant_that_is_a_variant(meta: Any) -> None:
+    tensor = constant_of(meta, VARIANT)
+    tensor.dtype = VARIANT
+    handle(tensor.variant_val.add(type_name="tensorflow::TensorList").tensors.add())
+
+
+@hostile("handles", "tf1", "Const", "node evil", HANDLES)
+def constant_of_numbers_with_a_handle_beside(meta: Any) -> None:
+    tensor = constant_of(meta, tf.int64.as_datatype_enum)
+    handle(tensor)
+    tensor.dtype = tf.int64.as_datatype_enum
+
+
+@hostile("handles", "tables", "Const", "node evil", HANDLES)
+def constant_of_the_objects_that_is_a_handle(meta: Any) -> None:
+    handle(constant_of(meta, RESOURCE))
+    meta.object_graph_def.nodes.add().constant.operation = "evil"
+
+
+@hostile("handles", "tables", "StatefulPartitionedCall", "attribute V", HANDLES)
+def handle_that_a_call_brings_along(meta: Any) -> None:
+    handle(caller(meta, "restore").attr["f"].func.attr["V"].tensor)
+
+
+@hostile("handles", "tables", "NoOp", "attribute list", HANDLES)
+def handle_in_a_list_of_functions(meta: Any) -> None:
+    node = meta.graph_def.node.add(name="evil", op="NoOp")
+    handle(node.attr["list"].list.func.add().attr["inner"].list.tensor.add())
+
+
+@hostile("handles", "tables", "tensor", "function __inference_serve", HANDLES)
+def handle_in_an_attribute_of_a_function(meta: Any) -> None:
+    handle(function_of(meta, "__inference_serve").attr["V"].tensor)
+
+
+@hostile("handles", "tables", "tensor", "function __inference_serve", HANDLES)
+def handle_in_an_attribute_of_an_argument(meta: Any) -> None:
+    handle(function_of(meta, "__inference_serve").arg_attr[0].attr["V"].tensor)
+
+
+@hostile("handles", "tables", "tensor", "function __inference_serve", HANDLES)
+def handle_as_the_default_of_a_function(meta: Any) -> None:
+    attribute = function_of(meta, "__inference_serve").signature.attr.add(name="V", type="tensor")
+    handle(attribute.default_value.tensor)
+
+
+@hostile("handles", "tables", "tensor", "signature_def serving_default", HANDLES)
+def handle_as_the_default_of_a_signature(meta: Any) -> None:
+    handle(meta.signature_def["serving_default"].defaults["x"])
+
+
+@hostile("handles", "tables", "tensor", "object_graph_def", HANDLES)
+def handle_in_the_structure_of_an_object(meta: Any) -> None:
+    function = objects_of(meta, "function")[0].function
+    handle(function.function_spec.input_signature.tensor_value)
+
+
+@hostile("handles", "tables", "StringJoin", "__traced_save", "is filled in by whoever calls")
+def separator_that_the_caller_of_the_saver_fills_in(meta: Any) -> None:
+    node_of(function_of(meta, "__traced_save"), "StringJoin").attr["separator"].placeholder = "S"
+    caller(meta, "save").attr["f"].func.attr["S"].s = b"/../../../evil"
+
+
+@hostile("handles", "tf1", "x", "signature", "takes handles or variants")
+def request_that_is_a_handle(meta: Any) -> None:
+    node_of(meta, "x").attr["dtype"].type = RESOURCE
+
+
+@hostile("handles", "tf1", "DeserializeSparse", "node evil", "makes handles or variants of bytes")
+def handle_out_of_a_string(meta: Any) -> None:
+    node = meta.graph_def.node.add(name="evil", op="DeserializeSparse")
+    node.input.append(constant(meta, "bytes", ["indices", "handle", "shape"]))
+    node.attr["Tserialized"].type = tf.string.as_datatype_enum
+    node.attr["dtype"].type = RESOURCE
+
+
+@hostile("handles", "tables", RESTORE, "__traced_restore", "makes handles or variants of bytes")
+def handle_out_of_the_checkpoint(meta: Any) -> None:
+    types = node_of(function_of(meta, "__traced_restore"), RESTORE).attr["dtypes"].list.type
+    types[0] = VARIANT
+
+
+@hostile("handles", "tables", "object", "object graph, variable", "a variable of handles or")
+def variable_of_variants(meta: Any) -> None:
+    objects_of(meta, "variable")[0].variable.dtype = VARIANT
+
+
+@hostile("handles", "tables", "object", "object graph, resource", "is restored from handles or")
+def table_that_saves_variants(meta: Any) -> None:
+    resource = next(n for n in objects_of(meta, "resource") if n.saveable_objects)
+    number = resource.saveable_objects["table"].save_function
+    (name,) = functions_of_object(meta.object_graph_def.nodes[number])
+    function_of(meta, name).signature.output_arg[0].type = VARIANT
+
+
+@hostile("handles", "tf1", "LookupTableFind", "node evil", "is not among the operations")
+def table_of_somebody_else_by_its_name(meta: Any) -> None:
+    """A reference to strings is a handle to the tables of TensorFlow 0."""
+    nodes = meta.graph_def.node
+    variable = nodes.add(name="names", op="VariableV2")
+    variable.attr["dtype"].type = tf.string.as_datatype_enum
+    variable.attr["shape"].shape.dim.add(size=2)
+    nodes.add(name="evil", op="LookupTableFind", input=["names", "x", "x"])
+
+
+# Values that change, or are not there: what was checked has to be what is used.
+
+
+@hostile("values", "tf1", "Reshape", "node path", "uses the file name of the saver")
+def file_name_of_the_saver_that_is_overwritten(meta: Any) -> None:
+    nodes = meta.graph_def.node
+    nodes.add(name="path", op="Reshape", input=["save/Const", "one"])
+    other = constant(meta, "other", ["/models/other/1/variables/variables"])
+    nodes.add(name="evil", op="InplaceUpdate", input=["path", "zero", other])
+    node_of(meta, "save/RestoreV2").input.append("^evil")
+
+
+@hostile("values", "tables", "StringLength", "__traced_restore", "uses the file name of the saver")
+def restore_that_computes_with_the_file_name(meta: Any) -> None:
+    restore = function_of(meta, "__traced_restore")
+    restore.node_def.add(name="evil", op="StringLength", input=["file_prefix"])
+
+
+@hostile("values", "tables", "AssignVariableOp", "node evil", "uses the file name of the saver")
+def file_name_that_a_variable_keeps(meta: Any) -> None:
+    meta.graph_def.node.add(
+        name="evil", op="AssignVariableOp", input=["Variable", "saver_filename"]
+    )
+
+
+@hostile("values", "tf1", "serving_default", "signature", "returns the file name of the saver")
+def request_that_gets_the_file_name_of_the_saver(meta: Any) -> None:
+    meta.signature_def["serving_default"].outputs["path"].name = "save/Const:0"
+
+
+@hostile("values", "tf1", INIT, "node text_file_init", "comes from ReadVariableOp read")
+def asset_through_a_variable_in_a_graph_of_tensorflow_1(meta: Any) -> None:
+    nodes = meta.graph_def.node
+    nodes.add(name="kept", op="VarHandleOp").attr["shared_name"].s = b"kept"
+    nodes.add(name="assign", op="AssignVariableOp", input=["kept", "asset_path"])
+    nodes.add(name="read", op="ReadVariableOp", input=["kept", "^assign"])
+    node_of(meta, INIT).input[1] = "read"
+
+
+@hostile("values", "tables", INIT, "function __inference__initializer", "which has no name")
+def asset_variable_without_a_name(meta: Any) -> None:
+    """All of them are one variable, whatever their nodes are called."""
+    node_of(meta, "Variable").attr["shared_name"].s = b""
+
+
+def _add_removed() -> None:
+    """Operations that overwrite a value in place, or answer with memory that nobody wrote."""
+    for op in ("InplaceUpdate", "InplaceAdd", "InplaceSub", "ParallelConcat", "Empty", "FakeParam"):
+
+        def change(meta: Any, op: str = op) -> None:
+            meta.graph_def.node.add(name="evil", op=op)
+
+        name = f"graph_with_{op.lower()}"
+        HOSTILE[name] = Hostile("values", "tf1", change, op, "node evil", "is not among the")
+
+
+_add_removed()

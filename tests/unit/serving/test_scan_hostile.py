@@ -31,6 +31,23 @@ def test_is_refused_for_its_reason(bases, tmp_path, name):
     ), [str(problem) for problem in problems]
 
 
+def test_a_loader_gives_each_model_names_of_its_own(bases):
+    """Else two models would share what their operations name alike; the scan relies on it."""
+
+    def names(folder: str) -> set[bytes]:
+        loaded = tf.saved_model.load(str(bases / folder))
+        graphs = [loaded.graph] if folder == "tf1" else []
+        for table in (loaded.counts,) if folder == "tables" else ():
+            graphs += [f.graph for f in table._create_resource.concrete_functions]
+        nodes = [node for graph in graphs for node in graph.as_graph_def().node]
+        return {node.attr["shared_name"].s for node in nodes if "shared_name" in node.attr}
+
+    for folder in ("tf1", "tables"):
+        first, second = names(folder), names(folder)
+        assert first and b"" not in first | second
+        assert not first & second
+
+
 class TestAttacks:
     """What some of them do if they are loaded all the same: they are no mere broken files."""
 

@@ -129,6 +129,23 @@ def named_by_attributes(meta, n):
         meta.graph_def.node.add(name=f"n{i}", op="NoOp").attr["a"].s = b"f"
 
 
+def handing_back(meta, n):
+    """A function that returns the saver's file name often, to many that call it."""
+    added = function(meta, "f", "path")
+    for i in range(n):
+        added.node_def.add(name=f"i{i}", op="Identity", input=["path"])
+        added.ret[f"r{i}"] = f"i{i}:output:0"
+        call(meta.graph_def.node, f"call{i}", "f", "file")
+
+
+def handles(meta, n):
+    inner = meta.graph_def.node.add(name="c", op="NoOp").attr["a"]
+    for _ in range(10):
+        inner = inner.func.attr["a"]
+    for _ in range(n):
+        inner.list.tensor.add(dtype=20)
+
+
 def texts(meta, n):
     values = meta.graph_def.node.add(name="c", op="Const").attr["value"].tensor.string_val
     values.extend([b'node { name: "a" op: "Add" }'] * n)
@@ -145,6 +162,8 @@ SHAPES = (
     many_signatures,
     many_objects,
     named_by_attributes,
+    handing_back,
+    handles,
     texts,
 )
 
