@@ -32,7 +32,7 @@ def places(
         yield server.address("few"), server.address("many")
 
 
-def test_a_cached_run_with_150_past_runs_asks_as_much_as_one_with_5(
+def test_a_cached_run_with_60_past_runs_asks_as_much_as_one_with_5(
     tmp_path: Path, places: tuple[str | None, str | None]
 ) -> None:
     sandboxes = [
@@ -40,7 +40,7 @@ def test_a_cached_run_with_150_past_runs_asks_as_much_as_one_with_5(
         for name, place in zip(("few", "many"), places, strict=True)
     ]
     runs, looks, stock = [], [], []
-    for sandbox, past in zip(sandboxes, (history.FEW, 150), strict=True):
+    for sandbox, past in zip(sandboxes, (history.FEW, 60), strict=True):
         history.give_history(sandbox, past)
         history.cached_run(sandbox)  # reads the runs that were written past ordain, once
         for found, ask in (
@@ -52,8 +52,9 @@ def test_a_cached_run_with_150_past_runs_asks_as_much_as_one_with_5(
                 ask(sandbox)
             found.append(asked)
     for few, many in (runs, looks):
-        assert many.calls <= 1.5 * few.calls, (few, many)
+        # A question for each past run would be 55 more.
+        assert many.calls <= few.calls + 25, (few, many)
         assert many.answer_bytes <= 2 * few.answer_bytes, (few, many)
     few, many = stock
-    assert many.calls > 2 * few.calls, "TFX's own questions no longer grow with the past"
-    assert many.answer_bytes > 10 * few.answer_bytes
+    assert many.calls > few.calls + 100, "TFX's own questions no longer grow with the past"
+    assert many.answer_bytes > 4 * few.answer_bytes
