@@ -202,7 +202,7 @@ def test_the_newest_that_belongs_together_is_taken_over_and_again(
     played.run("failed", to="Trainer", new=("Trainer",), fails="Trainer")
     found = played.find("Pusher")
     wanted = {key: uri(found, *key) for key in (("Trainer", "model"), ("Evaluator", "blessing"))}
-    assert [Path(path).name for path in wanted.values()] == ["13", "14"]
+    assert [Path(path).name for path in wanted.values()] == ["14", "15"]
     assert uri(found, "ExampleGen", "examples", 2) != uri(found, "ExampleGen", "examples", 3)
     played.take_over("third", "Pusher")
     found = played.find("Pusher")
