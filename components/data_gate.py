@@ -74,7 +74,7 @@ class Executor(base_executor.BaseExecutor):
         training = json.loads(exec_properties.get("training") or "{}")
         verdict = judge(facts, schema, json.loads(exec_properties["policy"]), **training)
         (output,) = output_dict["verdict"]
-        keep_verdict(verdict, output)
+        keep_verdict(verdict, output, input_dict["examples"])
 
 
 class DataGate(base_component.BaseComponent):

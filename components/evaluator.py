@@ -108,7 +108,7 @@ class Executor(BeamExecutor):
         verdict = replace(verdict, compared_with=compared_with(input_dict, BASELINE))
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         self._bless(blessing, model, published, is_blessed=not verdict.is_blocked)
-        keep_verdict(verdict, evaluation)
+        keep_verdict(verdict, evaluation, [model])
         note_compared(evaluation, input_dict, BASELINE)
         evaluated = evaluated_rows(folders_of(input_dict["examples"], splits), measures)
         write_readout(evaluation.uri, config, metrics, measures, evaluated)

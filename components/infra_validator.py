@@ -39,7 +39,8 @@ class InfraExecutor(infra_executor.Executor):
             else "TensorFlow Serving did not load the model",
             advice="" if is_blessed else "the node's log has what TensorFlow Serving said",
         )
-        keep_verdict(Verdict.of(GATE, [reason]), blessing)
+        # TFX's leaves nothing that says which model it is about.
+        keep_verdict(Verdict.of(GATE, [reason]), blessing, input_dict["model"])
 
 
 def infra_validator(model: Any, tag: str, is_on_kubernetes: bool, max_loading_s: int) -> Any:

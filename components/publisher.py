@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 from tfx import types
+from tfx.components.evaluator import constants
 from tfx.components.pusher import executor as pusher_executor
 from tfx.dsl.components.base import base_component, executor_spec
 from tfx.proto import pusher_pb2
@@ -23,7 +24,7 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils, proto_utils
 
 from components import lineage
-from components.artifacts import GateVerdict
+from components.artifacts import JUDGED_PROPERTY, GateVerdict, ids_of
 from components.pushed_model import (
     REASON_PROPERTY,
     STABLE_PROPERTY,
@@ -41,6 +42,16 @@ from serving.scan import scan
 from serving.server.checks import find_problems
 from serving.trust import Trust
 
+#: Inputs that carry a verdict: the input that it is on, the node that left it, and whose it is.
+_JUDGED = {
+    standard_component_specs.INFRA_BLESSING_KEY: (
+        "model",
+        "ServerGate",
+        "the server gate's verdict",
+    ),
+    lineage.EVALUATION: ("model", "Evaluator", "the evaluation's verdict"),
+    lineage.DATA_VERDICT: (lineage.EXAMPLES, "DataGate", "the data gate's verdict"),
+}
 NO_LABELS = "an object store has no labels: its reader chooses the version"
 
 
@@ -57,6 +68,7 @@ class Executor(pusher_executor.Executor):
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
+        _refuse_others_verdicts(input_dict)
         if not self.CheckBlessing(input_dict):
             self._MarkNotPushed(pushed)
             return
@@ -142,6 +154,47 @@ def _recorded_before(base: str, folder: Path, trust: Trust) -> Pushed | None:
         if change.action == "publish" and change.version == int(folder.name):
             return Pushed(labels, labels.stable == change.version, change.why)
     return None
+
+
+def _refuse_others_verdicts(inputs: dict[str, list[Any]]) -> None:
+    """Refuses blessings and verdicts that are not on this very model and its examples.
+
+    Raises:
+        InfrastructureError: One of them is on something else, or does not say what it is on.
+    """
+    (model,) = inputs[standard_component_specs.MODEL_KEY]
+    for blessing in inputs.get(standard_component_specs.MODEL_BLESSING_KEY, []):
+        blessed = _blessed(blessing)
+        if blessed not in (str(model.id), model.uri):
+            raise _other("the Evaluator's blessing", "model", blessed, [model], "Evaluator")
+    for name, (subject, node, what) in _JUDGED.items():
+        for artifact in inputs.get(name, []):
+            judged = artifact.get_string_custom_property(JUDGED_PROPERTY)
+            if judged != ids_of(inputs.get(subject, [])):
+                raise _other(what, subject, judged, inputs.get(subject, []), node)
+
+
+def _blessed(blessing: Any) -> str:
+    """The model of a ModelBlessing, as TFX's Evaluator notes it: its id, on Vertex AI its URI.
+
+    Vertex AI puts a name of its own, which no model tells, in place of the id.
+    """
+    key = constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY
+    if isinstance(blessing.get_json_value_custom_property(key), str):
+        uri = constants.ARTIFACT_PROPERTY_CURRENT_MODEL_URI_KEY
+        return str(blessing.get_string_custom_property(uri))
+    return str(blessing.get_int_custom_property(key)) if blessing.has_custom_property(key) else ""
+
+
+def _other(
+    what: str, subject: str, judged: str, given: list[Any], node: str
+) -> InfrastructureError:
+    told = f"is on {subject} {judged}" if judged else f"does not say on which {subject} it is"
+    return InfrastructureError(
+        f"the model may not be published: {what} {told}, and what would be published is "
+        f"{subject} {ids_of(given)} (ids in ML Metadata)",
+        f"ordain run PROJECT --from {node}",
+    )
 
 
 def _refuse_dangerous(model: Path) -> None:

@@ -105,7 +105,7 @@ class Executor(base_executor.BaseExecutor):
             key = constants.ARTIFACT_PROPERTY_BASELINE_MODEL_ID_KEY
             blessing.set_int_custom_property(key, served[0].id)
         note_compared(blessing, input_dict, SERVED, STABLE)
-        mark(blessing, verdict)
+        mark(blessing, verdict, model)
 
 
 class ServerGate(base_component.BaseComponent):
@@ -174,10 +174,10 @@ def _compare_signatures(
     return judge_signatures(find_breaks(before, after), f"version {version_of(served[0])}", allowed)
 
 
-def mark(blessing: Any, verdict: Verdict) -> None:
+def mark(blessing: Any, verdict: Verdict, model: Any) -> None:
     """Marks an InfraBlessing as TFX's executor does, and keeps the verdict in it."""
     name = NOT_BLESSED_FILE if verdict.is_blocked else BLESSED_FILE
-    keep_verdict(verdict, blessing)
+    keep_verdict(verdict, blessing, [model])
     with fileio.open(f"{blessing.uri}/{name}", "w") as file:
         file.write("")
     blessing.set_int_custom_property(BLESSED_PROPERTY, 0 if verdict.is_blocked else 1)

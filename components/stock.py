@@ -137,7 +137,7 @@ class Evaluator(tfx_evaluator.Executor):
             blessing.set_int_custom_property(
                 constants.ARTIFACT_PROPERTY_BLESSED_KEY, constants.NOT_BLESSED_VALUE
             )
-        keep_verdict(verdict, evaluation)
+        keep_verdict(verdict, evaluation, [model])
         note_compared(evaluation, input_dict, baseline)
         splits = json_utils.loads(exec_properties.get("example_splits") or "null") or ["eval"]
         evaluated = evaluated_rows(folders_of(input_dict["examples"], splits), measures)

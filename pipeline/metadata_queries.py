@@ -44,7 +44,7 @@ from pipeline.portable_paths import PortablePaths
 #: for only where it has not.
 _FIRST_PAGE = 1
 _PAGE = 100
-#: How TFX names the inputs that only a node's condition reads.
+#: How the names of inputs that only a node's condition reads begin in TFX.
 _CONDITION = "_"
 
 
@@ -143,14 +143,18 @@ def _portable_key(original: Callable[..., Any], paths: PortablePaths) -> Callabl
             input_artifacts={
                 key: [kept(artifact) for artifact in artifacts]
                 for key, artifacts in (input_artifacts or {}).items()
-                # A gate's verdict says whether a node runs, not what it makes.
-                if not key.startswith(_CONDITION)
+                if not is_condition(key)
             },
             output_artifacts=output_artifacts,
             parameters=told,
         )
 
     return get
+
+
+def is_condition(key: str) -> bool:
+    """True for an input that says whether a node runs, not what it makes: a gate's verdict."""
+    return key.startswith(_CONDITION)
 
 
 def newest_cached_outputs(metadata_handle: Any, cache_context: Any) -> Any:

@@ -128,7 +128,6 @@ class NodeLauncher:
         history: History,
         logs: Path,
         started: Callable[[str, int | None], None],
-        reused: frozenset[str] = frozenset(),
         is_retried: bool = False,
         open_log: Callable[[Path], AbstractContextManager[None]] = node_log,
     ) -> None:
@@ -141,7 +140,6 @@ class NodeLauncher:
             history: The project's past runs.
             logs: The folder for a log of each node.
             started: Is told of each launch, the span with it where there is one.
-            reused: Nodes that are taken over from the last run.
             is_retried: Whether a node may have been tried before in this run; what had ended then
                 stays, and what had not is removed before it is tried again.
             open_log: Takes a log's path; what it gives is entered while a node is launched.
@@ -153,12 +151,25 @@ class NodeLauncher:
         self._history = history
         self._logs = logs
         self._started = started
-        self._reused = reused
+        self._reused: dict[reuse.Launch, reuse.Taken] = {}
         self._is_retried = is_retried
         self._open_log = open_log
         with open_log(logs / "graph.log"):  # TFX warns that the IR names no database
             self._deployment = runner_utils.extract_local_deployment_config(ir)
         self._handle = metadata_handle.Handle(project.metadata, project.paths)
+
+    def take_over(self, nodes: Sequence[Any], before: str) -> None:
+        """Makes `launch` take nodes over from past runs instead.
+
+        Args:
+            nodes: The `PipelineNode`s, the chain's first ones, in its order.
+            before: The node that comes after them.
+
+        Raises:
+            ConfigError: There is nothing that belongs together (`pipeline.reuse`).
+        """
+        launches = (launch for node in nodes for launch in self.bound(node))
+        self._reused = reuse.find(self._handle, launches, before)
 
     def launch(self, node: Any) -> Launches:
         """Launches a node, once for each of its spans.
@@ -184,7 +195,7 @@ class NodeLauncher:
                 self._started(name, span)
                 try:
                     with self._open_log(log):
-                        state, execution_id = self._launch(bound)
+                        state, execution_id = self._launch(bound, span)
                         left = self._outputs_of(execution_id)
                 except Exception as error:
                     seconds = time.monotonic() - began
@@ -213,11 +224,11 @@ class NodeLauncher:
         for span in self._spans:
             yield span, street.bind_span(node, self._project.name, span, has_spans)
 
-    def _launch(self, node: Any) -> tuple[str, int | None]:
+    def _launch(self, node: Any, span: int | None) -> tuple[str, int | None]:
         """Launches a node once; returns its state, read back from ML Metadata."""
         name = node.node_info.id
-        if name in self._reused:
-            return "reused", reuse.reuse_latest(self._handle, node, self._run_id)
+        if (name, span) in self._reused:
+            return "reused", reuse.publish(self._handle, node, self._reused[name, span])
         if self._is_retried:
             before = self._before(node)
             if before is not None:

@@ -120,7 +120,7 @@ class _Walk:
                 stack.enter_context(profiler)
             stack.enter_context(project_on_path(self._project.folder))
             with node_log(self._folder / "logs" / "graph.log"):
-                ir, nodes, reused = self._prepare()
+                ir, nodes, start = self._prepare()
             from pipeline import node_launch  # noqa: PLC0415  TFX is loaded by now
 
             is_exact = self._options.exact_queries
@@ -134,8 +134,9 @@ class _Walk:
                 self._history,
                 self._folder / "logs",
                 self._listener.started,
-                reused,
             )
+            if start:
+                launcher.take_over(nodes[:start], nodes[start].node_info.id)
             stack.callback(trial.close_ahead)
             failure = self._launch_all(launcher, nodes)
         outcome = self._tally.conclude(
@@ -163,8 +164,8 @@ class _Walk:
             store = self._history.store
             self._recovered = recovery.close_dead_runs(store, self._project.workspace, self._run_id)
 
-    def _prepare(self) -> tuple[Any, Sequence[Any], frozenset[str]]:
-        """The bound IR, its nodes, and the names of those that are taken over."""
+    def _prepare(self) -> tuple[Any, Sequence[Any], int]:
+        """The bound IR, its nodes, and how many of them `--from` takes over."""
         ir = compiled_ir(self._project, self._plan.newest)
         from pipeline import street  # noqa: PLC0415  TFX is loaded by now
 
@@ -174,24 +175,20 @@ class _Walk:
         for flag, name in (("--from", self._options.from_node), ("--to", self._options.to_node)):
             if name is not None and name not in names:
                 raise ConfigError(f"{flag} {name}: the chain's nodes are {', '.join(names)}")
-        reused: frozenset[str] = frozenset()
+        start = 0
         if self._options.from_node is not None:
             start = names.index(self._options.from_node)
-            reused = frozenset(names[:start])
-            if "Evaluator" not in reused:
-                # Labels may have moved since the last run looked them up.
-                reused -= {"Baseline"}
             street.disable_cache(nodes[start])
         for node in nodes:
             if node.node_info.id in self._options.fresh:
                 street.disable_cache(node)
-        return ir, nodes, reused
+        return ir, nodes, start
 
     def _launch_all(self, launcher: Any, nodes: Sequence[Any]) -> Failure | None:
         """Launches node after node, as far as asked; what ended it early, if something did."""
         from pipeline.node_launch import NodeError  # noqa: PLC0415  TFX is loaded by now
 
-        reason = f"--from {self._options.from_node}: taken over from the last run"
+        reason = f"--from {self._options.from_node}: taken over from past runs"
         for node in nodes:
             failure = None
             try:

@@ -215,9 +215,10 @@ def test_the_component_marks_its_blessing_as_tfx_does(tmp_path):
     assert (tmp_path / "blessing" / "INFRA_NOT_BLESSED").exists()
     kept = Verdict.from_json(blessing.get_string_custom_property("verdict"))
     assert kept.gate == "server" and kept.is_blocked
+    assert blessing.get_string_custom_property("judged") == str(model.id)
 
     good = artifact(standard_artifacts.InfraBlessing, tmp_path / "good")
-    mark(good, Verdict.of("server", []))
+    mark(good, Verdict.of("server", []), model)
     assert model_utils.is_infra_validated(good)
     assert (tmp_path / "good" / "INFRA_BLESSED").exists()
 

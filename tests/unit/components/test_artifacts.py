@@ -17,7 +17,7 @@ def verdict(reasons: int) -> Verdict:
 def test_it_reads_back_whatever_its_length(tmp_path, kind, reasons, has_property):
     artifact = kind()
     artifact.uri = str(tmp_path / "verdict")
-    keep_verdict(verdict(reasons), artifact)
+    keep_verdict(verdict(reasons), artifact, [])
     assert artifact.has_custom_property("verdict") is has_property
     properties = {"outcome": artifact.get_string_custom_property("outcome")}
     if has_property:

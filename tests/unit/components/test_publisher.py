@@ -7,6 +7,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow.core.protobuf import saved_model_pb2
 from tfx.components.evaluator import constants
+from tfx.components.infra_validator import executor as infra_executor
 from tfx.dsl.io import fileio
 from tfx.proto import pusher_pb2
 from tfx.types import standard_artifacts
@@ -14,6 +15,7 @@ from tfx.utils import proto_utils
 
 from components import lineage
 from components.artifacts import GateVerdict, keep_verdict
+from components.infra_validator import InfraExecutor
 from components.publisher import Executor
 from components.pushed_model import unrecorded
 from contracts.errors import InfrastructureError
@@ -63,12 +65,14 @@ SAVED_MODEL = text_format.Parse(
     saved_model_pb2.SavedModel(),
 )
 
+MODEL_ID = 7
+
 
 @pytest.fixture
 def push(tmp_path):
     def run(is_blessed: bool | None, more: dict | None = None, **settings):
         model = standard_artifacts.Model()
-        model.uri = str(tmp_path / "model")
+        model.uri, model.id = str(tmp_path / "model"), MODEL_ID
         saved = tmp_path / "model" / "Format-Serving"
         saved.mkdir(parents=True, exist_ok=True)
         (saved / "saved_model.pb").write_bytes(SAVED_MODEL.SerializeToString())
@@ -80,7 +84,8 @@ def push(tmp_path):
             name = constants.BLESSED_FILE_NAME if is_blessed else constants.NOT_BLESSED_FILE_NAME
             (tmp_path / "blessing" / name).touch()
             blessing.set_int_custom_property("blessed", int(is_blessed))
-            inputs["model_blessing"] = [blessing]
+            blessing.set_int_custom_property("current_model_id", MODEL_ID)
+            inputs = {"model_blessing": [blessing], **inputs}
         pushed = standard_artifacts.PushedModel()
         pushed.uri = str(tmp_path / "pushed")
         where = pusher_pb2.PushDestination.Filesystem(base_directory=str(tmp_path / "serving"))
@@ -99,6 +104,67 @@ def test_a_blessed_model_is_published_and_told_as_tfx_tells_it(push, tmp_path):
     assert pushed.get_int_custom_property("pushed") == 1
     assert pushed.get_string_custom_property("pushed_version") == "1"
     assert pushed.get_string_custom_property("pushed_destination") == str(version)
+
+
+@pytest.mark.parametrize(
+    ("key", "kind", "told", "judged", "node"),
+    [
+        ("model_blessing", standard_artifacts.ModelBlessing, {"current_model_id": 8}, "8", "Eval"),
+        ("model_blessing", standard_artifacts.ModelBlessing, {}, "", "Evaluator"),
+        ("infra_blessing", standard_artifacts.InfraBlessing, {"judged": "8"}, "8", "ServerGate"),
+        # As TFX's InfraValidator leaves it.
+        ("infra_blessing", standard_artifacts.InfraBlessing, {}, "", "ServerGate"),
+        ("evaluation", standard_artifacts.ModelEvaluation, {"judged": "8"}, "8", "Evaluator"),
+        ("data_verdict", GateVerdict, {"judged": "3,4"}, "3,4", "DataGate"),
+    ],
+)
+def test_what_was_said_of_another_model_or_window_is_refused(
+    push, tmp_path, key, kind, told, judged, node
+):
+    examples = [artifact(standard_artifacts.Examples, tmp_path / f"e{n}") for n in (3, 5)]
+    for made, number in zip(examples, (3, 5), strict=True):
+        made.id = number
+    other = artifact(kind, tmp_path / "other")
+    other.set_int_custom_property("blessed", 1)
+    for name, value in told.items():
+        set_it = other.set_string_custom_property
+        (set_it if isinstance(value, str) else other.set_int_custom_property)(name, value)
+    with pytest.raises(InfrastructureError) as error:
+        push(True, {"examples": examples, key: [other]})
+    subject, given = ("examples", "3,5") if key == "data_verdict" else ("model", "7")
+    said = f"is on {subject} {judged}, " if judged else f"does not say on which {subject} it is, "
+    assert said in error.value.message
+    assert f"is {subject} {given} (ids in ML Metadata)" in error.value.message
+    assert error.value.hint.startswith(f"ordain run PROJECT --from {node}")
+    assert not (tmp_path / "serving").exists()
+
+
+def test_a_blessing_of_vertex_ai_names_its_model_by_address(push, tmp_path):
+    for uri, is_its in ((str(tmp_path / "model"), True), ("gs://other/model", False)):
+        blessing = artifact(standard_artifacts.ModelBlessing, tmp_path / str(is_its), BLESSED="")
+        blessing.set_int_custom_property("blessed", 1)
+        blessing.set_string_custom_property("current_model", uri)
+        blessing.set_json_value_custom_property("current_model_id", "projects/1/artifacts/2")
+        if is_its:
+            assert push(True, {"model_blessing": [blessing]}).get_int_custom_property("pushed")
+        else:
+            with pytest.raises(InfrastructureError, match="is on model gs://other/model, and"):
+                push(True, {"model_blessing": [blessing]})
+
+
+def test_tfx_own_infra_validator_says_which_model_it_was(monkeypatch, tmp_path):
+    """Its server needs docker; the blessing is marked as TFX marks it."""
+
+    def validate(self, input_dict, output_dict, exec_properties):
+        infra_executor._mark_blessed(output_dict["blessing"][0])
+
+    monkeypatch.setattr(infra_executor.Executor, "Do", validate)
+    blessing = artifact(standard_artifacts.InfraBlessing, tmp_path / "infra")
+    model = artifact(standard_artifacts.Model, tmp_path / "served")
+    model.id = MODEL_ID
+    InfraExecutor().Do({"model": [model]}, {"blessing": [blessing]}, {})
+    assert blessing.get_string_custom_property("judged") == "7"
+    assert blessing.get_int_custom_property("blessed") == 1
 
 
 def test_a_model_that_is_not_blessed_is_not(push, tmp_path):
@@ -121,6 +187,7 @@ def test_a_model_of_an_object_store_is_published_too(tmp_path):
             file.write(content)
     blessing = standard_artifacts.ModelBlessing()
     blessing.set_int_custom_property("blessed", 1)
+    blessing.set_int_custom_property("current_model_id", model.id)
     blessing.uri = str(tmp_path / "blessing")
     (tmp_path / "blessing").mkdir()
     (tmp_path / "blessing" / constants.BLESSED_FILE_NAME).touch()
@@ -205,11 +272,14 @@ def artifact(kind, folder: Path, **files: str):
 def test_the_manifest_tells_what_the_inputs_say(push, tmp_path):
     examples = [artifact(standard_artifacts.Examples, tmp_path / f"e{n}") for n in (7, 5)]
     for made, span in zip(examples, (7, 5), strict=True):
-        made.span = span
+        made.span = made.id = span
     gate = artifact(GateVerdict, tmp_path / "gate")
-    keep_verdict(Verdict.of("data", [Reason(Outcome.WARNED, "drift", "drifted")]), gate)
+    verdict = Verdict.of("data", [Reason(Outcome.WARNED, "drift", "drifted")])
+    keep_verdict(verdict, gate, examples)
     evaluation = artifact(standard_artifacts.ModelEvaluation, tmp_path / "evaluation")
-    keep_verdict(Verdict.of("evaluation", []), evaluation)
+    model = standard_artifacts.Model()
+    model.id = MODEL_ID
+    keep_verdict(Verdict.of("evaluation", []), evaluation, [model])
     schema = artifact(standard_artifacts.Schema, tmp_path / "schema", schema__pbtxt="x")
     inputs = {
         "examples": examples,

@@ -1,15 +1,12 @@
-"""Past runs as they are read from a real ML Metadata store, and `--from`, which writes into it."""
+"""Past runs as they are read from a real ML Metadata store."""
 
-import dataclasses
-import json
 import time
-from pathlib import Path
 
 import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from contracts.errors import ConfigError, InfrastructureError
+from contracts.errors import InfrastructureError
 from contracts.verdict import Outcome, Reason, Verdict
 from pipeline.history import History, Output, verdict_of
 from pipeline.portable_paths import AS_THEY_ARE
@@ -183,100 +180,3 @@ class TestVerdictOf:
         record("run-1", "DataGate", outputs=[("verdict", "GateVerdict", kept)])
         (node,) = history.read_run("run-1").nodes
         assert verdict_of(node.outputs) == VERDICT
-
-
-class TestReuse:
-    """`--from NODE` takes over what the nodes before it left in the last run."""
-
-    @pytest.fixture
-    def handle(self, tmp_path):
-        from tfx.orchestration import metadata
-
-        config = metadata.sqlite_metadata_connection_config(str(tmp_path / "metadata.sqlite"))
-        return metadata.Metadata(config)
-
-    @pytest.fixture
-    def nodes(self, make_project):
-        """StatisticsGen of a run, bound to a span."""
-        from pipeline import graph, street
-
-        ir = graph.compile_ir(make_project(), 3)
-
-        def bind(run: str, span: int):
-            bound = street.bind_run(ir, run)
-            (node,) = [
-                n.pipeline_node
-                for n in bound.nodes
-                if n.pipeline_node.node_info.id == "StatisticsGen"
-            ]
-            return street.bind_span(node, "toy", span, True)
-
-        return bind
-
-    @pytest.fixture
-    def launch(self, handle):
-        """Registers and publishes an execution as TFX's launcher does."""
-        from tfx.orchestration.portable import execution_publish_utils
-        from tfx.orchestration.portable.mlmd import context_lib
-        from tfx.types import standard_artifacts
-
-        def run(node, uri: str, is_good: bool = True) -> int:
-            with handle as opened:
-                contexts = context_lib.prepare_contexts(opened, node.contexts)
-                execution = execution_publish_utils.register_execution(
-                    metadata_handle=opened, execution_type=node.node_info.type, contexts=contexts
-                )
-                if not is_good:
-                    execution_publish_utils.publish_failed_execution(
-                        opened, contexts=contexts, execution_id=execution.id
-                    )
-                    return execution.id
-                artifact = standard_artifacts.ExampleStatistics()
-                artifact.uri = uri
-                Path(uri).mkdir(parents=True, exist_ok=True)
-                execution_publish_utils.publish_succeeded_execution(
-                    opened,
-                    execution_id=execution.id,
-                    contexts=contexts,
-                    output_artifacts={"statistics": [artifact]},
-                )
-                return execution.id
-
-        return run
-
-    def test_the_latest_success_of_the_same_span_is_taken_over(
-        self, handle, nodes, launch, tmp_path
-    ):
-        from pipeline.reuse import reuse_latest
-
-        launch(nodes("run-1", 2), f"{tmp_path}/old")
-        launch(nodes("run-2", 2), f"{tmp_path}/wanted")
-        launch(nodes("run-2", 3), f"{tmp_path}/other-span")
-        launch(nodes("run-3", 2), "", is_good=False)
-        execution = reuse_latest(handle, nodes("run-4", 2), "run-4")
-
-        history = History(tmp_path / "metadata.sqlite", "toy", AS_THEY_ARE)
-        (node,) = history.read_run("run-4").nodes
-        assert (node.execution_id, node.node, node.span) == (execution, "StatisticsGen", 2)
-        assert node.state == "cached"
-        assert [(o.key, o.uri) for o in node.outputs] == [("statistics", f"{tmp_path}/wanted")]
-
-    def test_the_same_artifact_is_handed_on_not_a_copy(self, handle, nodes, launch, tmp_path):
-        from pipeline.reuse import reuse_latest
-
-        launch(nodes("run-1", 2), f"{tmp_path}/wanted")
-        reuse_latest(handle, nodes("run-2", 2), "run-2")
-        reuse_latest(handle, nodes("run-3", 2), "run-3")
-        history = History(tmp_path / "metadata.sqlite", "toy", AS_THEY_ARE)
-        found = [history.read_run(f"run-{i}").nodes[0].outputs for i in (1, 2, 3)]
-        assert len({json.dumps(dataclasses.asdict(o), sort_keys=True) for (o,) in found}) == 1
-
-    def test_a_node_that_never_succeeded_cannot_be_taken_over(
-        self, handle, nodes, launch, tmp_path
-    ):
-        from pipeline.reuse import reuse_latest
-
-        launch(nodes("run-1", 3), f"{tmp_path}/other-span")
-        launch(nodes("run-1", 2), "", is_good=False)
-        with pytest.raises(ConfigError, match="--from: StatisticsGen has not succeeded before"):
-            reuse_latest(handle, nodes("run-2", 2), "run-2")
