@@ -38,8 +38,7 @@ from serving.directory import publish
 from serving.labels import Pushed, read_labels, record_push
 from serving.manifest import MODEL_CARD_FILE, digest_tree, read_manifest
 from serving.object_store import publish_objects
-from serving.scan import scan
-from serving.server.checks import find_problems
+from serving.server.checks import find_model_problems, find_problems
 from serving.trust import Trust
 
 #: Inputs that carry a verdict: the input that it is on, the node that left it, and whose it is.
@@ -100,12 +99,12 @@ class Executor(pusher_executor.Executor):
         )
         trust = Trust.of(about.project, settings.get("signing"))
         if is_object_store(base):
-            address = publish_objects(model, base, about, trust.key(), _refuse_dangerous)
+            address = publish_objects(model, base, about, trust.key(), _refuse_unservable)
             version, is_stable, reason = address.rpartition("/")[2], False, NO_LABELS
         else:
             folder = _published_before(Path(base), model, about, trust)
             done = _recorded_before(base, folder, trust) if folder else None
-            folder = folder or publish(model, base, about, trust, _refuse_dangerous)
+            folder = folder or publish(model, base, about, trust, _refuse_unservable)
             done = done or record_push(
                 base,
                 int(folder.name),
@@ -197,14 +196,14 @@ def _other(
     )
 
 
-def _refuse_dangerous(model: Path) -> None:
-    """The server gate has scanned the model too, where there is one."""
-    problems = scan(model)
+def _refuse_unservable(model: Path) -> None:
+    """The server gate has checked the model too, where there is one."""
+    problems = find_model_problems(model)
     if problems:
-        named = "; ".join(str(problem) for problem in problems[:5])
+        more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
         raise InfrastructureError(
-            f"the model may not be published: {len(problems)} thing(s) in it are not allowed: "
-            f"{named}",
+            f"the model may not be published, a server would refuse it: "
+            f"{'; '.join(problems[:5])}{more}",
             "leave them out of what run_fn exports (docs/serving-gate.md), then run again",
         )
 

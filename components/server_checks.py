@@ -72,6 +72,15 @@ def judge_scan(problems: Sequence[Problem]) -> list[Reason]:
     ]
 
 
+def judge_unservable(why: Sequence[str]) -> list[Reason]:
+    """One blocking reason for each one that no server could serve the model for."""
+    advice = "look at what run_fn exports"
+    return [
+        Reason(Outcome.BLOCKED, "server.load", f"{_STOPPED['load']}: {text}", advice=advice)
+        for text in why
+    ]
+
+
 def judge_size(size_bytes: int, limits: Limits) -> Reason:
     """The model's size on disk."""
     return _limit("size", "size on disk", size_bytes / 1e6, limits.max_size_mb, "MB", "max_size_mb")

@@ -35,6 +35,7 @@ from components.server_checks import (
     judge_signatures,
     judge_size,
     judge_stop,
+    judge_unservable,
     verdict_of,
 )
 from contracts.manifest import Manifest
@@ -48,6 +49,7 @@ from serving.label_file import STABLE, Labels
 from serving.label_writing import write_labels
 from serving.latency import Series
 from serving.scan import scan
+from serving.server.checks import find_unservable
 
 BLESSED_FILE, NOT_BLESSED_FILE = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
 #: Custom property of InfraBlessing, as TFX's executor names it.
@@ -142,6 +144,8 @@ def try_model(
         The verdict. A model that fails the scan or is too large is not loaded at all.
     """
     reasons = judge_scan(scan(model))
+    if not any(reason.outcome is Outcome.BLOCKED for reason in reasons):
+        reasons += judge_unservable(find_unservable(model))
     size = judge_size(sum(p.stat().st_size for p in model.rglob("*") if p.is_file()), limits)
     reasons.append(size)
     if any(reason.outcome is Outcome.BLOCKED for reason in reasons):
@@ -163,7 +167,7 @@ def _compare_signatures(
         served: The stable version's artifact, as a private copy; empty if there is none.
         allowed: Reason by the name of a change that the project wants.
     """
-    from serving.server.model import LoadError, read_signatures  # noqa: PLC0415  TensorFlow
+    from serving.server.signature_defs import LoadError, read_signatures  # noqa: PLC0415  TensorFlow
 
     if not served:
         return judge_signatures([], "", allowed)

@@ -12,6 +12,7 @@ import sys
 import click
 
 from contracts.errors import ExitCode, OrdainError
+from ordain.quiet import quiet_tensorflow
 
 #: Command name -> module and attribute that hold it, and its line in `--help`.
 COMMANDS = {
@@ -108,6 +109,7 @@ def cli() -> None:
 
 def main() -> None:
     """Runs the command line and exits with the documented code."""
+    quiet_tensorflow()
     try:
         # Without standalone mode click returns the code that `ctx.exit` was given.
         code = cli(standalone_mode=False)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 from pathlib import Path
 from typing import Any
 
@@ -47,8 +46,6 @@ def models() -> None:
       ordain models rollback examples/flights --why "complaints since Monday"
       ordain models prune examples/flights --keep 5 --dry-run
     """
-    # Checking a version reads its graph by TensorFlow's messages.
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
 
 for moving in (promote, canary, rollback):

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 
@@ -89,7 +88,6 @@ def predict(
         raise ConfigError("--token-file and --ca-file go with --url")
     if url is not None and beam:
         raise ConfigError("--beam scores here, and --url has a server do it")
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
 
     from serving.server.rows import RowWriter, read_batches  # noqa: PLC0415  imports pyarrow
     from serving.server.scoring import LocalScorer, RemoteScorer, Scorer  # noqa: PLC0415

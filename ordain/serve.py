@@ -214,7 +214,6 @@ def _run(settings: Settings, trust: Trust) -> None:
         stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING
     )
     logging.getLogger("ordain").setLevel(logging.INFO)
-    os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     click.echo("loading TensorFlow", err=True)
     leave_keras_out()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime
-import os
 import signal
 import subprocess
 import sys
@@ -125,8 +124,7 @@ def start(folder: str, port: int) -> int:
     """Runs TensorBoard on loopback until it, or this process, is ended; returns its exit code."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder]
     command += ["--host", "127.0.0.1", "--port", str(port)]
-    quiet = {"TF_CPP_MIN_LOG_LEVEL": "2", **os.environ}
-    child = subprocess.Popen(command, env=quiet)  # noqa: S603  our own interpreter
+    child = subprocess.Popen(command)  # noqa: S603  our own interpreter
     before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
         return max(0, child.wait())  # below 0: it was ended by our signal

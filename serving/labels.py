@@ -273,6 +273,7 @@ def _check_version(base: Path, version: int, trust: Trust | None) -> None:
     _find_version(base, version)
     problems = find_problems(base / str(version), trust)
     if problems:
+        _find_version(base, version)  # it may have been removed while it was read
         more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
         raise InfrastructureError(
             f"version {version} gets no label, a server would refuse it: {problems[0]}{more}",

@@ -31,6 +31,7 @@ from serving.server.rest_v2 import InferenceRest
 from serving.server.security import tls_context
 from serving.server.service import Service
 from serving.server.settings import Settings
+from serving.server.versions import State
 from serving.server.workers import MAX_EXTRA, Workers
 from serving.trust import Trust
 from serving.versions import list_versions
@@ -101,12 +102,14 @@ async def _serve(
     workers = Workers(settings.threads, settings.request_timeout_s, metrics)
     reloader = Reloader(settings, metrics, workers, trust, trials)
     service = Service(settings, metrics, reloader, workers)
-    await _load_first(settings, reloader)
-    stop = asyncio.Event()
-    loop = asyncio.get_running_loop()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, stop.set)
     async with contextlib.AsyncExitStack() as stack:
+        # A start that fails ends the loads that it began: of a canary, say.
+        stack.push_async_callback(reloader.close)
+        await _load_first(settings, reloader)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
         runner, listener = await _listen_http(settings, service, stack)
         server, grpc_port = await _listen_grpc(settings, service)
         stack.push_async_callback(server.stop, 0)
@@ -120,7 +123,7 @@ async def _serve(
         await stop.wait()
         _end_in_time(settings)
         following.cancel()
-        reloader.close()
+        await reloader.close()
         await _drain(settings, service, listener, server)
 
 
@@ -137,7 +140,8 @@ async def _load_first(settings: Settings, reloader: Reloader) -> None:
         raise ConfigError(f"{settings.base} holds no version to serve", "ordain run PROJECT")
     await reloader.start()
     if reloader.routing.stable is None:
-        refused = [f"version {s.version}: {s.message}" for s in reloader.states.values()]
+        states = reloader.states.values()
+        refused = [f"version {s.version}: {s.message}" for s in states if s.state is State.END]
         raise InfrastructureError(
             "; ".join(refused) or f"{settings.base}: no version is labelled {STABLE}",
             "ordain models list PROJECT shows the versions; promote or roll back to a whole one",

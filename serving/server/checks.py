@@ -18,7 +18,8 @@ def find_problems(folder: Path, trust: Trust | None = None) -> list[str]:
     """Why a version must not be loaded; empty if it may be.
 
     Its files have to be those that were published (where signing is on: as this version of this
-    project, signed with the key), and its graph may hold allowed operations only.
+    project, signed with the key), its graph may hold allowed operations only, and it has to offer
+    what a server serves, as far as that is known without loading it.
 
     Args:
         folder: The version's folder, `<base>/<version>/`.
@@ -26,7 +27,38 @@ def find_problems(folder: Path, trust: Trust | None = None) -> list[str]:
     """
     if not (folder / "saved_model.pb").is_file():
         return [f"{folder.name}/saved_model.pb is missing"]
-    return list(verify(folder, trust)) or [str(problem) for problem in scan(folder)]
+    return list(verify(folder, trust)) or find_model_problems(folder)
+
+
+def find_model_problems(model: Path) -> list[str]:
+    """Why a model must not be loaded, or could not be served, published or not; empty if it may be.
+
+    Args:
+        model: Folder of the SavedModel.
+    """
+    return [str(problem) for problem in scan(model)] or find_unservable(model)
+
+
+def find_unservable(model: Path) -> list[str]:
+    """Why a model without problems in its scan could not be served; empty if nothing is known.
+
+    Args:
+        model: Folder of the SavedModel.
+    """
+    from serving.server.signature_defs import (  # noqa: PLC0415  imports TensorFlow
+        LoadError,
+        read_servable,
+    )
+
+    try:
+        read_servable(model)
+    except LoadError as error:
+        return [" ".join(str(error).split())]
+    except Exception as error:
+        # A model is made by others: what it makes the reader raise is not to be foreseen.
+        what = " ".join(str(error).split())[:200]
+        return [f"saved_model.pb cannot be read: {type(error).__name__}: {what}"]
+    return []
 
 
 def copy_checked(folder: Path, trust: Trust | None = None) -> PrivateCopy:

@@ -31,7 +31,8 @@ from typing import NoReturn
 
 import psutil
 
-from serving.server.model import LoadedModel, LoadError
+from serving.server.model import LoadedModel
+from serving.server.signature_defs import LoadError
 from serving.trial_process import MemoryWatch, kill_tree
 
 #: Loads a version: its folder and number. Raises an error that says why it cannot be served.

@@ -12,8 +12,9 @@ from contracts.errors import InfrastructureError
 from serving.server.checks import copy_checked
 from serving.server.load_trial import Limits, Load, Trials
 from serving.server.metrics import Metrics
-from serving.server.model import LoadedModel, LoadError
+from serving.server.model import LoadedModel
 from serving.server.settings import Settings
+from serving.server.signature_defs import LoadError
 from serving.server.threads import Threads
 from serving.server.warmup import warm_up
 from serving.trust import Trust

@@ -13,18 +13,19 @@ import contextlib
 import gc
 import logging
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from contracts.errors import InfrastructureError, OrdainError
 from serving.label_file import CANARY, LABELS_FILE, STABLE, FollowedLabels, Labels
 from serving.server.batching import Batcher, QueueLimit
 from serving.server.load_trial import Trials
 from serving.server.loading import Fingerprint, Loader, load_version
 from serving.server.metrics import Metrics
-from serving.server.model import LoadError
 from serving.server.settings import Settings
+from serving.server.signature_defs import LoadError
 from serving.server.status import Code
 from serving.server.versions import Routing, ServedVersion, State, VersionStatus
 from serving.server.workers import Workers
@@ -128,25 +129,29 @@ class Reloader:
                 await self.refresh()
             except Exception as error:
                 # A disk that is away for a moment, say: what is in memory goes on being served.
-                complaint = str(error) or type(error).__name__
+                complaint = _in_one_line(error)
                 if complaint != self._complaint:
                     log.error("the serving directory cannot be followed: %s", complaint)
                 self._complaint = complaint
             else:
+                if self._complaint:
+                    log.info("the serving directory can be followed again")
                 self._complaint = ""
 
     async def refresh(self) -> None:
         """Follows the directory if it has changed: begins loads, and switches to what is loaded.
 
         Raises:
-            InfrastructureError: The labels cannot be read.
+            InfrastructureError: The labels cannot be read, or nothing is there any more.
         """
         base = self._settings.base
         seen = await asyncio.to_thread(_look, base)
+        self._check_there(seen[1:])
         directory = self._directory
         if seen != directory.seen:
             labels = await asyncio.to_thread(self._labels.read)
             present = tuple(await asyncio.to_thread(list_versions, base))
+            self._check_there(present)  # it may have gone while the labels were read
             directory = _Directory(seen, labels, present)
         pending = [v for v, _ in self._wanted(directory) if v not in self.routing.loaded]
         contents = await asyncio.to_thread(_identify_all, base, pending)
@@ -155,11 +160,28 @@ class Reloader:
         self._directory, self._contents = directory, contents
         self._settle()
 
-    def close(self) -> None:
-        """Begins no further load, and ends the trials of those that are under way."""
+    async def close(self) -> None:
+        """Begins no further load, and ends those that are under way, with their trials."""
         self._is_closed = True
-        for loading in self._loading.values():
-            loading.task.cancel()
+        tasks = [loading.task for loading in self._loading.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _check_there(self, versions: Sequence[object]) -> None:
+        """Tells a directory that is gone from one whose labels say that nothing is served.
+
+        A folder that is moved, a disk that is no longer mounted: read as they are, they hold no
+        version and no label. What is labelled is never pruned, so no directory becomes empty.
+
+        Raises:
+            InfrastructureError: Versions are in memory, and there is none in the directory.
+        """
+        if self.routing.loaded and not versions:
+            raise InfrastructureError(
+                f"{self._settings.base} is gone or holds no version any more; labels and loaded "
+                "versions stay as they are until it is back"
+            )
 
     def _wanted(self, directory: _Directory) -> list[tuple[int, str]]:
         """Versions that have to be in memory, with their labels; the most urgent first."""
@@ -209,11 +231,12 @@ class Reloader:
         except LoadError as error:
             self._refuse(version, content, str(error))
         except asyncio.CancelledError:
-            log.info("version %d: no label stands on it any more; its load is given up", version)
+            why = "the server ends" if self._is_closed else "no label stands on it any more"
+            log.info("version %d: %s; its load is given up", version, why)
             self.states.pop(version, None)
         except Exception as error:
             log.exception("version %d", version)
-            self._refuse(version, content, f"{type(error).__name__}: {error}")
+            self._refuse(version, content, f"{type(error).__name__}: {_in_one_line(error)}")
         else:
             self._refused.pop(version, None)
             self.states[version] = VersionStatus(version, State.AVAILABLE)
@@ -311,7 +334,19 @@ def _labelled(labels: Labels) -> list[tuple[int, str]]:
 
 def _look(base: Path) -> Fingerprint:
     """What tells one state of the directory from another, cheap enough to be asked all the time."""
-    return (_stat(base / LABELS_FILE), *(_stat(base / str(v)) for v in list_versions(base)))
+    versions = list_versions(base)  # first: it says what is wrong with the directory itself
+    return (_stat(base / LABELS_FILE), *(_stat(base / str(v)) for v in versions))
+
+
+def _in_one_line(error: Exception) -> str:
+    """An error for the status page and the log."""
+    if isinstance(error, OSError) and error.strerror:
+        text = f"{error.filename or 'a file'} cannot be read: {error.strerror}"
+    elif isinstance(error, OrdainError):
+        text = f"{error.message} ({error.hint})" if error.hint else error.message
+    else:
+        text = str(error)
+    return " ".join(text.split()) or type(error).__name__
 
 
 def _identify_all(base: Path, versions: Iterable[int]) -> dict[int, Fingerprint]:

@@ -13,7 +13,7 @@ from ordain.main import cli
 from pipeline.outcome import RunResult
 from pipeline.schema import read_schema, write_schema
 from serving.manifest import read_manifest
-from serving.server.model import read_signatures
+from serving.server.signature_defs import read_signatures
 
 HEADER = ["x", "c", "y"]
 #: Version 1 needs an x, and version 3 a z, in every row that it predicts.

@@ -5,6 +5,7 @@ Their SavedModels are real, hold allowed operations only and pass the scan.
 
 import json
 import shutil
+import socket
 import threading
 import time
 import urllib.request
@@ -30,7 +31,7 @@ FAULTS = {
     3: ("hang", "not loaded within 12 s"),
     4: ("raise", "InvalidArgumentError: assertion failed: [not today]"),
     5: ("memory", "loading it takes more than 800 MB of memory; its trial was ended at"),
-    6: ("default", "KeyError"),
+    6: ("default", "signature 'forever': the default of input 'x': elements of type DT_RESOURCE"),
     7: ("warmup", "MemoryError: Unable to allocate"),
 }
 OPTIONS = ("--load-timeout-s", "12", "--load-memory-mb", "800", "--keep-loaded", "0")
@@ -109,7 +110,7 @@ def metric(server, name) -> float:
 def test_it_is_refused_with_its_reason_and_stable_goes_on(server, version):
     before = server.memory_bytes
     peak, answers = 0, 0
-    set_canary(server.base, version, 0.5, *WHO)
+    write_canary(server.base, version, 0.5)
     wait(lambda: state(server, version)[0])
     while state(server, version)[0] != "END":
         assert server.version() == 1
@@ -211,6 +212,41 @@ def test_a_stable_version_that_hangs_ends_the_start_with_its_reason(project, tmp
         assert "version 3: not loaded within 2 s" in server.log.read_text()
     finally:
         end(server)
+
+
+@pytest.mark.parametrize("why", ["stable is refused", "the port is taken"])
+def test_a_start_that_fails_ends_the_loads_that_it_began(project, tmp_path, why):
+    base = project.parent / "work" / "serving" / "toy"
+    promote(base, 1, *WHO)
+    set_canary(base, 3, 0.5, *WHO)  # it hangs
+    index = base / "1" / "variables" / "variables.index"
+    whole = index.read_bytes()
+    options = ()
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        if why == "the port is taken":
+            options = ("--rest-port", str(taken.getsockname()[1]))
+        else:
+            index.write_bytes(b"x")
+        server = start(project, *options)
+        try:
+            code = server.process.wait(120)
+        finally:
+            end(server)
+            index.write_bytes(whole)
+            drop(base)
+    log = server.log.read_text()
+    assert code == (2 if options else 5), log
+    (error,) = [line for line in log.splitlines() if line.startswith("error: ")]
+    if options:
+        assert "cannot be listened on" in error
+    else:
+        assert error.startswith("error: version 1: variables/variables.index has 1 bytes, not ")
+        assert "version 3" not in error
+    assert "version 3: the server ends; its load is given up" in log
+    for untrue in ("Traceback", "no label stands", "version 3 is refused", "destroyed"):
+        assert untrue not in log, log
 
 
 def test_a_request_that_hangs_takes_nothing_with_it(project):

@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import os
 import shutil
 import time
 from collections import Counter
@@ -125,9 +126,58 @@ def test_damaged_labels_change_nothing(stable):
     try:
         (stable.base / "labels.json").write_text("{")
         _wait(lambda: "cannot be followed" in stable.log.read_text())
+        (problem,) = _problems(stable)
+        assert "labels.json is damaged" in problem
+        assert "\n" not in problem and "next:" not in problem
         assert stable.version() == 3
     finally:
         (stable.base / "labels.json").write_text(text)
+
+
+#: What stands where the serving directory was.
+GONE = {
+    "nothing": lambda base: None,
+    "an empty folder, as where a disk was mounted": lambda base: base.mkdir(),
+    "a link to nothing": lambda base: base.symlink_to("nowhere"),
+    "a pipe": os.mkfifo,
+    "a file": lambda base: base.write_text("x"),
+}
+
+
+@pytest.mark.parametrize("name", GONE)
+def test_a_directory_that_is_gone_is_a_problem_and_changes_nothing(stable, name):
+    set_canary(stable.base, 2, 0.5, *WHO)
+    _wait(lambda: stable.ask("/v1/models/toy/labels/canary")[0] == 200)
+    _wait(lambda: _problems(stable) == [])
+    before = stable.log.read_text()
+    away = stable.base.with_name("away")
+    stable.base.rename(away)
+    try:
+        GONE[name](stable.base)
+        _wait(lambda: _problems(stable))
+        time.sleep(1)  # it is looked at some five times more
+        (problem,) = _problems(stable)
+        assert problem.startswith("the serving directory ")
+        assert str(stable.base) in problem
+        assert "\n" not in problem and "Errno" not in problem
+        assert stable.version("canary") == 2
+        assert stable.version("stable") == 3
+        assert stable.log.read_text().removeprefix(before).count("cannot be followed") == 1
+    finally:
+        if stable.base.is_dir():
+            stable.base.rmdir()
+        else:
+            stable.base.unlink(missing_ok=True)
+        away.rename(stable.base)
+    _wait(lambda: _problems(stable) == [])
+    assert stable.version("canary") == 2
+    assert "can be followed again" in stable.log.read_text().removeprefix(before)
+
+
+def _problems(server) -> list[str]:
+    status, answer = server.ask("/v2/health/ready")
+    assert (status, answer["ready"]) == (200, True)
+    return answer.get("problems", [])
 
 
 def test_ten_seconds_of_load_while_versions_change(stable):

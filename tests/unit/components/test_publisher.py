@@ -181,7 +181,7 @@ def test_a_model_of_an_object_store_is_published_too(tmp_path):
     fileio.makedirs(f"{model.uri}/Format-Serving/variables")
     for name, content in (
         ("saved_model.pb", SAVED_MODEL.SerializeToString()),
-        ("variables/variables.index", b"index"),
+        ("variables/variables.data-00000-of-00001", b"data"),
     ):
         with fileio.open(f"{model.uri}/Format-Serving/{name}", "wb") as file:
             file.write(content)
@@ -201,7 +201,7 @@ def test_a_model_of_an_object_store_is_published_too(tmp_path):
     )
     version = tmp_path / "serving" / "1"
     assert (version / "saved_model.pb").read_bytes() == SAVED_MODEL.SerializeToString()
-    assert (version / "variables" / "variables.index").read_bytes() == b"index"
+    assert (version / "variables" / "variables.data-00000-of-00001").read_bytes() == b"data"
     assert verify(version) == []
 
 

@@ -38,10 +38,12 @@ def store(tmp_path):
 
 
 @functools.cache
-def _graph(number: int) -> bytes:
-    """A graph that a label may be given to, another one for each number."""
+def _files(number: int) -> dict[str, bytes]:
+    """A model that a label may be given to, another one for each number."""
     with tempfile.TemporaryDirectory() as folder:
-        return (save_doubler(Path(folder, "m"), 2.0 + number) / "saved_model.pb").read_bytes()
+        model = save_doubler(Path(folder, "m"), 2.0 + number)
+        files = (path for path in model.rglob("*") if path.is_file())
+        return {path.relative_to(model).as_posix(): path.read_bytes() for path in files}
 
 
 class Chain:
@@ -86,8 +88,10 @@ class Chain:
         model = standard_artifacts.Model()
         model.uri = str(self.folder / "models" / str(len(self.models)))
         files = Path(path_utils.serving_model_dir(model.uri))
-        files.mkdir(parents=True)
-        (files / "saved_model.pb").write_bytes(content or _graph(len(self.models)))
+        (files / "variables").mkdir(parents=True)
+        made = {"saved_model.pb": content} if content else _files(len(self.models))
+        for name, data in made.items():
+            (files / name).write_bytes(data)
         self.keep(model)
         self.run("Trainer", inputs or {}, {"model": [model]})
         self.models.append(model)

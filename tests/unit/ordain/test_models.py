@@ -37,16 +37,15 @@ def ordain(monkeypatch, capsys):
 
 
 @pytest.fixture(scope="session")
-def graphs(tmp_path_factory) -> dict[str, bytes]:
-    """Graphs as a server takes and refuses them."""
+def graphs(tmp_path_factory) -> dict[str, Path]:
+    """Models as a server takes and refuses them."""
     from tiny_models import save_doubler
 
     folder = tmp_path_factory.mktemp("graphs")
-    made = {
+    return {
         "honest": save_doubler(folder / "1"),
         "hostile": save_doubler(folder / "2", writes="/x"),
     }
-    return {name: (where / "saved_model.pb").read_bytes() for name, where in made.items()}
 
 
 @pytest.fixture
@@ -56,9 +55,7 @@ def push(make_project, tmp_path, graphs):
 
     def run(example=None, trust=None, graph="honest", **facts) -> Path:
         model = tmp_path / "model"
-        (model / "variables").mkdir(parents=True, exist_ok=True)
-        (model / "saved_model.pb").write_bytes(graphs[graph])
-        (model / "variables" / "variables.index").write_bytes(b"w" * 5000)
+        shutil.copytree(graphs[graph], model, dirs_exist_ok=True)
         if example is not None:
             (model / "assets.extra" / "ordain").mkdir(parents=True, exist_ok=True)
             (model / "assets.extra" / "ordain" / "example.json").write_text(json.dumps(example))

@@ -1,5 +1,6 @@
 """Serving directories with real files in them."""
 
+import shutil
 import subprocess
 from collections.abc import Callable
 from pathlib import Path
@@ -20,20 +21,24 @@ def base(tmp_path) -> Path:
 
 
 @pytest.fixture
-def push(tmp_path, base, graph) -> Callable[..., Path]:
+def push(tmp_path, base, saved) -> Callable[..., Path]:
     """Publishes a small model as the chain does, labels included."""
 
     def run(
         promote: str = "auto",
         trust: Trust | None = None,
         size: int = 1000,
-        content: bytes = graph,
+        content: bytes | None = None,
         project: str = "toy",
     ) -> Path:
         model = tmp_path / "model"
-        (model / "variables").mkdir(parents=True, exist_ok=True)
-        (model / "saved_model.pb").write_bytes(content)
-        (model / "variables" / "variables.index").write_bytes(b"w" * size)
+        shutil.copytree(saved, model, dirs_exist_ok=True)
+        if content is not None:
+            (model / "saved_model.pb").write_bytes(content)
+        # A table may hold bytes that nothing refers to, before its footer of 48 bytes.
+        index = model / "variables" / "variables.index"
+        head, footer = index.read_bytes()[:-48], index.read_bytes()[-48:]
+        index.write_bytes(head + b"w" * (size - len(head) - len(footer)) + footer)
         about = Manifest(project, 0, "", run_id="r", spans=(1, 2), metrics=(Metric("auc", 0.7),))
         where = base.with_name(project)
         folder = publish(model, where, about, trust)
@@ -44,11 +49,20 @@ def push(tmp_path, base, graph) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def graph(tmp_path_factory) -> bytes:
-    """A graph that a server loads: labels are given to no other."""
+def saved(tmp_path_factory) -> Path:
+    """A model that a server loads: labels are given to no other."""
     from tiny_models import save_doubler
 
-    return (save_doubler(tmp_path_factory.mktemp("graph") / "m") / "saved_model.pb").read_bytes()
+    folder = save_doubler(tmp_path_factory.mktemp("graph") / "m")
+    (folder / "fingerprint.pb").unlink()
+    (folder / "assets").rmdir()
+    return folder
+
+
+@pytest.fixture(scope="session")
+def graph(saved) -> bytes:
+    """The graph of it."""
+    return (saved / "saved_model.pb").read_bytes()
 
 
 @pytest.fixture(scope="session")

@@ -10,8 +10,13 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import tensorflow as tf
+from google.protobuf import text_format
+from tensorflow.core.protobuf import saved_model_pb2
 
 from contracts.errors import ConfigError, InfrastructureError
+from contracts.manifest import Manifest
+from serving.directory import publish
 from serving.label_file import Canary, Change, FollowedLabels, Labels
 from serving.label_writing import settle, write_labels
 from serving.labels import (
@@ -22,7 +27,11 @@ from serving.labels import (
     rollback,
     set_canary,
 )
+from serving.manifest import verify
 from serving.retention import prune
+from serving.scan import scan
+from serving.server.model import LoadedModel
+from serving.server.signature_defs import LoadError
 from serving.signing import sign_text
 from serving.trust import Trust
 
@@ -82,6 +91,131 @@ def three(push, base) -> Path:
     for _ in range(3):
         push()
     return base
+
+
+def _edit(change):
+    """A change of the model's graph."""
+
+    def edit(model: Path) -> None:
+        path = model / "saved_model.pb"
+        saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
+        change(saved.meta_graphs[0])
+        path.write_bytes(saved.SerializeToString())
+
+    return edit
+
+
+def _default(text: str, aliases: str = "x"):
+    """A default of the model's one signature, given as text, for each alias."""
+
+    def add(meta) -> None:
+        definition = meta.signature_def["serving_default"]
+        for alias in aliases:
+            text_format.Parse(text, definition.defaults[alias])
+
+    return _edit(add)
+
+
+def _tags(*tags):
+    def put(meta) -> None:
+        meta.meta_info_def.tags[:] = tags
+
+    return _edit(put)
+
+
+INDEX = "variables/variables.index"
+SHARD = "variables/variables.data-00000-of-00001"
+MILLION = "dtype: DT_FLOAT tensor_shape { dim { size: 1048576 } } float_val: 1"
+#: What is published whole, holds allowed operations only, and no server could serve.
+UNSERVABLE = {
+    "for training": (
+        _tags("train"),
+        "holds no graph for serving: tags have to be serve, not train",
+    ),
+    "for serving on a GPU": (_tags("serve", "gpu"), "tags have to be serve, not gpu+serve"),
+    "without tags": (_tags(), "tags have to be serve, not none"),
+    "no signature": (
+        lambda model: tf.saved_model.save(tf.Module(), str(model)),
+        "it has no signature that can be called",
+    ),
+    "a signature of another type": (
+        _edit(lambda meta: setattr(meta.signature_def["serving_default"].inputs["x"], "dtype", 20)),
+        "it has no signature that can be called",
+    ),
+    "an index of a byte": (
+        lambda model: (model / INDEX).write_bytes(b"x"),
+        f"{INDEX} is no index of a checkpoint: it has 1 bytes",
+    ),
+    "an index of something else": (
+        lambda model: (model / INDEX).write_bytes(b"x" * 1000),
+        f"{INDEX} is no index of a checkpoint: it does not end with a table's magic number",
+    ),
+    "an index without blocks": (
+        lambda model: (model / INDEX).write_bytes((model / INDEX).read_bytes()[-48:]),
+        f"{INDEX} is no index of a checkpoint: it names a block that is not in it",
+    ),
+    "an index of nothing": (
+        lambda model: (model / INDEX).write_bytes(bytes(200) + (model / INDEX).read_bytes()[-8:]),
+        f"{INDEX} is no index of a checkpoint: a block of it is damaged",
+    ),
+    "no index": (lambda model: (model / INDEX).unlink(), f"{INDEX} is missing"),
+    "no values": (lambda model: (model / SHARD).unlink(), f"{SHARD} is missing"),
+    "values of another number": (
+        lambda model: (model / SHARD).rename(model / "variables/variables.data-00000-of-00002"),
+        f"{SHARD} is missing",
+    ),
+    "a huge default": (
+        _default("dtype: DT_FLOAT tensor_shape { dim { size: 8589934592 } } float_val: 1"),
+        "'serving_default': the default of input 'x' has shape [8589934592] and 1 elements",
+    ),
+    "a default cut off": (
+        _default("dtype: DT_FLOAT tensor_shape { dim { size: 2 } } tensor_content: 'abcd'"),
+        "signature 'serving_default': the default of input 'x': ",
+    ),
+    "a default of a size that is none": (
+        _default("dtype: DT_FLOAT tensor_shape { dim { size: -1 } } float_val: 1"),
+        "signature 'serving_default': the default of input 'x': the shape is not known",
+    ),
+    "an empty default": (
+        _default("dtype: DT_FLOAT tensor_shape { dim { size: 0 } }"),
+        "the default of input 'x' has 0 elements",
+    ),
+    "a default of another type": (
+        _default("dtype: DT_INT64 int64_val: 1"),
+        "the default of input 'x' has 1 elements of type int64, and the input takes DT_FLOAT",
+    ),
+    "defaults without end": (
+        _default(MILLION, "xabcd"),
+        "the defaults of its signatures have more than 4194304 elements",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", UNSERVABLE)
+def test_what_no_server_could_serve_gets_no_label(three, saved, tmp_path, name):
+    damage, expected = UNSERVABLE[name]
+    shutil.copytree(saved, tmp_path / "bad")
+    damage(tmp_path / "bad")
+    assert scan(tmp_path / "bad") == []
+    version = publish(tmp_path / "bad", three, Manifest("toy", 0, ""))
+    assert verify(version) == []
+    before = (three / "labels.json").read_bytes()
+    for move in (
+        lambda: promote(three, 4, "ada", "why"),
+        lambda: set_canary(three, 4, 0.1, "ada", "why"),
+        lambda: rollback(three, "ada", "why", to=4),
+    ):
+        with pytest.raises(InfrastructureError) as caught:
+            move()
+        message = caught.value.message
+        assert message.startswith("version 4 gets no label, a server would refuse it: ")
+        assert expected in message
+        assert "\n" not in message
+    assert (three / "labels.json").read_bytes() == before
+    # The loading path has the same rule and the same words.
+    with pytest.raises(LoadError) as refused:
+        LoadedModel(tmp_path / "bad", 4)
+    assert expected in str(refused.value)
 
 
 class TestPush:

@@ -20,8 +20,9 @@ from serving.directory import publish
 from serving.scan import scan
 from serving.server.checks import find_problems
 from serving.server.loading import load_version
-from serving.server.model import LoadedModel, LoadError, read_signature_defs
+from serving.server.model import LoadedModel
 from serving.server.protos import decode_proto
+from serving.server.signature_defs import LoadError, read_signatures
 from serving.server.status import Code, RequestError
 from serving.server.warmup import WARMUP_FILE, warm_up
 from serving.trust import Trust
@@ -158,7 +159,7 @@ def test_a_folder_that_holds_no_model(tmp_path, data):
     if data is not None:
         (tmp_path / "saved_model.pb").write_bytes(data)
     with pytest.raises(LoadError):
-        read_signature_defs(tmp_path)
+        read_signatures(tmp_path)
 
 
 def test_what_is_not_published_whole_is_not_loaded(folder, tmp_path):

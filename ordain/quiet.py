@@ -1,0 +1,102 @@
+"""What TensorFlow says while it is imported, kept from the commands' standard error.
+
+Its C++ code writes notices about oneDNN and CUDA to descriptor 2 before any setting of its own
+holds (TensorFlow 2.21), and whoever reads our errors reads them first. Only those lines are left
+out, and only during the import; all others come through, also where the import ends the process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from importlib.abc import Loader, MetaPathFinder
+from importlib.machinery import ModuleSpec, PathFinder
+from types import ModuleType
+
+_MODULE = "tensorflow"
+#: Copies standard input to standard error line by line, without absl's notices and warnings.
+_FILTER = r"""
+import re, sys
+notice = re.compile(rb"[IW]\d{4} \d\d:\d\d:|WARNING: All log messages before absl::InitializeLog")
+for line in sys.stdin.buffer:
+    if not notice.match(line):
+        sys.stderr.buffer.write(line)
+        sys.stderr.buffer.flush()
+"""
+
+
+def quiet_tensorflow() -> None:
+    """Has TensorFlow say less, from its import on; has to be called before that."""
+    level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
+    # Below 2 somebody asked for notices; without a standard error nothing is written.
+    if level not in ("0", "1") and sys.stderr is not None and _MODULE not in sys.modules:
+        sys.meta_path.insert(0, _Finder())
+
+
+class _Finder(MetaPathFinder):
+    """Finds TensorFlow once, and gives it a loader that filters what it writes."""
+
+    def find_spec(
+        self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
+    ) -> ModuleSpec | None:
+        if fullname != _MODULE:
+            return None
+        sys.meta_path.remove(self)
+        # In another thread descriptor 2 is not ours to change: the main one may send it to a log.
+        if threading.current_thread() is not threading.main_thread():
+            return None
+        spec = PathFinder.find_spec(fullname, path, target)
+        if spec is not None and spec.loader is not None:
+            spec.loader = _Loader(spec.loader)
+        return spec
+
+
+class _Loader(Loader):
+    """The module's own loader, which is the only one that the module gets to see."""
+
+    def __init__(self, own: Loader) -> None:
+        self._own = own
+
+    def create_module(self, spec: ModuleSpec) -> ModuleType | None:
+        return self._own.create_module(spec)
+
+    def exec_module(self, module: ModuleType) -> None:
+        assert module.__spec__ is not None  # noqa: S101  the import system has set it
+        module.__spec__.loader = module.__loader__ = self._own
+        with _filtered():
+            self._own.exec_module(module)
+
+
+@contextlib.contextmanager
+def _filtered() -> Iterator[None]:
+    """Sends descriptor 2 through a process that drops notices; it ends with the block."""
+    sys.stderr.flush()
+    reader, writer = os.pipe()
+    try:
+        # In a group of its own: Ctrl-C is for us, and the filter ends when nobody writes any more.
+        child = subprocess.Popen(  # noqa: S603  our own interpreter
+            [sys.executable, "-I", "-S", "-c", _FILTER],
+            stdin=reader,
+            stdout=subprocess.DEVNULL,
+            process_group=0,
+        )
+    except OSError:  # no process to be had: with notices, then
+        os.close(reader)
+        os.close(writer)
+        yield
+        return
+    os.close(reader)
+    before = os.dup(2)
+    os.dup2(writer, 2)
+    os.close(writer)
+    try:
+        yield
+    finally:
+        sys.stderr.flush()
+        os.dup2(before, 2)
+        os.close(before)
+        child.wait()
