@@ -211,8 +211,8 @@ def _load(
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
     os.nice(_NICE)
-    with contextlib.suppress(OSError):  # and takes a processor from nobody when it wakes
-        os.sched_setscheduler(0, os.SCHED_BATCH, os.sched_param(0))
+    with contextlib.suppress(OSError):  # it gets what time nobody else wants
+        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
     tempfile.tempdir = str(folder)
     # A TensorFlow with GPUs takes all of their memory, which the server has already.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
