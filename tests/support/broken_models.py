@@ -82,6 +82,6 @@ def save_broken(folder: Path, version: int, kind: str = "") -> Path:
         path = folder / "saved_model.pb"
         saved = saved_model_pb2.SavedModel.FromString(path.read_bytes())
         default = saved.meta_graphs[0].signature_def["forever"].defaults["x"]
-        default.dtype = types_pb2.DT_RESOURCE
+        default.dtype = types_pb2.DT_QINT8
         path.write_bytes(saved.SerializeToString())
     return folder

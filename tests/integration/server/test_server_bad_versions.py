@@ -31,7 +31,7 @@ FAULTS = {
     3: ("hang", "not loaded within 12 s"),
     4: ("raise", "InvalidArgumentError: assertion failed: [not today]"),
     5: ("memory", "loading it takes more than 800 MB of memory; its trial was ended at"),
-    6: ("default", "signature 'forever': the default of input 'x': elements of type DT_RESOURCE"),
+    6: ("default", "signature 'forever': the default of input 'x': elements of type DT_QINT8"),
     7: ("warmup", "MemoryError: Unable to allocate"),
 }
 OPTIONS = ("--load-timeout-s", "12", "--load-memory-mb", "800", "--keep-loaded", "0")
