@@ -25,7 +25,7 @@ import signal
 import socket
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import NoReturn
 
@@ -47,6 +47,8 @@ _MAX_REASON = 1000
 _FIRST_TO_GO = "1000"
 #: Requests go first where processors are short, and a version that loads is not starved.
 _NICE = 10
+#: Part of the time limit that the first try has, before the second has all of it.
+_FIRST_TRY = 0.25
 #: Seconds for the processes between to begin and to end.
 _GRACE_S = 30.0
 #: What is said of a version that can be served.
@@ -113,7 +115,7 @@ class Trials:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
         try:
-            async with asyncio.timeout(limits.seconds + _GRACE_S):
+            async with asyncio.timeout(limits.seconds * (1 + _FIRST_TRY) + _GRACE_S):
                 answer = await reader.read(_MAX_BYTES)
         except (TimeoutError, OSError):
             answer = b""
@@ -167,7 +169,31 @@ def _supervise(parent: int, request: bytes, answers: socket.socket, load: Load) 
 def _try(
     path: Path, version: int, limits: Limits, answers: socket.socket, folder: Path, load: Load
 ) -> str:
-    """Loads a version in a further process; why it cannot be served, or an empty text."""
+    """Loads a version in a further process; why it cannot be served, or an empty text.
+
+    The first try gets processor time that nobody else wants, so that requests do not notice it.
+    On a machine that is busy throughout it comes to no end; the second gets a little.
+    """
+    policies = ((os.SCHED_IDLE, limits.seconds * _FIRST_TRY), (os.SCHED_BATCH, limits.seconds))
+    for policy, seconds in policies:
+        reason = _try_once(
+            path, version, replace(limits, seconds=seconds), answers, folder, load, policy
+        )
+        if reason is not None:
+            return reason
+    return f"not loaded within {limits.seconds:g} s"
+
+
+def _try_once(
+    path: Path,
+    version: int,
+    limits: Limits,
+    answers: socket.socket,
+    folder: Path,
+    load: Load,
+    policy: int,
+) -> str | None:
+    """One try under a scheduling policy; None if it came to no end in time."""
     theirs, ours = os.pipe()
     me = os.getpid()
     shared = psutil.Process().memory_info().rss
@@ -176,7 +202,7 @@ def _try(
         try:
             os.close(theirs)
             answers.close()
-            _load(me, ours, path, version, folder, load)
+            _load(me, ours, path, version, folder, load, policy)
         finally:
             os._exit(1)
     os.close(ours)
@@ -184,6 +210,7 @@ def _try(
         # Readable: it said something, it ended, or the server asks no more.
         ready, _, _ = select.select([theirs, answers], [], [], limits.seconds)
         said = os.read(theirs, _MAX_BYTES) if theirs in ready else b""
+    os.close(theirs)
     kill_tree(pid)
     _, status = os.waitpid(pid, 0)
     if watch.is_exceeded:
@@ -195,7 +222,7 @@ def _try(
     if said:
         return "" if said == _FINE else said.decode(errors="replace")
     if not ready:
-        return f"not loaded within {limits.seconds:g} s"
+        return None
     code = os.waitstatus_to_exitcode(status)
     how = f"by signal {-code}" if code < 0 else f"with exit code {code}"
     return f"loading it ended the process {how}" + (
@@ -204,15 +231,15 @@ def _try(
 
 
 def _load(
-    parent: int, answers: int, path: Path, version: int, folder: Path, load: Load
+    parent: int, answers: int, path: Path, version: int, folder: Path, load: Load, policy: int
 ) -> NoReturn:
     """Loads the version, in its own process."""
     _end_with(parent)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
     os.nice(_NICE)
-    with contextlib.suppress(OSError):  # it gets what time nobody else wants
-        os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))
+    with contextlib.suppress(OSError):
+        os.sched_setscheduler(0, policy, os.sched_param(0))
     tempfile.tempdir = str(folder)
     # A TensorFlow with GPUs takes all of their memory, which the server has already.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
