@@ -14,6 +14,7 @@ from typing import Any
 
 from google.protobuf import json_format
 
+from components.artifacts import JUDGED_PROPERTY
 from pipeline.recovery import MARKS
 
 #: TFX names an artifact's folder by its execution, and Transform's after a number of their own.
@@ -124,7 +125,7 @@ class _Reader:
     def _properties(self, node: Any) -> dict[str, Any]:
         both = {**dict(node.properties), **dict(node.custom_properties)}
         plain = {k: _plain(v) for k, v in sorted(both.items()) if k not in MARKS}
-        return plain | {k: "N" for k in plain if k.endswith("_id")}
+        return plain | {k: "N" for k in plain if k.endswith("_id") or k == JUDGED_PROPERTY}
 
     def _line(self, **what: Any) -> str:
         return self._text(json.dumps(what, sort_keys=True))
