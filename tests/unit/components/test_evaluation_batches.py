@@ -17,6 +17,7 @@ from components.evaluation_combiners import add_rows
 from components.evaluation_histogram import with_arrays
 from components.evaluation_metrics import needs_examples
 from components.evaluation_slices import rows_by_slice
+from contracts.errors import DataBlockedError
 
 ROWS = 40
 RANDOM = np.random.default_rng(7)
@@ -128,16 +129,20 @@ def add_all(combiner, batch: dict) -> None:
 
 
 @pytest.mark.parametrize(
-    "change",
+    ("change", "error", "said"),
     [
-        {"labels": np.array([np.nan, *range(1, ROWS)])},
-        {"labels": np.full(ROWS, 2)},
-        {"predictions": np.full((ROWS, 1), np.nan, np.float32)},
+        ({"labels": np.array([np.nan, *range(1, ROWS)])}, DataBlockedError, "has the label nan"),
+        ({"labels": np.full(ROWS, 2)}, DataBlockedError, "has the label 2"),
+        (
+            {"predictions": np.full((ROWS, 1), np.nan, np.float32)},
+            RuntimeError,
+            "add_input failed",
+        ),
     ],
 )
-def test_values_that_tfma_refuses_are_refused(change):
+def test_values_that_tfma_refuses_are_refused(change, error, said):
     (combiner,) = combiners(metric("AUC"))
-    with pytest.raises(RuntimeError, match="add_input failed"):
+    with pytest.raises(error, match=said):
         add_rows(
             combiner,
             combiner.create_accumulator(),
