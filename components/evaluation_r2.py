@@ -126,7 +126,7 @@ def _computations(
     class_weights: Any = None,
     example_weighted: bool = False,
 ) -> list[Any]:
-    """What TFMA asks a metric for; it looks at the names of the parameters."""
+    """Computations of the metric; TFMA looks at the names of the parameters."""
     key = inside.MetricKey(
         name=name,
         model_name=model_name,

@@ -31,8 +31,6 @@ DEFAULT_THRESHOLD = 0.5
 CLASSES_PLOT = "MultiClassConfusionMatrixPlot"
 #: The confusion matrix that is added for a model that names its threshold: what the report shows.
 MATRIX = "confusion_matrix"
-
-
 #: Metrics of models that have an output for each class.
 OF_CLASSES = re.compile("(Sparse)?(TopK)?Categorical|MultiClass")
 

@@ -1,4 +1,4 @@
-"""What TensorFlow says while it is imported, kept from the commands' standard error.
+"""A filter that keeps TensorFlow's notices at its import from the commands' standard error.
 
 Its C++ code writes notices about oneDNN and CUDA to descriptor 2 before any setting of its own
 holds (TensorFlow 2.21), and whoever reads our errors reads them first. Only those lines are left

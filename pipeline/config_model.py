@@ -98,6 +98,11 @@ class Threshold(Limit):
     newest: Limit | None = None
     slices: tuple[SliceLimit, ...] = ()
 
+    @property
+    def limits(self) -> tuple[Limit, ...]:
+        """All limits: the whole window's, the newest span's if there is one, the slices'."""
+        return (self, *((self.newest,) if self.newest is not None else ()), *self.slices)
+
 
 class NoBaseline(Section):
     """Evaluate without a baseline, for a reason that is recorded."""
@@ -142,10 +147,7 @@ class Evaluate(Section):
 
     @model_validator(mode="after")
     def _has_thresholds(self) -> Evaluate:
-        limits: list[Limit] = []
-        for threshold in self.thresholds.values():
-            limits += [threshold, *threshold.slices]
-            limits += [threshold.newest] if threshold.newest else []
+        limits = (limit for threshold in self.thresholds.values() for limit in threshold.limits)
         # TFX's Evaluator without thresholds neither blesses nor rejects, and says nothing.
         if all(limit.is_empty for limit in limits):
             raise ValueError(

@@ -37,7 +37,7 @@ _WHOLE_CHAIN = "run the whole chain: ordain run PROJECT"
 
 @dataclass(frozen=True)
 class Taken:
-    """What is taken over of one launch.
+    """Artifacts of one launch that are taken over.
 
     Attributes:
         inputs: Artifacts by input key.
@@ -53,7 +53,7 @@ class Taken:
 def find(
     handle: Any, launches: Iterable[tuple[int | None, Any]], before: str
 ) -> dict[Launch, Taken]:
-    """What `--from` takes over; nothing is written.
+    """Finds what `--from` takes over; nothing is written.
 
     Args:
         handle: TFX's metadata handle.

@@ -133,8 +133,8 @@ def _check_direction(name: str, class_name: str, threshold: Threshold) -> None:
         ("max_rise", "max_drop", _MORE, "more"),
         ("max_drop", "max_rise", _LESS, "less"),
     ):
-        limits = (threshold, *((threshold.newest,) if threshold.newest else ()), *threshold.slices)
-        if pattern.match(class_name) and any(getattr(limit, wrong) is not None for limit in limits):
+        is_set = any(getattr(limit, wrong) is not None for limit in threshold.limits)
+        if is_set and pattern.match(class_name):
             raise ConfigError(
                 f"evaluate.thresholds.{name}: {wrong} limits how much better a model may be, as "
                 f"{better} {class_name} is better",
@@ -149,8 +149,7 @@ def idle_limits(project: Project) -> list[str]:
     for name, threshold in project.evaluate.thresholds.items():
         if not _SHARE.match(classes.get(name, "")):
             continue
-        limits = (threshold, *((threshold.newest,) if threshold.newest else ()), *threshold.slices)
-        for limit in limits:
+        for limit in threshold.limits:
             asked = {"min": limit.min, "max": limit.max, "max_drop": limit.max_drop}
             lines += [
                 f"{name} {kind} {value:g} asks nothing of a model: {name} is from 0 to 1"

@@ -22,7 +22,7 @@ from contracts.errors import InfrastructureError
 from contracts.manifest import FileDigest, Manifest
 from serving import model_card
 from serving.files import locked, sync, sync_tree
-from serving.label_file import Labels, read_labels
+from serving.label_file import Labels
 from serving.label_writing import settle
 from serving.manifest import MANIFEST_FILE, MODEL_CARD_FILE, SIGNATURE_FILE, digest_file
 from serving.signing import sign_version
@@ -80,8 +80,7 @@ def publish(
             if check is not None:
                 check(whole)
             with locked(base / LOCK_FILE):
-                settle(base, trust)
-                return _place(whole, base, about, files, read_labels(base, trust), key)
+                return _place(whole, base, about, files, settle(base, trust), key)
     except (OSError, shutil.Error) as error:
         raise InfrastructureError(
             f"publishing to {base} failed: {error}",

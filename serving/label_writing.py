@@ -45,8 +45,8 @@ def with_change(
     return replace(labels, changes=(*labels.changes, change))
 
 
-def settle(base: str | Path, trust: Trust | None = None) -> None:
-    """Writes the labels of a directory that has no file yet, before a version is placed there.
+def settle(base: str | Path, trust: Trust | None = None) -> Labels:
+    """The labels of a directory, written down if it has none yet, before a version is placed there.
 
     Without the file the version would be stable from its first moment on, also where it is not
     meant to be; and a file that is missing later was lost.
@@ -61,6 +61,7 @@ def settle(base: str | Path, trust: Trust | None = None) -> None:
         labels = read_labels(base, trust)
         if not (base / LABELS_FILE).exists():
             write_labels(base, labels, trust)
+        return labels
 
 
 def write_labels(base: Path, labels: Labels, trust: Trust | None) -> Labels:

@@ -1,4 +1,4 @@
-"""What the application looks at: the projects, each with threads of its own.
+"""The projects that the application shows, each with threads of its own.
 
 One reads: ml-metadata's client is used by one thread at a time, and a database that does not answer
 keeps nobody waiting but those who ask for its project. The other changes labels, one at a time.

@@ -1,4 +1,4 @@
-"""What a SavedModel offers to a server, read from its protobuf: nothing of it is loaded.
+"""Signatures that a SavedModel offers to a server, read from its protobuf: nothing is loaded.
 
 The server reads it before a load, `checks` before a version gets a label: one rule, one wording.
 """
@@ -123,7 +123,7 @@ def _offered(
 
 
 def _missing_values(folder: Path) -> dict[str, Any]:
-    """What stands for "no value" in the inputs of `serving_default` that may have none.
+    """Values that stand for "no value" in the inputs of `serving_default` that may have none.
 
     Raises:
         LoadError: The model's description cannot be read.
@@ -142,7 +142,7 @@ def _read_signature(
     defaults: Mapping[str, Array],
     missing: Mapping[str, Any],
 ) -> Signature | None:
-    """What a signature takes and gives; None if it has a type that no request can carry.
+    """Inputs and outputs of a signature; None if it has a type that no request can carry.
 
     An input may be left out of a request if TensorFlow's signature has a default for it, or, in
     `serving_default`, if the model's description says what stands for a missing value.

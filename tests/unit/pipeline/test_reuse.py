@@ -1,4 +1,4 @@
-"""What `--from NODE` takes over, from a real ML Metadata store."""
+"""Taking over by `--from NODE`, from a real ML Metadata store."""
 
 from __future__ import annotations
 
