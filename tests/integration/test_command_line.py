@@ -76,7 +76,7 @@ def test_a_second_run_is_refused_by_name_and_a_killed_one_leaves_no_lock(
     )
     try:
         holder = project.folder / "var" / ".lock.json"
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while not holder.exists() and time.monotonic() < deadline:
             time.sleep(0.05)
         about = json.loads(holder.read_text())

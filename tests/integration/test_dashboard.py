@@ -89,6 +89,7 @@ def browser() -> Iterator[Any]:
 def looking(browser: Any, url: str, **options: Any) -> Iterator[tuple[Any, list[str]]]:
     """Opens an address; yields the page, and what was said or asked for beyond its own host."""
     page = browser.new_page(viewport={"width": 1280, "height": 900}, **options)
+    page.set_default_timeout(120_000)
     wrong: list[str] = []
     page.on("console", lambda m: wrong.append(f"{m.type}: {m.text}"))
     page.on("pageerror", lambda error: wrong.append(f"exception: {error}"))
@@ -233,23 +234,23 @@ def test_a_run_is_seen_while_it_goes_on_and_is_not_hindered(browser, fresh):
             assert "No run yet" in page.inner_text("main")
             run = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
             try:
-                deadline = time.monotonic() + 200
+                deadline = time.monotonic() + 400
                 while run.poll() is None and time.monotonic() < deadline:
                     for path in ("/", "/runs", "/projects/small"):
                         assert shown.ask(path).status == 200
                     if "goes on: " in shown.ask("/runs?state=running").text:
                         break
                 page.reload()
-                page.get_by_text("goes on").first.wait_for(timeout=60_000)
+                page.get_by_text("goes on").first.wait_for(timeout=240_000)
                 while run.poll() is None and time.monotonic() < deadline:
                     shown.ask("/projects/small/drift")
                     for folder in runs.iterdir():
                         shown.ask(f"/projects/small/runs/{folder.name}")
-                assert run.wait(60) == 0, run.stdout.read()
+                assert run.wait(240) == 0, run.stdout.read()
             finally:
                 run.kill()
             # The page that was open all along comes to know of it by itself.
-            page.locator("dl.tiles", has_text="version 1").wait_for(timeout=60_000)
+            page.locator("dl.tiles", has_text="version 1").wait_for(timeout=240_000)
             assert page.locator(".badge.running").count() == 0
             assert not wrong
 
@@ -298,7 +299,7 @@ def test_a_damaged_store_is_named(fresh):
         assert answer.status == 200
         assert str(store) in answer.text
         store.write_bytes(whole)
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 240
         while "Not everything" in shown.ask("/projects/small/drift").text:
             assert time.monotonic() < deadline, "it is read again once it is whole"
             time.sleep(0.5)
@@ -318,7 +319,7 @@ def test_tensorboard_shows_the_trainings_by_names(project):
                 break
         url = next(word for word in lines[-1].split() if word.startswith("http://127.0.0.1:"))
         wanted = {"version 3, stable", "version 2, canary", "version 1"}
-        deadline = time.monotonic() + 120
+        deadline = time.monotonic() + 240
         names: set[str] = set()
         while time.monotonic() < deadline and len(names) < 3:
             answer = Dashboard(int(url.rstrip("/").rpartition(":")[2])).ask("/data/runs")
@@ -327,6 +328,6 @@ def test_tensorboard_shows_the_trainings_by_names(project):
         assert names == wanted
         assert ended["pushed1"].run_id[-4:] in "".join(lines)
         process.terminate()
-        assert process.wait(60) == 0
+        assert process.wait(240) == 0
     finally:
         process.kill()

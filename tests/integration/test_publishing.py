@@ -134,7 +134,7 @@ def run(how: str, check: str, model: Path, base: Path, kills: int, seed: int = 7
         time.sleep(0.05)
     finally:
         stop.touch()
-        told, _ = reader.communicate(timeout=60)
+        told, _ = reader.communicate(timeout=240)
     return {**json.loads(told), **json.loads(done.stdout)}
 
 
@@ -206,7 +206,7 @@ def test_two_publishers_at_once_make_two_versions_each_whole(model, tmp_path) ->
     ]
     for process in processes:
         assert process.stdout is not None and process.stdout.readline() == "ready\n"
-    given = [process.communicate("go\n", timeout=60)[0].split() for process in processes]
+    given = [process.communicate("go\n", timeout=240)[0].split() for process in processes]
     assert sorted(int(version) for names in given for version in names) == [1, 2, 3, 4, 5, 6]
     for version in list_versions(base):
         assert verify(base / str(version)) == []

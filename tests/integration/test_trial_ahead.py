@@ -48,7 +48,7 @@ def tree(pid: int) -> list[psutil.Process]:
 
 
 def wait(is_so: Callable[[], object]) -> None:
-    end = time.monotonic() + 120
+    end = time.monotonic() + 240
     while not is_so():
         assert time.monotonic() < end
         time.sleep(0.05)

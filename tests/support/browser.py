@@ -52,6 +52,7 @@ def looking_at(browser: Any, path: Path, **options: Any) -> Iterator[Sight]:
     """Opens a file; `options` are those of Playwright's `new_page`."""
     options = {"viewport": {"width": 1280, "height": 900}, **options}
     page = browser.new_page(**options)
+    page.set_default_timeout(120_000)
     sight = Sight(page)
     page.on("console", lambda m: sight.problems.append(f"{m.type}: {m.text}"))
     page.on("pageerror", lambda error: sight.problems.append(f"exception: {error}"))

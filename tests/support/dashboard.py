@@ -43,7 +43,7 @@ class Dashboard:
         **headers: str,
     ) -> Answer:
         """One request; headers by their names with `_` for `-`, the path as it is written."""
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=240)
         body = None if form is None else urlencode(form)
         sent = {name.replace("_", "-"): value for name, value in headers.items()}
         if form is not None:
@@ -77,7 +77,7 @@ def dashboard(*projects: Path, actions: bool = False) -> Iterator[Dashboard]:
         assert found is not None, said
         yield Dashboard(int(found.group(1)))
         process.send_signal(signal.SIGTERM)
-        assert process.wait(30) == 0
+        assert process.wait(240) == 0
     finally:
         process.kill()
         process.wait()

@@ -15,7 +15,7 @@ from pathlib import Path
 
 USER = "ordain"
 PASSWORD = "s3cret' word\\@/:"
-_STARTUP_S = 60
+_STARTUP_S = 240
 
 
 @dataclass(frozen=True)

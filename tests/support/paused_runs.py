@@ -18,7 +18,7 @@ import sys
 import time
 from pathlib import Path
 
-TIMEOUT_S = 120
+TIMEOUT_S = 300
 
 
 def pause(node: str, mark: Path) -> None:

@@ -20,7 +20,7 @@ from pipeline.loading import load_unresolved, read_effective
 from pipeline.source import image_fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
-TIMEOUT_S = 180
+TIMEOUT_S = 300
 
 
 class Host:

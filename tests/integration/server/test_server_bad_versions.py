@@ -15,7 +15,7 @@ import psutil
 import pytest
 import tensorflow as tf
 from broken_models import save_broken
-from servers import Server, end, start, write_project
+from servers import START_TIMEOUT_S, Server, end, start, write_project
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
 from contracts.manifest import Manifest
@@ -93,7 +93,7 @@ def state(server, version) -> tuple[str, str]:
     return found["state"], found["status"]["error_message"]
 
 
-def wait(is_so, limit_s=60.0):
+def wait(is_so, limit_s=START_TIMEOUT_S):
     until = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < until
@@ -101,7 +101,7 @@ def wait(is_so, limit_s=60.0):
 
 
 def metric(server, name) -> float:
-    with urllib.request.urlopen(server.rest + "/metrics", timeout=10) as page:
+    with urllib.request.urlopen(server.rest + "/metrics", timeout=60) as page:
         lines = page.read().decode().splitlines()
     return float(next(line for line in lines if line.startswith(name)).rsplit(" ", 1)[1])
 
@@ -208,7 +208,7 @@ def test_a_stable_version_that_hangs_ends_the_start_with_its_reason(project, tmp
     promote(tmp_path / "copy" / "work" / "serving" / "toy", 3, *WHO)
     server = start(copy, "--load-timeout-s", "2")
     try:
-        assert server.process.wait(120) == 5
+        assert server.process.wait(START_TIMEOUT_S) == 5
         assert "version 3: not loaded within 2 s" in server.log.read_text()
     finally:
         end(server)
@@ -231,7 +231,7 @@ def test_a_start_that_fails_ends_the_loads_that_it_began(project, tmp_path, why)
             index.write_bytes(b"x")
         server = start(project, *options)
         try:
-            code = server.process.wait(120)
+            code = server.process.wait(START_TIMEOUT_S)
         finally:
             end(server)
             index.write_bytes(whole)
@@ -289,7 +289,7 @@ def ask_grpc(server, value) -> grpc.StatusCode:
     with grpc.insecure_channel(server.grpc) as channel:
         stub = prediction_service_pb2_grpc.PredictionServiceStub(channel)
         try:
-            stub.Predict(request, timeout=30)
+            stub.Predict(request, timeout=120)
         except grpc.RpcError as error:
             return error.code()
     return grpc.StatusCode.OK
@@ -311,6 +311,6 @@ def test_a_kernel_that_cannot_be_interrupted_costs_a_thread_and_the_server_ends_
         started = time.monotonic()
         assert server.stop() == 0
         # The second of grace, the drain's two, and what it takes to leave.
-        assert time.monotonic() - started < 15
+        assert time.monotonic() - started < 60
     finally:
         end(server)

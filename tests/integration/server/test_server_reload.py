@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 import pytest
-from servers import copy_version
+from servers import START_TIMEOUT_S, copy_version
 
 from benchmarks.serving_load import run_load
 from serving.label_file import read_labels
@@ -48,7 +48,8 @@ def test_a_promotion_and_a_rollback_are_seen(stable):
 
 def test_a_canary_gets_its_share_and_keeps_its_clients(stable):
     set_canary(stable.base, 2, 0.3, *WHO)
-    assert stable.wait_for(2, "canary") < 2 if _has_canary(stable) else True
+    _wait(lambda: stable.ask("/v1/models/toy/labels/canary")[0] == 200)
+    assert stable.version("canary") == 2
     assert stable.version("stable") == 3
     by_id = {i: stable.version(X_Request_Id=f"user-{i}") for i in range(100)}
     assert 15 <= Counter(by_id.values())[2] <= 45
@@ -65,12 +66,7 @@ def test_a_canary_gets_its_share_and_keeps_its_clients(stable):
     assert {stable.version() for _ in range(50)} == {3}
 
 
-def _has_canary(server) -> bool:
-    _wait(lambda: server.ask("/v1/models/toy/labels/canary")[0] == 200)
-    return True
-
-
-def _wait(is_so, limit_s: float = 20.0) -> None:
+def _wait(is_so, limit_s: float = START_TIMEOUT_S) -> None:
     until = time.monotonic() + limit_s
     while not is_so():
         assert time.monotonic() < until

@@ -7,7 +7,7 @@ import time
 from dataclasses import replace
 
 import pytest
-from servers import end, save_toy, start, write_project
+from servers import START_TIMEOUT_S, end, save_toy, start, write_project
 
 from contracts.errors import InfrastructureError
 from contracts.manifest import Manifest
@@ -48,7 +48,7 @@ def signed(tmp_path_factory, trust):
 
 
 def _wait_for(server, words: str) -> None:
-    until = time.monotonic() + 30
+    until = time.monotonic() + START_TIMEOUT_S
     while words not in server.log.read_text():
         assert time.monotonic() < until, server.log.read_text()
         time.sleep(0.05)

@@ -117,7 +117,7 @@ class TestTFServingGrpc:
         return request
 
     def test_predict(self, stub):
-        answer = stub.Predict(self.request(x=[1.0, 2.5], s=[b"a", b"bc"]), timeout=20)
+        answer = stub.Predict(self.request(x=[1.0, 2.5], s=[b"a", b"bc"]), timeout=120)
         assert tf.make_ndarray(answer.outputs["y"]).tolist() == [5.0, 8.0]
         assert tf.make_ndarray(answer.outputs["n"]).dtype == "int32"
         assert (answer.model_spec.name, answer.model_spec.version.value) == ("toy", 3)
@@ -127,14 +127,14 @@ class TestTFServingGrpc:
         request = self.request("text", s=[b"\x00\xff"])
         request.output_filter.append("text")
         request.model_spec.version_label = "stable"
-        answer = stub.Predict(request, timeout=20)
+        answer = stub.Predict(request, timeout=120)
         assert list(answer.outputs) == ["text"]
         assert tf.make_ndarray(answer.outputs["text"]).tolist() == [b"\x00\xff"]
 
     def test_one_value_stands_for_all_elements_of_a_tensor(self, stub):
         request = self.request(x=[1.0], s=[b"a", b"bc", b"d"])
         request.inputs["x"].CopyFrom(tf.make_tensor_proto(2.0, shape=[3]))
-        answer = stub.Predict(request, timeout=20)
+        answer = stub.Predict(request, timeout=120)
         assert tf.make_ndarray(answer.outputs["y"]).tolist() == [7.0, 7.0, 7.0]
 
     def test_classify_and_regress(self, stub):
@@ -143,7 +143,7 @@ class TestTFServingGrpc:
         request.model_spec.signature_name = "classify"
         example = request.input.example_list.examples.add()
         example.features.feature["x"].float_list.value.append(0.25)
-        found = stub.Classify(request, timeout=20).result.classifications[0].classes
+        found = stub.Classify(request, timeout=120).result.classifications[0].classes
         assert [(c.label, c.score) for c in found] == [("no", 0.75), ("yes", 0.25)]
         request = regression_pb2.RegressionRequest()
         request.model_spec.name = "toy"
@@ -151,13 +151,13 @@ class TestTFServingGrpc:
         both = request.input.example_list_with_context
         both.context.features.feature["x"].float_list.value.append(2.0)
         both.examples.add()
-        assert stub.Regress(request, timeout=20).result.regressions[0].value == 2.0
+        assert stub.Regress(request, timeout=120).result.regressions[0].value == 2.0
 
     def test_metadata_and_status(self, stub, channel):
         request = get_model_metadata_pb2.GetModelMetadataRequest()
         request.model_spec.name = "toy"
         request.metadata_field.append("signature_def")
-        packed = stub.GetModelMetadata(request, timeout=20).metadata["signature_def"]
+        packed = stub.GetModelMetadata(request, timeout=120).metadata["signature_def"]
         found = get_model_metadata_pb2.SignatureDefMap()
         assert packed.Unpack(found)
         assert found.signature_def["pair"].inputs["x"].tensor_shape.dim[1].size == 2
@@ -190,7 +190,7 @@ class TestTFServingGrpc:
         request = self.request(x=[1.0], s=[b"a"])
         change(request)
         with pytest.raises(grpc.RpcError) as caught:
-            stub.Predict(request, timeout=20)
+            stub.Predict(request, timeout=120)
         assert caught.value.code().name == code
         assert words in caught.value.details()
 
@@ -205,7 +205,7 @@ class TestInferenceGrpc:
                     f"/inference.GRPCInferenceService/{method}",
                     request_serializer=type(request).SerializeToString,
                     response_deserializer=getattr(v2, f"{method}Response").FromString,
-                )(request, timeout=20)
+                )(request, timeout=120)
 
             yield call
 

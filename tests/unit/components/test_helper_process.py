@@ -145,8 +145,8 @@ def test_the_helper_ends_with_its_parent(ending: signal.Signals) -> None:
         assert helper.ppid() == parent.pid
         time.sleep(0.5)
         parent.send_signal(ending)
-        parent.wait(30)
-        helper.wait(30)
+        parent.wait(240)
+        helper.wait(240)
 
 
 @pytest.mark.parametrize("why", ["one processor", "TensorFlow runs"])

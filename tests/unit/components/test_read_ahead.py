@@ -22,7 +22,7 @@ def test_next_batch_is_made_while_the_caller_has_the_one_before():
 
     stream = read_ahead(batches())
     assert next(stream) == "first"
-    assert made.wait(10), "the second batch waits for the caller"
+    assert made.wait(120), "the second batch waits for the caller"
     assert next(stream) == "second"
 
 

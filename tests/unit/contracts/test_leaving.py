@@ -75,4 +75,4 @@ def test_the_code_is_told_although_nobody_reads() -> None:
     )
     assert process.stdout is not None
     process.stdout.close()
-    assert process.wait(60) == 4
+    assert process.wait(240) == 4

@@ -235,7 +235,7 @@ def test_the_real_command_starts_says_when_it_looks_and_ends_on_sigterm(make_fol
         status = json.loads(invoke("status", str(folder), "--json").output)
         process.send_signal(signal.SIGTERM)
         rest = process.stdout.read()
-    assert process.wait(10) == 0
+    assert process.wait(240) == 0
     assert "toy: cron '0 0 29 2 *' in UTC; next tick " in line
     assert rest.endswith("stopped\n")
     assert [s["pid"] for s in status["schedulers"]] == [process.pid]

@@ -105,7 +105,7 @@ def test_a_lone_request_is_not_held_up():
             await ask(value)
         return time.monotonic() - started
 
-    assert run(Model(), work, batch_wait_s=0.5) < 0.5
+    assert run(Model(), work, batch_wait_s=10) < 10
 
 
 def test_other_shapes_and_types_are_not_mixed():

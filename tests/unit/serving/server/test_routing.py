@@ -85,7 +85,7 @@ def test_a_version_ends_after_its_last_request():
                 ending = asyncio.create_task(served.end())
                 await asyncio.sleep(0.01)
             assert not ending.done()
-        await asyncio.wait_for(ending, 1)
+        await asyncio.wait_for(ending, 60)
         return batcher.closed
 
     assert asyncio.run(work())
