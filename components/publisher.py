@@ -31,12 +31,13 @@ from components.pushed_model import (
     unrecorded_version,
 )
 from components.served_model import compared_by
+from contracts.digests import digest_tree
 from contracts.errors import InfrastructureError
-from contracts.manifest import Manifest
+from contracts.manifest import MODEL_CARD_FILE, Manifest
 from serving.cloud_storage import is_object_store
 from serving.directory import publish
 from serving.labels import Pushed, read_labels, record_push
-from serving.manifest import MODEL_CARD_FILE, digest_tree, read_manifest
+from serving.manifest import read_manifest
 from serving.object_store import publish_objects
 from serving.server.checks import find_model_problems, find_problems
 from serving.trust import Trust

@@ -12,6 +12,7 @@ from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any
 
+from contracts.digests import FileDigest
 from contracts.errors import InfrastructureError
 from contracts.json_text import (
     list_of,
@@ -24,24 +25,13 @@ from contracts.json_text import (
 )
 from contracts.verdict import Outcome, Reason, Verdict
 
+MANIFEST_FILE = "manifest.json"
+#: Signature over the whole version, in the form of the `model-signing` package.
+SIGNATURE_FILE = "manifest.json.sig"
+MODEL_CARD_FILE = "MODEL_CARD.md"
 #: Raised when a field changes its meaning or is removed; readers refuse what they do not know.
 FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-
-
-@dataclass(frozen=True)
-class FileDigest:
-    """One file of a version.
-
-    Attributes:
-        path: Relative to the version's folder, with `/`.
-        sha256: SHA-256 of the content, 64 lower-case hexadecimal digits.
-        size_bytes: Size of the content.
-    """
-
-    path: str
-    sha256: str
-    size_bytes: int
 
 
 @dataclass(frozen=True)

@@ -15,11 +15,10 @@ from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from contracts.digests import FileDigest, digest_file, digest_tree
 from contracts.errors import InfrastructureError
-from contracts.manifest import FileDigest
 from kubeflow.bucket import Bucket, address_of, at_once, staged_beside, unwritable
 from pipeline.shared_files import PLACE
-from serving.manifest import digest_file, digest_tree
 
 #: Follows the folder's name.
 MARKER = ".objects.json"

@@ -3,22 +3,30 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 from contracts.errors import ConfigError
 from kubeflow.client_errors import NotThereError, login_page
-from kubeflow.client_settings import DOCS
-
-if TYPE_CHECKING:
-    from kubeflow.client import Server
+from kubeflow.client_settings import DOCS, Connection
 
 #: The major version whose API (v2beta1) is used.
 MAJOR = 2
 #: The answer of a health check is some 100 bytes.
 MAX_BYTES = 65_536
 _DOING = "asking for the server's version"
+
+
+class Server(Protocol):
+    """A server as far as this module asks it; `kubeflow.client.Server` is one."""
+
+    @property
+    def connection(self) -> Connection:
+        """Where it is."""
+
+    def stream(self, doing: str, path: str) -> Iterator[bytes]:
+        """Pieces of an answer."""
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from kubeflow.pipeline_root import kept_log, shared
 from kubeflow.run_tally import tally_before
 from kubeflow.task_records import recorded
 from pipeline.history import History, Output
-from pipeline.importing import load_tfx, project_on_path
+from pipeline.importing import loading_tfx, project_on_path
 from pipeline.launch import quiet_libraries
 from pipeline.node_log import copied_log
 from pipeline.outcome import Failure, NodeResult
@@ -57,13 +57,12 @@ def run_node(chain: Chain, name: str, say: Callable[[str], None]) -> Done:
     """
     quiet_libraries()
     project = chain.load_project()
-    load_tfx()
+    with loading_tfx():
+        from pipeline import node_launch  # noqa: PLC0415  three seconds
     ir = chain.parse_ir()
     nodes = {node.pipeline_node.node_info.id: node.pipeline_node for node in ir.nodes}
     if name not in nodes:
         raise ConfigError(f"--node {name}: the chain's nodes are {', '.join(nodes)}")
-    from pipeline import node_launch  # noqa: PLC0415  TFX is loaded by now
-
     history = History(project.metadata, project.name, project.paths)
     folder = project.runs / chain.run_id
 

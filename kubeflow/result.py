@@ -24,10 +24,10 @@ from kubeflow.task_records import never_began
 from kubeflow.tasks import PREPARE
 from kubeflow.telling import tell
 from pipeline import recovery
-from pipeline.clock_child import Report
 from pipeline.config import Project
 from pipeline.history import History
 from pipeline.outcome import Failure, RunResult
+from pipeline.retraining_report import Report
 
 _RESULT = "result.json"
 

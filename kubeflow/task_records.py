@@ -15,8 +15,8 @@ from typing import Any
 
 from contracts.errors import ExitCode, InfrastructureError, OrdainError
 from pipeline import shared_files
-from pipeline.clock_state import write_whole
 from pipeline.outcome import Failure, NodeResult
+from serving.files import write_file
 
 FOLDER = "tasks"
 BEGUN, ENDED, FAILED = "begun", "ended", "failed"
@@ -64,7 +64,7 @@ class Recorder:
         self.is_over = True
 
     def _write(self, raw: Mapping[str, Any]) -> None:
-        write_whole(self._path, json.dumps(raw, indent=1) + "\n")
+        write_file(self._path, json.dumps(raw, indent=1) + "\n")
         shared_files.push(self._path)
 
 

@@ -14,11 +14,11 @@ from pathlib import Path
 
 from contracts.errors import InfrastructureError
 from kubeflow.pipeline_root import OUTBOX
-from pipeline.clock_child import Report
-from pipeline.clock_state import write_whole
 from pipeline.config import Project
 from pipeline.notify import Notice, notices_of
 from pipeline.notify_outbox import Outbox
+from pipeline.retraining_report import Report
+from serving.files import write_file
 
 FILE = "told.json"
 #: Seconds in which notices are tried again; what is left then waits for the next run's result.
@@ -55,7 +55,7 @@ def tell(
         if fresh:
             # After the outbox has them: killed in between, they are told twice, under one id.
             told = [*before, *((notice.event, str(notice.body["headline"])) for notice in fresh)]
-            write_whole(path, json.dumps(told, indent=1) + "\n")
+            write_file(path, json.dumps(told, indent=1) + "\n")
         outbox.deliver_within(_PATIENCE_S)
     except (InfrastructureError, OSError) as error:
         say(f"nobody could be told: {error}")

@@ -6,8 +6,8 @@ import datetime
 from collections.abc import Iterator
 from typing import Any
 
-from pipeline.clock_child import describe_reason
 from pipeline.clock_ticks import show_time
+from pipeline.retraining_report import describe_reason
 
 
 def status_lines(found: dict[str, Any]) -> Iterator[str]:

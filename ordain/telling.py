@@ -38,9 +38,9 @@ def tell(
     """
     if not project.notify:
         return
-    from pipeline.clock_child import Report  # noqa: PLC0415  only where somebody is told
     from pipeline.clock_status import outbox_of  # noqa: PLC0415
     from pipeline.notify import notices_of  # noqa: PLC0415
+    from pipeline.retraining_report import Report  # noqa: PLC0415  only where somebody is told
 
     codes = [error.exit_code] if error else [run["exit_code"] for run in runs]
     code = next((int(code) for code in codes if code), 0)

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Literal
 
 from contracts.errors import ExitCode, InfrastructureError
-from pipeline.clock_child import Child, Report, find_report, is_alive, read_report
+from pipeline.clock_child import Child, is_alive
 from pipeline.clock_state import Look, State, StateFile
 from pipeline.clock_ticks import Cron, show_time
 from pipeline.clock_time import Bell, Clock
 from pipeline.clock_wishes import Wish, Wishes
+from pipeline.retraining_report import Report, find_report, read_report
 
 #: How often, in seconds of the real world, it is looked whether the command has ended.
 CHECK_S = 0.1

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from contracts.errors import ConfigError
 from pipeline.clock import Scheduler, Setup
-from pipeline.clock_child import Report
 from pipeline.clock_state import Look
 from pipeline.clock_status import folder_of, outbox_of, sign_in
 from pipeline.clock_ticks import Cron, show_time
@@ -17,6 +16,7 @@ from pipeline.config import Project
 from pipeline.notify import notices_of, without_repeats
 from pipeline.notify_outbox import Outbox, Postman
 from pipeline.notify_send import check, describe
+from pipeline.retraining_report import Report
 
 #: Seconds a command that starts and ends gives the notices of its look; the rest waits on disk.
 ONCE_PATIENCE_S = 30.0

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import InfrastructureError
-from serving import files
+from serving.files import write_file
 
 
 @dataclass(frozen=True)
@@ -99,7 +99,7 @@ class StateFile:
             "current": _raw(state.current),
             "last": _raw(state.last),
         }
-        write_whole(self._path, json.dumps(raw, indent=1) + "\n")
+        write_file(self._path, json.dumps(raw, indent=1) + "\n")
 
     @contextlib.contextmanager
     def turn(self) -> Iterator[bool]:
@@ -129,21 +129,6 @@ class StateFile:
     def cover(self, moment: datetime.datetime) -> None:
         """Counts every tick up to a moment as answered; the caller has the turn."""
         self.write(replace(self.read(), covered=moment))
-
-
-def write_whole(path: Path, text: str) -> None:
-    """Writes a small file whole or not at all, and makes its folder.
-
-    Raises:
-        InfrastructureError: It cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        files.write_whole(path, text)
-    except OSError as error:
-        raise InfrastructureError(
-            f"{path} cannot be written: {error}", "free space or correct permissions"
-        ) from error
 
 
 def _raw(look: Look | None) -> dict[str, Any] | None:

@@ -17,11 +17,12 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.clock_child import born, is_alive
-from pipeline.clock_state import Look, StateFile, write_whole
+from pipeline.clock_state import Look, StateFile
 from pipeline.clock_ticks import Cron
 from pipeline.config import Project
 from pipeline.notify_outbox import Outbox, describe_waiting
 from pipeline.retraining_log import read_decisions
+from serving.files import write_file
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ def sign_in(project: Project, cron: str | None, timezone: str, watch: bool) -> P
         found = _running(other)
         if found is None or not is_alive(found.pid, found.born):
             other.unlink(missing_ok=True)
-    write_whole(path, json.dumps(asdict(about)) + "\n")
+    write_file(path, json.dumps(asdict(about)) + "\n")
     return path
 
 

@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from pipeline.config import Project
-from pipeline.importing import load_graph, load_tfx
+from pipeline.importing import load_graph, loading_tfx
 from pipeline.kept_files import KeptFiles
 from pipeline.source import fingerprint
 
@@ -44,8 +44,8 @@ def compiled_ir(project: Project, newest_span: int) -> Any:
     Raises:
         ConfigError: The graph cannot be built.
     """
-    load_tfx()
-    from pipeline.metadata_client import rewrite  # noqa: PLC0415  TFX is loaded by now
+    with loading_tfx():
+        from pipeline.metadata_client import rewrite  # noqa: PLC0415  three seconds
 
     kept = KeptFiles(project.home / FOLDER, _KEPT)
     name = f"{_key(project, newest_span)}.binpb"

@@ -22,15 +22,16 @@ class FileStatistics(NamedTuple):
     is_directory: bool
 
 
-def load_tfx() -> None:
-    """Imports what launches a node: TFX's launcher and Beam, not TensorFlow.
+@contextlib.contextmanager
+def loading_tfx() -> Iterator[None]:
+    """Lets the body import what launches a node: TFX's launcher and Beam, without TensorFlow.
 
     A node that is cached or skipped needs no more; what an executor needs comes with it.
     """
     with frameworks():
         _complete_tfma()
         _prefer_local_files()
-        from pipeline import node_launch  # noqa: F401, PLC0415  three seconds
+        yield
 
 
 def _complete_tfma() -> None:

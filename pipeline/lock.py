@@ -20,8 +20,9 @@ from pathlib import Path
 import filelock
 
 from contracts.errors import InfrastructureError
+from pipeline.lock_types import ServerLocks
 from pipeline.metadata_location import Location, without_secret
-from pipeline.server_locks import ServerLocks, server_locks
+from pipeline.server_locks import server_locks
 
 _NEXT = "wait for it (ordain run --wait), or use another workspace (--set workspace=...)"
 

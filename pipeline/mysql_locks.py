@@ -1,4 +1,4 @@
-"""The locks of a MySQL or MariaDB server, as `server_locks.ServerLocks` has them.
+"""The locks of a MySQL or MariaDB server, as `lock_types.ServerLocks` has them.
 
 They are named locks (`GET_LOCK`), which cannot be shared: whoever wants the database in common
 takes one of a number of names, and who wants it alone takes them all.
@@ -13,7 +13,7 @@ from typing import Any
 
 import pymysql
 
-from pipeline.server_locks import describe_holder
+from pipeline.lock_types import describe_holder
 
 #: Tasks that may hold a database in common; one more waits.
 _SEATS = 64

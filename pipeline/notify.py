@@ -18,8 +18,8 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from contracts.errors import ExitCode
-from pipeline.clock_child import Report
 from pipeline.config_clock import Notify, NotifyEvent
+from pipeline.retraining_report import Report
 
 EVENTS: tuple[NotifyEvent, ...] = get_args(NotifyEvent)
 

@@ -18,10 +18,10 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import InfrastructureError, OrdainError
-from pipeline.clock_state import write_whole
 from pipeline.config_clock import Notify
 from pipeline.notify import Notice, wanted
 from pipeline.notify_send import describe, send
+from serving.files import write_file
 
 
 @dataclass(frozen=True)
@@ -83,7 +83,7 @@ class Outbox:
                     "not_before": 0.0,
                     "body": notice.body,
                 }
-                write_whole(self._folder / f"{notice.id}-{mark}.json", json.dumps(entry))
+                write_file(self._folder / f"{notice.id}-{mark}.json", json.dumps(entry))
                 made += 1
         return made
 
@@ -152,7 +152,7 @@ class Outbox:
         pause = self._backoff.after(tries)
         self._say(f"{what} not sent: {why}; try {tries + 1} in {pause:g} s")
         entry |= {"tries": tries, "not_before": self._now() + pause, "problem": why}
-        write_whole(path, json.dumps(entry))
+        write_file(path, json.dumps(entry))
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:

@@ -26,7 +26,8 @@ from pathlib import Path
 
 from contracts.errors import InfrastructureError
 from pipeline.config import Project
-from pipeline.server_locks import ServerLocks, server_locks
+from pipeline.lock_types import ServerLocks
+from pipeline.server_locks import server_locks
 
 Say = Callable[[str], None]
 _PAUSE_S = 0.5

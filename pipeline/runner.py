@@ -23,7 +23,7 @@ from pipeline.checks import Plan
 from pipeline.compiled import compiled_ir
 from pipeline.config import Project
 from pipeline.history import History
-from pipeline.importing import project_on_path
+from pipeline.importing import loading_tfx, project_on_path
 from pipeline.machine_memory import give_back
 from pipeline.node_log import node_log
 from pipeline.outcome import Failure, NodeResult, Recovered, RunResult
@@ -121,7 +121,8 @@ class _Walk:
             stack.enter_context(project_on_path(self._project.folder))
             with node_log(self._folder / "logs" / "graph.log"):
                 ir, nodes, start = self._prepare()
-            from pipeline import node_launch  # noqa: PLC0415  TFX is loaded by now
+            with loading_tfx():
+                from pipeline import node_launch  # noqa: PLC0415  three seconds
 
             is_exact = self._options.exact_queries
             stack.enter_context(

@@ -18,13 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from contracts.digests import FileDigest, digest_file
 from contracts.errors import InfrastructureError
-from contracts.manifest import FileDigest, Manifest
+from contracts.manifest import MANIFEST_FILE, MODEL_CARD_FILE, SIGNATURE_FILE, Manifest
 from serving import model_card
 from serving.files import locked, sync, sync_tree
 from serving.label_file import Labels
 from serving.label_writing import settle
-from serving.manifest import MANIFEST_FILE, MODEL_CARD_FILE, SIGNATURE_FILE, digest_file
 from serving.signing import sign_version
 from serving.trust import SigningKey, Trust
 from serving.versions import list_versions

@@ -83,6 +83,21 @@ def write_whole(path: Path, text: str) -> None:
     sync(path.parent)
 
 
+def write_file(path: Path, text: str) -> None:
+    """Writes a small file whole or not at all, and makes its folder.
+
+    Raises:
+        InfrastructureError: It cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, text)
+    except OSError as error:
+        raise InfrastructureError(
+            f"{path} cannot be written: {error}", "free space or correct permissions"
+        ) from error
+
+
 def sync(path: Path) -> None:
     """Has a file or a folder written to the disk."""
     descriptor = os.open(path, os.O_RDONLY)

@@ -16,8 +16,8 @@ from typing import Any
 
 from contracts.errors import InfrastructureError
 from contracts.json_text import list_of, number, object_of, parse_json, text_of, whole_number
+from contracts.manifest import MANIFEST_FILE
 from serving.files import read_plain
-from serving.manifest import MANIFEST_FILE
 from serving.trust import Trust
 from serving.versions import list_versions
 

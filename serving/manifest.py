@@ -7,37 +7,17 @@ that of the project.
 
 from __future__ import annotations
 
-import hashlib
-import os
 from pathlib import Path
 
+from contracts.digests import digest_file, walk
 from contracts.errors import InfrastructureError
-from contracts.manifest import FileDigest, Manifest
+from contracts.manifest import MANIFEST_FILE, SIGNATURE_FILE, Manifest
 from serving.files import read_plain
+from serving.signing import check_signature
 from serving.trust import Trust
 
-MANIFEST_FILE = "manifest.json"
-#: Signature over the whole version, in the form of the `model-signing` package.
-SIGNATURE_FILE = "manifest.json.sig"
-MODEL_CARD_FILE = "MODEL_CARD.md"
 #: A manifest lists files, metrics and verdicts; a larger one is not one of ours.
 MAX_MANIFEST_BYTES = 64_000_000
-_CHUNK_BYTES = 1 << 20
-
-
-def digest_file(path: Path, name: str) -> FileDigest:
-    """SHA-256 and size of a file, under a name of the caller's."""
-    digest, size = hashlib.sha256(), 0
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-            size += len(chunk)
-    return FileDigest(name, digest.hexdigest(), size)
-
-
-def digest_tree(folder: Path) -> list[FileDigest]:
-    """The digests of all plain files below a folder, by their relative names."""
-    return [digest_file(path, name) for name, path in _walk(folder) if path.is_file()]
 
 
 def read_manifest(folder: str | Path) -> Manifest:
@@ -84,12 +64,10 @@ def verify(folder: str | Path, trust: Trust | None = None) -> list[str]:
         return [f"{folder} holds no {MANIFEST_FILE}: there is no such folder"]
     try:
         # Nothing is opened before it is known to be a plain file.
-        problems = [f"{name} is not a plain file" for name, p in _walk(folder) if not _is_plain(p)]
+        problems = [f"{name} is not a plain file" for name, p in walk(folder) if not _is_plain(p)]
         if problems:
             return problems
         if trust is not None and trust.public_key is not None:
-            from serving.signing import check_signature  # noqa: PLC0415  takes a second to import
-
             problems += check_signature(folder, trust.public_key)
         manifest = read_manifest(folder)
         if folder.name.isdecimal() and int(folder.name) != manifest.version:
@@ -112,7 +90,7 @@ def _is_plain(path: Path) -> bool:
 
 
 def _compare(folder: Path, manifest: Manifest) -> list[str]:
-    found = {name: path for name, path in _walk(folder) if _is_plain(path)}
+    found = {name: path for name, path in walk(folder) if _is_plain(path)}
     for name in (MANIFEST_FILE, SIGNATURE_FILE):
         found.pop(name, None)
     listed = {file.path: file for file in manifest.files}
@@ -125,18 +103,3 @@ def _compare(folder: Path, manifest: Manifest) -> list[str]:
         elif digest_file(found[name], name) != expected:
             problems.append(f"{name} has another content than was published")
     return problems
-
-
-def _walk(folder: Path) -> list[tuple[str, Path]]:
-    """Everything below a folder that is no folder itself, by its relative name."""
-    entries = []
-    for parent, folders, files in os.walk(folder, onerror=_raise):
-        links = [name for name in folders if Path(parent, name).is_symlink()]
-        for name in (*files, *links):
-            path = Path(parent, name)
-            entries.append((path.relative_to(folder).as_posix(), path))
-    return sorted(entries)
-
-
-def _raise(error: OSError) -> None:
-    raise error

@@ -19,10 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import InfrastructureError
-from contracts.manifest import Manifest
+from contracts.manifest import MANIFEST_FILE, SIGNATURE_FILE, Manifest
 from serving.cloud_storage import SCHEME, named_errors, open_bucket
 from serving.directory import copy_tree, prepare
-from serving.manifest import MANIFEST_FILE, MAX_MANIFEST_BYTES, SIGNATURE_FILE
+from serving.manifest import MAX_MANIFEST_BYTES
 from serving.trust import SigningKey
 
 #: Folder of the markers; hidden, so that no reader takes it for a version.

@@ -15,18 +15,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from contracts.digests import FileDigest, digest_tree
 from contracts.errors import ConfigError, InfrastructureError
-from contracts.manifest import FileDigest, Manifest
+from contracts.manifest import MANIFEST_FILE, MODEL_CARD_FILE, Manifest
 from serving.cloud_storage import is_object_store
 from serving.files import read_plain
 from serving.label_file import LABELS_FILE, STABLE, read_labels
-from serving.manifest import (
-    MANIFEST_FILE,
-    MAX_MANIFEST_BYTES,
-    MODEL_CARD_FILE,
-    digest_tree,
-    verify,
-)
+from serving.manifest import MAX_MANIFEST_BYTES, verify
 from serving.object_store import (
     check_object_version,
     fetch_object_version,

@@ -17,8 +17,8 @@ from pathlib import Path
 from typing import Any
 
 from contracts.errors import ConfigError, InfrastructureError
+from contracts.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from serving.files import read_plain
-from serving.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from serving.trust import SigningKey
 
 #: A bundle holds a digest for each file of the version; a larger one is not one of ours.

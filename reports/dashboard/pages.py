@@ -8,7 +8,7 @@ from typing import Any
 
 import jinja2
 
-from pipeline.clock_child import describe_reason
+from pipeline.retraining_report import describe_reason
 from reports import text
 from reports.dashboard.views import View
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from contracts.errors import InfrastructureError
-from contracts.manifest import Manifest
+from contracts.manifest import MANIFEST_FILE, Manifest
 from pipeline.config import Project
 from serving.label_file import Change, Labels, read_labels
-from serving.manifest import MANIFEST_FILE, read_manifest
+from serving.manifest import read_manifest
 from serving.versions import list_versions
 
 

@@ -126,8 +126,9 @@ def test_launching_needs_no_tensorflow() -> None:
     """What all of this is for; a library that begins to use another one is named here."""
     code = """
     import sys
-    from pipeline.importing import load_tfx
-    load_tfx()
+    from pipeline.importing import loading_tfx
+    with loading_tfx():
+        from pipeline import node_launch
     heavy = ["tensorflow.python", "keras", "kubernetes", "pymongo", "tensorflow_transform.beam"]
     print([name for name in heavy if name in sys.modules])
     from tfx import v1  # and the whole of it is there when it is asked for

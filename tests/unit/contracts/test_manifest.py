@@ -4,8 +4,9 @@ import json
 
 import pytest
 
+from contracts.digests import FileDigest
 from contracts.errors import InfrastructureError
-from contracts.manifest import FORMAT, FileDigest, Manifest, Metric, Signature, Tensor
+from contracts.manifest import FORMAT, Manifest, Metric, Signature, Tensor
 from contracts.verdict import Outcome, Reason, Verdict
 
 FULL = Manifest(

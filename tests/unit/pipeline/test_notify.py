@@ -13,12 +13,12 @@ import pytest
 from webhook import Hook, hooked
 
 from contracts.errors import ConfigError
-from pipeline.clock_child import Report
 from pipeline.config_clock import Notify
 from pipeline.loading import load_project
 from pipeline.notify import Notice, notices_of, without_repeats
 from pipeline.notify_outbox import Backoff, Outbox, Postman, describe_waiting
 from pipeline.notify_send import check, describe
+from pipeline.retraining_report import Report
 
 SECRET = "s3cr3t-t0k3n"
 STARTED = dt.datetime(2026, 6, 1, 3, tzinfo=dt.UTC)

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from contracts.digests import digest_tree
 from contracts.errors import ConfigError, InfrastructureError
 from contracts.manifest import Manifest
 from serving.directory import publish
 from serving.labels import Change, Labels, promote, record_push, rollback
-from serving.manifest import digest_tree
 from serving.served import check_served, find_served, holds_files, is_preceded, private_copy
 from serving.trust import Trust
 
