@@ -1,6 +1,6 @@
 """Package metadata and dependency ranges; exact versions and hashes are in requirements.lock."""
 
-from setuptools import find_namespace_packages, find_packages, setup
+from setuptools import find_packages, setup
 
 RUNTIME = [
     "tfx>=1.21,<1.22",
@@ -65,17 +65,15 @@ setup(
     version="0.1.0",
     description="An end-to-end TFX pipeline: raw data in, a model that passed every gate out.",
     python_requires=">=3.11,<3.14",
-    packages=find_packages(
-        include=["ordain*", "pipeline*", "components*", "serving*", "contracts*", "reports*"]
-    )
-    # Without __init__.py: other distributions have modules below `kubeflow` too.
-    + find_namespace_packages(include=["kubeflow"]),
+    # `ordain/pipeline`, `components` and `kubeflow` are links to the folders beside it, which are
+    # found through them and installed as parts of `ordain`.
+    packages=find_packages(include=["ordain", "ordain.*"]),
     package_data={
-        "pipeline": ["metric_classes.json"],
-        "reports": ["templates/*"],
-        "reports.dashboard": ["templates/*"],
+        "ordain.config": ["metric_classes.json"],
+        "ordain.reports": ["templates/*"],
+        "ordain.dashboard": ["templates/*"],
     },
     install_requires=RUNTIME,
     extras_require={"dev": DEV},
-    entry_points={"console_scripts": ["ordain=ordain.main:main"]},
+    entry_points={"console_scripts": ["ordain=ordain.cli.main:main"]},
 )

@@ -22,7 +22,7 @@ PEERS = Path(__file__).resolve().parent / "peers"
 PROJECT = "examples/flights"
 EVAL_STEPS = 100
 #: Beam 2.77's default runner first tries one whose binary it downloads while it runs. ordain names
-#: this one in `pipeline/config.py`; the stock pipeline gets it as its Beam argument.
+#: this one in `ordain/config/project.py`; the stock pipeline gets it as its Beam argument.
 BEAM_RUNNER = "--runner=apache_beam.runners.portability.fn_api_runner.FnApiRunner"
 #: The stock pipeline's metrics, slices and thresholds, said to ordain.
 SAME_EVALUATION = (

@@ -26,8 +26,8 @@ from typing import Any
 
 from benchmarks.history import give_history, make_project
 from benchmarks.machine import machine_facts
-from pipeline.history import History
-from pipeline.loading import load_project
+from ordain.config.loading import load_project
+from ordain.runs.history import History
 
 PAGES = {
     "first page": "/",
@@ -67,7 +67,7 @@ def ask(port: int, path: str) -> float:
 
 def measure(folder: Path) -> dict[str, Any]:
     """Starts the dashboard, and returns the figures of each page, in seconds."""
-    command = [sys.executable, "-m", "ordain.main", "dashboard", str(folder), "--port", "0"]
+    command = [sys.executable, "-m", "ordain.cli.main", "dashboard", str(folder), "--port", "0"]
     began = time.monotonic()
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     try:

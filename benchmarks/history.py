@@ -7,8 +7,8 @@ The small project of the tests runs once for real and once cached; the cached ru
 again and again through ml-metadata's own API, in the shape that TFX gives it. What is measured is
 a run in this process, without Python's imports, of a project with 5 past runs and of one with
 `--runs`, in turn; and what `ordain retrain` takes to find nothing to do. `--postgres` starts a
-server of its own for it. `--stock` leaves `pipeline.metadata_queries` out, which is how TFX asks.
-The long history is written once, the short one for each repetition.
+server of its own for it. `--stock` leaves `ordain.metadata.exact_queries` out, which is how TFX
+asks. The long history is written once, the short one for each repetition.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ import postgres  # noqa: E402  the path is set above
 from sandbox import PROJECTS, Sandbox, good_rows, write_csv  # noqa: E402  the path is set above
 
 from benchmarks.machine import machine_facts  # noqa: E402
-from pipeline.checks import make_plan  # noqa: E402
-from pipeline.history import History  # noqa: E402
-from pipeline.loading import load_project  # noqa: E402
-from pipeline.retraining_forms import Action  # noqa: E402
-from pipeline.retraining_run import decide_now  # noqa: E402
-from pipeline.runner import Options, new_run_id, run_project  # noqa: E402
+from ordain.config.loading import load_project  # noqa: E402
+from ordain.retraining.retrain import decide_now  # noqa: E402
+from ordain.retraining.types import Action  # noqa: E402
+from ordain.runner.local import Options, new_run_id, run_project  # noqa: E402
+from ordain.runner.preflight import make_plan  # noqa: E402
+from ordain.runs.history import History  # noqa: E402
 
 #: A run with a history is held against one with this many past runs.
 FEW = 5

@@ -22,10 +22,10 @@ import aiohttp
 import numpy as np
 
 from benchmarks.serving_load import ROOT, Load, ask_rest
-from contracts.manifest import Manifest
-from serving.directory import publish
-from serving.label_file import LABELS_FILE
-from serving.labels import promote
+from ordain.serving.registry.directory import publish
+from ordain.serving.registry.label_file import LABELS_FILE
+from ordain.serving.registry.labels import promote
+from ordain.serving.registry.manifest import Manifest
 
 sys.path.insert(0, str(ROOT / "tests" / "support"))
 

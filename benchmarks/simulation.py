@@ -33,9 +33,9 @@ import yaml  # noqa: E402
 from metadata_contents import contents, differences  # noqa: E402  the path is set above
 
 from benchmarks.machine import machine_facts  # noqa: E402
-from pipeline.history import History  # noqa: E402
-from pipeline.loading import load_project  # noqa: E402
-from pipeline.metadata_store import open_store  # noqa: E402
+from ordain.config.loading import load_project  # noqa: E402
+from ordain.metadata.store import open_store  # noqa: E402
+from ordain.runs.history import History  # noqa: E402
 
 DATABASE = "flights"
 #: The project's own are for a window that ends in December: November alone is harder to tell.
@@ -198,7 +198,7 @@ class Flights:
 
     def _call(self, *words: Any) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "ordain.main", *map(str, words)],
+            [sys.executable, "-m", "ordain.cli.main", *map(str, words)],
             check=False,
             stdout=subprocess.PIPE,
             text=True,

@@ -16,12 +16,12 @@ from ml_metadata.proto import metadata_store_pb2
 from tfx.dsl.components.common import resolver
 from tfx.utils import path_utils
 
-from components.pushed_model import DESTINATION_PROPERTY, PUSHED_PROPERTY
-from components.served_model import DIGEST_PROPERTY as DIGEST
-from components.served_model import VERSION_PROPERTY as VERSION
-from components.served_model import look_up, registered
-from serving.label_file import STABLE
-from serving.served import Served, address_of, holds_files, is_preceded
+from ordain.components.artifacts.pushed_model import DESTINATION_PROPERTY, PUSHED_PROPERTY
+from ordain.components.artifacts.served_model import DIGEST_PROPERTY as DIGEST
+from ordain.components.artifacts.served_model import VERSION_PROPERTY as VERSION
+from ordain.components.artifacts.served_model import look_up, registered
+from ordain.serving.registry.label_file import STABLE
+from ordain.serving.registry.served import Served, address_of, holds_files, is_preceded
 
 Artifacts = dict[str, list[Any]]
 #: Models that a warm start looks back over for one of the same examples; older ones train anew.
@@ -31,7 +31,7 @@ _BATCH = 20
 
 
 class BaselineModel(resolver.ResolverStrategy):
-    """The published version that a candidate is compared with, by `serving.served`'s rules.
+    """The published version that a candidate is compared with, by the rules of `registry.served`.
 
     If `stable` or `latest` names the candidate itself, in a run that is repeated, it is what the
     candidate was compared with when it was evaluated: the Evaluator's inputs are the same then,
@@ -84,7 +84,7 @@ class BaselineModel(resolver.ResolverStrategy):
 
 
 class ServedModel(resolver.ResolverStrategy):
-    """The published version that a warm start goes on from: the stable one (`serving.served`).
+    """The published version that a warm start goes on from: the stable one (`registry.served`).
 
     If a model was trained on these very examples before, it is the one that training went on
     from (possibly none): the Trainer's inputs are the same then, and it is CACHED. Otherwise a

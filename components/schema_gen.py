@@ -15,8 +15,8 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils
 
-from components.schema_inference import infer_schema
-from contracts.errors import DataBlockedError
+from ordain.components.schema_inference import infer_schema
+from ordain.errors import DataBlockedError
 
 
 class WindowExecutor(base_executor.BaseExecutor):

@@ -20,10 +20,10 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 from tfx.utils import json_utils
 
-from components.beam_executor import BeamExecutor
-from components.example_reader import tfxio_for
-from components.fileio_files import FileioFiles
-from contracts.commit import Staging, Written
+from ordain.common.commit import Staging, Written
+from ordain.components.artifacts.fileio import FileioFiles
+from ordain.components.beam.executor import BeamExecutor
+from ordain.components.examples.reader import tfxio_for
 
 #: TFX's name for the file; everything that reads statistics looks for it.
 FILE = "FeatureStats.pb"

@@ -13,15 +13,15 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from contracts.errors import ConfigError, InfrastructureError
-from contracts.references import has_reference
-from kubeflow.bucket import address_of, workspace_of
-from kubeflow.bucket_artifacts import RunBucket
-from pipeline import shared_files
-from pipeline.config import Project
-from pipeline.config_kubernetes import Root
-from pipeline.shared_files import PLACE
-from serving.cloud_storage import is_object_store
+from ordain.common.env_references import has_reference
+from ordain.config.kubernetes_types import Root
+from ordain.config.project import Project
+from ordain.errors import ConfigError, InfrastructureError
+from ordain.storage import artifact_store
+from ordain.storage.artifact_store import PLACE
+from ordain.storage.bucket import address_of, workspace_of
+from ordain.storage.bucket_artifacts import RunBucket
+from ordain.storage.gcs import is_object_store
 
 #: Notices that wait to be sent, in the project's part of the workspace.
 OUTBOX = Path("pods", "outbox")
@@ -124,7 +124,7 @@ def shared(path: Path) -> Iterator[None]:
     if not path.is_relative_to(PLACE):
         yield
         return
-    with shared_files.shared_through(RunBucket(path)):
+    with artifact_store.shared_through(RunBucket(path)):
         yield
 
 
@@ -138,11 +138,11 @@ def kept_log(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         path: The log.
         say: Is told.
     """
-    shared_files.pull(path)
+    artifact_store.pull(path)
     try:
         yield
     finally:
-        _attempt(shared_files.push, path, say)
+        _attempt(artifact_store.push, path, say)
 
 
 @contextlib.contextmanager
@@ -165,15 +165,15 @@ def concluding(project: Project, run_id: str, say: Callable[[str], None]) -> Ite
     left = (outbox, *(run / name for name in CONCLUSIONS))
     with shared(project.workspace):
         for folder in (run, outbox):
-            _attempt(shared_files.pull, folder, say)
+            _attempt(artifact_store.pull, folder, say)
         try:
             yield
         except BaseException:
             for path in left:
-                _attempt(shared_files.push, path, say)
+                _attempt(artifact_store.push, path, say)
             raise
         for path in left:
-            shared_files.push(path)
+            artifact_store.push(path)
 
 
 def _attempt(share: Callable[[Path], None], path: Path, say: Callable[[str], None]) -> None:

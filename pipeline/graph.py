@@ -4,10 +4,10 @@
         -> Transform -> (Tuner) -> (BaseModel) -> Trainer -> Baseline -> Evaluator
         -> (Stable) -> (ServerGate) -> Pusher
 
-Both drivers (`pipeline.runner` here, `kubeflow/entrypoint.py` in a pod) walk the IR that this
-graph compiles to. ExampleGen, StatisticsGen and ExampleValidator are launched once for each
-span of the window (`pipeline.street`); all nodes after them take every span's artifacts.
-Everything behind the data gate hangs on its verdict.
+Both drivers (`ordain.runner.local` here, `kubeflow/pod/entrypoint.py` in a pod) walk the IR that
+this graph compiles to. ExampleGen, StatisticsGen and ExampleValidator are launched once for each
+span of the window (`ordain.pipeline.span_binding`); all nodes after them take every span's
+artifacts. Everything behind the data gate hangs on its verdict.
 """
 
 from __future__ import annotations
@@ -26,23 +26,26 @@ from tfx.orchestration import pipeline
 from tfx.proto import trainer_pb2
 from tfx.types import Channel, standard_artifacts
 
-from components import evaluator, example_gen, statistics_gen, transform
-from components.artifacts import OUTCOME_PROPERTY
-from components.data_gate import DataGate
-from components.example_gen import ArrowExampleGen, IngestOptions
-from components.publisher import Publisher
-from components.resolvers import BaselineModel, SeenAnalyzerCache, ServedModel
-from components.schema_gen import CuratedSchema, WindowSchemaGen
-from components.server_gate import ServerGate
-from components.trainer import Trainer
-from contracts.verdict import Outcome
-from pipeline.config import Project
-from pipeline.config_gates import ServerGate as ServerGateConfig
-from pipeline.config_model import NoBaseline
-from pipeline.evaluation import build_eval_config
-from pipeline.node_settings import gate_settings, ingest_settings, training_settings
-from pipeline.source import fingerprint
-from serving.label_file import STABLE
+from ordain.components import statistics_gen
+from ordain.components.artifacts.types import OUTCOME_PROPERTY
+from ordain.components.data_gate.component import DataGate
+from ordain.components.evaluator import executor as evaluator
+from ordain.components.examples import example_gen
+from ordain.components.examples.example_gen import ArrowExampleGen, IngestOptions
+from ordain.components.pusher.component import Publisher
+from ordain.components.resolvers import BaselineModel, SeenAnalyzerCache, ServedModel
+from ordain.components.schema_gen import CuratedSchema, WindowSchemaGen
+from ordain.components.server_gate.component import ServerGate
+from ordain.components.trainer.component import Trainer
+from ordain.components.transform import executor as transform
+from ordain.config.gates import ServerGate as ServerGateConfig
+from ordain.config.model import NoBaseline
+from ordain.config.project import Project
+from ordain.pipeline.eval_config import build_eval_config
+from ordain.pipeline.node_settings import gate_settings, ingest_settings, training_settings
+from ordain.project.source import fingerprint
+from ordain.serving.registry.label_file import STABLE
+from ordain.verdict import Outcome
 
 # TFX packs the module file into a wheel and pip-installs it for every node; the module is
 # imported from where it is instead, so that it may import its neighbours.
@@ -191,13 +194,13 @@ def _set_executors(project: Project, components: Iterable[Any]) -> None:
         "Evaluator": evaluator.Executor,
     }
     if "tfx" in project.executors.values():
-        from components import stock  # noqa: PLC0415  more of TFX, which few projects ask for
+        from ordain.components import tfx_executors  # noqa: PLC0415  more of TFX, which few projects ask for
 
         theirs = {
-            "ExampleGen": stock.EXAMPLE_GENS.get(project.data.format or ""),
+            "ExampleGen": tfx_executors.EXAMPLE_GENS.get(project.data.format or ""),
             "StatisticsGen": StatisticsGen.EXECUTOR_SPEC.executor_class,
-            "Transform": stock.Transform,
-            "Evaluator": stock.Evaluator,
+            "Transform": tfx_executors.Transform,
+            "Evaluator": tfx_executors.Evaluator,
         }
         ours |= {name: theirs[name] for name, who in project.executors.items() if who == "tfx"}
     for component in components:
@@ -241,7 +244,7 @@ def _published(node: str, project: Project, model: Any, rule: str, blessing: Any
         node: The node's id.
         project: The project.
         model: Channel of the candidate.
-        rule: See `serving.served.find_served`.
+        rule: See `ordain.serving.registry.served.find_served`.
         blessing: Type of the artifact that says what the candidate was compared with before.
     """
     return Resolver(
@@ -269,7 +272,7 @@ def _server_gate(config: ServerGateConfig, model: Any, examples: Any, stable: li
     if config.runner == "ordain":
         (served,) = stable
         return ServerGate(model, examples, served.outputs["model"], config.policy)
-    from components.infra_validator import infra_validator  # noqa: PLC0415  brings Kubernetes
+    from ordain.components.server_gate.infra_validator import infra_validator  # noqa: PLC0415  brings Kubernetes
 
     is_on_kubernetes = config.runner == "kubernetes"
     seconds = math.ceil(config.max_load_s)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 from typing import Any
 
-from pipeline.config import Project
-from pipeline.schema import feature_types
+from ordain.config.project import Project
+from ordain.project.schema import feature_types
 
 
 def ingest_settings(project: Project) -> dict[str, Any]:
-    """Arguments of `components.example_gen.IngestOptions`."""
+    """Arguments of `ordain.components.examples.example_gen.IngestOptions`."""
     return {
         "format": project.data.format,
         "types": feature_types(project.schema_file),

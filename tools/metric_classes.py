@@ -1,4 +1,4 @@
-"""Writes `pipeline/metric_classes.json`: every metric of TFMA and Keras with its settings.
+"""Writes `ordain/config/metric_classes.json`: every metric of TFMA and Keras with its settings.
 
 `ordain plan` checks `evaluate.metrics` against it in milliseconds; importing TFMA takes fifteen
 seconds. A test fails when the libraries have come to know something else:
@@ -16,10 +16,10 @@ import typing
 from pathlib import Path
 from typing import Any
 
-from components import evaluation_tfma as inside
-from pipeline.evaluation import OWN_METRICS
+from ordain.components.evaluator import tfma_internals as inside
+from ordain.pipeline.eval_config import OWN_METRICS
 
-TARGET = Path(__file__).resolve().parent.parent / "pipeline" / "metric_classes.json"
+TARGET = Path(__file__).resolve().parent.parent / "ordain" / "config" / "metric_classes.json"
 #: Parameters that are not settings: the name is a key of its own, and TFMA computes in float32.
 _NOT_SETTINGS = {"self", "name", "dtype", "kwargs", "reduction", "preprocessors"}
 #: Types that a signature does not tell, because it has no annotations.

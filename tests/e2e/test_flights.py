@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from serving.manifest import verify
-from serving.versions import list_versions
+from ordain.serving.registry.verification import verify
+from ordain.serving.registry.versions import list_versions
 
 ROOT = Path(__file__).parent.parent.parent
 ORDAIN = Path(sys.executable).parent / "ordain"

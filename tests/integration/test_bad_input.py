@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 from sandbox import Sandbox, good_rows, write_csv
 
-from contracts.errors import ConfigError, ExitCode
-from pipeline.outcome import RunResult
+from ordain.errors import ConfigError, ExitCode
+from ordain.runs.results import RunResult
 
 GOOD = good_rows()
 HEADER = ["x", "c", "y"]
@@ -235,9 +235,9 @@ def test_a_full_disk_ends_as_infrastructure_and_leaves_nothing(
     """A real file system of 4 MB: the artifacts run out of space."""
     project = small(workspace=str(small_disk))
     (small_disk / "ballast").write_bytes(bytes(3_900_000))
-    from pipeline.checks import Plan, make_plan
-    from pipeline.loading import load_project
-    from pipeline.runner import Options, new_run_id, run_project
+    from ordain.config.loading import load_project
+    from ordain.runner.local import Options, new_run_id, run_project
+    from ordain.runner.preflight import Plan, make_plan
 
     loaded = load_project(project.folder)
     with pytest.raises(Exception, match="GB free"):
@@ -250,7 +250,7 @@ def test_a_full_disk_ends_as_infrastructure_and_leaves_nothing(
 
 
 def _window(project: Any) -> Any:
-    from pipeline.spans import find_spans
+    from ordain.project.spans import find_spans
 
     return find_spans(project.data)
 

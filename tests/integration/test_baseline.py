@@ -10,10 +10,10 @@ from pathlib import Path
 import pytest
 from sandbox import Sandbox, states
 
-from contracts.errors import ExitCode, InfrastructureError
-from contracts.verdict import Outcome, Verdict
-from pipeline.outcome import RunResult
-from serving.labels import promote, read_labels, rollback
+from ordain.errors import ExitCode, InfrastructureError
+from ordain.runs.results import RunResult
+from ordain.serving.registry.labels import promote, read_labels, rollback
+from ordain.verdict import Outcome, Verdict
 
 LIMITS = {"data": {"window": 1}, "evaluate": {"thresholds": {"auc": {"max_drop": 0.05}}}}
 LOOKED_UP = {"AnalyzerCache": "complete", "Baseline": "complete"}

@@ -21,12 +21,12 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from pods import ROOT, Host, PodRun, hosting
 from sandbox import Sandbox, good_rows
 
-from kubeflow.bucket_artifacts import MARKER
-from pipeline.history import History
-from pipeline.loading import load_project
-from pipeline.metadata_store import open_store
-from pipeline.shared_files import PLACE
-from serving.object_store import list_object_versions
+from ordain.config.loading import load_project
+from ordain.metadata.store import open_store
+from ordain.runs.history import History
+from ordain.serving.registry.object_store import list_object_versions
+from ordain.storage.artifact_store import PLACE
+from ordain.storage.bucket_artifacts import MARKER
 
 
 @pytest.fixture(scope="module")
@@ -148,7 +148,14 @@ def test_a_run_its_repetition_and_a_local_run_of_the_same(
         f"metadata={server.address('local', '${env:SECRET}')}",
         f"push.directory={project.served.rpartition('/')[0]}-here",
     ]
-    command = [sys.executable, "-m", "ordain.main", "run", str(project.sandbox.folder), "--json"]
+    command = [
+        sys.executable,
+        "-m",
+        "ordain.cli.main",
+        "run",
+        str(project.sandbox.folder),
+        "--json",
+    ]
     command += [word for setting in settings for word in ("--set", setting)]
     ended = subprocess.run(command, capture_output=True, text=True, check=False, cwd=ROOT)
     assert ended.returncode == 0, ended.stderr

@@ -11,8 +11,8 @@ import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
 from sandbox import Sandbox, good_rows, states, write_csv
 
-from contracts.errors import ExitCode
-from serving.scan import scan
+from ordain.errors import ExitCode
+from ordain.serving.scan.scan import scan
 
 ALL_NODES = [
     "ExampleGen",

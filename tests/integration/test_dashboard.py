@@ -19,13 +19,13 @@ from dashboard import Dashboard, dashboard
 from sandbox import PROJECTS, Sandbox, good_rows, write_csv
 
 from benchmarks.history import write_runs
-from pipeline.history import History
-from pipeline.loading import load_project
-from pipeline.outcome import RunResult
-from pipeline.retraining_log import log_decision
-from pipeline.retraining_run import decide_now
-from reports.quietly import write_quietly
-from serving.labels import set_canary
+from ordain.config.loading import load_project
+from ordain.reports.at_run_end import write_quietly
+from ordain.retraining.decision_log import log_decision
+from ordain.retraining.retrain import decide_now
+from ordain.runs.history import History
+from ordain.runs.results import RunResult
+from ordain.serving.registry.labels import set_canary
 
 #: A column, a reason and a folder that would be code if they were let.
 SCRIPT = "<script>window.hacked=1</script>"
@@ -226,7 +226,7 @@ def fresh(tmp_path: Path) -> Sandbox:
 
 
 def test_a_run_is_seen_while_it_goes_on_and_is_not_hindered(browser, fresh):
-    command = [sys.executable, "-m", "ordain.main", "run", str(fresh.folder)]
+    command = [sys.executable, "-m", "ordain.cli.main", "run", str(fresh.folder)]
     command += ["--set", "train.steps=3000"]
     runs = load_project(fresh.folder).runs
     with dashboard(fresh.folder) as shown:
@@ -307,7 +307,7 @@ def test_a_damaged_store_is_named(fresh):
 
 def test_tensorboard_shows_the_trainings_by_names(project):
     sandbox, ended = project
-    command = [sys.executable, "-m", "ordain.main", "tensorboard", str(sandbox.folder)]
+    command = [sys.executable, "-m", "ordain.cli.main", "tensorboard", str(sandbox.folder)]
     process = subprocess.Popen(
         [*command, "--port", "0"], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     )

@@ -11,8 +11,8 @@ import pytest
 from dashboard import TOKEN, Dashboard, dashboard
 from sandbox import PROJECTS, Sandbox, good_rows, write_csv
 
-from pipeline.loading import load_project
-from serving.labels import read_labels
+from ordain.config.loading import load_project
+from ordain.serving.registry.labels import read_labels
 
 PROMOTE = "/projects/small/versions/1/promote"
 SECRET = "what nobody should read"
@@ -199,8 +199,8 @@ def test_it_listens_on_loopback_only(reading):
 def test_a_token_is_asked_for_before_it_starts(project, monkeypatch, tmp_path: Path):
     from click.testing import CliRunner
 
-    from contracts.errors import ConfigError
-    from ordain.main import cli
+    from ordain.cli.main import cli
+    from ordain.errors import ConfigError
 
     for token in ("", "short"):
         monkeypatch.setenv("ORDAIN_DASHBOARD_TOKEN", token)

@@ -15,13 +15,13 @@ from evaluations import Rows, binary
 from sandbox import Sandbox
 from sklearn import metrics as sklearn
 
-from contracts.errors import ConfigError, DataBlockedError
-from contracts.verdict import Outcome
-from pipeline.loading import load_project
-from reports.confusion import read_confusion
-from reports.model import read_evaluation
-from reports.quietly import write_quietly
-from reports.record import read_record
+from ordain.config.loading import load_project
+from ordain.errors import ConfigError, DataBlockedError
+from ordain.reports.at_run_end import write_quietly
+from ordain.reports.facts.confusion import read_confusion
+from ordain.reports.facts.model import read_evaluation
+from ordain.reports.facts.run_record import read_record
+from ordain.verdict import Outcome
 
 DECIDED = {
     "precision": sklearn.precision_score,
@@ -268,7 +268,7 @@ def test_settings_of_several_classes_metrics(tmp_path: Any, caplog: Any) -> None
     logits = random.normal(size=(300, 3)) + 1.2 * ONE_HOT[labels]
     predictions = (np.exp(logits) / np.exp(logits).sum(1, keepdims=True)).astype(np.float32)
     rows = Rows(tmp_path, predictions, labels)
-    caplog.set_level("INFO", logger="components.evaluator")
+    caplog.set_level("INFO", logger="ordain.components.evaluator.executor")
     found = evaluated(rows, rows.model(), OF_THREE)
     assert "example by example" not in caplog.text
     for _, expected in OF_THREE:
@@ -280,7 +280,7 @@ def test_a_ranking_has_a_value_for_each_top_k(tmp_path: Any, caplog: Any) -> Non
     queries, gains = random.integers(0, 25, 300), random.integers(0, 3, 300)
     predictions = random.permutation(300).astype(np.float32)[:, None] / 300
     rows = Rows(tmp_path, predictions, gains > 0, queries, gains)
-    caplog.set_level("INFO", logger="components.evaluator")
+    caplog.set_level("INFO", logger="ordain.components.evaluator.executor")
     found = rows.evaluate(
         rows.model(threshold=0.5),
         metrics=[

@@ -23,8 +23,10 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from components import evaluation_metrics, evaluator, example_reader
-from pipeline.config import DEFAULT_BEAM_ARGS
+from ordain.components.evaluator import executor as evaluator
+from ordain.components.evaluator import metrics as evaluation_metrics
+from ordain.components.examples import reader as example_reader
+from ordain.config.project import DEFAULT_BEAM_ARGS
 
 ROWS = {1: 60, 3: 90}
 SPEC = {
@@ -197,7 +199,7 @@ def test_binary(window: Window, has_baseline: bool, caplog: pytest.LogCaptureFix
     config.metrics_specs[0].example_weights.unweighted = True
     models = [window.model("binary", 1.5)]
     models += [window.model("binary", -0.4)] if has_baseline else []
-    with caplog.at_level(logging.INFO, logger="components.evaluator"):
+    with caplog.at_level(logging.INFO, logger="ordain.components.evaluator.executor"):
         found = window.ours(config, *models)
     assert "example by example" not in caplog.text
     _same(found, window.stock(config, *models))
@@ -310,7 +312,7 @@ def test_regression_and_a_metric_of_ones_own(
     config = _config(metrics, {"MeanSquaredError": LIMITS["AUC"]})
     config.model_specs[0].example_weight_key = "w"
     config.metrics_specs[0].metrics[0].module = "own_metric"
-    config.metrics_specs[0].metrics[1].module = "components.evaluation_r2"
+    config.metrics_specs[0].metrics[1].module = "ordain.components.evaluator.r2"
     model = window.model("regression", 1.5)
     found = window.ours(config, model)
     _same(found, window.stock(config, model))
@@ -336,7 +338,7 @@ def test_what_takes_tfmas_way(
     if not metrics:
         del config.metrics_specs[0]
     model = window.model("binary", 1.5)
-    with caplog.at_level(logging.INFO, logger="components.evaluator"):
+    with caplog.at_level(logging.INFO, logger="ordain.components.evaluator.executor"):
         found = window.ours(config, model)
     assert f"evaluating example by example, for {reason}" in caplog.text
     _same(found, window.stock(config, model))
@@ -370,7 +372,7 @@ def _config(metrics: list[tuple[str, dict[str, Any]]], limits: dict[str, str]) -
 
 
 def _named(config: tfma.EvalConfig) -> tfma.EvalConfig:
-    """With a name for each metric, as `pipeline.evaluation` gives them."""
+    """With a name for each metric, as `ordain.pipeline.eval_config` gives them."""
     for spec in config.metrics_specs:
         for metric in spec.metrics:
             options = {"name": metric.class_name.lower()} | json.loads(metric.config or "{}")

@@ -12,8 +12,8 @@ import tensorflow as tf
 import tensorflow_data_validation as tfdv
 from sandbox import Sandbox, good_rows, states
 
-from contracts.errors import ExitCode
-from pipeline.outcome import RunResult
+from ordain.errors import ExitCode
+from ordain.runs.results import RunResult
 
 ALL = {"ExampleGen": "tfx", "StatisticsGen": "tfx", "Transform": "tfx", "Evaluator": "tfx"}
 #: A limit that no AUC reaches.

@@ -15,16 +15,16 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 from sandbox import Sandbox, states
 
-from contracts.errors import ConfigError
-from pipeline.garbage import REMOVED_PREFIX
-from pipeline.metadata_store import open_store
+from ordain.errors import ConfigError
+from ordain.metadata.store import open_store
+from ordain.runs.gc import REMOVED_PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Kills itself with -9 after the step it is told.
 KILLED = """
 import os, signal, sys
-from pipeline import garbage
-from ordain.main import main
+from ordain.runs import gc as garbage
+from ordain.cli.main import main
 
 step = sys.argv.pop(1)
 module, name = {"mark": (garbage, "mark"), "hide": (garbage, "hide"),
@@ -46,7 +46,7 @@ main()
 
 def gc(project: Sandbox, *options: str) -> dict[str, Any]:
     done = subprocess.run(
-        [sys.executable, "-m", "ordain.main", "gc", str(project.folder), "--json", *options],
+        [sys.executable, "-m", "ordain.cli.main", "gc", str(project.folder), "--json", *options],
         capture_output=True,
         text=True,
         check=False,

@@ -19,12 +19,12 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from opened_at_once import open_at_once
 from sandbox import Sandbox, states
 
-from contracts.errors import InfrastructureError
-from ordain.health import check_server
-from pipeline.lock import workspace_lock
-from pipeline.metadata_location import MetadataService, MysqlDatabase, parse_location
-from pipeline.metadata_store import open_store
-from pipeline.portable_paths import AS_THEY_ARE
+from ordain.cli.health_checks import check_server
+from ordain.errors import InfrastructureError
+from ordain.metadata.location import MetadataService, MysqlDatabase, parse_location
+from ordain.metadata.portable_paths import AS_THEY_ARE
+from ordain.metadata.store import open_store
+from ordain.runner.workspace_lock import workspace_lock
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"
 TEXT = 'a "quoted" \\ and \\"nested\\" text, it\'s ü\n'

@@ -18,10 +18,10 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from moved_metadata import check, fill
 from sandbox import PROJECTS, Sandbox, good_rows, states, write_csv
 
-from pipeline.loading import load_project
-from pipeline.metadata_location import parse_location
-from pipeline.metadata_store import open_store
-from reports.dashboard.store import ReadOnlyHistory
+from ordain.config.loading import load_project
+from ordain.dashboard.store import ReadOnlyHistory
+from ordain.metadata.location import parse_location
+from ordain.metadata.store import open_store
 
 ROOT = Path(__file__).resolve().parents[2]
 KEEP_ONE = ("--keep-runs", "1", "--keep-days", "0")
@@ -31,7 +31,7 @@ RESOLVERS = {"AnalyzerCache": "complete", "Baseline": "complete"}
 
 def ordain(*words: str, cwd: Path = ROOT) -> str:
     done = subprocess.run(
-        [sys.executable, "-m", "ordain.main", *words],
+        [sys.executable, "-m", "ordain.cli.main", *words],
         capture_output=True,
         text=True,
         check=False,

@@ -16,7 +16,7 @@ from tfx.components.transform import executor as stock_transform
 from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 
-from pipeline.config import DEFAULT_BEAM_ARGS
+from ordain.config.project import DEFAULT_BEAM_ARGS
 
 
 @pytest.fixture

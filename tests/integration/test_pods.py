@@ -20,9 +20,9 @@ from pods import ROOT, Host, PodRun, hosting
 from sandbox import Sandbox, good_rows, write_csv
 from webhook import hooked
 
-from pipeline.history import History
-from pipeline.loading import load_project
-from pipeline.metadata_store import open_store
+from ordain.config.loading import load_project
+from ordain.metadata.store import open_store
+from ordain.runs.history import History
 
 HEADER = ["x", "c", "y"]
 
@@ -59,7 +59,7 @@ def pods(
 def run_here(sandbox: Sandbox, *settings: str, code: int = 0) -> dict[str, Any]:
     """A local run in a process of its own; returns its result."""
     options = [word for setting in settings for word in ("--set", setting)]
-    command = [sys.executable, "-m", "ordain.main", "run", str(sandbox.folder), "--json"]
+    command = [sys.executable, "-m", "ordain.cli.main", "run", str(sandbox.folder), "--json"]
     done = subprocess.run(
         [*command, *options], capture_output=True, text=True, check=False, cwd=ROOT
     )
@@ -150,7 +150,7 @@ def test_a_run_its_repetition_and_a_local_run_of_the_same(
         if path.is_file():
             assert postgres.PASSWORD.encode() not in path.read_bytes(), path
     shown = subprocess.run(
-        [sys.executable, "-m", "ordain.main", "runs", "list", str(sandbox.folder), "--json"],
+        [sys.executable, "-m", "ordain.cli.main", "runs", "list", str(sandbox.folder), "--json"],
         capture_output=True,
         text=True,
         check=True,

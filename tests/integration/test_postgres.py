@@ -22,14 +22,14 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from opened_at_once import open_at_once
 from sandbox import Sandbox, states
 
-from contracts.errors import InfrastructureError
-from pipeline.history import History
-from pipeline.launch import Target, run_target
-from pipeline.lock import workspace_lock
-from pipeline.metadata_location import PostgresDatabase, parse_location
-from pipeline.metadata_store import connection_config, open_store
-from pipeline.portable_paths import AS_THEY_ARE
-from pipeline.runner import Options, new_run_id
+from ordain.errors import InfrastructureError
+from ordain.metadata.location import PostgresDatabase, parse_location
+from ordain.metadata.portable_paths import AS_THEY_ARE
+from ordain.metadata.store import connection_config, open_store
+from ordain.runner.local import Options, new_run_id
+from ordain.runner.run import Target, run_target
+from ordain.runner.workspace_lock import workspace_lock
+from ordain.runs.history import History
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -243,7 +243,7 @@ class TestTexts:
         assert [v.string_value for v in found.custom_properties.values()] == [self.TEXT]
 
     def test_upstream_still_has_the_trap(self, database: PostgresDatabase) -> None:
-        """When this fails, backslashes can be written: pipeline/metadata_client.py can go."""
+        """When this fails, backslashes can be written: ordain/metadata/server_client.py can go."""
         store = mlmd.MetadataStore(connection_config(database))
         with pytest.raises(mlmd.errors.InternalError, match="syntax error"):
             store.put_contexts([self.context(store)])
@@ -280,7 +280,7 @@ class TestOrder:
         assert [a.id for a in store.get_artifacts(list_options=options)] == ids[::-1]
 
     def test_upstream_still_has_the_trap(self, database: PostgresDatabase) -> None:
-        """When this fails, answers are ordered: `_order` of pipeline/metadata_client.py can go."""
+        """When this fails, answers are ordered: `_order` of `server_client` can go."""
         store = mlmd.MetadataStore(connection_config(database))
         ids, _ = self.artifacts(store)
         assert [a.id for a in store.get_artifacts_by_id(ids)] != ids
@@ -305,7 +305,7 @@ def test_a_run_its_repetition_and_its_history(
     assert states(again)["Trainer"] == "cached"
     assert not (project.folder / "var" / "metadata.sqlite").exists()
     assert len(History(database, "small", AS_THEY_ARE).list_runs()) == 2
-    command = [sys.executable, "-m", "ordain.main"]
+    command = [sys.executable, "-m", "ordain.cli.main"]
     told = {}
     for words in (["runs", "show"], ["doctor"], ["gc"]):
         done = subprocess.run(

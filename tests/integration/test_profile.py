@@ -8,8 +8,8 @@ from collections.abc import Callable
 import pytest
 from sandbox import Sandbox
 
-from contracts.errors import ExitCode
-from pipeline import profiling
+from ordain.common import profiler
+from ordain.errors import ExitCode
 
 
 @pytest.fixture
@@ -43,10 +43,14 @@ def test_a_profiled_run_says_what_each_node_took(served: Sandbox) -> None:
 
     profile = document["profile"]
     assert profile["note"] == ""
-    assert profile["file"] == str(run / profiling.FILE)
-    picture = (run / profiling.FILE).read_text()
+    assert profile["file"] == str(run / profiler.FILE)
+    picture = (run / profiler.FILE).read_text()
     # The chain itself, a component's executor, and the project's own module.
-    for frame in ("launch (pipeline/node_launch.py", "Do (components/transform.py", "run_fn ("):
+    for frame in (
+        "launch (ordain/runner/node_launcher.py",
+        "Do (components/transform/executor.py",
+        "run_fn (",
+    ):
         assert frame in picture
     assert profile["samples"] > 50
     assert profile["errors"] < profile["samples"] / 5
@@ -65,7 +69,7 @@ def test_a_cached_node_has_written_nothing(small: Callable[..., Sandbox]) -> Non
 def test_a_run_goes_on_where_nothing_can_be_sampled(
     small: Callable[..., Sandbox], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(profiling.sysconfig, "get_path", lambda _: "/nonexistent")
+    monkeypatch.setattr(profiler.sysconfig, "get_path", lambda _: "/nonexistent")
     result = small().run(to_node="ExampleGen", profile=True)
     assert result.failure is None
     assert result.profile is not None

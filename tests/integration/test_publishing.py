@@ -15,19 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from contracts.manifest import Manifest
-from serving.directory import publish
-from serving.labels import read_labels, record_push
-from serving.manifest import verify
-from serving.versions import list_versions
+from ordain.serving.registry.directory import publish
+from ordain.serving.registry.labels import read_labels, record_push
+from ordain.serving.registry.manifest import Manifest
+from ordain.serving.registry.verification import verify
+from ordain.serving.registry.versions import list_versions
 
 ROOT = Path(__file__).resolve().parents[2]
 
 PUBLISHER = """
 import json, os, random, signal, shutil, sys, time
-from contracts.manifest import Manifest
-from serving.directory import next_version, publish
-from serving.labels import read_labels, record_push
+from ordain.serving.registry.manifest import Manifest
+from ordain.serving.registry.directory import next_version, publish
+from ordain.serving.registry.labels import read_labels, record_push
 
 how, model, base, kills = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 
@@ -62,9 +62,9 @@ print(json.dumps({"took_s": took, "staged": staged}))
 READER = """
 import json, sys, time
 from pathlib import Path
-from serving.label_file import read_labels
-from serving.manifest import verify
-from serving.versions import list_versions
+from ordain.serving.registry.label_file import read_labels
+from ordain.serving.registry.verification import verify
+from ordain.serving.registry.versions import list_versions
 
 how, base, stop = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
 if how == "load":
@@ -183,9 +183,9 @@ def test_two_publishers_at_once_make_two_versions_each_whole(model, tmp_path) ->
     base = tmp_path / "serving" / "toy"
     script = (
         "import sys\n"
-        "from contracts.manifest import Manifest\n"
-        "from serving.directory import publish\n"
-        "from serving.labels import record_push\n"
+        "from ordain.serving.registry.manifest import Manifest\n"
+        "from ordain.serving.registry.directory import publish\n"
+        "from ordain.serving.registry.labels import record_push\n"
         "base = sys.argv[2]\n"
         "print('ready', flush=True)\n"
         "sys.stdin.readline()\n"

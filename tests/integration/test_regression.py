@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 from sandbox import PROJECTS, Sandbox, write_csv
 
-from contracts.errors import ExitCode
-from contracts.verdict import Outcome
-from serving.description import read_description
+from ordain.errors import ExitCode
+from ordain.serving.export.description import read_description
+from ordain.verdict import Outcome
 
 
 def prices(seed: int) -> list[list[Any]]:

@@ -17,13 +17,13 @@ from browser import as_number, chromium, looking_at, table
 from playwright.sync_api import expect
 from sandbox import PROJECTS, Sandbox, write_csv
 
-from pipeline.history import History
-from pipeline.loading import load_project
-from pipeline.outcome import RunResult
-from reports.intervals import Histogram, auc
-from reports.model import read_evaluation
-from reports.quietly import write_quietly
-from reports.record import read_record
+from ordain.config.loading import load_project
+from ordain.reports.at_run_end import write_quietly
+from ordain.reports.facts.intervals import Histogram, auc
+from ordain.reports.facts.model import read_evaluation
+from ordain.reports.facts.run_record import read_record
+from ordain.runs.history import History
+from ordain.runs.results import RunResult
 
 SECTIONS = [
     "verdict",
@@ -494,8 +494,8 @@ def test_charts_that_cannot_be_drawn_leave_the_facts(
     kept = path.read_bytes()
     with monkeypatch.context() as patch:
         # The process that draws dies at once.
-        patch.setattr("reports.drawing.sys.executable", shutil.which("false"))
-        patch.setattr("reports.page.KeptDrawings", lambda _: None)
+        patch.setattr("ordain.reports.charts.renderer.sys.executable", shutil.which("false"))
+        patch.setattr("ordain.reports.page.KeptDrawings", lambda _: None)
         written = page_of(hostile, result)
     try:
         with looking_at(browser, written) as sight:

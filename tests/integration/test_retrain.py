@@ -15,19 +15,19 @@ from typing import Any
 import pytest
 from sandbox import Sandbox, good_rows, states, write_csv
 
-from pipeline.launch import Target
-from pipeline.lock import workspace_lock
-from pipeline.outcome import RunResult
-from pipeline.retraining_forms import Decision
-from pipeline.retraining_log import read_decisions
-from pipeline.retraining_run import Outcome, retrain_once
+from ordain.retraining.decision_log import read_decisions
+from ordain.retraining.retrain import Outcome, retrain_once
+from ordain.retraining.types import Decision
+from ordain.runner.run import Target
+from ordain.runner.workspace_lock import workspace_lock
+from ordain.runs.results import RunResult
 
 ORDAIN = str(Path(sys.executable).parent / "ordain")
 HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "tfx_bsl", "tensorflow_data_validation")
 #: Runs a command and says, on the last line, which heavy packages it imported.
 WATCHED = f"""
 import sys
-from ordain.main import main
+from ordain.cli.main import main
 sys.argv = ["ordain", *sys.argv[1:]]
 try:
     main()
@@ -245,7 +245,7 @@ def test_a_run_of_the_command_is_one_document_and_is_told(
 
 WARM = """
     if fn_args.base_model:
-        from serving.warm_start import load_weights
+        from ordain.serving.export.warm_start import load_weights
 
         print("warm:", load_weights(model, fn_args.base_model))
 """

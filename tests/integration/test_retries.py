@@ -25,11 +25,14 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
-from components import analysis_run, example_gen, statistics_gen, transform
-from components.example_gen import ArrowExampleGen, IngestOptions, read_rows
-from components.example_reader import strays_of, tfxio_for
-from contracts.errors import NodeFailedError
-from pipeline.config import DEFAULT_BEAM_ARGS
+from ordain.components import statistics_gen
+from ordain.components.examples import example_gen
+from ordain.components.examples.example_gen import ArrowExampleGen, IngestOptions, read_rows
+from ordain.components.examples.reader import strays_of, tfxio_for
+from ordain.components.transform import analysis as analysis_run
+from ordain.components.transform import executor as transform
+from ordain.config.project import DEFAULT_BEAM_ARGS
+from ordain.errors import NodeFailedError
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Beam's older runner in this process: it tries a bundle four times.
@@ -234,7 +237,7 @@ def test_an_execution_is_retried_into_the_same_folders(
 WORKER = """
 import sys, time
 from apache_beam.internal import pickler
-from components.record_writer import RecordWriter
+from ordain.components.artifacts.record_writer import RecordWriter
 dofn, element = pickler.loads(open(sys.argv[1], "rb").read())
 write = RecordWriter.write
 def slowly(self, record):
@@ -308,8 +311,9 @@ def test_the_helper_is_killed_and_the_node_is_run_again(tmp_path: Path) -> None:
         import os, signal, sys, time
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
-        from components import example_gen, helper_process
-        from contracts.errors import NodeFailedError
+        from ordain.components.beam import worker_process as helper_process
+        from ordain.components.examples import example_gen
+        from ordain.errors import NodeFailedError
         helper_process._processors = lambda: 2
         import test_retries
         parent = os.getpid()

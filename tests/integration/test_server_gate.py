@@ -20,12 +20,12 @@ from sandbox import Sandbox, states
 from tfx.components.util import model_utils
 from tfx.types import standard_artifacts
 
-from components.server_checks import Limits
-from components.server_gate import Executor, mark, try_model
-from contracts.errors import ExitCode
-from contracts.verdict import Outcome, Verdict
-from serving.golden import Golden, predict
-from serving.samples import write_samples
+from ordain.components.server_gate.component import Executor, mark, try_model
+from ordain.components.server_gate.rules import Limits
+from ordain.errors import ExitCode
+from ordain.serving.export.samples import write_samples
+from ordain.serving.sandbox.golden import Golden, predict
+from ordain.verdict import Outcome, Verdict
 
 EXAMPLES = [serialize({"x": [i / 8.0], "y": [i % 2]}) for i in range(8)]
 LIMITS = Limits(max_load_s=60, max_size_mb=10, max_memory_mb=1600, max_p99_ms=250, tolerance=1e-4)
@@ -170,7 +170,7 @@ class TestBeforeLoading:
         def never(*_: object) -> None:
             raise AssertionError("the model was loaded")
 
-        monkeypatch.setattr("components.server_gate._serve", never)
+        monkeypatch.setattr("ordain.components.server_gate.component._serve", never)
 
     def test_a_malicious_operation(self, tmp_path, never_served):
         verdict = try_model(malicious(tmp_path / "m"), EXAMPLES, LIMITS)
@@ -234,7 +234,7 @@ def test_golden_requests_are_kept_as_they_were(tmp_path):
 
 def test_a_process_off_the_network_reaches_only_its_own_loopback():
     script = (
-        "import socket\nfrom serving.no_network import leave_network\n"
+        "import socket\nfrom ordain.serving.sandbox.network import leave_network\n"
         "if not leave_network(): print('not allowed'); raise SystemExit\n"
         "server = socket.create_server(('127.0.0.1', 0))\n"
         "socket.create_connection(server.getsockname(), 2).close()\n"

@@ -7,13 +7,13 @@ from collections.abc import Callable
 from click.testing import CliRunner
 from sandbox import Sandbox, good_rows, states, write_csv
 
-from contracts.errors import ExitCode
-from contracts.verdict import Outcome, Reason
-from ordain.main import cli
-from pipeline.outcome import RunResult
-from pipeline.schema import read_schema, write_schema
-from serving.manifest import read_manifest
-from serving.server.signature_defs import read_signatures
+from ordain.cli.main import cli
+from ordain.errors import ExitCode
+from ordain.project.schema import read_schema, write_schema
+from ordain.runs.results import RunResult
+from ordain.serving.registry.verification import read_manifest
+from ordain.serving.server.models.signature_defs import read_signatures
+from ordain.verdict import Outcome, Reason
 
 HEADER = ["x", "c", "y"]
 #: Version 1 needs an x, and version 3 a z, in every row that it predicts.

@@ -21,9 +21,9 @@ from metadata_contents import contents, differences
 from sandbox import Sandbox, good_rows, write_csv
 from webhook import hooked
 
-from pipeline.history import History
-from pipeline.loading import load_project
-from pipeline.metadata_store import open_store
+from ordain.config.loading import load_project
+from ordain.metadata.store import open_store
+from ordain.runs.history import History
 
 pytestmark = pytest.mark.timeout(1800)
 HEADER = ["x", "c", "y"]
@@ -73,7 +73,7 @@ class Cluster:
 
     def _call(self, *words: Any) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(
-            [sys.executable, "-m", "ordain.main", *map(str, words)],
+            [sys.executable, "-m", "ordain.cli.main", *map(str, words)],
             check=False,
             capture_output=True,
             text=True,

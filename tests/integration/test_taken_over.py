@@ -7,7 +7,7 @@ from collections.abc import Callable
 import pytest
 from sandbox import Sandbox, good_rows, states, write_csv
 
-from contracts.errors import ConfigError, ExitCode
+from ordain.errors import ConfigError, ExitCode
 
 #: A training that learns the opposite.
 WORSE = "train.parameters.learning_rate=-0.1"

@@ -25,12 +25,12 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
-from components import transform
-from components.analyzer_cache import read_entries
-from components.example_gen import ROWS_PROPERTY
-from components.example_reader import ReadBatches, tfxio_for
-from contracts.errors import NodeFailedError
-from pipeline.config import DEFAULT_BEAM_ARGS
+from ordain.components.examples.example_gen import ROWS_PROPERTY
+from ordain.components.examples.reader import ReadBatches, tfxio_for
+from ordain.components.transform import executor as transform
+from ordain.components.transform.analyzer_cache import read_entries
+from ordain.config.project import DEFAULT_BEAM_ARGS
+from ordain.errors import NodeFailedError
 
 SPEC = {
     "x": tf.io.FixedLenFeature([], tf.float32),
@@ -306,7 +306,7 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Window:
 @pytest.fixture
 def analyzed(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """What the log says about how many datasets were analyzed."""
-    caplog.set_level(logging.INFO, logger="components.analysis_run")
+    caplog.set_level(logging.INFO, logger="ordain.components.transform.analysis")
     return lambda: [
         record.getMessage() for record in caplog.records if record.name.startswith("components")
     ]

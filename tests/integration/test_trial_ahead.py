@@ -17,9 +17,9 @@ import psutil
 import pytest
 from models import export_of_one_number, serialize
 
-from components.server_checks import Limits
-from components.server_gate import try_model
-from serving import trial
+from ordain.components.server_gate.component import try_model
+from ordain.components.server_gate.rules import Limits
+from ordain.serving.sandbox import sandbox as trial
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLES = [serialize({"x": [i / 8.0], "y": [i % 2]}) for i in range(4)]
@@ -27,7 +27,7 @@ LIMITS = Limits(max_load_s=60, max_size_mb=10, max_memory_mb=1600, max_p99_ms=20
 #: Starts a trial ahead, says where and which, and waits to be killed.
 STARTS_ONE = """
 import sys, time
-from serving import trial
+from ordain.serving.sandbox import sandbox as trial
 trial.start_ahead()
 print(trial._ahead.folder, trial._ahead._process.pid, flush=True)
 time.sleep(600)

@@ -18,11 +18,12 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
-from components import evaluator, stock
-from contracts.verdict import Outcome, Reason, Verdict
-from pipeline.config import DEFAULT_BEAM_ARGS
-from pipeline.evaluation import build_eval_config
-from pipeline.loading import load_project
+from ordain.components import tfx_executors
+from ordain.components.evaluator import executor as evaluator
+from ordain.config.loading import load_project
+from ordain.config.project import DEFAULT_BEAM_ARGS
+from ordain.pipeline.eval_config import build_eval_config
+from ordain.verdict import Outcome, Reason, Verdict
 
 SCHEMA = """
 feature { name: "x" type: FLOAT presence { min_fraction: 1 } shape { dim { size: 1 } } }
@@ -126,7 +127,7 @@ class Bench:
         """Verdict, readout, and whether the model was blessed."""
         settings = yaml.safe_load((PROJECTS / "small" / "pipeline.yaml").read_text())
         project = self.folder / f"project-{len(list(self.folder.iterdir()))}"
-        if executor is stock.Evaluator:
+        if executor is tfx_executors.Evaluator:
             settings["executors"] = {"Evaluator": "tfx"}
         _write(project / "pipeline.yaml", yaml.safe_dump({**settings, "evaluate": evaluate}))
         config = build_eval_config(load_project(project), 1)
@@ -188,7 +189,7 @@ def test_rows_that_are_the_same_have_one_fingerprint(bench: Bench) -> None:
     assert first != fingerprint("number", 1.0)
 
 
-@pytest.mark.parametrize("executor", [evaluator.Executor, stock.Evaluator])
+@pytest.mark.parametrize("executor", [evaluator.Executor, tfx_executors.Evaluator])
 @pytest.mark.parametrize(("policy", "outcome"), [(None, "warned"), ("block", "blocked")])
 def test_a_slice_of_one_class_has_no_auc(
     bench: Bench, executor: type, policy: str | None, outcome: str
@@ -202,7 +203,7 @@ def test_a_slice_of_one_class_has_no_auc(
     why = "26 rows, no positive"
     assert found.text == f"auc on c=b: undefined ({why}); must be at least 0.6"
     # TFX's own validation blocks what it takes for an AUC of 0.
-    expected = Outcome.BLOCKED if executor is stock.Evaluator else Outcome(outcome)
+    expected = Outcome.BLOCKED if executor is tfx_executors.Evaluator else Outcome(outcome)
     assert found.outcome is verdict.outcome is expected
     assert is_blessed is not verdict.is_blocked
     entries = {(e["slice"], e["name"]): e for e in readout["metrics"]}

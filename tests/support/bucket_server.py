@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from kubeflow.bucket import PLACE
+from ordain.storage.bucket import PLACE
 
 
 @contextlib.contextmanager

@@ -10,11 +10,11 @@ from typing import Any
 
 from kfp import compiler, dsl
 
-from kubeflow.simulate import Options, Simulation
-from kubeflow.simulate_file import read_job
-from kubeflow.simulate_inject import read_injections
-from kubeflow.simulate_job import Task
-from kubeflow.simulate_report import AttemptResult, Report, TaskResult
+from ordain.kubeflow.simulator.fault_injection import read_injections
+from ordain.kubeflow.simulator.job import Task
+from ordain.kubeflow.simulator.parser import read_job
+from ordain.kubeflow.simulator.report import AttemptResult, Report, TaskResult
+from ordain.kubeflow.simulator.simulator import Options, Simulation
 
 
 @dsl.container_component

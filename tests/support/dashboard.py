@@ -66,7 +66,7 @@ class Dashboard:
 @contextlib.contextmanager
 def dashboard(*projects: Path, actions: bool = False) -> Iterator[Dashboard]:
     """Starts `ordain dashboard` on a free port; it has to end by itself on SIGTERM."""
-    command = [sys.executable, "-m", "ordain.main", "dashboard", *map(str, projects)]
+    command = [sys.executable, "-m", "ordain.cli.main", "dashboard", *map(str, projects)]
     command += ["--port", "0", *(["--allow-actions"] if actions else [])]
     environment = {**os.environ, "ORDAIN_DASHBOARD_TOKEN": TOKEN}
     process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)

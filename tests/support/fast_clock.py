@@ -7,8 +7,8 @@ import json
 import time
 from pathlib import Path
 
-from pipeline.clock_time import Bell, Clock
-from serving.files import write_whole
+from ordain.common.atomic_files import write_whole
+from ordain.scheduling.clock import Bell, Clock
 
 BASE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 #: Shortest wait of a held clock, in seconds of the real world: a scheduler asks for a minute of

@@ -17,7 +17,7 @@ import tensorflow as tf
 from tensorflow.core.framework import variable_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
-from serving.scan_graph import functions_of_object
+from ordain.serving.scan.meta_graph import functions_of_object
 
 SAVE, RESTORE, INIT = "SaveV2", "RestoreV2", "InitializeTableFromTextFileV2"
 WHOLE, NUMBER = tf.lookup.TextFileIndex.WHOLE_LINE, tf.lookup.TextFileIndex.LINE_NUMBER

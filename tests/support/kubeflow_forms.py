@@ -101,7 +101,7 @@ def parse_spec(text: str) -> dict[str, Any]:
 
 
 def argo_nodes(run_id: str, tasks: dict[str, str | list[str]], at: dt.datetime) -> Any:
-    """The entries that the backend makes of a workflow's nodes (see kubeflow/client_runs.py)."""
+    """The entries that the backend makes of a workflow's nodes (see kubeflow/client/runs.py)."""
     flow = f"flights-{run_id[:5]}"
 
     def number(name: str) -> str:
@@ -145,7 +145,7 @@ def write(answer: Any) -> bytes:
 
 def pod_of(run: Any, task: str, attempt: int = -1) -> str:
     """Name of the pod of a task's try, from a run as the server answers it."""
-    from kubeflow.client_runs import as_run
+    from ordain.kubeflow.client.runs import as_run
 
     found = as_run(run).task(task)
     assert re.fullmatch(r".*-system-container-impl-\d+", found.pods[attempt])

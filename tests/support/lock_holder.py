@@ -9,8 +9,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline.lock import workspace_lock
-from pipeline.metadata_location import parse_location
+from ordain.metadata.location import parse_location
+from ordain.runner.workspace_lock import workspace_lock
 
 
 def start(workspace: Path, run_id: str, mode: str, *metadata: str) -> subprocess.Popen[str]:

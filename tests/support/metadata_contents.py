@@ -14,8 +14,8 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from components.artifacts import JUDGED_PROPERTY
-from pipeline.recovery import MARKS
+from ordain.components.artifacts.types import JUDGED_PROPERTY
+from ordain.runs.recovery import MARKS
 
 #: TFX names an artifact's folder by its execution, and Transform's after a number of their own.
 _EXECUTION = re.compile(r"(/artifacts/\w+/[\w.]+)/\d+")
@@ -37,8 +37,8 @@ def contents(
         with_measured: Whether measured numbers stay; otherwise an M stands for each.
 
     Returns:
-        Lines by what they are of: `type Model`, `execution components.trainer.Trainer`,
-        `artifact Model`, `context node`.
+        Lines by what they are of: `type Model`, `execution
+        ordain.components.trainer.component.Trainer`, `artifact Model`, `context node`.
     """
     reader = _Reader(store, {run_id: "RUN", **paths}, with_measured)
     return reader.read(run_id)

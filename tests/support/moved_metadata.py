@@ -7,7 +7,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
-from pipeline.config import Project
+from ordain.config.project import Project
 
 
 def fill(store: Any, project: Project) -> None:

@@ -40,9 +40,9 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     from ml_metadata.proto import metadata_store_pb2 as pb
 
-    from pipeline.metadata_location import parse_location
-    from pipeline.metadata_store import open_store
-    from pipeline.portable_paths import AS_THEY_ARE
+    from ordain.metadata.location import parse_location
+    from ordain.metadata.portable_paths import AS_THEY_ARE
+    from ordain.metadata.store import open_store
 
     print("ready", flush=True)
     sys.stdin.readline()

@@ -66,7 +66,7 @@ def _pause_resolver(node: str, mark: Path) -> None:
 
 def _pause_upload(mark: Path) -> None:
     """Stops when a pod has uploaded an artifact's files, and not yet what makes it whole."""
-    from kubeflow.bucket import Bucket
+    from ordain.storage.bucket import Bucket
 
     def stopping(self, path, text):
         mark.write_text(str(path))
@@ -80,7 +80,7 @@ def fork(project: str, folder: Path, number: int, node: str) -> int:
     mark = folder / f"{number}.mark"
     child = os.fork()
     if child == 0:
-        from ordain.main import main
+        from ordain.cli.main import main
 
         out = os.open(folder / f"{number}.txt", os.O_CREAT | os.O_WRONLY)
         os.dup2(out, 1)
@@ -105,7 +105,7 @@ def fork(project: str, folder: Path, number: int, node: str) -> int:
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from pipeline.importing import load_graph
+    from ordain.pipeline.preload import load_graph
 
     load_graph()
     target, folder = sys.argv[1], Path(sys.argv[2])

@@ -15,9 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pipeline.chain import chain_of
-from pipeline.loading import load_unresolved, read_effective
-from pipeline.source import image_fingerprint
+from ordain.config.loading import load_unresolved, read_effective
+from ordain.pipeline.topology import chain_of
+from ordain.project.source import image_fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 TIMEOUT_S = 300

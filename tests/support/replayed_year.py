@@ -22,13 +22,13 @@ from typing import Any
 from fast_clock import HeldClock
 from processes import Processes
 
-from pipeline.clock_child import born, is_alive
-from pipeline.clock_state import StateFile
-from pipeline.clock_status import folder_of
-from pipeline.clock_ticks import Cron
-from pipeline.config import Project
-from pipeline.loading import load_project
-from pipeline.retraining_log import read_decisions
+from ordain.common.cron import Cron
+from ordain.config.loading import load_project
+from ordain.config.project import Project
+from ordain.retraining.decision_log import read_decisions
+from ordain.scheduling.child_process import born, is_alive
+from ordain.scheduling.state import StateFile
+from ordain.scheduling.status import folder_of
 
 CRON = "0 3 * * 1"
 ZONE = "Europe/Berlin"

@@ -13,8 +13,8 @@ from typing import Any
 
 from fast_clock import FastClock, HeldClock
 
-from pipeline.clock_service import Service
-from pipeline.loading import load_project
+from ordain.config.loading import load_project
+from ordain.scheduling.service import Service
 
 
 def schedule(folder: str, told: dict[str, Any]) -> None:

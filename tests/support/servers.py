@@ -21,9 +21,9 @@ import tensorflow as tf
 import yaml
 from tensorflow.core.protobuf import saved_model_pb2
 
-from contracts.manifest import Manifest
-from serving.directory import publish
-from serving.labels import record_push
+from ordain.serving.registry.directory import publish
+from ordain.serving.registry.labels import record_push
+from ordain.serving.registry.manifest import Manifest
 
 START_TIMEOUT_S = 240
 
@@ -149,7 +149,7 @@ def environment() -> dict[str, str]:
 
 def ordain(*arguments: str | Path) -> list[str]:
     """The command line, as a process."""
-    return [sys.executable, "-m", "ordain.main", *map(str, arguments)]
+    return [sys.executable, "-m", "ordain.cli.main", *map(str, arguments)]
 
 
 @dataclass

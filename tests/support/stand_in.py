@@ -14,7 +14,7 @@ import sys
 import time
 from pathlib import Path
 
-from pipeline.lock import workspace_lock
+from ordain.runner.workspace_lock import workspace_lock
 
 
 def append(log: Path, **line: object) -> None:

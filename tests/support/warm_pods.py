@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from contracts.leaving import leave
+from ordain.common.process_exit import leave
 
 
 def start(asked: dict[str, Any]) -> int:
@@ -41,7 +41,7 @@ def start(asked: dict[str, Any]) -> int:
             from paused_runs import pause
 
             pause(asked["pause"], Path(asked["mark"]))
-        from kubeflow.entrypoint import main
+        from ordain.kubeflow.pod.entrypoint import main
 
         code = main(asked["words"])
     except BaseException:
@@ -53,8 +53,13 @@ def start(asked: dict[str, Any]) -> int:
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from kubeflow import node, prepare, registration, result  # noqa: F401  the tasks' imports
-    from pipeline.importing import load_graph
+    from ordain.kubeflow.pod import (
+        node,  # noqa: F401  the tasks' imports
+        prepare,  # noqa: F401  the tasks' imports
+        registration,  # noqa: F401  the tasks' imports
+        result,  # noqa: F401  the tasks' imports
+    )
+    from ordain.pipeline.preload import load_graph
 
     load_graph()
     print(0, flush=True)

@@ -27,8 +27,8 @@ from typing import Any
 
 from scheduler_process import schedule
 
-from contracts.leaving import leave
-from pipeline import clock_child
+from ordain.common.process_exit import leave
+from ordain.scheduling import child_process
 
 
 def fork(what: Callable[[], None], output: int, is_session: bool = False) -> int:
@@ -60,7 +60,7 @@ def fork(what: Callable[[], None], output: int, is_session: bool = False) -> int
 
 def run_ordain(words: Sequence[str]) -> None:
     """What the command `ordain` does with these words."""
-    from ordain.main import main
+    from ordain.cli.main import main
 
     sys.argv = ["ordain", *words]
     main()
@@ -102,7 +102,9 @@ def start(asked: dict[str, Any]) -> int:
         if "ordain" in asked:
             run_ordain(asked["ordain"])
         else:
-            clock_child.subprocess = types.SimpleNamespace(Popen=Forked, DEVNULL=subprocess.DEVNULL)
+            child_process.subprocess = types.SimpleNamespace(
+                Popen=Forked, DEVNULL=subprocess.DEVNULL
+            )
             schedule(asked["project"], asked["schedule"])
 
     try:
@@ -123,7 +125,7 @@ def answer(asked: dict[str, Any]) -> int:
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from pipeline.importing import load_graph
+    from ordain.pipeline.preload import load_graph
 
     load_graph()
     for line in sys.stdin:

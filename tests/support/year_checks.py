@@ -10,13 +10,13 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 from sandbox import BESIDE_VERSIONS
 
-from pipeline.config import Project
-from pipeline.metadata_store import open_store
-from pipeline.retention import LOOKED_BACK
-from pipeline.source import fingerprint
-from serving.label_file import read_labels
-from serving.manifest import read_manifest, verify
-from serving.versions import list_versions
+from ordain.config.project import Project
+from ordain.metadata.store import open_store
+from ordain.project.source import fingerprint
+from ordain.runs.retention import LOOKED_BACK
+from ordain.serving.registry.label_file import read_labels
+from ordain.serving.registry.verification import read_manifest, verify
+from ordain.serving.registry.versions import list_versions
 
 _OUTPUTS = (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT)
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT)

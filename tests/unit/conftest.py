@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.config import Project
-from pipeline.loading import load_project
+from ordain.config.loading import load_project
+from ordain.config.project import Project
 
 # Before any test module imports TensorFlow.
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")

@@ -15,7 +15,7 @@ import yaml
 from click.testing import CliRunner, Result
 from kubeflow_api import KubeflowApi, serving
 
-from ordain.main import cli
+from ordain.cli.main import cli
 
 CONFIG = {
     "name": "toy",

@@ -8,7 +8,7 @@ from kubeflow_api import Fault
 from kubeflow_forms import pod_of
 from kubeflow_store import Script
 
-from contracts.errors import ConfigError, InfrastructureError
+from ordain.errors import ConfigError, InfrastructureError
 
 DONE = {"prepare": "SUCCEEDED", "statistics-gen": "SUCCEEDED", "trainer": ["FAILED", "RUNNING"]}
 
@@ -26,7 +26,7 @@ def started(api, project, told):
 
 class TestRuns:
     def test_newest_first_over_all_pages(self, api, told, started, monkeypatch):
-        monkeypatch.setattr("kubeflow.client.PAGE_SIZE", 3)
+        monkeypatch.setattr("ordain.kubeflow.client.server.PAGE_SIZE", 3)
         ids = [started() for _ in range(8)]
         found = told("cluster", "runs", "--host", api.url)
         assert [run["run_id"] for run in found] == ids[::-1]
@@ -36,8 +36,8 @@ class TestRuns:
         assert [run["run_id"] for run in few] == ids[:-3:-1]
 
     def test_endless_pages_end(self, api, started, ordain, monkeypatch):
-        monkeypatch.setattr("kubeflow.client.PAGE_SIZE", 1)
-        monkeypatch.setattr("kubeflow.client.MAX_PAGES", 2)
+        monkeypatch.setattr("ordain.kubeflow.client.server.PAGE_SIZE", 1)
+        monkeypatch.setattr("ordain.kubeflow.client.server.MAX_PAGES", 2)
         for _ in range(3):
             started()
         with pytest.raises(ConfigError, match="more than 2 entries"):

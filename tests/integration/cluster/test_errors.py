@@ -11,7 +11,7 @@ from kubeflow_api import Fault, KubeflowApi, serving
 from kubeflow_forms import Refused
 from kubeflow_store import Store
 
-from contracts.errors import ConfigError, InfrastructureError
+from ordain.errors import ConfigError, InfrastructureError
 
 
 def runs(ordain, url, *words):
@@ -46,7 +46,7 @@ class TestConnection:
         assert caught.value.hint == f"ordain cluster runs {folder} --host {api.url}"
 
     def test_no_answer_in_time(self, api, ordain, monkeypatch):
-        monkeypatch.setattr("kubeflow.client.READ_S", 0.2)
+        monkeypatch.setattr("ordain.kubeflow.client.server.READ_S", 0.2)
         api.faults.append(Fault("hang", path="/runs"))
         with pytest.raises(InfrastructureError, match=r"did not answer in time|timed out"):
             runs(ordain, api.url)
@@ -183,7 +183,7 @@ class TestWhoAsks:
         # A process of its own: the SDK looks for that file when it is imported.
         words = ["cluster", "runs", "--host", api.url]
         done = subprocess.run(
-            [sys.executable, "-P", "-m", "ordain.main", *words],
+            [sys.executable, "-P", "-m", "ordain.cli.main", *words],
             check=False,
             capture_output=True,
             text=True,

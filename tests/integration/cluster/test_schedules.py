@@ -2,7 +2,7 @@
 
 import pytest
 
-from contracts.errors import ConfigError
+from ordain.errors import ConfigError
 
 
 @pytest.fixture
@@ -86,7 +86,7 @@ class TestCreate:
 
 class TestLife:
     def test_list(self, api, project, create, told, ordain, monkeypatch):
-        monkeypatch.setattr("kubeflow.client.PAGE_SIZE", 2)
+        monkeypatch.setattr("ordain.kubeflow.client.server.PAGE_SIZE", 2)
         ids = [create("--cron", "0 3 * * *", "--name", f"s{n}")["id"] for n in range(5)]
         found = told("cluster", "schedule", "list", project(), "--host", api.url)
         assert [one["id"] for one in found] == ids[::-1]

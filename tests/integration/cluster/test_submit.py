@@ -8,8 +8,8 @@ import yaml
 from kubeflow_api import KubeflowApi, serving
 from kubeflow_store import Store
 
-from contracts.errors import ConfigError
-from kubeflow.rules import check
+from ordain.errors import ConfigError
+from ordain.kubeflow.validation.validate import check
 
 
 def submit(ordain, api, folder, *words):

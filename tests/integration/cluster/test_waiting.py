@@ -11,7 +11,7 @@ from kubeflow_api import Fault
 from kubeflow_forms import pod_of
 from kubeflow_store import Script
 
-from contracts.errors import InfrastructureError
+from ordain.errors import InfrastructureError
 
 LAUNCHER = "F0101 main.go:54] failed to execute component: exit status {}\nError: exit status {}\n"
 
@@ -108,7 +108,7 @@ class TestWaiting:
         assert "trying again for 300 s" in done.output
 
     def test_a_server_that_stays_away(self, api, project, ordain, monkeypatch):
-        monkeypatch.setattr("kubeflow.client_follow.OUTAGE_S", 0.5)
+        monkeypatch.setattr("ordain.kubeflow.client.follow.OUTAGE_S", 0.5)
         api.faults.append(Fault("away", path="/runs/"))
         with pytest.raises(InfrastructureError, match="the run goes on without being") as caught:
             submit(ordain, api, project(), "--wait")
@@ -130,7 +130,7 @@ class TestWaiting:
         folder = project(host=api.url)
         words = ["submit", str(folder), "--wait", "--poll", "0.1"]
         with subprocess.Popen(
-            [sys.executable, "-P", "-m", "ordain.main", *words],
+            [sys.executable, "-P", "-m", "ordain.cli.main", *words],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

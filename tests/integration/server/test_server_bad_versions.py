@@ -18,11 +18,11 @@ from broken_models import save_broken
 from servers import START_TIMEOUT_S, Server, end, start, write_project
 from tensorflow_serving.apis import predict_pb2, prediction_service_pb2_grpc
 
-from contracts.manifest import Manifest
-from serving.directory import publish
-from serving.label_file import read_labels
-from serving.labels import drop_canary, promote, set_canary
-from serving.scan import scan
+from ordain.serving.registry.directory import publish
+from ordain.serving.registry.label_file import read_labels
+from ordain.serving.registry.labels import drop_canary, promote, set_canary
+from ordain.serving.registry.manifest import Manifest
+from ordain.serving.scan.scan import scan
 
 WHO = ("test", "because")
 PREDICT = "/v1/models/toy:predict"

@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 from servers import environment, ordain
 
-from contracts.errors import ConfigError, DataBlockedError, InfrastructureError
-from ordain.main import cli
-from serving.labels import promote
-from serving.server import bulk
-from serving.server.rows import RowWriter
-from serving.server.scoring import LocalScorer
+from ordain.cli.main import cli
+from ordain.errors import ConfigError, DataBlockedError, InfrastructureError
+from ordain.serving.predict import beam as bulk
+from ordain.serving.predict.rows import RowWriter
+from ordain.serving.predict.scorer import LocalScorer
+from ordain.serving.registry.labels import promote
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -58,7 +58,7 @@ def test_the_directory_a_server_and_beam_answer_the_same(predict, server, rows, 
 HALF = """
 import os, signal, sys, pyarrow as pa
 from pathlib import Path
-from serving.server.rows import RowWriter
+from ordain.serving.predict.rows import RowWriter
 with RowWriter(Path(sys.argv[1])) as writer:
     writer.write(pa.RecordBatch.from_pylist([{"x": 1.0}]))
     os.kill(os.getpid(), signal.SIGKILL)

@@ -11,8 +11,8 @@ import pytest
 from servers import START_TIMEOUT_S, copy_version
 
 from benchmarks.serving_load import run_load
-from serving.label_file import read_labels
-from serving.labels import drop_canary, promote, rollback, set_canary
+from ordain.serving.registry.label_file import read_labels
+from ordain.serving.registry.labels import drop_canary, promote, rollback, set_canary
 
 WHO = ("test", "because")
 

@@ -9,12 +9,12 @@ from dataclasses import replace
 import pytest
 from servers import START_TIMEOUT_S, end, save_toy, start, write_project
 
-from contracts.errors import InfrastructureError
-from contracts.manifest import Manifest
-from serving.directory import publish
-from serving.label_writing import with_change, write_labels
-from serving.labels import promote, read_labels, record_push, rollback
-from serving.trust import Trust
+from ordain.errors import InfrastructureError
+from ordain.serving.registry.directory import publish
+from ordain.serving.registry.label_writing import with_change, write_labels
+from ordain.serving.registry.labels import promote, read_labels, record_push, rollback
+from ordain.serving.registry.manifest import Manifest
+from ordain.serving.registry.trust import Trust
 
 
 @pytest.fixture(scope="module")

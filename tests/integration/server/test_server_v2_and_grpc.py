@@ -15,7 +15,7 @@ from tensorflow_serving.apis import (
     regression_pb2,
 )
 
-from serving.server.protocol import open_inference_pb2 as v2
+from ordain.serving.server.protocol import open_inference_pb2 as v2
 
 INFER = "/v2/models/toy/infer"
 X = {"name": "x", "shape": [2], "datatype": "FP32", "data": [1, 2.5]}

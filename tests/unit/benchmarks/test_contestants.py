@@ -18,8 +18,8 @@ from benchmarks.contestants import (
     auc_of_verdict,
 )
 from benchmarks.inputs import Rows
-from pipeline.loading import load_project
-from pipeline.thresholds import check_thresholds
+from ordain.config.loading import load_project
+from ordain.config.thresholds import check_thresholds
 
 JOB = Job(Path("/folder/csv/flights.csv"), months=3, rows=Rows(20, 10), steps=7)
 BY_NAME = {contestant.name: contestant for contestant in CONTESTANTS}

@@ -70,9 +70,9 @@ def test_months_are_the_newest() -> None:
 
 
 def test_days_are_split_as_ordain_splits_them() -> None:
-    from components.arrow_types import FeatureType
-    from components.example_writer import WriteShards, _feature_key
-    from contracts.commit import LocalFiles, Staging
+    from ordain.common.commit import LocalFiles, Staging
+    from ordain.components.examples.arrow_types import FeatureType
+    from ordain.components.examples.writer import WriteShards, _feature_key
 
     staging, splits = Staging("", LocalFiles()), [("train", 2), ("eval", 1)]
     writer = WriteShards(staging, splits, "date", {"date": FeatureType.BYTES}, None)

@@ -11,18 +11,18 @@ from tfx.types import standard_artifacts
 from tfx.utils import path_utils
 from tiny_models import save_doubler
 
-from components.resolvers import BaselineModel, SeenAnalyzerCache, ServedModel
-from components.served_model import (
+from ordain.components.artifacts.served_model import (
     LookingBack,
     compared_with,
     looking_back,
     resolver_error,
     version_of,
 )
-from contracts.errors import InfrastructureError
-from contracts.manifest import Manifest
-from serving.directory import publish
-from serving.labels import record_push, rollback
+from ordain.components.resolvers import BaselineModel, SeenAnalyzerCache, ServedModel
+from ordain.errors import InfrastructureError
+from ordain.serving.registry.directory import publish
+from ordain.serving.registry.labels import record_push, rollback
+from ordain.serving.registry.manifest import Manifest
 
 
 def _store(folder: Path) -> mlmd.MetadataStore:

@@ -6,8 +6,8 @@ from tensorflow_data_validation.statistics import stats_impl
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import io_utils
 
-from components.schema_gen import CuratedSchema, WindowExecutor
-from contracts.errors import DataBlockedError
+from ordain.components.schema_gen import CuratedSchema, WindowExecutor
+from ordain.errors import DataBlockedError
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import tensorflow_data_validation as tfdv
 from tensorflow_data_validation.statistics import stats_impl
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from components.schema_inference import infer_schema, relax_schema, retyped_features
+from ordain.components.schema_inference import infer_schema, relax_schema, retyped_features
 
 FULL = {"text": ["a", "b"] * 10, "number": [1.0, 2.0] * 10, "key": [1, 2] * 10}
 

@@ -19,7 +19,7 @@ from kubernetes_objects import (
     restricted_problems,
 )
 
-from serving.emit import kubernetes_manifest, server_arguments
+from ordain.serving.registry.manifests import kubernetes_manifest, server_arguments
 
 ROOT = Path(__file__).parents[3]
 MANIFESTS = ROOT / "kubeflow" / "manifests"
@@ -284,8 +284,8 @@ def test_kserve_starts_as_emit_says(find):
 
 
 def test_ordain_serve_is_told_options_that_there_are(find):
-    from ordain.main import cli
-    from ordain.serve import serve
+    from ordain.cli.main import cli
+    from ordain.cli.serve import serve
 
     container = pod_of(find("serve-ordain", "Deployment", "ordain-serve"))[0]["containers"][0]
     assert container["command"][:2] == ["ordain", "serve"]

@@ -2,7 +2,7 @@
 
 import pytest
 
-from kubeflow.placeholders import (
+from ordain.kubeflow.placeholders import (
     UnknownPlaceholderError,
     expand_variables,
     fill,

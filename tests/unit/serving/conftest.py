@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from contracts.manifest import Manifest, Metric
-from serving.directory import publish
-from serving.labels import record_push
-from serving.trust import Trust
+from ordain.serving.registry.directory import publish
+from ordain.serving.registry.labels import record_push
+from ordain.serving.registry.manifest import Manifest, Metric
+from ordain.serving.registry.trust import Trust
 
 PASSWORD = "correct horse"
 

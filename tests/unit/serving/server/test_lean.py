@@ -13,10 +13,10 @@ ROOT = Path(__file__).resolve().parents[4]
 LEAN = """
 import sys
 import numpy as np
-from serving.server.lean import leave_keras_out
+from ordain.serving.server.lean import leave_keras_out
 leave_keras_out()
 import tensorflow as tf
-from serving.server import app
+from ordain.serving.server import app
 model = tf.saved_model.load(sys.argv[1])
 (answer,) = model.signatures["serving_default"](tf.ones([2, 3])).values()
 np.save(sys.argv[2], answer.numpy())
@@ -46,7 +46,7 @@ def test_a_model_of_keras_is_served_without_it(tmp_path: Path) -> None:
 def test_where_tensorflow_is_imported_nothing_changes() -> None:
     code = """
 import keras, tensorflow
-from serving.server.lean import leave_keras_out
+from ordain.serving.server.lean import leave_keras_out
 leave_keras_out()
 import keras as again
 assert again is keras

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from contracts.errors import ConfigError
-from serving.server.security import is_authorized, read_token, tls_context
-from serving.server.settings import Settings, is_loopback
+from ordain.errors import ConfigError
+from ordain.serving.server.security import is_authorized, read_token, tls_context
+from ordain.serving.server.settings import Settings, is_loopback
 
 SETTINGS = Settings(Path("base"), "toy")
 

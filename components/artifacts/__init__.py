@@ -1,0 +1,1 @@
+"""Types of artifacts, and the writing of their files."""

@@ -1,0 +1,1 @@
+"""Our executor for Beam pipelines, and what it changes in Beam."""

@@ -1,0 +1,122 @@
+"""The data gate: anomalies, drift, skew and bookkeeping become one verdict for the window.
+
+TFX's ExampleValidator finds anomalies and stops nothing. This component reads what it found for
+every span of the window, compares the newest span with the one before, checks the label and the
+row counts, and answers with a verdict. The nodes after it run only if that is not `blocked`.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
+from tfx import types
+from tfx.components.statistics_gen import stats_artifact_utils
+from tfx.dsl.components.base import base_component, base_executor, executor_spec
+from tfx.dsl.io import fileio
+from tfx.types import artifact_utils, standard_artifacts
+from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.utils import io_utils
+
+from ordain.components.artifacts.types import GateVerdict, keep_verdict
+from ordain.components.data_gate.rules import judge
+from ordain.components.data_gate.span_facts import SpanFacts
+from ordain.components.examples.example_gen import read_rows
+from ordain.components.examples.reader import strays_of
+
+
+class DataGateSpec(types.ComponentSpec):
+    """Inputs: the window's examples, statistics and anomalies; the schema. Output: a verdict."""
+
+    PARAMETERS: ClassVar[dict[str, Any]] = {
+        "policy": ExecutionParameter(type=str),
+        "training": ExecutionParameter(type=str, optional=True),
+    }
+    INPUTS: ClassVar[dict[str, Any]] = {
+        "examples": ChannelParameter(type=standard_artifacts.Examples),
+        "statistics": ChannelParameter(type=standard_artifacts.ExampleStatistics),
+        "anomalies": ChannelParameter(type=standard_artifacts.ExampleAnomalies),
+        "schema": ChannelParameter(type=standard_artifacts.Schema),
+    }
+    OUTPUTS: ClassVar[dict[str, Any]] = {"verdict": ChannelParameter(type=GateVerdict)}
+
+
+class Executor(base_executor.BaseExecutor):
+    """Gathers the facts of each span and judges them."""
+
+    def Do(
+        self,
+        input_dict: dict[str, list[Any]],
+        output_dict: dict[str, list[Any]],
+        exec_properties: dict[str, Any],
+    ) -> None:
+        """Writes `verdict.json` and marks the artifact with the outcome."""
+        statistics = {a.span: a for a in input_dict["statistics"]}
+        anomalies = {a.span: a for a in input_dict["anomalies"]}
+        schema = io_utils.SchemaReader().read(
+            io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
+        )
+        facts = []
+        for examples in sorted(input_dict["examples"], key=lambda artifact: artifact.span):
+            splits = artifact_utils.decode_split_names(examples.split_names)
+            rows = read_rows(examples)
+            facts.append(
+                SpanFacts(
+                    span=examples.span,
+                    rows=rows.get("splits", {}),
+                    left_out=rows.get("left_out", 0),
+                    statistics={s: _statistics(statistics[examples.span], s) for s in splits},
+                    anomalies={s: _anomalies(anomalies[examples.span], s) for s in splits},
+                    strays=strays_of(examples),
+                )
+            )
+        training = json.loads(exec_properties.get("training") or "{}")
+        verdict = judge(facts, schema, json.loads(exec_properties["policy"]), **training)
+        (output,) = output_dict["verdict"]
+        keep_verdict(verdict, output, input_dict["examples"])
+
+
+class DataGate(base_component.BaseComponent):
+    """The component.
+
+    `policy` is `ordain.config.gates.Gate` as a dict, with the label's name; `training` has the
+    `steps` and the `batch_size`, None where only the project knows it.
+    """
+
+    SPEC_CLASS = DataGateSpec
+    EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
+
+    def __init__(
+        self,
+        examples: Any,
+        statistics: Any,
+        anomalies: Any,
+        schema: Any,
+        policy: dict[str, Any],
+        training: dict[str, Any],
+    ) -> None:
+        """Takes the channels of the nodes before it, the policy, and what training will take."""
+        super().__init__(
+            DataGateSpec(
+                examples=examples,
+                statistics=statistics,
+                anomalies=anomalies,
+                schema=schema,
+                policy=json.dumps(policy, sort_keys=True),
+                training=json.dumps(training, sort_keys=True),
+                verdict=types.Channel(type=GateVerdict),
+            )
+        )
+
+
+def _statistics(artifact: Any, split: str) -> statistics_pb2.DatasetFeatureStatisticsList:
+    return stats_artifact_utils.load_statistics(artifact, split).proto()
+
+
+def _anomalies(artifact: Any, split: str) -> anomalies_pb2.Anomalies:
+    uri = artifact_utils.get_split_uri([artifact], split)
+    message = anomalies_pb2.Anomalies()
+    with fileio.open(io_utils.get_only_uri_in_dir(uri), "rb") as file:
+        message.ParseFromString(file.read())
+    return message

@@ -1,0 +1,1 @@
+"""Evaluator: metrics by slice, and the verdict."""

@@ -1,0 +1,59 @@
+"""Reads the examples of a whole window for evaluation, each batch with its data span."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import apache_beam as beam
+import pyarrow as pa
+
+from ordain.components.examples.reader import tfxio_for
+
+#: Feature that carries the span during evaluation.
+SPAN_FEATURE = "span"
+
+
+class ReadWindow(beam.PTransform):
+    """Pipeline -> record batches; one Beam element is a split of one artifact."""
+
+    def __init__(
+        self, splits: list[tuple[str, int]], schema: Any, columns: list[str], raw_column: str
+    ) -> None:
+        """Takes where the examples are and what of them to decode.
+
+        Args:
+            splits: Folder and span of each split.
+            schema: Schema of the examples.
+            columns: Columns to decode.
+            raw_column: Name of a further column that holds the serialized examples.
+        """
+        super().__init__()
+        self._splits = splits
+        self._options = (schema, columns, raw_column)
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Two steps, however many splits there are: Beam takes long to build many."""
+        return (
+            pipeline
+            | "Splits" >> beam.Create(self._splits)
+            | "Read" >> beam.FlatMap(_read, *self._options).with_output_types(pa.RecordBatch)
+        )
+
+
+def _read(
+    split: tuple[str, int], schema: Any, columns: list[str], raw_column: str
+) -> Iterator[pa.RecordBatch]:
+    uri, span = split
+    # Not with `read_ahead`: a second in thirteen, for a hundred megabytes.
+    for batch in tfxio_for(uri, schema, columns, raw_column).batches():
+        yield add_span(batch, span)
+
+
+def add_span(batch: pa.RecordBatch, span: int) -> pa.RecordBatch:
+    """A batch with one more column: its span, `[rows] list<int64>` of one value each."""
+    rows = batch.num_rows
+    column = pa.ListArray.from_arrays(
+        pa.array(range(rows + 1), pa.int32()), pa.array([span] * rows, pa.int64())
+    )
+    return pa.RecordBatch.from_arrays([*batch.columns, column], [*batch.schema.names, SPAN_FEATURE])

@@ -1,0 +1,202 @@
+"""Rows of a slice and their labels, counted beside the metrics of an evaluation.
+
+A metric's value says nothing without them: TFMA's AUC of a slice without a positive is 0.0, and
+Keras' error of rows whose weights add up to 0 is 0.0 too. TFMA carries the count like a metric,
+under `NAME`, as JSON text.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import apache_beam as beam
+import numpy as np
+
+from ordain.components.evaluator import tfma_internals as inside
+
+#: Name and class of the metric in an EvalConfig.
+NAME, CLASS_NAME, MODULE = "slice_rows", "SliceRowsMetric", "ordain.components.evaluator.rows"
+#: Groups of equal weight that many different numbers are kept in, while counting and at the end.
+_GROUPS_COUNTING, _GROUPS = 1024, 64
+
+
+def _no_labels() -> Any:
+    return np.empty((0, 3))
+
+
+@dataclass(frozen=True)
+class SliceRows:
+    """Rows of a slice.
+
+    Attributes:
+        rows: Their number.
+        weight: Their weights added up; each counts 1 where examples have no weight.
+        nan: Rows for which the model predicted NaN.
+        label_width: Numbers in a label; 0 if labels are no numbers.
+        outputs: Numbers in a prediction; 0 if predictions are no numbers.
+        labels: Mean, variance and weight of each group of labels, `[groups, 3] float64`, by mean.
+            A group holds one label, of variance 0, unless more than 64 numbers differ. A label of
+            several numbers stands for the place of its largest.
+    """
+
+    rows: int = 0
+    weight: float = 0.0
+    nan: int = 0
+    label_width: int = 0
+    outputs: int = 0
+    labels: Any = field(default_factory=_no_labels)
+
+    @property
+    def is_binary(self) -> bool:
+        """True if one number is predicted, and all labels are 0 or 1."""
+        known = self.label_width == self.outputs == 1 and len(self.labels) > 0
+        return known and not self.labels[:, 1].any() and {*self.labels[:, 0]} <= {0.0, 1.0}
+
+    def weight_of(self, label: float) -> float:
+        """Weight of the rows that have the label."""
+        return float(self.labels[self.labels[:, 0] == label, 2].sum())
+
+    def to_json(self) -> str:
+        """JSON text."""
+        fields = {name: value for name, value in vars(self).items() if name != "labels"}
+        return json.dumps({**fields, "labels": self.labels.tolist()})
+
+    @classmethod
+    def from_json(cls, text: str | bytes) -> SliceRows:
+        """Reads what `to_json` wrote."""
+        raw = json.loads(text)
+        return cls(**{**raw, "labels": np.array(raw["labels"], np.float64).reshape(-1, 3)})
+
+
+def _together(parts: Iterable[SliceRows]) -> SliceRows:
+    found = list(parts)
+    outputs = max((part.outputs for part in found), default=0)
+    labels = _equal_together(np.concatenate([_no_labels(), *(part.labels for part in found)]))
+    return SliceRows(
+        rows=sum(part.rows for part in found),
+        weight=sum(part.weight for part in found),
+        nan=sum(part.nan for part in found),
+        label_width=max((part.label_width for part in found), default=0),
+        outputs=outputs,
+        labels=_grouped(labels, _GROUPS_COUNTING) if outputs == 1 else labels,
+    )
+
+
+def _equal_together(labels: Any) -> Any:
+    means, where = np.unique(labels[:, 0], return_inverse=True)
+    weight = np.bincount(where, labels[:, 2], len(means))
+    variance = np.bincount(where, labels[:, 1] * labels[:, 2], len(means))
+    kept = weight > 0
+    return np.stack([means, variance / np.where(kept, weight, 1), weight], axis=1)[kept]
+
+
+def _grouped(labels: Any, groups: int) -> Any:
+    """At most so many groups, of about equal weight; mean and variance of the whole stay."""
+    if len(labels) <= groups:
+        return labels
+    mean, variance, weight = labels.T
+    middle = np.cumsum(weight) - weight / 2
+    place = np.unique((middle / weight.sum() * groups).astype(np.int64), return_inverse=True)[1]
+    total = np.bincount(place, weight)
+    means = np.bincount(place, weight * mean) / total
+    around = np.bincount(place, weight * (variance + (mean - means[place]) ** 2)) / total
+    return np.stack([means, around, total], axis=1)
+
+
+class RowsCombiner(beam.CombineFn):
+    """Labels, predictions and weights -> `SliceRows` as JSON text."""
+
+    def __init__(self, key: Any, eval_config: Any, example_weighted: bool) -> None:
+        """Takes what TFMA gives a combiner; `evaluation_tfma.inputs_of` reads it back."""
+        self._key = key
+        self._eval_config = eval_config
+        self._example_weighted = example_weighted
+
+    def create_accumulator(self) -> SliceRows:
+        """Of no rows."""
+        return SliceRows()
+
+    def add_input(self, accumulator: SliceRows, element: Any) -> SliceRows:
+        """Adds one example, prepared as TFMA prepares it."""
+        try:
+            # Nothing is flattened: one triple, whatever the number of classes.
+            ((label, prediction, weight),) = inside.pairs_of_example(
+                element,
+                eval_config=self._eval_config,
+                model_name=self._key.model_name,
+                output_name=self._key.output_name,
+                example_weighted=self._example_weighted,
+                flatten=False,
+                squeeze=False,
+            )
+        except (KeyError, TypeError, ValueError):  # of a form that only the metrics asked for know
+            return _together([accumulator, SliceRows(rows=1, weight=1.0)])
+        return self.add_rows(
+            accumulator, *(np.asarray(v).reshape(1, -1) for v in (label, prediction, weight))
+        )
+
+    def add_rows(
+        self, accumulator: SliceRows, label: Any, prediction: Any, weight: Any
+    ) -> SliceRows:
+        """Adds rows at once: arrays `[rows, n]`; labels and predictions need not be numbers."""
+        weights = weight[:, 0].astype(np.float64)
+        label, prediction = (
+            values if values.dtype.kind in "biuf" else np.empty((0, 0))
+            for values in (label, prediction)
+        )
+        groups = _no_labels()
+        if label.shape[1]:
+            wide = label.shape[1] > 1
+            values = (np.argmax(label, axis=1) if wide else label[:, 0]).astype(np.float64)
+            groups = np.stack([values, np.zeros_like(values), weights], axis=1)
+            groups = groups[np.isfinite(values)]
+        nan = np.isnan(prediction.astype(np.float64)).any(axis=1).sum()
+        found = SliceRows(
+            rows=len(weights),
+            weight=float(weights.sum()),
+            nan=int(nan),
+            label_width=label.shape[1],
+            outputs=prediction.shape[1],
+            labels=groups,
+        )
+        return _together([accumulator, found])
+
+    def merge_accumulators(self, accumulators: Iterable[SliceRows]) -> SliceRows:
+        """Of all rows together."""
+        return _together(accumulators)
+
+    def extract_output(self, accumulator: SliceRows) -> dict[Any, bytes]:
+        """The text by the metric's key."""
+        whole = _together([accumulator])
+        labels = _grouped(whole.labels, _GROUPS) if whole.outputs == 1 else whole.labels
+        return {self._key: SliceRows(**{**vars(whole), "labels": labels}).to_json().encode()}
+
+
+class SliceRowsMetric(inside.Metric):
+    """The metric as TFMA makes it; what the project says of undefined values rides along."""
+
+    def __init__(self, name: str = NAME, limits: Any = None) -> None:
+        """Takes the name, and `pipeline.eval_config`'s policies, which only the verdict reads."""
+        super().__init__(inside.merge_per_key_computations(_computations), name=name)
+        del limits
+
+
+def _computations(
+    name: str,
+    eval_config: Any = None,
+    model_name: str = "",
+    output_name: str = "",
+    example_weighted: bool = False,
+) -> list[Any]:
+    """Computations of the metric; TFMA looks at the names of the parameters."""
+    key = inside.MetricKey(
+        name=name,
+        model_name=model_name,
+        output_name=output_name,
+        example_weighted=example_weighted,
+    )
+    combiner = RowsCombiner(key, eval_config, example_weighted)
+    return [inside.MetricComputation(keys=[key], preprocessors=None, combiner=combiner)]

@@ -1,0 +1,1 @@
+"""ExampleGen: files of a span become shards of tf.Examples."""

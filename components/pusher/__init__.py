@@ -1,0 +1,1 @@
+"""Pusher: the publishing of a blessed model, with its provenance."""

@@ -1,0 +1,151 @@
+"""What the publisher's inputs say about a model: the facts that its manifest keeps.
+
+Everything is read from the artifacts themselves, so that the manifest tells of what this model
+was made of, not of what the configuration says by now.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from google.protobuf import message
+from tensorflow.core.protobuf import saved_model_pb2
+from tensorflow.python.framework import dtypes
+from tfx.dsl.io import fileio
+
+from ordain.components.artifacts.types import READOUT_FILE, VERDICT_FILE
+from ordain.errors import InfrastructureError
+from ordain.serving.registry.manifest import Manifest, Metric, Signature, Tensor
+from ordain.verdict import Verdict
+
+#: Inputs of the publisher that describe the model; the gates' order is that of the chain.
+EXAMPLES, SCHEMA, EVALUATION, DATA_VERDICT = "examples", "schema", "evaluation", "data_verdict"
+_GATES = (DATA_VERDICT, EVALUATION, "infra_blessing")
+#: SavedModel's tag for serving; other graphs of the same file are for training.
+_SERVE = "serve"
+
+
+def describe(
+    inputs: Mapping[str, list[Any]],
+    model: str,
+    project: str,
+    run_id: str,
+    source_fingerprint: str,
+) -> Manifest:
+    """The manifest of a model that has no version yet.
+
+    Args:
+        inputs: The publisher's inputs by key; what is not there is left out.
+        model: Folder of the SavedModel.
+        project: The project's name.
+        run_id: The run that publishes.
+        source_fingerprint: Fingerprint of the project's source.
+    """
+    saved = _saved_model(model)
+    readout = _readout(inputs.get(EVALUATION, []))
+    return Manifest(
+        project=project,
+        version=0,
+        created="",
+        run_id=run_id,
+        spans=tuple(sorted({int(artifact.span) for artifact in inputs.get(EXAMPLES, [])})),
+        schema_fingerprint=_schema_fingerprint(inputs.get(SCHEMA, [])),
+        source_fingerprint=source_fingerprint,
+        tensorflow=_tensorflow(saved),
+        metrics=metrics_of(readout),
+        evaluated=readout.get("fingerprint", ""),
+        verdicts=tuple(
+            verdict for key in _GATES for a in inputs.get(key, []) for verdict in _verdict(a.uri)
+        ),
+        signatures=_signatures(saved),
+    )
+
+
+def metrics_of(readout: Mapping[str, Any]) -> tuple[Metric, ...]:
+    """Metrics of an evaluation's readout, the baseline's beside the candidate's.
+
+    Args:
+        readout: What `evaluation_readout` wrote.
+    """
+    found = [
+        Metric(
+            entry["name"],
+            entry.get("value"),
+            entry["slice"],
+            entry.get("baseline"),
+            entry.get("undefined", ""),
+            entry.get("threshold"),
+        )
+        for entry in readout.get("metrics", ())
+        if "value" in entry or "undefined" in entry
+    ]
+    return tuple(sorted(found, key=lambda metric: (metric.slice, metric.name)))
+
+
+def _readout(artifacts: list[Any]) -> dict[str, Any]:
+    """The readout of an evaluation; empty where another Evaluator left none."""
+    for artifact in artifacts:
+        path = f"{artifact.uri}/{READOUT_FILE}"
+        if fileio.exists(path):
+            with fileio.open(path) as file:
+                return dict(json.loads(file.read()))
+    return {}
+
+
+def _verdict(uri: str) -> list[Verdict]:
+    """The verdict that an artifact carries, if it carries one."""
+    path = f"{uri}/{VERDICT_FILE}"
+    if not fileio.exists(path):
+        return []
+    with fileio.open(path) as file:
+        return [Verdict.from_json(file.read())]
+
+
+def _schema_fingerprint(artifacts: list[Any]) -> str:
+    for artifact in artifacts:
+        with fileio.open(f"{artifact.uri}/schema.pbtxt", "rb") as file:
+            return hashlib.sha256(file.read()).hexdigest()
+    return ""
+
+
+def _saved_model(model: str) -> Any:
+    path = Path(model, "saved_model.pb")
+    saved = saved_model_pb2.SavedModel()
+    try:
+        saved.ParseFromString(path.read_bytes())
+    except (OSError, message.DecodeError) as error:
+        raise InfrastructureError(
+            f"{path} cannot be read as a SavedModel: {error}", "ordain run PROJECT --from Trainer"
+        ) from error
+    return saved
+
+
+def _tensorflow(saved: Any) -> str:
+    """The version that wrote the graph; the one installed here may be another by now."""
+    versions = {meta.meta_info_def.tensorflow_version for meta in saved.meta_graphs}
+    return ", ".join(sorted(versions - {""}))
+
+
+def _signatures(saved: Any) -> dict[str, Signature]:
+    found = {}
+    for meta in saved.meta_graphs:
+        if _SERVE not in meta.meta_info_def.tags:
+            continue
+        for name, signature in meta.signature_def.items():
+            if not name.startswith("__"):  # __saved_model_init_op is the loader's
+                found[name] = Signature(_tensors(signature.inputs), _tensors(signature.outputs))
+    return found
+
+
+def _tensors(raw: Mapping[str, Any]) -> dict[str, Tensor]:
+    return {name: Tensor(dtypes.as_dtype(t.dtype).name, _shape(t)) for name, t in raw.items()}
+
+
+def _shape(tensor: Any) -> tuple[int | None, ...] | None:
+    if tensor.tensor_shape.unknown_rank:
+        return None
+    return tuple(None if dim.size < 0 else int(dim.size) for dim in tensor.tensor_shape.dim)

@@ -1,0 +1,1 @@
+"""The server gate: a candidate served on trial."""

@@ -1,0 +1,1 @@
+"""Trainer: the training data and the component."""

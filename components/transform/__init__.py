@@ -1,0 +1,1 @@
+"""Transform: the analysis and the transformation of the examples."""

@@ -1,0 +1,1 @@
+"""Kubeflow Pipelines: compiler, client, what runs in pods, and a simulator."""

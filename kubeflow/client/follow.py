@@ -1,0 +1,115 @@
+"""Following a run to its end, and what came of it as an exit code."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from ordain.errors import ExitCode, InfrastructureError
+from ordain.kubeflow.client.logs import read_exit_code
+from ordain.kubeflow.client.runs import Run, read_run
+from ordain.kubeflow.client.server import Server
+
+#: How long a server may be out of reach before a run is not followed any more.
+OUTAGE_S = 300.0
+#: Exit codes of a node that say more than that it failed.
+_TOLD = {
+    ExitCode.CONFIG: "configuration",
+    ExitCode.DATA_BLOCKED: "data blocked",
+    ExitCode.NOT_BLESSED: "model not blessed",
+    ExitCode.INFRASTRUCTURE: "publishing or infrastructure",
+}
+
+
+@dataclass(frozen=True)
+class Ending:
+    """What came of a run.
+
+    Attributes:
+        exit_code: As of a run on this machine (`ordain.errors.ExitCode`).
+        text: Why, in a sentence.
+        failed: Names of the tasks that failed.
+    """
+
+    exit_code: ExitCode
+    text: str
+    failed: tuple[str, ...] = ()
+
+
+def follow(server: Server, run_id: str, poll_s: float, say: Callable[[str], None]) -> Run:
+    """Waits for the end of a run, and tells of each change in it.
+
+    Args:
+        server: Where it is.
+        run_id: The run.
+        poll_s: Seconds between two looks.
+        say: Takes a line.
+
+    Returns:
+        The run in its last state.
+
+    Raises:
+        ConfigError: It is not there, or may not be read any more.
+        InfrastructureError: The server was out of reach for `OUTAGE_S`; the run goes on.
+    """
+    told: dict[str, str] = {}
+    lost_at: float | None = None
+    while True:
+        try:
+            run = read_run(server, run_id)
+        except InfrastructureError as error:
+            now = time.monotonic()
+            if lost_at is None:
+                lost_at = now
+                say(f"{error.message}; trying again for {OUTAGE_S:.0f} s")
+            if now - lost_at > OUTAGE_S:
+                raise InfrastructureError(
+                    f"{error.message}; the run goes on without being followed",
+                    f"ordain cluster runs {server.connection.argument_words}",
+                ) from error
+        else:
+            lost_at = None
+            for line in _changes(run, told):
+                say(line)
+            if run.is_over:
+                return run
+        time.sleep(poll_s)
+
+
+def judge(server: Server, run: Run) -> Ending:
+    """What came of a run that is over, as far as it can be known.
+
+    A run ends SUCCEEDED only if its task `result` ended with 0, that is, with nothing blocked or
+    refused. For one that failed, the logs of its failed tasks hold their exit codes; where a log
+    is not to be had, the code is 1.
+    """
+    if run.state == "SUCCEEDED":
+        return Ending(ExitCode.DONE, "succeeded")
+    if run.state != "FAILED":
+        return Ending(ExitCode.NODE_FAILED, f"ended as {run.state}")
+    failed = [task for task in run.tasks if task.state == "FAILED"]
+    names = tuple(task.name for task in failed)
+    if not failed:
+        said = f": {run.error}" if run.error else ", and the server names no task that did"
+        return Ending(ExitCode.NODE_FAILED, f"failed{said}")
+    for task in failed:
+        code = read_exit_code(server, run, task)
+        if code in _TOLD:
+            known = ExitCode(code)
+            return Ending(known, f"{_TOLD[known]} (task {task.name}, exit code {code})", names)
+        if code is not None:
+            text = f"task {task.name} failed (exit code {code})"
+            return Ending(ExitCode.NODE_FAILED, text, names)
+    text = f"failed in {', '.join(names)}; the exit code is not known, because no log can be read"
+    return Ending(ExitCode.NODE_FAILED, text, names)
+
+
+def _changes(run: Run, told: dict[str, str]) -> list[str]:
+    """Lines for what changed since; remembers it in `told`."""
+    lines = []
+    for name, state in (*((task.name, task.state) for task in run.tasks), ("", run.state)):
+        if told.get(name) != state:
+            told[name] = state
+            lines.append(f"{name or 'run'}: {state.lower()}")
+    return lines

@@ -1,0 +1,261 @@
+"""One Kubeflow Pipelines server, asked through `kfp.Client` and within bounds of time.
+
+`kfp.Client` makes the configuration and the authentication; the calls go to the API that it
+carries (`client.runs`, `client.pipelines`, ...), where each takes a time limit. Its own methods
+have none, print to standard output, and create an experiment whose name was mistyped.
+
+Importing kfp takes seconds, and its constructor may ask the server: both wait for the first call.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import warnings
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ordain.errors import ConfigError
+from ordain.kubeflow.client.errors import explain, foreign_answer, login_page
+from ordain.kubeflow.client.health import About, read_about
+from ordain.kubeflow.client.settings import DOCS, Connection
+
+CONNECT_S = 5.0
+READ_S = 30.0
+#: Times that what can be repeated is repeated: connecting, and reading after a gateway's failure.
+RETRIES = 3
+BACKOFF_S = 0.3
+#: A server that asks for patience longer than this has failed.
+LONGEST_WAIT_S = 10.0
+PAGE_SIZE = 50
+#: Pages of one listing that are read; at PAGE_SIZE each that is 5,000 entries.
+MAX_PAGES = 100
+#: What is read at once of an answer that is read in pieces.
+PIECE_BYTES = 65_536
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What it means when the server does not know what a call names.
+
+    Attributes:
+        what: The thing, such as `run 1234`.
+        hint: The next command.
+    """
+
+    what: str
+    hint: str
+
+
+class Server:
+    """A Kubeflow Pipelines server; nothing is imported or sent before the first call.
+
+    Args:
+        connection: Where it is, and what to show it.
+    """
+
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
+
+    def call(
+        self,
+        doing: str,
+        api: str,
+        operation: str,
+        missing: Missing | None = None,
+        **arguments: Any,
+    ) -> Any:
+        """Calls one operation of the API.
+
+        Args:
+            doing: What is tried, for errors: `listing the runs`.
+            api: Name of a service on `kfp.Client`: `runs`, `pipelines`, `recurring_runs`.
+            operation: Name of the operation of kfp-server-api.
+            missing: What a 404 means; None: an error like any other.
+            arguments: Arguments of the operation; those that are None are left out.
+
+        Returns:
+            The model of kfp-server-api that was answered.
+
+        Raises:
+            ConfigError: The server does not know, does not allow or refuses what was asked.
+            InfrastructureError: It cannot be reached, or failed.
+        """
+        given = {key: value for key, value in arguments.items() if value is not None}
+        # First, so that another server's 404 is not taken for a thing that is not there.
+        _ = self.about
+        with self._explained(doing, missing):
+            method = getattr(getattr(self.kfp, api), operation)
+            answer = method(**given, _request_timeout=(CONNECT_S, READ_S))
+            kind = self.api_client.last_response.getheader("content-type") or ""
+            # A page in place of JSON would become a model without any field set.
+            if "json" not in kind:
+                raise login_page(doing, self.connection)
+            return answer
+
+    def pages(
+        self, doing: str, api: str, operation: str, field: str, **arguments: Any
+    ) -> Iterator[Any]:
+        """The entries of a listing, one after the other, over all its pages.
+
+        Args:
+            doing: As for `call`.
+            api: As for `call`.
+            operation: An operation that lists.
+            field: Name of the answer's field that holds the entries.
+            arguments: As for `call`.
+
+        Raises:
+            ConfigError: As for `call`; also when there are more than `MAX_PAGES` pages.
+            InfrastructureError: As for `call`.
+        """
+        token = None
+        for _ in range(MAX_PAGES):
+            answer = self.call(
+                doing, api, operation, page_size=PAGE_SIZE, page_token=token, **arguments
+            )
+            yield from getattr(answer, field) or ()
+            token = answer.next_page_token
+            if not token:
+                return
+        raise ConfigError(
+            f"{doing}: more than {MAX_PAGES * PAGE_SIZE} entries at {self.connection.host}",
+            "delete old ones, or name a PROJECT whose experiment holds fewer",
+        )
+
+    def stream(self, doing: str, path: str, **values: str) -> Iterator[bytes]:
+        """The body of a path outside of the generated API, in pieces.
+
+        Args:
+            doing: As for `call`.
+            path: The path, with names in braces.
+            values: What to put in their place.
+
+        Raises:
+            ConfigError: As for `call`.
+            InfrastructureError: As for `call`.
+        """
+        with self._explained(doing):
+            response = self.api_client.call_api(
+                path,
+                "GET",
+                path_params=values,
+                auth_settings=["Bearer"],
+                _preload_content=False,
+                _request_timeout=(CONNECT_S, READ_S),
+            )
+            try:
+                # The UI's server answers a path it does not know with its own page.
+                if "html" in (response.headers.get("content-type") or ""):
+                    raise login_page(doing, self.connection)
+                yield from response.stream(PIECE_BYTES)
+            finally:
+                response.close()
+
+    @functools.cached_property
+    def about(self) -> About:
+        """What the server says of itself; asked once.
+
+        Raises:
+            ConfigError: It is no Kubeflow Pipelines server of major version 2.
+            InfrastructureError: As for `call`.
+        """
+        return read_about(self)
+
+    @property
+    def namespace(self) -> str | None:
+        """The namespace to send; None for a server of one user, which refuses any.
+
+        Raises:
+            ConfigError: The server holds several users' work and none was named.
+            InfrastructureError: As for `call`.
+        """
+        if not self.about.is_multi_user:
+            return None
+        if self.connection.namespace is None:
+            raise ConfigError(
+                f"{self.connection.host} serves several users: it has to be told a namespace",
+                "--namespace, or kubeflow.namespace in pipeline.yaml; "
+                "kubectl get profiles lists them",
+            )
+        return self.connection.namespace
+
+    @functools.cached_property
+    def kfp(self) -> Any:
+        """The SDK's client, made at first use."""
+        from kfp.client import Client, set_volume_credentials  # noqa: PLC0415  takes seconds
+
+        connection = self.connection
+        connection.check_files()
+        file = connection.token_file
+
+        class OwnClient(Client):
+            """The SDK's client without `~/.config/kfp/context.json`.
+
+            Other programs leave a namespace and credentials there. With a namespace given, the
+            constructor does not ask the server for one, five times if need be.
+            """
+
+            def _load_context_setting_or_default(self) -> None:
+                self._context_setting = {"namespace": connection.namespace or "unnamed"}
+
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", FutureWarning)
+            client = OwnClient(
+                host=connection.host,
+                existing_token=connection.read_token(),
+                cookies=connection.read_cookies(),
+                ssl_ca_cert=None if connection.ca_file is None else str(connection.ca_file),
+                credentials=None
+                if file is None
+                else set_volume_credentials.ServiceAccountTokenVolumeCredentials(str(file)),
+            )
+        _bound_retries(client._run_api.api_client)
+        return client
+
+    @property
+    def api_client(self) -> Any:
+        """kfp-server-api's client below the SDK's: connections, headers, the last response."""
+        return self.kfp._run_api.api_client
+
+    @contextlib.contextmanager
+    def _explained(self, doing: str, missing: Missing | None = None) -> Iterator[None]:
+        from kfp_server_api import ApiException  # noqa: PLC0415  takes half a second
+        from urllib3.exceptions import HTTPError  # noqa: PLC0415
+
+        try:
+            yield
+        except (ApiException, HTTPError) as error:
+            if missing is not None and getattr(error, "status", None) == 404:
+                raise ConfigError(
+                    f"{doing}: there is no {missing.what} at {self.connection.host}", missing.hint
+                ) from error
+            raise explain(error, doing, self.connection) from error
+        except OSError as error:
+            # Such as a token file that was there a moment ago.
+            raise ConfigError(f"{doing}: {error}", f"see {DOCS}") from error
+        except ValueError as error:
+            # The generated client reads what it got: bytes that are no text, no number.
+            raise foreign_answer(error, doing, self.connection) from error
+
+
+def _bound_retries(api_client: Any) -> None:
+    """Gives the connection pool a policy of ours; kfp.Client has no argument for one.
+
+    What was not sent is sent again, and so is a GET that a gateway could not deliver. A redirect
+    is an answer, because a login page is one.
+    """
+    from urllib3 import Retry  # noqa: PLC0415
+
+    api_client.rest_client.pool_manager.connection_pool_kw["retries"] = Retry(
+        total=RETRIES,
+        redirect=0,
+        other=0,
+        allowed_methods={"GET"},
+        status_forcelist={429, 502, 503, 504},
+        backoff_factor=BACKOFF_S,
+        retry_after_max=int(LONGEST_WAIT_S),
+        raise_on_redirect=False,
+        raise_on_status=False,
+    )

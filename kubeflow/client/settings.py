@@ -1,0 +1,209 @@
+"""Where a Kubeflow Pipelines server is, and what to show it: from `pipeline.yaml` and options.
+
+Credentials are named, never held: an environment variable, or a file that is read again for each
+request, because Kubernetes renews the token of a service account while a command runs.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+
+from ordain.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ordain.config.project import Project
+
+DOCS = "docs/kubeflow-submit.md"
+PORT_FORWARD = "kubectl -n kubeflow port-forward svc/ml-pipeline 8888"
+DEFAULT_EXPERIMENT = "Default"
+#: Where Kubernetes writes the namespace of a pod.
+POD_NAMESPACE = Path("/var/run/secrets/kubernetes.io/serviceaccount/namespace")
+#: A token is a few kB; more is the wrong file.
+MAX_CREDENTIAL_BYTES = 65_536
+_NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
+
+
+@dataclass(frozen=True)
+class Connection:
+    """How to reach a server.
+
+    Attributes:
+        host: Address of the API or of the UI in front of it, `http://` or `https://`.
+        namespace: The profile's namespace in a Kubeflow of several users; also where pods are.
+        experiment: Name of the experiment that runs are put into.
+        ca_file: PEM of the authority that signed the server's certificate; None: public ones.
+        token_env: Name of the environment variable that holds a token.
+        token_file: File that holds a token, such as a service account's.
+        cookies_env: Name of the environment variable that holds a `Cookie` header.
+        project: Folder of the project that describes it; None where there is none.
+        options: Further words of a command that name it, such as `--host` and the address.
+    """
+
+    host: str
+    namespace: str | None = None
+    experiment: str = DEFAULT_EXPERIMENT
+    ca_file: Path | None = None
+    token_env: str | None = None
+    token_file: Path | None = None
+    cookies_env: str | None = None
+    project: str | None = None
+    options: tuple[str, ...] = ()
+
+    @property
+    def words(self) -> str:
+        """How a command names this server: `--project examples/flights --env prod`."""
+        named = () if self.project is None else ("--project", self.project)
+        return shlex.join((*named, *self.options))
+
+    @property
+    def argument_words(self) -> str:
+        """As `words`, for a command whose argument the project is."""
+        return shlex.join((*(() if self.project is None else (self.project,)), *self.options))
+
+    @property
+    def shown_credentials(self) -> str:
+        """What is sent to say who asks, without its value."""
+        if self.token_env is not None:
+            return f"the token in the environment variable {self.token_env}"
+        if self.token_file is not None:
+            return f"the token in {self.token_file}"
+        if self.cookies_env is not None:
+            return f"the cookies in the environment variable {self.cookies_env}"
+        return "no credentials"
+
+    def read_token(self) -> str | None:
+        """The token of the environment; None where the connection names none.
+
+        Raises:
+            ConfigError: The variable is not set, or no header can carry its value.
+        """
+        return None if self.token_env is None else _read_variable(self.token_env, "token_env")
+
+    def read_cookies(self) -> str | None:
+        """The cookies of the environment; None where the connection names none.
+
+        Raises:
+            ConfigError: The variable is not set, or no header can carry its value.
+        """
+        return None if self.cookies_env is None else _read_variable(self.cookies_env, "cookies_env")
+
+    def check_files(self) -> None:
+        """Checks that the files of the connection can be read.
+
+        Raises:
+            ConfigError: One cannot; names the key and the file.
+        """
+        for key, path in (("auth.token_file", self.token_file), ("ca_file", self.ca_file)):
+            if path is None:
+                continue
+            try:
+                with path.open("rb") as file:
+                    is_empty = not file.read(MAX_CREDENTIAL_BYTES).strip()
+            except OSError as error:
+                raise ConfigError(
+                    f"kubeflow.{key}: {path} cannot be read: {error.strerror}", f"see {DOCS}"
+                ) from error
+            if is_empty:
+                raise ConfigError(f"kubeflow.{key}: {path} is empty", f"see {DOCS}")
+
+
+def connection_of(
+    project: Project | None, host: str | None = None, namespace: str | None = None
+) -> Connection:
+    """The connection that a project's configuration and a command's options describe.
+
+    Args:
+        project: Whose section `kubeflow` to take; None where the command was given none.
+        host: Option `--host`, before the project's.
+        namespace: Option `--namespace`, before the project's.
+
+    Raises:
+        ConfigError: There is no address, or address or namespace cannot be one.
+    """
+    section = None if project is None else project.kubeflow
+    address = host or (section.host if section else None)
+    if address is None:
+        raise ConfigError(
+            "no Kubeflow Pipelines server is named: neither --host nor kubeflow.host is given",
+            f"{PORT_FORWARD} & then --host http://127.0.0.1:8888",
+        )
+    chosen = namespace or (section.namespace if section else None) or _namespace_of_pod()
+    if chosen is not None and not _NAMESPACE.fullmatch(chosen):
+        raise ConfigError(
+            f"--namespace {chosen!r} is not a namespace: lower-case letters, digits and '-', "
+            "63 at most",
+            "kubectl get namespaces",
+        )
+    checked = check_host(address)
+    given = (("--host", host), ("--namespace", namespace))
+    options = tuple(word for name, value in given if value for word in (name, value))
+    if project is None or section is None:
+        return Connection(checked, chosen, options=options)
+    auth = section.auth
+    overlay = () if project.environment is None else ("--env", project.environment)
+    return Connection(
+        host=checked,
+        namespace=chosen,
+        project=_shown(project.folder),
+        options=(*overlay, *options),
+        experiment=section.experiment,
+        ca_file=section.ca_file,
+        token_env=auth.token_env if auth else None,
+        token_file=auth.token_file if auth else None,
+        cookies_env=auth.cookies_env if auth else None,
+    )
+
+
+def check_host(address: str) -> str:
+    """An address without a slash at its end.
+
+    Raises:
+        ConfigError: It has no scheme, no host, or holds a password.
+    """
+    parts = urlsplit(address)
+    if parts.scheme not in ("http", "https") or not parts.hostname:
+        raise ConfigError(
+            f"host {address!r}: must begin with http:// or https:// and name a host",
+            "for example --host http://127.0.0.1:8888, or --host https://kubeflow.example/pipeline",
+        )
+    if parts.username is not None or parts.password is not None:
+        raise ConfigError(
+            f"host {parts.scheme}://...@{parts.hostname}: credentials do not belong in an address",
+            f"kubeflow.auth in pipeline.yaml; see {DOCS}",
+        )
+    return address.rstrip("/")
+
+
+def _shown(folder: Path) -> str:
+    """A folder as a person here would type it."""
+    here = Path.cwd()
+    return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
+
+
+def _namespace_of_pod() -> str | None:
+    try:
+        return POD_NAMESPACE.read_text(encoding="utf-8").strip() or None
+    except OSError:
+        return None
+
+
+def _read_variable(name: str, key: str) -> str:
+    value = os.environ.get(name, "").strip()
+    if not value:
+        raise ConfigError(
+            f"kubeflow.auth.{key}: the environment variable {name} is not set",
+            f"export {name}=, or another way to authenticate; see {DOCS}",
+        )
+    if len(value) > MAX_CREDENTIAL_BYTES or not value.isascii() or not value.isprintable():
+        raise ConfigError(
+            f"kubeflow.auth.{key}: the value of {name} cannot be sent in a header: "
+            f"it must be one line of ASCII, {MAX_CREDENTIAL_BYTES} bytes at most",
+            f"export {name}= again",
+        )
+    return value

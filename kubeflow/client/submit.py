@@ -1,0 +1,250 @@
+"""A compiled file becomes a pipeline version on a server, and a version a run.
+
+The version is named after what is in the file (`flights-1f0c9a2b44de`), so the same file is
+uploaded once, and a run's version says which file it was.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ordain.errors import ConfigError
+from ordain.kubeflow.client.errors import TakenError
+from ordain.kubeflow.client.names import equals, find_pipeline
+from ordain.kubeflow.client.server import Server
+
+#: Larger files the backend's database refuses (its column is 1 MiB, the API's limit below that).
+MAX_FILE_BYTES = 1_000_000
+#: Digits of the file's SHA-256 in a version's name: two files of one pipeline share them about
+#: never, and the whole digest is in the version's description.
+NAMED_DIGITS = 12
+#: Name of the file as it is uploaded; the backend goes by its ending.
+FILE_NAME = "pipeline.yaml"
+
+
+@dataclass(frozen=True)
+class PipelineFile:
+    """A compiled file, as far as submitting it needs to know it.
+
+    Attributes:
+        name: The pipeline's name.
+        text: The file.
+        parameters: Names of the parameters a run of it takes.
+    """
+
+    name: str
+    text: str
+    parameters: tuple[str, ...]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the file, in hexadecimal."""
+        return hashlib.sha256(self.text.encode()).hexdigest()
+
+    @property
+    def version_name(self) -> str:
+        """The name of the version that this file is."""
+        return f"{self.name}-{self.digest[:NAMED_DIGITS]}"
+
+
+@dataclass(frozen=True)
+class Version:
+    """A pipeline version on a server.
+
+    Attributes:
+        pipeline_id: Id of the pipeline.
+        id: Id of the version.
+        name: Its name.
+        is_new: Whether it was uploaded just now.
+    """
+
+    pipeline_id: str
+    id: str
+    name: str
+    is_new: bool
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a run, or a schedule's runs, should be like.
+
+    Attributes:
+        name: The name shown.
+        experiment_id: The experiment they belong to.
+        parameters: Values of the file's parameters; the others keep their defaults.
+        service_account: Kubernetes service account of the pods; None: the server's.
+    """
+
+    name: str
+    experiment_id: str
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    service_account: str | None = None
+
+
+def read_file(path: Path) -> PipelineFile:
+    """Reads a compiled file.
+
+    Raises:
+        ConfigError: It cannot be read, or is none.
+    """
+    try:
+        if path.stat().st_size > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"{path} is larger than {MAX_FILE_BYTES} bytes, which no server takes",
+                "ordain compile PROJECT -o FILE",
+            )
+        return parse_file(path.read_text(encoding="utf-8"), str(path))
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path} cannot be read: {error}", "--file FILE") from error
+
+
+def parse_file(text: str, where: str) -> PipelineFile:
+    """Takes a compiled file apart as far as is needed here.
+
+    Args:
+        text: The file: a PipelineSpec, and perhaps a PlatformSpec, as YAML documents.
+        where: Where it is from, for errors.
+
+    Raises:
+        ConfigError: It is not such a file.
+    """
+    try:
+        spec = next(iter(yaml.safe_load_all(text)), None)
+    except yaml.YAMLError as error:
+        raise ConfigError(f"{where}: not valid YAML: {error}", "ordain compile") from error
+    name = _at(spec, "pipelineInfo", "name")
+    if not isinstance(name, str) or not name:
+        raise ConfigError(
+            f"{where} is not a compiled pipeline: it has no pipelineInfo.name",
+            "ordain compile PROJECT -o FILE",
+        )
+    declared = _at(spec, "root", "inputDefinitions", "parameters")
+    return PipelineFile(name, text, tuple(declared) if isinstance(declared, dict) else ())
+
+
+def check_parameters(file: PipelineFile, parameters: Mapping[str, str]) -> None:
+    """Checks that a file has the parameters that a run sets.
+
+    Raises:
+        ConfigError: It has not; names the parameter.
+    """
+    for name in parameters:
+        if name not in file.parameters:
+            known = ", ".join(file.parameters) or "none"
+            raise ConfigError(
+                f"pipeline {file.name} has no parameter {name!r}; it has: {known}",
+                "ordain compile writes a file with span, settings and pipeline_root",
+            )
+
+
+def upload(server: Server, file: PipelineFile) -> Version:
+    """Makes a file a version of its pipeline, unless it is one already.
+
+    Raises:
+        ConfigError: The server refuses the file, or does not allow it.
+        InfrastructureError: The server cannot be reached, or failed.
+    """
+    pipeline_id = find_pipeline(server, file.name) or _create_pipeline(server, file.name)
+    known = _find_version(server, pipeline_id, file.version_name)
+    if known is not None:
+        return known
+    try:
+        return _upload(server, pipeline_id, file)
+    except TakenError:
+        # Somebody else sent the same file between the look and the upload.
+        known = _find_version(server, pipeline_id, file.version_name)
+        if known is None:
+            raise
+        return known
+
+
+def start_run(server: Server, version: Version, wish: Wish) -> str:
+    """Starts a run of a version, and returns its id.
+
+    Raises:
+        ConfigError: The server refuses it, or does not allow it.
+        InfrastructureError: The server cannot be reached, or failed; if it did not answer in
+            time, the run may have been started.
+    """
+    models = server.kfp.api_models
+    made = server.call(
+        f"starting run {wish.name!r}",
+        "runs",
+        "run_service_create_run",
+        run=models.V2beta1Run(**fields(models, version, wish)),
+    )
+    return str(made.run_id)
+
+
+def fields(models: Any, version: Version, wish: Wish) -> dict[str, Any]:
+    """What a run and a schedule of a version have in common, as the API's models take it."""
+    return {
+        "display_name": wish.name,
+        "experiment_id": wish.experiment_id,
+        "pipeline_version_reference": models.V2beta1PipelineVersionReference(
+            pipeline_id=version.pipeline_id, pipeline_version_id=version.id
+        ),
+        "runtime_config": models.V2beta1RuntimeConfig(parameters=dict(wish.parameters)),
+        "service_account": wish.service_account,
+    }
+
+
+def _create_pipeline(server: Server, name: str) -> str:
+    models = server.kfp.api_models
+    try:
+        made = server.call(
+            f"creating pipeline {name}",
+            "pipelines",
+            "pipeline_service_create_pipeline",
+            pipeline=models.V2beta1Pipeline(
+                display_name=name, name=name, namespace=server.namespace
+            ),
+        )
+    except TakenError:
+        known = find_pipeline(server, name)
+        if known is None:
+            raise
+        return known
+    return str(made.pipeline_id)
+
+
+def _find_version(server: Server, pipeline_id: str, name: str) -> Version | None:
+    found = server.call(
+        f"looking for version {name}",
+        "pipelines",
+        "pipeline_service_list_pipeline_versions",
+        pipeline_id=pipeline_id,
+        filter=equals("display_name", name),
+    ).pipeline_versions
+    if not found:
+        return None
+    return Version(pipeline_id, str(found[0].pipeline_version_id), name, is_new=False)
+
+
+def _upload(server: Server, pipeline_id: str, file: PipelineFile) -> Version:
+    with tempfile.TemporaryDirectory(prefix="ordain-submit-") as folder:
+        path = Path(folder) / FILE_NAME
+        path.write_text(file.text, encoding="utf-8")
+        made = server.call(
+            f"uploading version {file.version_name} of pipeline {file.name}",
+            "pipeline_uploads",
+            "upload_pipeline_version",
+            uploadfile=str(path),
+            name=file.version_name,
+            pipelineid=pipeline_id,
+            description=f"sha256:{file.digest}",
+        )
+    return Version(pipeline_id, str(made.pipeline_version_id), file.version_name, is_new=True)
+
+
+def _at(value: Any, *keys: str) -> Any:
+    for key in keys:
+        value = value.get(key) if isinstance(value, dict) else None
+    return value

@@ -1,0 +1,1 @@
+"""The compiler: a project becomes a pipeline file of Kubeflow."""

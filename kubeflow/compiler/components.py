@@ -1,0 +1,213 @@
+"""The pipeline as KFP's SDK has it: a component for each task, and what its pod asks for.
+
+A component of KFP is named after its function, so the functions are made anew for each task.
+"""
+
+# No `from __future__ import annotations`: KFP reads the annotations as objects.
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from kfp import dsl, kubernetes
+
+from ordain.config.kubeflow import Kubeflow, Pod
+from ordain.config.project import Project
+from ordain.kubeflow.task_contract import (
+    ENTRYPOINT,
+    EXECUTOR_INPUT,
+    GROUP,
+    ON_EXIT,
+    PIPELINE_ROOT,
+    PLAN,
+    PREPARE,
+    RESULT,
+    RUN_ID,
+    SETTINGS,
+    node_words,
+    result_words,
+    task_name,
+)
+from ordain.pipeline.topology import Shape
+
+#: A parameter that the task writes to a file; mypy takes no call as an annotation.
+OutputText: Any = dsl.OutputPath(str)
+
+
+def build_pipeline(
+    project: Project,
+    chain: Shape,
+    prepare: Sequence[str],
+    on_exit: Sequence[str],
+    root: str,
+    images: Mapping[str, str],
+) -> Any:
+    """The pipeline of a chain.
+
+    All tasks but `on-exit` are in one group, KFP's exit handler. The backend makes a task that
+    runs after failures to a hook of Argo on each task that it waits for (argocompiler's `dag.go`):
+    it would run once after each of them, not at all after one that failed and had others behind it
+    (argo-workflows#16057), and its exit code would not make the run red. The group is one task
+    with nothing behind it; what makes the run red is `result`, inside.
+
+    Args:
+        project: Gives the name and the section `kubeflow`.
+        chain: The chain's shape.
+        prepare: The fixed words of `prepare`.
+        on_exit: The fixed words of `on-exit`.
+        root: Default of the run parameter `pipeline_root`.
+        images: The image of each task.
+    """
+    section = project.kubeflow
+
+    def build(span: str = "", settings: str = "", pipeline_root: str = root) -> None:
+        # The driver fills this as an input's whole value; the launcher, in a command, does not.
+        run = {RUN_ID: dsl.PIPELINE_JOB_ID_PLACEHOLDER}
+        given = {SETTINGS: settings, PIPELINE_ROOT: pipeline_root, **run}
+        ending = on_exit_component(ON_EXIT, images[RESULT], on_exit)(**given)
+        dress(ending, ON_EXIT, section.pod(RESULT), section, is_retried=False)
+        with dsl.ExitHandler(ending, name=GROUP):
+            first = prepare_component(PREPARE, images[PREPARE], prepare)(span=span, **given)
+            dress(first, PREPARE, section.pod(PREPARE), section, is_retried=True)
+            plan = first.outputs[PLAN]
+            tasks: dict[str, Any] = {}
+            for node, waits_for in chain.items():
+                task = planned_component(node, images[node], node_words(node))(plan=plan, **run)
+                tasks[node] = task.after(first, *(tasks[other] for other in waits_for))
+                dress(task, node, section.pod(node), section, is_retried=True)
+            last = planned_component(RESULT, images[RESULT], result_words())(plan=plan, **run)
+            last.after(first, *tasks.values())
+            # A run whose model was not blessed must not be tried again.
+            dress(last, RESULT, section.pod(RESULT), section, is_retried=False)
+
+    return dsl.pipeline(name=project.name)(build)
+
+
+def prepare_component(name: str, image: str, words: Sequence[str]) -> Any:
+    """The component of `prepare`, which takes the run's parameters and gives the plan."""
+
+    def component(
+        span: str,
+        settings: str,
+        pipeline_root: str,
+        run_id: str,
+        plan: OutputText,
+        html: dsl.Output[dsl.HTML],
+        metrics: dsl.Output[dsl.Metrics],
+    ) -> dsl.ContainerSpec:
+        del metrics  # its values go through the executor's output
+        told = ["--span", span, "--settings", settings, "--pipeline-root", pipeline_root]
+        return _container(image, [*words, *told, "--plan-output", plan], run_id, html)
+
+    return _named(component, name)
+
+
+def on_exit_component(name: str, image: str, words: Sequence[str]) -> Any:
+    """The component of `on-exit`, which takes the run's parameters and nothing of other tasks."""
+
+    def component(
+        settings: str,
+        pipeline_root: str,
+        run_id: str,
+        html: dsl.Output[dsl.HTML],
+        metrics: dsl.Output[dsl.Metrics],
+    ) -> dsl.ContainerSpec:
+        del metrics
+        told = ["--settings", settings, "--pipeline-root", pipeline_root]
+        return _container(image, [*words, *told], run_id, html)
+
+    return _named(component, name)
+
+
+def planned_component(name: str, image: str, words: Sequence[str]) -> Any:
+    """The component of any other task, which takes the plan."""
+
+    def component(
+        plan: str, run_id: str, html: dsl.Output[dsl.HTML], metrics: dsl.Output[dsl.Metrics]
+    ) -> dsl.ContainerSpec:
+        del metrics
+        return _container(image, [*words, "--plan", plan], run_id, html)
+
+    return _named(component, name)
+
+
+def _named(component: Callable[..., Any], name: str) -> Any:
+    component.__name__ = task_name(name).replace("-", "_")
+    component.__doc__ = None
+    return dsl.container_component(component)
+
+
+def _container(image: str, words: Sequence[Any], run_id: Any, html: Any) -> Any:
+    run = ["--run-id", run_id]
+    shown = ["--html", html.path, "--executor-input", EXECUTOR_INPUT]
+    return dsl.ContainerSpec(image=image, command=list(ENTRYPOINT), args=[*words, *run, *shown])
+
+
+def dress(task: Any, name: str, pod: Pod, section: Kubeflow, is_retried: bool) -> None:
+    """Gives a task everything but its command line.
+
+    Args:
+        task: KFP's task.
+        name: Name to show.
+        pod: What the task's pod asks for.
+        section: What all pods get.
+        is_retried: Whether a failure may pass by itself.
+    """
+    task.set_display_name(name)
+    # KFP's cache would skip the pod, and TFX would have no execution; TFX's own works.
+    task.set_caching_options(False)
+    _ask_resources(task, pod)
+    retries = pod.retries
+    if is_retried and retries is not None and retries.count:
+        task.set_retry(
+            num_retries=retries.count,
+            backoff_duration=f"{retries.backoff_s}s",
+            backoff_factor=float(retries.factor),
+            backoff_max_duration=f"{retries.max_s}s",
+        )
+    if section.env:
+        # `set_env_variable` takes 0.1 s a call: KFP 2.16 looks up the source of its callers for it.
+        task.container_spec.env = dict(section.env)
+    for secret in section.secrets:
+        if secret.path is not None:
+            kubernetes.use_secret_as_volume(task, secret.name, secret.path)
+        else:
+            kubernetes.use_secret_as_env(task, secret.name, {secret.key: secret.env})
+    for volume in section.volumes:
+        kubernetes.mount_pvc(task, volume.claim, volume.path)
+    for key, value in section.labels.items():
+        kubernetes.add_pod_label(task, key, value)
+    if section.pull_policy is not None:
+        kubernetes.set_image_pull_policy(task, section.pull_policy)
+    if section.pull_secrets:
+        kubernetes.set_image_pull_secrets(task, list(section.pull_secrets))
+    _place(task, pod)
+
+
+def _ask_resources(task: Any, pod: Pod) -> None:
+    if pod.cpu is not None:
+        task.set_cpu_limit(pod.cpu)
+    if pod.memory is not None:
+        task.set_memory_limit(pod.memory)
+    if pod.cpu_request is not None:
+        task.set_cpu_request(pod.cpu_request)
+    if pod.memory_request is not None:
+        task.set_memory_request(pod.memory_request)
+    if pod.accelerator is not None:
+        task.set_accelerator_type(pod.accelerator.type)
+        task.set_accelerator_limit(pod.accelerator.count)
+
+
+def _place(task: Any, pod: Pod) -> None:
+    for key, value in (pod.node_selector or {}).items():
+        kubernetes.add_node_selector(task, key, value)
+    for taint in pod.tolerations or ():
+        kubernetes.add_toleration(
+            task,
+            key=taint.key,
+            operator=taint.operator,
+            value=taint.value,
+            effect=taint.effect,
+            toleration_seconds=taint.seconds,
+        )
+    if pod.timeout_s is not None:
+        kubernetes.set_timeout(task, pod.timeout_s)

@@ -1,0 +1,1 @@
+"""What runs in a pod: preparation, one node, the result."""

@@ -1,0 +1,136 @@
+"""How the tasks of a run ended, told by each of them: a small file a task in the run's folder.
+
+ML Metadata knows executions. It does not know why one failed, nor of a task that ended before it
+had any. A record that still says `begun` after the run is that of a task that was killed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from ordain.common.atomic_files import write_file
+from ordain.errors import ExitCode, InfrastructureError, OrdainError
+from ordain.runs.results import Failure, NodeResult
+from ordain.storage import artifact_store
+
+FOLDER = "tasks"
+BEGUN, ENDED, FAILED = "begun", "ended", "failed"
+_READ_LOG = "read the task's log and its pod's state in Kubeflow"
+
+
+@dataclass(frozen=True)
+class Record:
+    """What a task says of its last try.
+
+    Attributes:
+        state: `begun`, `ended` or `failed`.
+        failure: Why it failed; None if it did not say so.
+        node: What became of its node, if it failed in there.
+    """
+
+    state: str
+    failure: Failure | None = None
+    node: NodeResult | None = None
+
+    @property
+    def is_done(self) -> bool:
+        """Whether its last try came to a good end."""
+        return self.state == ENDED
+
+
+class Recorder:
+    """The record of a task that is running."""
+
+    def __init__(self, path: Path) -> None:
+        """Notes that it has begun."""
+        self._path = path
+        self.is_over = False
+        self._write({"state": BEGUN})
+
+    def end(self) -> None:
+        """Notes that it came to a good end."""
+        self._write({"state": ENDED})
+        self.is_over = True
+
+    def fail(self, failure: Failure, node: NodeResult | None = None) -> None:
+        """Notes that it failed, and why."""
+        told = asdict(node) if node is not None else None
+        self._write({"state": FAILED, "failure": asdict(failure), "node": told})
+        self.is_over = True
+
+    def _write(self, raw: Mapping[str, Any]) -> None:
+        write_file(self._path, json.dumps(raw, indent=1) + "\n")
+        artifact_store.push(self._path)
+
+
+@contextlib.contextmanager
+def recorded(run: Path, task: str) -> Iterator[Recorder]:
+    """Records a task of a run; it has ended well unless it says, or raises, otherwise.
+
+    Args:
+        run: The run's folder.
+        task: The node's id, or the task's name.
+
+    Raises:
+        InfrastructureError: The record cannot be written.
+    """
+    recorder = Recorder(_path(run, task))
+    try:
+        yield recorder
+        if not recorder.is_over:
+            recorder.end()
+    except OrdainError as error:
+        failure = Failure(task, error.message, error.hint or _READ_LOG, int(error.exit_code))
+        # The volume may be what failed; the error says so.
+        with contextlib.suppress(InfrastructureError):
+            recorder.fail(failure)
+        raise
+    except Exception as error:
+        message = f"{type(error).__name__}: {error}"
+        with contextlib.suppress(InfrastructureError):
+            recorder.fail(Failure(task, message, _READ_LOG, int(ExitCode.NODE_FAILED)))
+        raise
+
+
+def read_record(run: Path, task: str) -> Record | None:
+    """The record of a task; None if it never began, or left none that can be read."""
+    try:
+        raw = json.loads(_path(run, task).read_text(encoding="utf-8"))
+        failure = Failure(**raw["failure"]) if raw.get("failure") else None
+        node = _node(raw["node"]) if raw.get("node") else None
+        return Record(str(raw["state"]), failure, node)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def killed(task: str) -> Failure:
+    """The failure of a task that began and left no word of its end."""
+    return Failure(
+        task,
+        "its task was killed: out of memory, past its time limit, cancelled, or lost with its node",
+        _READ_LOG,
+        int(ExitCode.INFRASTRUCTURE),
+    )
+
+
+def never_began(task: str) -> Failure:
+    """The failure of a task of which there is no trace."""
+    return Failure(
+        task,
+        "its task never came to run: no pod, no image, no volume, or an error at its start",
+        _READ_LOG,
+        int(ExitCode.INFRASTRUCTURE),
+    )
+
+
+def _node(raw: Mapping[str, Any]) -> NodeResult:
+    return NodeResult(**{**raw, "execution_ids": tuple(raw["execution_ids"])})
+
+
+def _path(run: Path, task: str) -> Path:
+    return run / FOLDER / f"{task}.json"

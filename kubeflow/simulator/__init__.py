@@ -1,0 +1,1 @@
+"""The simulator: a compiled pipeline on this machine, task by task."""

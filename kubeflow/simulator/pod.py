@@ -1,0 +1,211 @@
+"""Makes one attempt of a task ready: folders, command, environment.
+
+What a pod would have for itself (home, temporary files, the folder it starts in) is a folder that
+goes with the attempt; outputs and the log stay in the simulation's folder.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ordain.kubeflow.placeholders import (
+    EXECUTOR_INPUT,
+    UnknownPlaceholderError,
+    expand_variables,
+    fill,
+    fill_words,
+    input_parameter,
+)
+from ordain.kubeflow.simulator.inputs import InputError, Inputs, Outputs
+from ordain.kubeflow.simulator.job import Task
+from ordain.kubeflow.simulator.process import base_environment
+from ordain.kubeflow.simulator.secret_values import Vault
+from ordain.kubeflow.simulator.values import to_text
+
+NAMESPACE = "simulation"
+
+
+@dataclass(frozen=True)
+class Pod:
+    """An attempt that is ready to start.
+
+    Attributes:
+        name: The pod's name.
+        command: The words to run.
+        environment: The whole environment.
+        work: The folder it starts in.
+        log: The file of its output.
+        files: Output parameter -> file.
+        written: Output artifacts as they were described to the task.
+        metadata: The file that the KFP SDK's executor writes.
+        scratch: The folder that goes with it.
+    """
+
+    name: str
+    command: list[str]
+    environment: dict[str, str]
+    work: Path
+    log: Path
+    files: dict[str, Path]
+    written: Outputs
+    metadata: Path
+    scratch: Path
+
+    def remove(self) -> None:
+        """Removes what a pod takes with it."""
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def make_pod(
+    task: Task, name: str, folder: Path, inputs: Inputs, environment: Mapping[str, str]
+) -> Pod:
+    """Makes the folders of an attempt and fills its command.
+
+    Args:
+        task: The task.
+        name: The pod's name.
+        folder: The attempt's folder, which is made.
+        inputs: What the task is given.
+        environment: What the file gives it, from `task_environment`.
+
+    Raises:
+        InputError: The command asks for an input without a value.
+    """
+    for part in ("outputs", "artifacts"):
+        (folder / part).mkdir(parents=True, exist_ok=True)
+    # In the system's own folder: the path of a socket below it has to be short.
+    scratch = Path(tempfile.mkdtemp(prefix="ordain-pod-"))
+    for part in ("home", "tmp", "work"):
+        (scratch / part).mkdir()
+    files = {key: folder / "outputs" / key for key in task.output_parameters}
+    artifacts = {
+        key: {"name": key, "uri": str(folder / "artifacts" / key), "type": kind, "metadata": {}}
+        for key, kind in task.output_artifacts.items()
+    }
+    metadata = folder / "output_metadata.json"
+    try:
+        values = _values(inputs, files, artifacts, metadata)
+        # Kubernetes expands $(NAME) first: what a value holds is left as it is.
+        words = [expand_variables(word, environment) for word in task.command]
+        command = fill_words(words, values, inputs.given)
+    except UnknownPlaceholderError as error:
+        shutil.rmtree(scratch, ignore_errors=True)
+        raise InputError(f"its command asks for {error}, which has no value") from error
+    return Pod(
+        name,
+        command,
+        {**base_environment(name, scratch / "home", scratch / "tmp"), **environment},
+        scratch / "work",
+        folder / "log.txt",
+        files,
+        Outputs(artifacts=artifacts),
+        metadata,
+        scratch,
+    )
+
+
+def task_environment(
+    task: Task,
+    pod: str,
+    run: Mapping[str, Any],
+    inputs: Mapping[str, Any],
+    secrets: Vault,
+    config_maps: Vault,
+) -> dict[str, str]:
+    """The variables that the file gives a task.
+
+    Args:
+        task: The task.
+        pod: The pod's name.
+        run: The run's parameters.
+        inputs: The task's parameters: a variable may refer to one.
+        secrets: Secrets' values.
+        config_maps: Config maps' values.
+
+    Raises:
+        InputError: A secret, a config map or an input has no value.
+    """
+    texts = {input_parameter(key): to_text(value) for key, value in inputs.items()}
+    environment: dict[str, str] = {}
+    for name, value in task.environment:
+        try:
+            environment[name] = fill(expand_variables(value, environment), texts)
+        except UnknownPlaceholderError as error:
+            raise InputError(f"variable {name} asks for {error}, which has no value") from error
+    for vault, mapped in ((secrets, task.secrets), (config_maps, task.config_maps)):
+        for one in mapped:
+            found = vault.find(one, run)
+            if found is not None:
+                environment[one.variable] = found
+    fields = {
+        "metadata.name": pod,
+        "metadata.namespace": NAMESPACE,
+        "metadata.uid": str(uuid.uuid5(uuid.NAMESPACE_URL, pod)),
+        "spec.nodeName": os.uname().nodename,
+    }
+    for name, path in task.fields:
+        environment[name] = fields[path]
+    return environment
+
+
+def measure_artifacts(artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
+    """Artifacts for the report, with the bytes that were written.
+
+    Args:
+        artifacts: Artifact -> its description; its URI is a path here.
+    """
+    return {
+        key: {
+            "uri": artifact["uri"],
+            "type": artifact["type"].get("schemaTitle", ""),
+            "metadata": artifact["metadata"],
+            "bytes": _bytes(Path(artifact["uri"])),
+        }
+        for key, artifact in artifacts.items()
+    }
+
+
+def _values(
+    inputs: Inputs,
+    files: Mapping[str, Path],
+    artifacts: Mapping[str, Mapping[str, Any]],
+    metadata: Path,
+) -> dict[str, str]:
+    """Placeholder -> value."""
+    values = {input_parameter(key): to_text(value) for key, value in inputs.parameters.items()}
+    for direction, found in (("inputs", inputs.artifacts), ("outputs", artifacts)):
+        for key, artifact in found.items():
+            for part in ("uri", "path"):
+                values[f"{{{{$.{direction}.artifacts['{key}'].{part}}}}}"] = artifact["uri"]
+    for key, file in files.items():
+        values[f"{{{{$.outputs.parameters['{key}'].output_file}}}}"] = str(file)
+    values[EXECUTOR_INPUT] = json.dumps(
+        {
+            "inputs": {
+                "parameterValues": inputs.parameters,
+                "artifacts": {k: {"artifacts": [a]} for k, a in inputs.artifacts.items()},
+            },
+            "outputs": {
+                "parameters": {key: {"outputFile": str(file)} for key, file in files.items()},
+                "artifacts": {key: {"artifacts": [a]} for key, a in artifacts.items()},
+                "outputFile": str(metadata),
+            },
+        }
+    )
+    return values
+
+
+def _bytes(path: Path) -> int | None:
+    if path.is_file():
+        return path.stat().st_size
+    if path.is_dir():
+        return sum(file.stat().st_size for file in path.rglob("*") if file.is_file())
+    return None

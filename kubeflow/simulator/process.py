@@ -1,0 +1,185 @@
+"""One attempt of a task: a process group of its own, its log, its end.
+
+A container ends with its first process. Here what is left of an attempt is found by its process
+group and, where something made a session of its own, by the pod's name in its environment.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import IO
+
+import psutil
+
+from ordain.kubeflow.simulator.secret_values import Masker
+
+#: The variable that marks all processes of an attempt; the KFP launcher has it too.
+POD_NAME = "KFP_POD_NAME"
+#: What a shell gives for a program that is not there, or cannot be run.
+NOT_FOUND, NOT_EXECUTABLE = 127, 126
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
+_READ_BYTES = 64 * 1024
+
+
+def base_environment(pod: str, home: Path, temporary: Path) -> dict[str, str]:
+    """What every task has, whatever the file gives: nothing of the caller's environment.
+
+    Args:
+        pod: The attempt's name.
+        home: Its home folder.
+        temporary: Its folder for temporary files.
+    """
+    # `python` is the interpreter that ordain runs in, which has the packages of the image.
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{_SYSTEM_PATH}",
+        "HOME": str(home),
+        "TMPDIR": str(temporary),
+        "LANG": "C.UTF-8",
+        POD_NAME: pod,
+    }
+
+
+class Attempt:
+    """A running attempt.
+
+    Args:
+        command: The words to run.
+        environment: The whole environment.
+        folder: The folder it starts in.
+        log: File that its output goes to, masked.
+        masker: Masks secrets.
+        watched: Texts that injections wait for in its output.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[str, str],
+        folder: Path,
+        log: Path,
+        masker: Masker,
+        watched: Sequence[str] = (),
+    ) -> None:
+        self._pod = environment[POD_NAME]
+        self._masker = masker
+        self._watched = tuple(text.encode() for text in watched)
+        self._seen: set[str] = set()
+        self._exit_code: int | None = None
+        self.began = time.monotonic()
+        self._log = log.open("wb")
+        self._process: subprocess.Popen[bytes] | None = None
+        try:
+            self._process = subprocess.Popen(  # noqa: S603  running what the file says is the task
+                _resolved(command),
+                env=dict(environment),
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                start_new_session=True,
+            )
+        except OSError as error:
+            is_missing = isinstance(error, FileNotFoundError)
+            self._exit_code = NOT_FOUND if is_missing else NOT_EXECUTABLE
+            self._log.write(masker.mask(f"{command[0]} cannot be started: {error}\n").encode())
+            self._log.close()
+            return
+        assert self._process.stdout is not None  # noqa: S101  asked for above
+        self._reader = threading.Thread(
+            target=self._copy, args=(self._process.stdout,), daemon=True, name=f"log of {self._pod}"
+        )
+        self._reader.start()
+
+    @property
+    def seconds(self) -> float:
+        """Since its start."""
+        return time.monotonic() - self.began
+
+    def has_printed(self, text: str) -> bool:
+        """Whether one of the watched texts has come."""
+        return text in self._seen
+
+    def poll(self) -> int | None:
+        """Its exit code as a container has it (128 and the signal), or None while it runs."""
+        if self._exit_code is None and self._process is not None:
+            code = self._process.poll()
+            if code is not None:
+                self._exit_code = 128 - code if code < 0 else code
+                self._clean_up()
+        return self._exit_code
+
+    def send(self, number: signal.Signals) -> None:
+        """Sends a signal to the whole group."""
+        if self._process is not None and self._exit_code is None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self._process.pid, number)
+
+    def kill(self) -> None:
+        """Ends it with all it started, and waits until that is so."""
+        self.send(signal.SIGKILL)
+        if self._process is not None:
+            self._process.wait()
+        self.poll()
+
+    def _clean_up(self) -> None:
+        """Ends what the first process left behind, and closes the log."""
+        assert self._process is not None  # noqa: S101  only a started one ends
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        end_marked(self._pod)
+        # Nobody is left who could hold the pipe open.
+        self._reader.join(timeout=10)
+
+    def _copy(self, stream: IO[bytes]) -> None:
+        """Writes the log as it comes, secrets masked."""
+        rest, before = b"", b""
+        with self._log:
+            while chunk := os.read(stream.fileno(), _READ_BYTES):
+                self._watch(before + chunk)
+                before = (before + chunk)[-1024:]
+                ready, rest = self._masker.split(rest + chunk)
+                self._log.write(ready)
+                self._log.flush()
+            self._log.write(self._masker.mask_bytes(rest))
+        stream.close()
+
+    def _watch(self, data: bytes) -> None:
+        for text in self._watched:
+            if text in data:
+                self._seen.add(text.decode())
+
+
+def end_marked(pod: str) -> None:
+    """Kills every process that has a pod's name in its environment, whoever its parent is."""
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid != os.getpid() and process.environ().get(POD_NAME) == pod:
+                process.kill()
+                process.wait(timeout=5)
+
+
+def last_lines(log: Path, count: int) -> list[str]:
+    """The end of a log.
+
+    Args:
+        log: The file.
+        count: How many lines at most.
+    """
+    with contextlib.suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, log.stat().st_size - 16 * 1024))
+        return file.read().decode(errors="replace").splitlines()[-count:]
+    return []
+
+
+def _resolved(command: Sequence[str]) -> list[str]:
+    """The command; `python` is our own interpreter, also where it goes by another name."""
+    is_python = command[0] in ("python", "python3")
+    return [sys.executable if is_python else command[0], *command[1:]]

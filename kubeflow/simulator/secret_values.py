@@ -1,0 +1,192 @@
+"""Secrets and config maps of a simulation, and masking what is secret.
+
+A compiled file names a secret and a key; the value comes from the caller's environment, or from a
+file, and goes into the environment of the tasks that ask for it and nowhere else.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import yaml
+
+from ordain.errors import ConfigError
+from ordain.kubeflow.simulator.inputs import InputError
+from ordain.kubeflow.simulator.job import Constant, Job, Mapped, Output, RunParameter, Source
+from ordain.kubeflow.simulator.values import to_text
+
+MASK = b"***"
+#: A shorter value would blacken ordinary words.
+SHORTEST_MASKED = 4
+#: Bytes of a line without an end that are kept back before they are written.
+_LONGEST_LINE = 64 * 1024
+
+
+class Masker:
+    """Replaces secret values in what is written, whole, line by line, or as part of an address."""
+
+    def __init__(self, secrets: Iterable[str]) -> None:
+        texts: set[str] = set()
+        for secret in secrets:
+            for text in (secret, *secret.splitlines()):
+                texts |= {text, quote(text, safe=""), *_escaped(text)}
+        known = [text.encode() for text in texts if len(text) >= SHORTEST_MASKED]
+        self._known = sorted(known, key=len, reverse=True)
+
+    def mask(self, text: str) -> str:
+        """A text without secrets."""
+        return self.mask_bytes(text.encode(errors="surrogateescape")).decode(errors="replace")
+
+    def mask_value(self, value: Any) -> Any:
+        """A JSON value whose texts hold no secrets."""
+        if isinstance(value, str):
+            return self.mask(value)
+        if isinstance(value, list):
+            return [self.mask_value(item) for item in value]
+        if isinstance(value, dict):
+            return {key: self.mask_value(item) for key, item in value.items()}
+        return value
+
+    def mask_bytes(self, data: bytes) -> bytes:
+        """The same for bytes."""
+        for known in self._known:
+            data = data.replace(known, MASK)
+        return data
+
+    def split(self, data: bytes) -> tuple[bytes, bytes]:
+        """Takes from a stream what can be written masked, and what has to wait for more.
+
+        Args:
+            data: What has come and is not written.
+
+        Returns:
+            Masked bytes, and the rest, which may be the beginning of a secret.
+        """
+        end = data.rfind(b"\n") + 1
+        if len(data) - end <= _LONGEST_LINE:
+            return self.mask_bytes(data[:end]), data[end:]
+        masked = self.mask_bytes(data)
+        keep = max((len(known) for known in self._known), default=1) - 1
+        return (masked[:-keep], masked[-keep:]) if keep else (masked, b"")
+
+
+class Vault:
+    """Values of secrets or of config maps, by name and key.
+
+    Args:
+        kind: `secret` or `config map`, for messages.
+        option: The option that gives one, for messages.
+        values: `NAME.KEY` -> value.
+    """
+
+    def __init__(self, kind: str, option: str, values: Mapping[str, str]) -> None:
+        self._kind, self._option, self._values = kind, option, dict(values)
+
+    def values(self) -> list[str]:
+        """Every value."""
+        return list(self._values.values())
+
+    def find(self, mapped: Mapped, run: Mapping[str, object]) -> str | None:
+        """The value of a variable; None if it is optional and there is none.
+
+        Args:
+            mapped: The variable.
+            run: The run's parameters: a secret's name may be one.
+
+        Raises:
+            InputError: There is none.
+        """
+        key = f"{owner_name(mapped.owner, run)}.{mapped.key}"
+        if key in self._values:
+            return self._values[key]
+        if mapped.is_optional:
+            return None
+        raise InputError(f"{self._kind} {key} (variable {mapped.variable}) is not given")
+
+    def check(self, job: Job, run: Mapping[str, object]) -> None:
+        """Checks that tasks get what they ask for, and ask for what is given.
+
+        Raises:
+            ConfigError: A value is missing, or nothing takes it.
+        """
+        wanted: dict[str, list[str]] = {}
+        for task in job.tasks:
+            for mapped in task.secrets if self._kind == "secret" else task.config_maps:
+                key = f"{owner_name(mapped.owner, run)}.{mapped.key}"
+                missing = wanted.setdefault(key, [])
+                if not mapped.is_optional and key not in self._values:
+                    missing.append(task.name)
+        for key, tasks in wanted.items():
+            if tasks:
+                value = "VARIABLE" if self._kind == "secret" else "VALUE"
+                raise ConfigError(
+                    f"{self._kind} {key} is not given; {', '.join(tasks)} asks for it",
+                    f"{self._option} {key}={value}",
+                )
+        for key in self._values:
+            if key not in wanted:
+                asked = ", ".join(sorted(wanted)) or "none"
+                raise ConfigError(f"no task asks for {self._kind} {key}; asked for: {asked}")
+
+
+def read_secrets(options: Iterable[str], file: Path | None) -> dict[str, str]:
+    """Secrets of the command line.
+
+    Args:
+        options: `NAME.KEY=VARIABLE`, a variable of our own environment.
+        file: YAML or JSON: name -> key -> value.
+
+    Returns:
+        `NAME.KEY` -> value.
+
+    Raises:
+        ConfigError: A variable is not set, or the file is not such a file.
+    """
+    values = {} if file is None else _read_file(file)
+    for option in options:
+        key, _, variable = option.partition("=")
+        if not variable or "." not in key:
+            raise ConfigError(
+                f"--secret {key}: expected NAME.KEY=VARIABLE, a variable of this environment"
+            )
+        if variable not in os.environ:
+            raise ConfigError(f"--secret {key}: {variable} is not set in the environment")
+        values[key] = os.environ[variable]
+    return values
+
+
+def owner_name(source: Source, run: Mapping[str, object]) -> str:
+    """The name of a secret or config map."""
+    if isinstance(source, Constant):
+        return to_text(source.value)
+    if isinstance(source, RunParameter):
+        return to_text(run.get(source.name))
+    assert isinstance(source, Output)  # noqa: S101  refused while reading the file
+    raise InputError(f"the name of a secret is an output of {source.task}")
+
+
+def _escaped(text: str) -> set[str]:
+    """How a text looks in Python's and JSON's strings, and in a connection string of libpq."""
+    libpq = text.replace("\\", "\\\\").replace("'", "\\'")
+    return {repr(text)[1:-1], json.dumps(text)[1:-1], libpq}
+
+
+def _read_file(file: Path) -> dict[str, str]:
+    expected = f"{file}: expected name -> key -> value, such as `database: {{password: ...}}`"
+    try:
+        raw = yaml.safe_load(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError(f"{file} cannot be read: {error.strerror}") from error
+    except (UnicodeDecodeError, yaml.YAMLError):
+        # What the parser says quotes the file.
+        raise ConfigError(expected) from None
+    if not isinstance(raw, dict) or not all(isinstance(v, dict) for v in raw.values()):
+        raise ConfigError(expected)
+    return {
+        f"{name}.{key}": to_text(value) for name, keys in raw.items() for key, value in keys.items()
+    }

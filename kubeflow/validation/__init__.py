@@ -1,0 +1,1 @@
+"""Rules that a compiled pipeline has to keep."""

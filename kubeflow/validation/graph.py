@@ -1,0 +1,201 @@
+"""Rules on the pipeline's graph: its name, its tasks, and what they refer to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from ordain.kubeflow.exit_tasks import exit_problems
+from ordain.kubeflow.validation.file import BrokenRule, File
+
+_PIPELINE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
+_TASK_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
+MAX_TASK_NAME = 128
+#: The SDK writes a text with a parameter in it so; the launcher fills it.
+_OWN_INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['[^'{}]+'\]\}\}")
+#: What the driver puts in the place of a whole constant (KFP's driver/resolve.go).
+RUNTIME_PLACEHOLDERS = tuple(
+    f"{{{{$.pipeline_{name}}}}}"
+    for name in ("job_name", "job_resource_name", "job_uuid", "task_name", "task_uuid")
+)
+
+
+def pipeline_name(file: File) -> Iterator[BrokenRule]:
+    """The name is one that the API server takes."""
+    name = file.spec.pipeline_info.name
+    if not _PIPELINE_NAME.fullmatch(name):
+        yield BrokenRule(
+            "pipeline-name",
+            "pipelineInfo.name",
+            repr(name),
+            "lower-case letters, digits and '-', at most 128, not beginning with '-'",
+        )
+
+
+def root(file: File) -> Iterator[BrokenRule]:
+    """There is a root, and it has tasks."""
+    if not file.spec.HasField("root"):
+        yield BrokenRule("root", "root", "nothing", "the graph that the pipeline begins with")
+    elif file.spec.root.WhichOneof("implementation") != "dag" or not file.spec.root.dag.tasks:
+        yield BrokenRule("root", "root", "no tasks", "a graph (dag) of one task or more")
+
+
+def task_name(file: File) -> Iterator[BrokenRule]:
+    """Tasks have names that Argo takes."""
+    for where, name, _, _ in file.tasks():
+        if not _TASK_NAME.fullmatch(name) or len(name) > MAX_TASK_NAME:
+            yield BrokenRule(
+                "task-name",
+                where,
+                repr(name[:160]),
+                f"letters, digits and '-', at most {MAX_TASK_NAME}, not beginning with '-'",
+            )
+
+
+def component_ref(file: File) -> Iterator[BrokenRule]:
+    """Every task's component is there."""
+    for where, _, task, _ in file.tasks():
+        name = task.component_ref.name
+        if name not in file.spec.components:
+            yield BrokenRule(
+                "component-ref", f"{where}.componentRef", repr(name), _one_of(file.spec.components)
+            )
+
+
+def executor_label(file: File) -> Iterator[BrokenRule]:
+    """Every component is a graph, or its executor is there."""
+    for name, component in sorted(file.spec.components.items()):
+        if component.WhichOneof("implementation") == "dag":
+            continue
+        label = component.executor_label
+        if label not in file.executors:
+            yield BrokenRule(
+                "executor-label",
+                f"components.{name}.executorLabel",
+                repr(label),
+                _one_of(file.executors),
+            )
+
+
+def dependent_task(file: File) -> Iterator[BrokenRule]:
+    """What a task waits for is a task of the same graph, and not itself."""
+    for where, name, task, graph in file.tasks():
+        for other in task.dependent_tasks:
+            if other not in graph.dag.tasks or other == name:
+                yield BrokenRule(
+                    "dependent-task",
+                    f"{where}.dependentTasks",
+                    repr(other),
+                    "another task of the same graph",
+                )
+
+
+def producer_task(file: File) -> Iterator[BrokenRule]:
+    """What a task takes from another is an output of a task it waits for."""
+    for where, _, task, graph in file.tasks():
+        for key, producer, output, kind in _taken(task):
+            here = f"{where}.inputs.{kind}.{key}"
+            if producer not in graph.dag.tasks:
+                yield BrokenRule(
+                    "producer-task", here, f"task {producer!r}", "a task of the same graph"
+                )
+                continue
+            made = file.spec.components.get(graph.dag.tasks[producer].component_ref.name)
+            outputs = getattr(made.output_definitions, kind) if made is not None else {}
+            if output not in outputs:
+                yield BrokenRule(
+                    "producer-task", here, f"output {output!r} of {producer}", _one_of(outputs)
+                )
+            elif producer not in task.dependent_tasks:
+                yield BrokenRule(
+                    "producer-task",
+                    here,
+                    f"task {producer!r}, which it does not wait for",
+                    "dependentTasks names every task that something is taken from",
+                )
+
+
+def cycle(file: File) -> Iterator[BrokenRule]:
+    """No task waits for itself by way of others."""
+    for where, graph in file.dags():
+        waiting = {name: set(task.dependent_tasks) for name, task in graph.dag.tasks.items()}
+        # One that waits for itself, or for nobody there is, is told by `dependent-task`.
+        waiting = {name: others & set(waiting) - {name} for name, others in waiting.items()}
+        while ready := [name for name, others in waiting.items() if not others]:
+            waiting = {n: others - set(ready) for n, others in waiting.items() if n not in ready}
+        if waiting:
+            names = ", ".join(sorted(waiting))
+            yield BrokenRule("cycle", f"{where}.dag", f"{names} wait for each other", "an order")
+
+
+def exit_task(file: File) -> Iterator[BrokenRule]:
+    """A task that runs after failures too is one that the backend's hooks can run so."""
+    for where, graph in file.dags():
+        for name, got, allowed in exit_problems(graph.dag):
+            yield BrokenRule("exit-task", f"{where}.dag.tasks.{name}", got, allowed)
+
+
+def task_inputs(file: File) -> Iterator[BrokenRule]:
+    """A task is given what its component takes: all that is required, and nothing else."""
+    for where, _, task, graph in file.tasks():
+        component = file.spec.components.get(task.component_ref.name)
+        if component is None:
+            continue
+        for kind in ("parameters", "artifacts"):
+            wanted = getattr(component.input_definitions, kind)
+            given = getattr(task.inputs, kind)
+            for key in sorted(given):
+                if key not in wanted:
+                    yield BrokenRule(
+                        "task-inputs", f"{where}.inputs.{kind}", repr(key), _one_of(wanted)
+                    )
+            for key, definition in sorted(wanted.items()):
+                if key not in given and not definition.is_optional:
+                    yield BrokenRule(
+                        "task-inputs", f"{where}.inputs.{kind}", f"no {key!r}", "it is required"
+                    )
+        yield from _graph_inputs(where, task, graph)
+
+
+def _graph_inputs(where: str, task: Any, graph: Any) -> Iterator[BrokenRule]:
+    """What a task takes from its graph's own inputs is one of them."""
+    declared = graph.input_definitions.parameters
+    for key, given in sorted(task.inputs.parameters.items()):
+        name = given.component_input_parameter
+        if given.WhichOneof("kind") == "component_input_parameter" and name not in declared:
+            yield BrokenRule(
+                "task-inputs", f"{where}.inputs.parameters.{key}", repr(name), _one_of(declared)
+            )
+
+
+def constant(file: File) -> Iterator[BrokenRule]:
+    """A placeholder is a whole constant, and one that the driver fills."""
+    for where, _, task, _ in file.tasks():
+        for key, given in sorted(task.inputs.parameters.items()):
+            value = given.runtime_value.constant.string_value
+            rest = _OWN_INPUT.sub("", value)
+            if "{{" in rest and rest not in RUNTIME_PLACEHOLDERS:
+                yield BrokenRule(
+                    "constant",
+                    f"{where}.inputs.parameters.{key}",
+                    repr(value[:160]),
+                    f"a text without '{{{{', or one of {', '.join(RUNTIME_PLACEHOLDERS)} alone",
+                )
+
+
+def _taken(task: Any) -> Iterator[tuple[str, str, str, str]]:
+    """What a task takes from others: key, producer, output, and which kind of input."""
+    for key, given in sorted(task.inputs.parameters.items()):
+        if given.WhichOneof("kind") == "task_output_parameter":
+            source = given.task_output_parameter
+            yield key, source.producer_task, source.output_parameter_key, "parameters"
+    for key, given in sorted(task.inputs.artifacts.items()):
+        if given.WhichOneof("kind") == "task_output_artifact":
+            source = given.task_output_artifact
+            yield key, source.producer_task, source.output_artifact_key, "artifacts"
+
+
+def _one_of(names: Mapping[str, Any]) -> str:
+    shown = sorted(names)[:20]
+    return f"there are {', '.join(shown)}" if shown else "there are none"

@@ -1,0 +1,219 @@
+"""Rules on what a task's pod runs and asks for: container, arguments, retries, platform."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from ordain.kubeflow.validation.file import BrokenRule, File
+
+#: The longest back-off that KFP's specification allows.
+MAX_BACKOFF_S = 3600
+_PLACEHOLDER = re.compile(r"\{\{\$.*?\}\}")
+_TAKEN = re.compile(
+    r"\{\{\$\.(?P<side>inputs|outputs)\.(?P<kind>parameters|artifacts)\['(?P<name>[^']+)'\]"
+    r"(?P<rest>[^}]*)\}\}"
+)
+#: What follows a name, by side and kind (KFP's launcher_v2.go, getPlaceholders).
+_REST = {
+    ("inputs", "parameters"): ("",),
+    ("inputs", "artifacts"): (".uri", ".path"),
+    ("outputs", "parameters"): (".output_file",),
+    ("outputs", "artifacts"): (".uri", ".path"),
+}
+#: What concerns the run is not among them: the driver fills that, and in inputs alone.
+_WHOLE = "{{$}}"
+_CPU = re.compile(r"[0-9]+(\.[0-9]+)?|[0-9]+m")
+_MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?([EPTGM]i?|Ki|k|m)?")
+#: Kubernetes' third_party/forked/golang/expansion; the launcher hands the arguments on.
+_EXPANDED = re.compile(r"\$\$.{0,20}|\$\([^)]{0,40}\)?")
+_ENV = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
+
+
+def executor_kind(file: File) -> Iterator[BrokenRule]:
+    """Executors are what the open-source backend runs."""
+    for label, executor in sorted(file.executors.items()):
+        kind = executor.WhichOneof("spec")
+        if kind not in ("container", "importer"):
+            yield BrokenRule(
+                "executor-kind",
+                f"deploymentSpec.executors.{label}",
+                str(kind),
+                "a container or an importer; resolvers and custom jobs are Vertex AI's",
+            )
+
+
+def image(file: File) -> Iterator[BrokenRule]:
+    """Every container has an image and a command."""
+    for where, _, container in file.containers():
+        if not re.fullmatch(r"[^\s{}]+", container.image):
+            yield BrokenRule("image", f"{where}.image", repr(container.image), "the name of one")
+        if not container.command:
+            yield BrokenRule(
+                "image", f"{where}.command", "nothing", "KFP's launcher has to know what to start"
+            )
+
+
+def placeholder(file: File) -> Iterator[BrokenRule]:
+    """A placeholder is one that the launcher fills, and names what the component declares."""
+    components = {c.executor_label: c for c in file.spec.components.values() if c.executor_label}
+    for where, label, container in file.containers():
+        for word in (*container.command, *container.args):
+            for found in _PLACEHOLDER.findall(word):
+                problem = _problem(found, components.get(label))
+                if problem:
+                    yield BrokenRule("placeholder", f"{where}.args", found, problem)
+
+
+def _problem(found: str, component: Any) -> str:
+    """What is wrong with a placeholder; empty: nothing."""
+    if found == _WHOLE:
+        return ""
+    taken = _TAKEN.fullmatch(found)
+    if taken is None:
+        return "no placeholder of the launcher"
+    rests = _REST[taken["side"], taken["kind"]]
+    if taken["rest"] not in rests:
+        return f"{taken['side']}.{taken['kind']} end in {' or '.join(map(repr, rests))}"
+    if component is None:
+        return ""
+    definitions = getattr(component, f"{taken['side'][:-1]}_definitions")
+    names = sorted(getattr(definitions, taken["kind"]))
+    if taken["name"] not in names:
+        return f"the component's {taken['side']} are {', '.join(names) or 'none'}"
+    return ""
+
+
+def template(file: File) -> Iterator[BrokenRule]:
+    """No argument and no variable holds what Argo would replace on its way."""
+    for where, _, container in file.containers():
+        words = [("args", word) for word in (*container.command, *container.args)]
+        words += [("env", given.value) for given in container.env]
+        for place, word in words:
+            rest = _PLACEHOLDER.sub("", word) if place == "args" else word
+            found = re.search(r"\{\{.{0,40}", rest)
+            if found:
+                yield BrokenRule(
+                    "template", f"{where}.{place}", repr(found[0]), "Argo takes '{{' for its own"
+                )
+
+
+def expansion(file: File) -> Iterator[BrokenRule]:
+    """No argument holds what Kubernetes would make something else of."""
+    for where, _, container in file.containers():
+        for word in (*container.command, *container.args):
+            found = _EXPANDED.search(word)
+            if found:
+                yield BrokenRule(
+                    "expansion",
+                    f"{where}.args",
+                    repr(found[0]),
+                    "Kubernetes makes '$' of '$$' and looks '$(NAME)' up",
+                )
+
+
+def caching(file: File) -> Iterator[BrokenRule]:
+    """KFP's cache is off: it would skip the pod, and TFX would have no execution."""
+    for where, _, task, _ in file.tasks():
+        component = file.spec.components.get(task.component_ref.name)
+        is_graph = component is not None and component.WhichOneof("implementation") == "dag"
+        if task.caching_options.enable_cache and not is_graph:
+            yield BrokenRule(
+                "caching", f"{where}.cachingOptions.enableCache", "true", "must be false"
+            )
+
+
+def retry_policy(file: File) -> Iterator[BrokenRule]:
+    """A retry policy says everything: the backend fills nothing in."""
+    for where, _, task, _ in file.tasks():
+        if not task.HasField("retry_policy"):
+            continue
+        policy = task.retry_policy
+        here = f"{where}.retryPolicy"
+        backoff, most = _seconds(policy.backoff_duration), _seconds(policy.backoff_max_duration)
+        if policy.max_retry_count < 1:
+            yield BrokenRule(
+                "retry-policy", f"{here}.maxRetryCount", str(policy.max_retry_count), "1 or more"
+            )
+        if backoff <= 0:
+            yield BrokenRule("retry-policy", f"{here}.backoffDuration", f"{backoff:g} s", "above 0")
+        if policy.backoff_factor < 1:
+            yield BrokenRule(
+                "retry-policy", f"{here}.backoffFactor", f"{policy.backoff_factor:g}", "1 or more"
+            )
+        if not 0 < most <= MAX_BACKOFF_S:
+            yield BrokenRule(
+                "retry-policy",
+                f"{here}.backoffMaxDuration",
+                f"{most:g} s",
+                f"above 0, at most {MAX_BACKOFF_S}",
+            )
+
+
+def resources(file: File) -> Iterator[BrokenRule]:
+    """Quantities are such as Kubernetes reads."""
+    for where, _, container in file.containers():
+        asked = container.resources
+        for key, form in (
+            ("resource_cpu_limit", _CPU),
+            ("resource_cpu_request", _CPU),
+            ("resource_memory_limit", _MEMORY),
+            ("resource_memory_request", _MEMORY),
+        ):
+            value = getattr(asked, key)
+            if value and not form.fullmatch(value):
+                yield BrokenRule(
+                    "resources",
+                    f"{where}.resources.{key}",
+                    repr(value),
+                    "a quantity of Kubernetes, such as 500m or 4Gi",
+                )
+        accelerator = asked.accelerator
+        if asked.HasField("accelerator") and not (
+            accelerator.resource_type and accelerator.resource_count.isdigit()
+        ):
+            yield BrokenRule(
+                "resources",
+                f"{where}.resources.accelerator",
+                f"type {accelerator.resource_type!r}, count {accelerator.resource_count!r}",
+                "a resource's name and a number",
+            )
+
+
+def environment(file: File) -> Iterator[BrokenRule]:
+    """Every variable of a pod has a name and is given once."""
+    for where, label, container in file.containers():
+        names = [given.name for given in container.env]
+        if label in file.pods:
+            for secret in file.pods[label].secret_as_env:
+                names += [given.env_var for given in secret.key_to_env]
+        for name in sorted(set(names)):
+            if not _ENV.fullmatch(name):
+                yield BrokenRule("environment", f"{where}.env", repr(name), "a variable's name")
+            elif names.count(name) > 1:
+                yield BrokenRule(
+                    "environment", f"{where}.env", f"{name!r} {names.count(name)} times", "once"
+                )
+
+
+def platform(file: File) -> Iterator[BrokenRule]:
+    """The platform is Kubernetes, and speaks of executors that are there."""
+    for name in sorted(file.platform.platforms):
+        if name != "kubernetes":
+            yield BrokenRule("platform", f"platforms.{name}", repr(name), "kubernetes only")
+    for label, pod in sorted(file.pods.items()):
+        where = f"platforms.kubernetes.deploymentSpec.executors.{label}"
+        if label not in file.executors:
+            yield BrokenRule("platform", where, repr(label), "an executor of document 1")
+        paths = [mount.mount_path for mount in pod.pvc_mount]
+        paths += [secret.mount_path for secret in pod.secret_as_volume]
+        for path in sorted(set(paths)):
+            if not path.startswith("/") or paths.count(path) > 1:
+                yield BrokenRule(
+                    "platform", f"{where}.pvcMount", repr(path), "an absolute path, mounted once"
+                )
+
+
+def _seconds(duration: Any) -> float:
+    return float(duration.seconds + duration.nanos / 1e9)

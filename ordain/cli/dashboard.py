@@ -1,0 +1,71 @@
+"""`ordain dashboard`: all runs of one or several projects, in the browser."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import sys
+import webbrowser
+
+import click
+
+from ordain.config.loading import load_project
+from ordain.errors import ConfigError
+
+#: Beside those of the model server, 8500 and 8501.
+DEFAULT_PORT = 8600
+
+
+@click.command()
+@click.argument("projects", metavar="PROJECT...", nargs=-1, required=True)
+@click.option("--env", metavar="NAME", help="Read pipeline.NAME.yaml on top, of each project.")
+@click.option(
+    "--port",
+    type=click.IntRange(0, 65535),
+    default=DEFAULT_PORT,
+    show_default=True,
+    help="Port on 127.0.0.1; 0 takes a free one.",
+)
+@click.option(
+    "--allow-actions",
+    is_flag=True,
+    help="Let whoever has the token in ORDAIN_DASHBOARD_TOKEN promote, roll back and label.",
+)
+@click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
+def dashboard(
+    projects: tuple[str, ...], env: str | None, port: int, allow_actions: bool, is_opened: bool
+) -> None:
+    """Show all runs of one or several projects in the browser.
+
+    Runs with their verdicts, live while one goes on; metrics of the blessed models and drift over
+    time; versions, labels and what serves; retraining decisions; disk use; reports and logs. It
+    listens on 127.0.0.1 only, and reads only, unless --allow-actions is given.
+
+    \b
+    Examples:
+      ordain dashboard examples/flights --open
+      ordain dashboard examples/flights ../churn --port 8700
+      ordain dashboard examples/flights --allow-actions
+    """
+    loaded = [load_project(project, env) for project in projects]
+    from ordain.dashboard.app import serve_forever  # noqa: PLC0415  after the arguments are right
+    from ordain.dashboard.security import TOKEN_VARIABLE  # noqa: PLC0415
+
+    token = os.environ.get(TOKEN_VARIABLE, "") if allow_actions else ""
+    if allow_actions and not token:
+        raise ConfigError(
+            f"--allow-actions asks for a token, and {TOKEN_VARIABLE} is not set",
+            f'export {TOKEN_VARIABLE}="$(openssl rand -hex 16)"',
+        )
+    logging.basicConfig(
+        stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING
+    )
+    logging.getLogger("ordain").setLevel(logging.INFO)
+
+    def announce(address: str) -> None:
+        click.echo(f"dashboard  {address}  (Ctrl-C ends it)")
+        if is_opened and not webbrowser.open(address):
+            click.echo("there is no browser to open it in", err=True)
+
+    asyncio.run(serve_forever(loaded, port, token, announce))

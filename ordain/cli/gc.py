@@ -1,0 +1,109 @@
+"""`ordain gc`: what old runs left, removed from the disk and marked so in ML Metadata."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from typing import Any
+
+import click
+
+from ordain.cli.options import json_option, project_options
+from ordain.cli.text_models import size
+from ordain.config.loading import load_project
+from ordain.config.project import Project
+from ordain.runner.workspace_lock import workspace_lock
+from ordain.runs.gc import Sweep, carry_out, plan_sweep
+
+#: What is kept unless told otherwise: enough to look back over a month, and ten runs of any age.
+DEFAULT_RUNS = 10
+DEFAULT_DAYS = 30.0
+
+
+@click.command()
+@project_options
+@click.option(
+    "--keep-runs",
+    type=click.IntRange(1),
+    default=DEFAULT_RUNS,
+    show_default=True,
+    help="Keep what this many of the newest runs left.",
+)
+@click.option(
+    "--keep-days",
+    type=click.FloatRange(0),
+    default=DEFAULT_DAYS,
+    show_default=True,
+    help="Keep what younger runs left, too.",
+)
+@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@json_option
+def gc(
+    project: str,
+    env: str | None,
+    settings: tuple[str, ...],
+    keep_runs: int,
+    keep_days: float,
+    dry_run: bool,
+    as_json: bool,
+) -> None:
+    """Remove artifacts and folders of old runs.
+
+    What a published version was made of stays, and so does every input of what is kept.
+    Published versions are not touched: ordain models prune.
+
+    \b
+    Examples:
+      ordain gc examples/flights --dry-run
+      ordain gc examples/flights --keep-runs 5 --keep-days 7
+    """
+    loaded = load_project(project, env, settings)
+    if not loaded.metadata.exists():
+        _say(Sweep((), (), 0, 0, 0, ()), dry_run, as_json)
+        return
+    if dry_run:
+        _say(_plan(loaded, keep_runs, keep_days), dry_run, as_json)
+        return
+    with workspace_lock(loaded.workspace, "gc", False, lambda _: None, loaded.metadata):
+        sweep = _plan(loaded, keep_runs, keep_days)
+        carry_out(loaded, sweep)
+    _say(sweep, dry_run, as_json)
+
+
+def _plan(project: Project, keep_runs: int, keep_days: float) -> Sweep:
+    return plan_sweep(project, keep_runs, keep_days, int(time.time() * 1000))
+
+
+def _say(sweep: Sweep, is_dry_run: bool, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(_as_dict(sweep, is_dry_run), indent=1))
+        return
+    verb = "would be removed" if is_dry_run else "removed"
+    count = Counter(removal.type for removal in sweep.artifacts)
+    for kind in sorted(count):
+        total = sum(r.size_bytes for r in sweep.artifacts if r.type == kind)
+        click.echo(f"{count[kind]:>6}  {size(total):>9}  {kind}")
+    if sweep.runs:
+        click.echo(f"{len(sweep.runs):>6}  {size(sweep.run_bytes):>9}  run folders")
+    if sweep.unfinished:
+        click.echo(f"{len(sweep.unfinished):>6}  left by a removal that was interrupted")
+    click.echo(
+        f"{len(sweep.artifacts)} artifacts and {len(sweep.runs)} run folders {verb}, "
+        f"{size(sweep.size_bytes)}; {sweep.kept_artifacts} artifacts of {sweep.kept_runs} runs kept"
+    )
+
+
+def _as_dict(sweep: Sweep, is_dry_run: bool) -> dict[str, Any]:
+    return {
+        "is_dry_run": is_dry_run,
+        "size_bytes": sweep.size_bytes,
+        "artifacts": [
+            {"id": r.id, "type": r.type, "folder": str(r.folder), "size_bytes": r.size_bytes}
+            for r in sweep.artifacts
+        ],
+        "runs": [folder.name for folder in sweep.runs],
+        "unfinished": [str(folder) for folder in sweep.unfinished],
+        "kept_artifacts": sweep.kept_artifacts,
+        "kept_runs": sweep.kept_runs,
+    }

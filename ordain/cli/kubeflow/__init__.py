@@ -1,0 +1,1 @@
+"""Commands for Kubeflow Pipelines: compile, simulate, submit, and its runs."""

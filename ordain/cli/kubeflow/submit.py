@@ -1,0 +1,233 @@
+"""`ordain submit`: a project as a run on a Kubeflow Pipelines server."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ordain.cli.kubeflow.cluster_options import compiled_options, server_options, show_json
+from ordain.cli.options import json_option, project_options
+from ordain.config.loading import load_unresolved
+from ordain.config.project import Project
+from ordain.errors import ConfigError
+from ordain.kubeflow.client.follow import follow, judge
+from ordain.kubeflow.client.names import find_experiment
+from ordain.kubeflow.client.server import Server
+from ordain.kubeflow.client.settings import connection_of
+from ordain.kubeflow.client.submit import (
+    PipelineFile,
+    Version,
+    Wish,
+    check_parameters,
+    parse_file,
+    read_file,
+    start_run,
+    upload,
+)
+from ordain.kubeflow.task_contract import as_argument
+from ordain.pipeline.topology import chain_of
+
+#: Seconds between two looks at a run that is waited for.
+POLL_S = 10.0
+
+
+@click.command()
+@project_options
+@click.option("--span", type=int, help="Last span of the window; default: the newest there is.")
+@compiled_options
+@click.option("--run-name", metavar="NAME", help="Default: the project's name and the time.")
+@click.option("--wait", is_flag=True, help="Follow the run; end with its exit code.")
+@click.option(
+    "--poll",
+    "poll_s",
+    type=click.FloatRange(0.1, 3600),
+    default=POLL_S,
+    show_default=True,
+    help="Seconds between two looks while waiting.",
+)
+@server_options
+@json_option
+def submit(
+    project: str,
+    env: str | None,
+    settings: tuple[str, ...],
+    span: int | None,
+    pipeline_root: str | None,
+    path: Path | None,
+    experiment: str | None,
+    create_experiment: bool,
+    run_name: str | None,
+    wait: bool,
+    poll_s: float,
+    host: str | None,
+    namespace: str | None,
+    as_json: bool,
+) -> None:
+    """Compile PROJECT, upload it to Kubeflow Pipelines and start a run.
+
+    A file that was uploaded before is not uploaded again. --set and --span are parameters of the
+    run, not of the file. With --wait the exit code is that of the run, as of a run on this
+    machine: 1 where a task failed and nothing tells more.
+
+    \b
+    Examples:
+      ordain submit examples/flights --host http://127.0.0.1:8888 --wait
+      ordain submit examples/flights --env prod --span 201306 --set train.steps=500
+      ordain submit examples/flights --file flights.yaml --experiment nightly --create-experiment
+    """
+    loaded = load_unresolved(project, env, settings)
+    server = Server(connection_of(loaded, host, namespace))
+    file = compiled_file(loaded, env, path)
+    if path is None:
+        check_shape(loaded, env)
+    parameters = run_parameters(file, settings, span, pipeline_root)
+    version, wish = send(
+        server,
+        loaded,
+        file,
+        parameters,
+        experiment or server.connection.experiment,
+        create_experiment,
+        run_name or default_name(loaded),
+    )
+    run_id = start_run(server, version, wish)
+    words = server.connection.words
+    sent = {
+        "run_id": run_id,
+        "run_name": wish.name,
+        "pipeline": file.name,
+        "pipeline_id": version.pipeline_id,
+        "version": version.name,
+        "version_id": version.id,
+        "uploaded": version.is_new,
+        "experiment_id": wish.experiment_id,
+        "parameters": parameters,
+    }
+    if not as_json:
+        click.echo(describe_version(version))
+        click.echo(f"run {run_id} started: {wish.name}")
+    if not wait:
+        if as_json:
+            show_json(sent)
+        else:
+            click.echo(f"  next: ordain cluster logs {run_id} {words}")
+        return
+    try:
+        run = follow(server, run_id, poll_s, lambda line: click.echo(line, err=as_json))
+    except KeyboardInterrupt:
+        cancel = f"ordain cluster cancel {run_id} {words}"
+        click.echo(f"run {run_id} goes on without being followed\n  next: {cancel}", err=True)
+        raise
+    ending = judge(server, run)
+    if as_json:
+        came = {"state": run.state, "exit_code": int(ending.exit_code), "text": ending.text}
+        show_json({**sent, **came, "failed": list(ending.failed)})
+    else:
+        click.echo(f"run {run_id}: {ending.text}")
+        for task in ending.failed:
+            click.echo(f"  next: ordain cluster logs {run_id} {task} {words}")
+    click.get_current_context().exit(int(ending.exit_code))
+
+
+def compiled_file(project: Project, env: str | None, path: Path | None) -> PipelineFile:
+    """The file to submit: compiled now, or the one named, and checked as the backend checks it.
+
+    Raises:
+        ConfigError: It does not compile, is no compiled file, breaks a rule of the backend, or
+            is another project's.
+    """
+    from ordain.kubeflow.compiler.compiler import compile_project  # noqa: PLC0415  `--help` answers without it
+    from ordain.kubeflow.validation.validate import check  # noqa: PLC0415
+
+    if path is None:
+        compiled = compile_project(project.folder, env)
+        for note in compiled.notes:
+            click.echo(f"note: {note}", err=True)
+        return parse_file(compiled.text, str(project.folder))
+    file = read_file(path)
+    if file.name != project.name:
+        raise ConfigError(
+            f"--file {path} holds pipeline {file.name!r}, and the project is {project.name!r}",
+            f"ordain compile {project.folder} -o {path}",
+        )
+    check(file.text)
+    return file
+
+
+def check_shape(project: Project, env: str | None) -> None:
+    """Checks that a run's settings leave the chain's nodes as they are compiled.
+
+    Args:
+        project: The project with the run's settings.
+        env: Its overlay.
+
+    Raises:
+        ConfigError: They do not; a pod would find out later.
+    """
+    compiled, wanted = chain_of(load_unresolved(project.folder, env)), chain_of(project)
+    if dict(compiled) != dict(wanted):
+        changed = sorted(set(compiled) ^ set(wanted)) or ["what waits for what"]
+        raise ConfigError(
+            f"--set changes the nodes of the chain ({', '.join(changed)}), which are compiled "
+            "into the file",
+            f"ordain compile {project.folder} --set ... -o FILE, and submit --file FILE",
+        )
+
+
+def run_parameters(
+    file: PipelineFile, settings: tuple[str, ...], span: int | None, pipeline_root: str | None
+) -> dict[str, str]:
+    """The parameters of a run that differ from the file's defaults.
+
+    Raises:
+        ConfigError: A setting is none of a run, or the file has no such parameter.
+    """
+    for setting in settings:
+        if setting.partition("=")[0].strip().split(".")[0] == "kubeflow":
+            raise ConfigError(
+                f"--set {setting}: pods and server are not a run's to change",
+                "pipeline.yaml or --env, which are compiled into the file; --host and --namespace",
+            )
+    given = {
+        "span": None if span is None else str(span),
+        "settings": as_argument(list(settings)) if settings else None,
+        "pipeline_root": pipeline_root,
+    }
+    parameters = {key: value for key, value in given.items() if value is not None}
+    check_parameters(file, parameters)
+    return parameters
+
+
+def send(
+    server: Server,
+    project: Project,
+    file: PipelineFile,
+    parameters: dict[str, str],
+    experiment: str,
+    create_experiment: bool,
+    name: str,
+) -> tuple[Version, Wish]:
+    """Uploads a file, and says what its runs should be like.
+
+    Raises:
+        ConfigError: There is no such experiment, or the server refuses the file.
+        InfrastructureError: The server cannot be reached, or failed.
+    """
+    experiment_id = find_experiment(server, experiment, create_experiment)
+    version = upload(server, file)
+    return version, Wish(name, experiment_id, parameters, project.kubeflow.service_account)
+
+
+def describe_version(version: Version) -> str:
+    """A line that says whether a version is new."""
+    state = "uploaded" if version.is_new else "is there already, not uploaded again"
+    return f"version {version.name}: {state}"
+
+
+def default_name(project: Project) -> str:
+    """A run's name: the project's, and the time in UTC."""
+    now: Any = datetime.datetime.now(datetime.UTC)
+    return f"{project.name} {now:%Y-%m-%d %H:%M:%S}"

@@ -1,0 +1,136 @@
+"""`ordain predict`: rows in, the same rows with a model's outputs out."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import click
+
+from ordain.cli.options import project_options
+from ordain.common.env_references import resolve_references
+from ordain.config.loading import load_to_serve
+from ordain.config.project import Project
+from ordain.errors import ConfigError
+from ordain.serving.server.security import read_token
+
+#: A file larger than this is scored on Beam.
+BEAM_ABOVE_BYTES = 64_000_000
+
+
+@click.command()
+@project_options
+@click.option(
+    "--input",
+    "source",
+    required=True,
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Rows: .json, .jsonl, .csv, .csv.gz or .parquet, columns named as the model's features.",
+)
+@click.option(
+    "--output",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="Rows with the outputs: .json, .jsonl, .csv or .parquet; default: JSON lines on stdout.",
+)
+@click.option("--url", help="Ask a running server, such as http://127.0.0.1:8501.")
+@click.option("--label", default="", metavar="LABEL", help="stable (the default) or canary.")
+@click.option("--version", type=click.IntRange(0), help="A version, instead of a label.")
+@click.option("--signature", default="serving_default", show_default=True, metavar="NAME")
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1, 65536),
+    default=1024,
+    show_default=True,
+    help="Rows in one call of the model.",
+)
+@click.option("--beam", is_flag=True, help="Score on Beam, as files above 64 MB always are.")
+@click.option("--token-file", metavar="FILE", help="With --url: the bearer token's file.")
+@click.option(
+    "--ca-file",
+    metavar="FILE",
+    type=click.Path(path_type=Path),
+    help="With --url: PEM file of the authority behind the server's certificate.",
+)
+def predict(
+    project: str,
+    env: str | None,
+    settings: tuple[str, ...],
+    source: Path,
+    output: Path | None,
+    url: str | None,
+    label: str,
+    version: int | None,
+    signature: str,
+    batch_size: int,
+    beam: bool,
+    token_file: str | None,
+    ca_file: Path | None,
+) -> None:
+    """Score rows with PROJECT's published model.
+
+    \b
+    Examples:
+      ordain predict examples/flights --input rows.json
+      ordain predict examples/flights --input rows.csv --output scored.csv --label canary
+      ordain predict examples/flights --input rows.json --url http://127.0.0.1:8501
+      ordain predict examples/flights --input year.parquet --output scored.parquet --beam
+
+    Each row comes back with its columns and the model's outputs behind them, in the same order.
+    """
+    loaded = load_to_serve(project, env, settings)
+    if label and version is not None:
+        raise ConfigError("--label and --version exclude each other")
+    if not source.is_file():
+        raise ConfigError(f"--input: {source} is not a file")
+    if url is None and (token_file or ca_file):
+        raise ConfigError("--token-file and --ca-file go with --url")
+    if url is not None and beam:
+        raise ConfigError("--beam scores here, and --url has a server do it")
+
+    from ordain.serving.predict.rows import RowWriter, read_batches  # noqa: PLC0415  imports pyarrow
+    from ordain.serving.predict.scorer import LocalScorer, RemoteScorer, Scorer  # noqa: PLC0415
+
+    with RowWriter(output, sys.stdout) as writer:
+        scorer: Scorer
+        if url is not None:
+            path = f"/versions/{version}" if version is not None else f"/labels/{label}"
+            token = read_token(token_file) if token_file else ""
+            scorer = RemoteScorer(
+                url, loaded.name, path if path != "/labels/" else "", signature, token, ca_file
+            )
+        else:
+            folder = _folder(loaded, version, label)
+            scorer = LocalScorer(folder, signature, loaded.trust)
+            if beam or source.stat().st_size > BEAM_ABOVE_BYTES:
+                from ordain.serving.predict.beam import score_file  # noqa: PLC0415  imports Beam
+
+                rows = score_file(
+                    source,
+                    writer,
+                    folder,
+                    scorer.signature,
+                    loaded.trust,
+                    batch_size,
+                    resolve_references(loaded.beam_args, "beam_args"),
+                )
+                click.echo(f"{rows} rows scored on Beam", err=True)
+                return
+        rows = 0
+        for batch in read_batches(source, scorer.signature.inputs, batch_size):
+            writer.write(scorer.score(batch))
+            rows += batch.num_rows
+    where = url or f"version {folder.name}"
+    click.echo(f"{rows} rows scored by {where}", err=True)
+
+
+def _folder(project: Project, version: int | None, label: str) -> Path:
+    from ordain.serving.predict.scorer import find_version  # noqa: PLC0415  imports pyarrow
+
+    if project.is_pushed_away:
+        raise ConfigError(
+            f"push.directory is {project.push.directory}: rows are scored from local folders",
+            "ordain predict PROJECT --url asks a server",
+        )
+    return project.serving / str(find_version(project.serving, version, label, project.trust))

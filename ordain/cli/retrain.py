@@ -1,0 +1,137 @@
+"""`ordain retrain`: look once, decide, run if need be."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+
+import click
+
+from ordain.cli.notify import no_notify_option, tell
+from ordain.cli.options import json_option, project_options
+from ordain.common.process_exit import leave
+from ordain.config.project import Project
+from ordain.retraining.retrain import Outcome, retrain_once
+from ordain.retraining.types import Decision, Effect
+from ordain.runner.local import Listener
+from ordain.runner.node_log import console_stream
+from ordain.runner.run import Target
+from ordain.runs.results import RunResult
+
+_MARKS = {Effect.RUN: "for", Effect.HOLD: "against", Effect.NOTE: "note"}
+
+
+@click.command()
+@project_options
+@click.option("--dry-run", is_flag=True, help="Decide and say why; run and write nothing.")
+@click.option("--force", is_flag=True, help="Run whatever speaks against it.")
+@click.option("--wait", is_flag=True, help="Wait for another run in this workspace to end.")
+@no_notify_option
+@json_option
+def retrain(
+    project: str,
+    env: str | None,
+    settings: tuple[str, ...],
+    dry_run: bool,
+    force: bool,
+    wait: bool,
+    no_notify: bool,
+    as_json: bool,
+) -> None:
+    """Run PROJECT's chain if there is a reason to.
+
+    Reasons are new and late data, a changed source or schema, drift and age; the keys below
+    `retrain` in pipeline.yaml say which, and what holds a run back. Where nothing is new, the
+    exit code is 0.
+
+    \b
+    Examples:
+      ordain retrain examples/flights --dry-run
+      ordain retrain examples/flights --set retrain.catch_up=each
+      ordain retrain examples/flights --json | jq .decision
+    """
+    target = Target(project, env, settings)
+    loaded, started = target.load(), datetime.datetime.now(datetime.UTC)
+    view = _View(loaded, as_json)
+    outcome = retrain_once(target, loaded, view, force, dry_run, wait)
+    if as_json:
+        click.echo(json.dumps(outcome.to_dict(), indent=1))
+    if outcome.error is not None:
+        click.echo(f"error: {outcome.error.message}", err=True)
+        if outcome.error.hint:
+            click.echo(f"  next: {outcome.error.hint}", err=True)
+    if not no_notify and not dry_run:
+        sys.stdout.flush()
+        told = outcome.to_dict()
+        tell(loaded, started, told["runs"], outcome.error, told["decision"])
+    _leave(outcome)
+
+
+class _View:
+    """Says what is decided, and draws each run as `ordain run` does."""
+
+    def __init__(self, project: Project, as_json: bool) -> None:
+        self._project = project
+        self._as_json = as_json
+
+    def decided(self, decision: Decision) -> None:
+        """The decision with its reasons."""
+        if not self._as_json:
+            print_decision(decision)
+
+    def waiting(self, holder: str) -> None:
+        """Another run holds the workspace."""
+        click.echo(f"waiting for {holder}", err=self._as_json)
+
+    def running(self, window: tuple[int, ...]) -> AbstractContextManager[Listener]:
+        """A run begins."""
+        from ordain.cli.sigterm import ended_between_nodes  # noqa: PLC0415
+
+        return ended_between_nodes(self._drawn(window))
+
+    @contextlib.contextmanager
+    def _drawn(self, window: tuple[int, ...]) -> Iterator[Listener]:
+        from ordain.cli.console import RunView  # noqa: PLC0415  only a run is drawn
+        from ordain.cli.run import drawn  # noqa: PLC0415
+
+        sys.stdout.flush()
+        with contextlib.closing(console_stream(2 if self._as_json else 1)) as stream:
+            view = RunView(stream)
+            view.console.print(f"\nrun over {len(window)} span(s) to {window[-1]}")
+            with drawn(view) as listener:
+                yield listener
+
+    def ended(self, result: RunResult) -> None:
+        """A run is over."""
+        from rich.console import Console  # noqa: PLC0415
+
+        from ordain.cli.console import print_result  # noqa: PLC0415
+        from ordain.reports.at_run_end import write_quietly  # noqa: PLC0415
+
+        if not self._as_json:
+            command = shlex.join(["ordain", *sys.argv[1:]])
+            print_result(Console(highlight=False), result, command)
+        sys.stdout.flush()
+        _, line = write_quietly(self._project, result.run_id)
+        click.echo(f"  {line}", err=self._as_json)
+
+
+def print_decision(decision: Decision) -> None:
+    """The decision and its reasons, a line each."""
+    click.echo(str(decision.action))
+    for reason in decision.reasons:
+        click.echo(f"  {_MARKS[reason.effect]:<8} {reason.text}")
+    for window in decision.windows:
+        fresh = ", trained anew" if decision.is_fresh else ""
+        click.echo(f"  run      {len(window)} span(s) to {window[-1]}{fresh}")
+
+
+def _leave(outcome: Outcome) -> None:
+    if outcome.runs:
+        leave(int(outcome.exit_code))
+    sys.exit(int(outcome.exit_code))

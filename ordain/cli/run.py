@@ -1,0 +1,109 @@
+"""`ordain run`: the chain on this machine."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import json
+import shlex
+import sys
+from collections.abc import Iterator
+
+import click
+
+from ordain.cli.console import RunView, print_result
+from ordain.cli.notify import no_notify_option, tell
+from ordain.cli.options import json_option, project_options
+from ordain.common.process_exit import leave
+from ordain.errors import OrdainError
+from ordain.reports.at_run_end import write_quietly
+from ordain.runner.local import Options, new_run_id
+from ordain.runner.node_log import console_stream
+from ordain.runner.preflight import Plan
+from ordain.runner.run import Target, quiet_libraries, run_target
+from ordain.runner.workspace_lock import workspace_lock
+
+
+@click.command()
+@project_options
+@click.option("--span", type=int, help="Last span of the window; default: the newest there is.")
+@click.option(
+    "--from",
+    "from_node",
+    metavar="NODE",
+    help="Take over everything before NODE from the last run; run NODE and the rest.",
+)
+@click.option("--to", "to_node", metavar="NODE", help="Stop after NODE.")
+@click.option("--no-cache", is_flag=True, help="Execute every node.")
+@click.option("--profile", is_flag=True, help="Draw a flame graph into the run's folder.")
+@click.option("--wait", is_flag=True, help="Wait for another run in this workspace to end.")
+@no_notify_option
+@json_option
+def run(
+    project: str,
+    env: str | None,
+    settings: tuple[str, ...],
+    span: int | None,
+    from_node: str | None,
+    to_node: str | None,
+    no_cache: bool,
+    profile: bool,
+    wait: bool,
+    no_notify: bool,
+    as_json: bool,
+) -> None:
+    """Run PROJECT's chain on this machine.
+
+    What has run before on the same inputs, settings and source is cached; a run after a failure
+    goes on where it stopped.
+
+    \b
+    Examples:
+      ordain run examples/flights
+      ordain run examples/flights --span 201306 --set train.steps=500
+      ordain run examples/flights --from Trainer
+      ordain run examples/flights --no-cache --profile
+      ordain run examples/flights --json | jq .verdicts
+    """
+    quiet_libraries()
+    target = Target(project, env, settings)
+    loaded, started = target.load(), datetime.datetime.now(datetime.UTC)
+    run_id = new_run_id()
+    stream = console_stream(2 if as_json else 1)
+    view = RunView(stream)
+    options = Options(not no_cache, from_node, to_node, profile=profile)
+
+    def show(plan: Plan) -> None:
+        if not as_json:
+            for note in plan.notes:
+                view.console.print(f"note: {note}", markup=False)
+
+    def on_wait(holder: str) -> None:
+        view.note(f"waiting for {holder}")
+
+    try:
+        with workspace_lock(loaded.workspace, run_id, wait, on_wait, loaded.metadata) as hold:
+            result = run_target(target, loaded, run_id, span, options, drawn(view), hold, show)
+    except OrdainError as error:
+        if not no_notify:
+            tell(loaded, started, [], error)
+        raise
+    if as_json:
+        click.echo(json.dumps(result.to_dict(), indent=1))
+    else:
+        print_result(view.console, result, shlex.join(["ordain", *sys.argv[1:]]))
+    stream.flush()
+    _, line = write_quietly(loaded, run_id)
+    click.echo(f"  {line}", err=as_json)
+    sys.stdout.flush()
+    if not no_notify:
+        tell(loaded, started, [result.to_dict()], None)
+    leave(int(result.exit_code))
+
+
+@contextlib.contextmanager
+def drawn(view: RunView) -> Iterator[RunView]:
+    """Draws a run while its chain runs, from the long import at its beginning on."""
+    with view:
+        view.note("loading TensorFlow, TFX and Beam")
+        yield view

@@ -1,0 +1,130 @@
+"""`ordain schema`: the curated schema beside the project."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import click
+
+from ordain.cli.options import project_options
+from ordain.config.loading import load_project
+from ordain.config.project import Project
+from ordain.errors import ConfigError
+from ordain.project.schema import (
+    compare,
+    deprecated,
+    describe_columns,
+    read_schema,
+    restrict,
+    write_schema,
+)
+from ordain.runs.history import History, Output
+
+
+@click.group()
+def schema() -> None:
+    """Freeze, compare and accept a project's schema.
+
+    \b
+    Examples:
+      ordain schema freeze examples/flights   # the schema of the last run becomes schema.pbtxt
+      ordain schema diff examples/flights     # what the newest data would change
+      ordain schema accept examples/flights   # take those changes
+    """
+
+
+@schema.command()
+@project_options
+@click.option("--force", is_flag=True, help="Replace a schema that is frozen already.")
+def freeze(project: str, env: str | None, settings: tuple[str, ...], force: bool) -> None:
+    """Copy the schema of the last run beside the project, to be curated and kept in git."""
+    loaded = load_project(project, env, settings)
+    if loaded.schema_file.exists() and not force:
+        raise ConfigError(
+            f"{loaded.schema_file} is frozen already",
+            "ordain schema diff shows what changed; --force replaces it",
+        )
+    found = _latest(loaded, "SchemaGen", "schema")
+    frozen = read_schema(Path(found.uri) / "schema.pbtxt")
+    write_schema(frozen, loaded.schema_file)
+    click.echo(f"wrote {loaded.schema_file}: read it, correct it, commit it")
+    for line in describe_columns(frozen):
+        click.echo(line)
+
+
+@schema.command()
+@project_options
+def diff(project: str, env: str | None, settings: tuple[str, ...]) -> None:
+    """Show what the newest span's statistics would change in the frozen schema."""
+    frozen, proposed, retyped = _proposal(load_project(project, env, settings))
+    for line in _changes(frozen, proposed, retyped) or ["no difference"]:
+        click.echo(line)
+
+
+@schema.command()
+@project_options
+@click.option("--feature", multiple=True, help="Only this feature; may be given more than once.")
+def accept(
+    project: str, env: str | None, settings: tuple[str, ...], feature: tuple[str, ...]
+) -> None:
+    """Take the newest span's changes into the frozen schema."""
+    loaded = load_project(project, env, settings)
+    frozen, proposed, retyped = _proposal(loaded)
+    if feature:
+        unknown = set(feature) - {f.name for f in (*frozen.feature, *proposed.feature)}
+        if unknown:
+            raise ConfigError(f"--feature {sorted(unknown)[0]}: there is no such feature")
+        proposed = restrict(frozen, proposed, set(feature))
+    for line in _changes(frozen, proposed, retyped):
+        click.echo(line)
+    if compare(frozen, proposed):
+        write_schema(proposed, loaded.schema_file)
+        click.echo(f"wrote {loaded.schema_file}")
+    else:
+        click.echo("no difference")
+
+
+def _changes(frozen: Any, proposed: Any, retyped: Mapping[str, tuple[str, str]]) -> list[str]:
+    """The difference, and in words what it means for the model or does not change."""
+    gone = deprecated(proposed) - deprecated(frozen)
+    return [
+        *compare(frozen, proposed),
+        *(f"! {name}: its column is gone; preprocessing_fn no longer gets it" for name in gone),
+        *(
+            f"! {name}: is {data} in the data and {schema} in the schema; no command changes a "
+            "type: edit its entry, or correct the data"
+            for name, (schema, data) in sorted(retyped.items())
+        ),
+    ]
+
+
+def _proposal(loaded: Project) -> tuple[Any, Any, Mapping[str, tuple[str, str]]]:
+    """The frozen schema, the one the newest measured span would make of it, and other types."""
+    if not loaded.schema_file.exists():
+        raise ConfigError(
+            f"{loaded.schema_file} does not exist: the schema is not frozen",
+            "ordain schema freeze PROJECT",
+        )
+    frozen = read_schema(loaded.schema_file)
+    statistics = _latest(loaded, "StatisticsGen", "statistics")
+
+    from ordain.project.schema_update import propose  # noqa: PLC0415  imports TensorFlow
+
+    return (frozen, *propose(frozen, Path(statistics.uri)))
+
+
+def _latest(project: Project, node: str, key: str) -> Output:
+    """What a node left last, for the newest span it worked on."""
+    history = History(project.metadata, project.name, project.paths)
+    for run in history.list_runs():
+        done = [
+            n
+            for n in history.read_run(run.id).nodes
+            if n.node == node and n.state in ("complete", "cached")
+        ]
+        if done:
+            newest = max(done, key=lambda n: (n.span or 0, n.execution_id))
+            return next(o for o in newest.outputs if o.key == key)
+    raise ConfigError(f"no run of {project.name} got as far as {node}", "ordain run PROJECT")

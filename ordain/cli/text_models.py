@@ -1,0 +1,113 @@
+"""Versions, manifests and comparisons as lines of text for the console."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from ordain.serving.registry.diff import Comparison
+from ordain.serving.registry.label_file import Change
+from ordain.serving.registry.manifest import Manifest
+from ordain.serving.registry.model_card import name_spans
+from ordain.verdict import Outcome
+
+#: Slices shown with their metrics; all are in the manifest and in --json.
+MAX_SLICES = 12
+
+
+def size(size_bytes: int) -> str:
+    """A size in the unit that suits it."""
+    value = float(size_bytes)
+    for unit in ("B", "kB", "MB"):
+        if value < 1000:
+            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
+        value /= 1000
+    return f"{value:.1f} GB"
+
+
+def version_line(row: dict[str, Any]) -> str:
+    """A version of `ordain models list`."""
+    share = f" {row['share']:.0%}" if "share" in row else ""
+    labels = ", ".join(row["labels"]) + share
+    head = f"{row['version']:>6}  {labels:<14}  "
+    if "problem" in row:
+        return f"{head}{size(row['size_bytes']):>9}  {row['problem']}"
+    values = [f"{k} {v:.4f}" for k, v in row["metrics"].items() if v is not None]
+    metrics = ", ".join([*values, *(f"{name} undefined" for name in row["undefined"])])
+    spans = name_spans(tuple(row["spans"]))
+    return f"{head}{size(row['size_bytes']):>9}  {row['created']}  {metrics}  spans {spans}"
+
+
+def manifest_lines(manifest: Manifest, folder: Path, labels: tuple[str, ...]) -> Iterator[str]:
+    """A version of `ordain models show`."""
+    marked = f" ({', '.join(labels)})" if labels else ""
+    yield f"{manifest.project}, version {manifest.version}{marked}"
+    yield f"  folder       {folder}"
+    yield f"  published    {manifest.created} by {manifest.run_id or 'no run'}"
+    yield f"  data         {name_spans(manifest.spans)}"
+    yield f"  parent       {'none' if manifest.parent is None else manifest.parent}"
+    yield f"  schema       {manifest.schema_fingerprint[:16] or 'unknown'}"
+    yield f"  source       {manifest.source_fingerprint[:16] or 'unknown'}"
+    yield f"  tensorflow   {manifest.tensorflow or 'unknown'}"
+    yield f"  size         {size(manifest.size_bytes)} in {len(manifest.files)} files"
+    yield f"  signatures   {', '.join(sorted(manifest.signatures or {})) or 'unknown'}"
+    slices = sorted({metric.slice for metric in manifest.metrics})
+    for where in slices[:MAX_SLICES]:
+        values = [m for m in manifest.metrics if m.slice == where]
+        text = ", ".join(
+            f"{m.title} undefined ({m.undefined})"
+            if m.value is None
+            else f"{m.title} {m.value:.4g}"
+            for m in values
+        )
+        yield f"  {'metrics' if not where else 'on ' + where:<12} {text}"
+    if len(slices) > MAX_SLICES:
+        yield f"               {len(slices) - MAX_SLICES} more slices: --json"
+    for verdict in manifest.verdicts:
+        warned = sum(r.outcome is Outcome.WARNED for r in verdict.reasons)
+        more = f", {warned} warning(s)" if warned else ""
+        yield f"  {verdict.gate + ' gate':<12} {verdict.outcome}{more}"
+
+
+def change_line(change: Change) -> str:
+    """One change of a label."""
+    share = f" at {change.share:.0%}" if change.share is not None else ""
+    return f"{change.at[:19]}  {change.action}{share} by {change.who}: {change.why or 'no reason'}"
+
+
+def comparison_lines(compared: Comparison) -> Iterator[str]:
+    """Two versions of `ordain models diff`."""
+    yield f"version {compared.before} -> {compared.after}"
+    yield f"  data       {_spans(compared)}"
+    yield f"  code       {_same(compared.is_same_source)}"
+    yield f"  schema     {_same(compared.is_same_schema)}"
+    before, after = compared.tensorflow
+    yield f"  tensorflow {before if before == after else f'{before} -> {after}'}"
+    old, new = compared.size_bytes
+    yield f"  size       {size(old)} -> {size(new)}, {len(compared.files_changed)} files differ"
+    for line in compared.signatures or ("the same",):
+        yield f"  signatures {line}"
+    if compared.metrics and not compared.is_same_rows:
+        why = "on other rows" if compared.is_same_rows is False else "on rows that are not known"
+        yield f"  metrics    no differences: the two were measured {why}"
+    width = max((len(m.slice) + len(m.name) for m in compared.metrics), default=0) + 4
+    for metric in compared.metrics:
+        name = f"{metric.name} on {metric.slice}" if metric.slice else metric.name
+        moved = "" if metric.difference is None else f"  {metric.difference:+.4g}"
+        values = f"{_value(metric.before)} -> {_value(metric.after)}"
+        yield f"  {name:<{width}}  {values}{moved}"
+
+
+def _spans(compared: Comparison) -> str:
+    parts = [f"+ {name_spans(compared.spans_added)}"] if compared.spans_added else []
+    parts += [f"- {name_spans(compared.spans_removed)}"] if compared.spans_removed else []
+    return "; ".join(parts) or "the same spans"
+
+
+def _same(is_same: bool | None) -> str:
+    return {True: "the same", False: "changed", None: "unknown in one of them"}[is_same]
+
+
+def _value(value: float | None) -> str:
+    return "none" if value is None else f"{value:.4g}"

@@ -1,0 +1,1 @@
+"""`pipeline.yaml`: its sections, their bounds, and the loading of a project."""

@@ -1,0 +1,55 @@
+"""The section `executors`: whose code runs inside a node.
+
+Some of the chain's components are TFX's with an executor of our own, under the same contract
+(spec, artifacts, properties). This setting exchanges it for TFX's, to compare or to exclude it as a
+cause; what then cannot be had is refused here by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Literal
+
+from ordain.config.data import Data
+from ordain.config.model import SPAN_SLICE, Evaluate
+
+#: Nodes whose executor TFX has, too.
+Exchangeable = Literal["ExampleGen", "StatisticsGen", "Transform", "Evaluator"]
+Origin = Literal["ordain", "tfx"]
+
+
+def conflict(executors: Mapping[Exchangeable, Origin], data: Data, evaluate: Evaluate) -> str:
+    """What a chosen executor of TFX's cannot do that the project asks for; empty if nothing.
+
+    Args:
+        executors: The section.
+        data: The section `data`.
+        evaluate: The section `evaluate`.
+    """
+    if executors.get("ExampleGen") == "tfx":
+        if data.format is None:
+            return "ExampleGen: TFX has one for each format; set data.format"
+        if data.unlabelled == "drop":
+            return (
+                "ExampleGen: TFX's cannot leave rows out; take ordain's, or set "
+                "data.unlabelled: block"
+            )
+    if executors.get("Evaluator") == "tfx":
+        if any(m.aggregate and m.aggregate.weighted_macro_average for m in evaluate.metrics):
+            return (
+                "Evaluator: TFX's does not find a weighted_macro_average among its own values and "
+                "blesses no model; take ordain's, or macro_average"
+            )
+        named = [name for name, t in evaluate.thresholds.items() if t.newest is not None]
+        named += [
+            name
+            for name, threshold in evaluate.thresholds.items()
+            for limit in threshold.slices
+            if SPAN_SLICE in limit.keys or SPAN_SLICE in limit.values
+        ]
+        if named or any(SPAN_SLICE in keys for keys in evaluate.slices):
+            return (
+                "Evaluator: TFX's knows no example's span; take ordain's, or "
+                f"remove newest and {SPAN_SLICE!r} from evaluate ({', '.join(named) or 'slices'})"
+            )
+    return ""

@@ -1,0 +1,73 @@
+"""The application's life: listen on loopback, answer, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import signal
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from aiohttp import web
+
+from ordain.config.project import Project
+from ordain.dashboard.security import Guard
+from ordain.dashboard.web import Front
+from ordain.dashboard.workspaces import Site
+from ordain.errors import InfrastructureError
+from ordain.serving.server.connections import Listener, Server
+from ordain.serving.server.settings import Settings
+
+#: The only address: whoever wants it from elsewhere takes a tunnel, which asks who they are.
+HOST = "127.0.0.1"
+#: A form has a reason, a share, a token and a field of ours.
+MAX_BODY_BYTES = 16_000
+
+
+async def serve_forever(
+    projects: Iterable[Project], port: int, token: str, announce: Callable[[str], None]
+) -> None:
+    """Serves until SIGTERM or SIGINT.
+
+    Args:
+        projects: What is shown.
+        port: Port on loopback; 0 takes a free one.
+        token: Token that a change has to bring; empty if nothing may be changed.
+        announce: Gets the address, once it answers.
+
+    Raises:
+        ConfigError: Two projects have one name, or the token is too short.
+        InfrastructureError: The port is taken.
+    """
+    site = Site(projects)
+    settings = Settings(
+        Path(),
+        "dashboard",
+        host=HOST,
+        rest_port=port,
+        max_body_bytes=MAX_BODY_BYTES,
+        body_timeout_s=10.0,
+    )
+    front = Front(site, Guard(token), settings)
+    runner = web.ServerRunner(Server(front.handle, settings))
+    await runner.setup()
+    listener = Listener(runner, None)
+    try:
+        await listener.listen(HOST, port)
+    except OSError as error:
+        await runner.cleanup()
+        raise InfrastructureError(
+            f"port {port} of {HOST} cannot be listened on: {error.strerror or error}",
+            "name another: ordain dashboard PROJECT --port 0 takes a free one",
+        ) from error
+    ended = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(number, ended.set)
+    address = runner.addresses[0]
+    announce(f"http://{address[0]}:{address[1]}/")
+    await ended.wait()
+    with contextlib.suppress(OSError):
+        await listener.close()
+    await runner.cleanup()
+    site.close()

@@ -1,0 +1,163 @@
+"""The charts of the pages, drawn once: lines over time for metrics, over spans for drift."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+
+from ordain.dashboard.trends import Point, Series
+from ordain.reports.charts.base import (
+    BASELINE,
+    CANDIDATE,
+    DASHED,
+    LIMIT,
+    Chart,
+    Rows,
+    Spec,
+    axis,
+    layered,
+    line,
+    points,
+    thinned,
+)
+from ordain.reports.charts.renderer import draw_all
+from ordain.reports.facts.formatting import plain
+from ordain.verdict import Outcome
+
+#: Drawings that are kept: a page with its charts is a few, and a project has few pages.
+KEPT = 400
+#: Charts of features on one page; the table below them has all.
+MAX_CHARTS = 12
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A chart with its drawing, as the reports' templates take it."""
+
+    chart: Chart
+    svg: Markup
+
+
+class Drawings:
+    """Draws charts, and keeps what was drawn for as long as the data stays."""
+
+    def __init__(self) -> None:
+        """Begins with none."""
+        self._kept: OrderedDict[str, Drawn] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def draw(self, charts: Sequence[Chart]) -> list[Drawn]:
+        """The charts with their drawings."""
+        with self._lock:
+            keys = [json.dumps([c.title, c.caption, c.keys, c.spec]) for c in charts]
+            new = {key: c for key, c in zip(keys, charts, strict=True) if key not in self._kept}
+            for (key, chart), svg in zip(new.items(), draw_all(list(new.values())), strict=True):
+                self._kept[key] = Drawn(chart, svg)
+            drawn = [self._kept[key] for key in keys]
+            for key in keys:
+                self._kept.move_to_end(key)
+            while len(self._kept) > max(KEPT, len(keys)):
+                self._kept.popitem(last=False)
+            return drawn
+
+
+def metric_charts(series: Series) -> list[Chart]:
+    """A metric of the blessed models: over time, and over the newest span each was trained on."""
+    first, last = series.points[0].at, series.points[-1].at
+    days = (last - first).days
+    form = "%b %Y" if days > 400 else "%d %b" if days > 2 else "%H:%M"
+    when: Spec = {"field": "t", "type": "temporal", "scale": {"type": "utc"}}
+    when |= {"axis": {"title": "trained (UTC)", "format": form, "grid": False, "tickCount": 4}}
+    title, count = plain(series.name, 60), len(series.points)
+    caption = (
+        f"{count} blessed model{'s' if count != 1 else ''}, each on the eval rows of its own run; "
+        f"{series.what}."
+    )
+    layers, keys = _metric_layers(series, series.points, when)
+    charts = [Chart(f"{title} over time", caption, layered(layers, 400, 180), keys)]
+    # A span that was trained on again counts with its newest model.
+    newest = {point.span: point for point in series.points if point.span is not None}
+    if len(newest) > 1:
+        ordered = [newest[span] for span in sorted(newest)][-60:]
+        layers, keys = _metric_layers(series, ordered, _by_span("newest span"))
+        caption = f"The newest blessed model of each span; {series.what}."
+        charts.append(Chart(f"{title} over spans", caption, layered(layers, 400, 180), keys))
+    return charts
+
+
+def _metric_layers(
+    series: Series, chosen: Sequence[Point], x: Spec
+) -> tuple[list[Spec], tuple[tuple[str, str, str], ...]]:
+    y = axis("v", series.name[:40], format=".3~f")
+    rows: Rows = thinned(
+        [
+            {
+                "i": i,
+                "t": f"{p.at:%Y-%m-%dT%H:%M:%SZ}",
+                "s": str(p.span),
+                "v": p.value,
+                "b": p.baseline,
+                "l": p.limit,
+            }
+            for i, p in enumerate(chosen)
+        ]
+    )
+    layers, keys = [], [("blessed models", CANDIDATE, "line")]
+    limits = [{**row, "v": row["l"]} for row in rows if row["l"] is not None]
+    if limits:
+        side = "at least" if series.bound == "min" else "at most"
+        layers += _limit(limits, x, y)
+        keys.append((f"limit ({side})", LIMIT, "dashed"))
+    before = [{**row, "v": row["b"]} for row in rows if row["b"] is not None]
+    if before:
+        layers.append(points(before, x, y, BASELINE, filled=False, size=60))
+        keys.append(("its baseline then", BASELINE, "ring"))
+    layers += [line(rows, x, y, CANDIDATE), points(rows, x, y, CANDIDATE)]
+    return layers, tuple(keys)
+
+
+def drift_chart(series: Series) -> Chart:
+    """A feature's distance from span to span."""
+    rows: Rows = [
+        {"i": i, "s": str(p.span), "v": p.value, "l": p.limit, "over": _is_over(p.outcome)}
+        for i, p in enumerate(series.points[-60:])
+    ]
+    x = _by_span("span")
+    y = axis("v", "distance", zero=True, format=".2~f")
+    layers = []
+    limits = [{**row, "v": row["l"]} for row in rows if row["l"] is not None]
+    keys = [("distance", CANDIDATE, "line")]
+    if limits:
+        layers += _limit(limits, x, y)
+        keys.append(("limit", LIMIT, "dashed"))
+    layers += [line(rows, x, y, CANDIDATE), points(rows, x, y, CANDIDATE)]
+    over = [row for row in rows if row["over"]]
+    if over:
+        layers.append(points(over, x, y, LIMIT, size=90))
+        keys.append(("above it", LIMIT, "point"))
+    last = series.points[-1]
+    limit = "" if last.limit is None else f", may be at most {last.limit:g}"
+    caption = f"Span {last.span}, {series.what}: {last.value:.3f}{limit}."
+    return Chart(plain(series.name, 60), caption, layered(layers, 250, 120), tuple(keys))
+
+
+def _by_span(title: str) -> Spec:
+    """An axis of spans in their order."""
+    shown: Spec = {"title": title, "labelAngle": 0, "labelOverlap": True, "grid": False}
+    return {"field": "s", "type": "ordinal", "sort": None, "axis": shown}
+
+
+def _limit(rows: Rows, x: Spec, y: Spec) -> list[Spec]:
+    """The limit as it was at each point; a single one as a tick."""
+    if len(rows) > 1:
+        return [line(rows, x, y, LIMIT, strokeWidth=1.2, strokeDash=DASHED)]
+    return [points(rows, x, y, LIMIT, shape="stroke", size=200, filled=False)]
+
+
+def _is_over(outcome: Outcome) -> bool:
+    return outcome is not Outcome.PASSED

@@ -1,0 +1,106 @@
+"""Views as HTML: the templates, with everything escaped, beside those of the reports."""
+
+from __future__ import annotations
+
+import datetime
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from ordain.dashboard.views import View
+from ordain.reports.facts import formatting
+from ordain.retraining.report import describe_reason
+
+_OWN = Path(__file__).parent / "templates"
+_REPORTS = Path(__file__).parents[1] / "templates"
+#: What is handed out as a file: name, type, folder.
+ASSETS = {
+    "style.css": ("text/css", _REPORTS),
+    "dashboard.css": ("text/css", _OWN),
+    "live.js": ("text/javascript", _OWN),
+}
+
+
+class Pages:
+    """Draws pages."""
+
+    def __init__(self, projects: tuple[str, ...], allows_actions: bool) -> None:
+        """Takes what every page shows.
+
+        Args:
+            projects: Names of the projects.
+            allows_actions: Whether anything can be changed.
+        """
+        self._common = {"projects_all": projects, "allows_actions": allows_actions}
+        self._templates = environment()
+
+    def draw(self, view: View) -> str:
+        """The page of a view."""
+        now = datetime.datetime.now(datetime.UTC)
+        return self._templates.get_template(view.template).render(
+            **self._common, view=view, now=now, **view.content
+        )
+
+
+def read_asset(name: str) -> tuple[bytes, str] | None:
+    """A style sheet or script, with its type; None if there is none of that name."""
+    if name not in ASSETS:
+        return None
+    kind, folder = ASSETS[name]
+    return (folder / name).read_bytes(), kind
+
+
+def environment() -> jinja2.Environment:
+    """The templates; the reports' own are reached by their names."""
+    found = jinja2.Environment(
+        loader=jinja2.ChoiceLoader(
+            [jinja2.FileSystemLoader(_OWN), jinja2.FileSystemLoader(_REPORTS)]
+        ),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    for name in ("plain", "number", "fixed", "share", "size", "duration"):
+        found.filters[name] = getattr(formatting, name)
+    found.filters |= {"moment": moment, "ago": ago, "lines": lines, "reason": describe_reason}
+    return found
+
+
+def moment(value: datetime.datetime | str | float) -> str:
+    """A time as `2026-11-21 15:29 UTC`."""
+    when = _moment(value)
+    return "–" if when is None else f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def ago(value: datetime.datetime | str | float, now: datetime.datetime) -> str:
+    """A time as a distance from now: `5 min ago`, `in 2 h`."""
+    when = _moment(value)
+    if when is None:
+        return ""
+    seconds = (now - when).total_seconds()
+    size = abs(seconds)
+    for unit, length in (("d", 86_400), ("h", 3600), ("min", 60)):
+        if size >= length:
+            amount = f"{int(size // length)} {unit}"
+            return f"{amount} ago" if seconds > 0 else f"in {amount}"
+    return "just now" if seconds > 0 else "in less than a minute"
+
+
+def lines(value: str) -> str:
+    """A log: line breaks and tabs stay, what cannot be seen is replaced."""
+    return "\n".join(
+        formatting.plain(line.replace("\t", "    "), 2000) for line in value.split("\n")
+    )
+
+
+def _moment(value: Any) -> datetime.datetime | None:
+    try:
+        if isinstance(value, str):
+            value = datetime.datetime.fromisoformat(value)
+        elif not isinstance(value, datetime.datetime):
+            value = datetime.datetime.fromtimestamp(float(value), datetime.UTC)
+        return value.astimezone(datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

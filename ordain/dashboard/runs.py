@@ -1,0 +1,253 @@
+"""The runs of a project: which there are, and each in one line.
+
+ML Metadata knows every run, also one whose folder was removed; a run that ended before its first
+node has a folder only. What came of a run stands in its `result.json`, or, if that is gone, in
+what its gates left in ML Metadata. What is final is read once.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from ordain.config.project import Project
+from ordain.dashboard.models import Choice, RunLine, State, Verdict
+from ordain.dashboard.store import ReadOnlyHistory
+from ordain.errors import InfrastructureError
+from ordain.runs.history import state_of
+
+_STAMP = re.compile(r"\d{8}-\d{6}")
+#: A larger `result.json` is none of ours.
+MAX_RESULT_BYTES = 20_000_000
+_CODES = {3: Verdict.DATA_BLOCKED, 4: Verdict.NOT_BLESSED}
+_GONE = "its folder was removed (ordain gc)"
+_CUT_OFF = "did not end: it was killed, or runs on another machine"
+
+
+class Runs:
+    """Reads a project's runs; to be used by one thread."""
+
+    def __init__(self, project: Project, history: ReadOnlyHistory) -> None:
+        """Takes the project and its store."""
+        self._project = project
+        self._history = history
+        self._known: dict[str, tuple[tuple[float, float], RunLine]] = {}
+
+    def moments(self) -> tuple[list[tuple[datetime.datetime, str, int | None]], str]:
+        """Every run, newest first: when it began, its id, and ML Metadata's id of its context.
+
+        Returns:
+            The runs, and what is the matter with ML Metadata; then only folders tell of runs.
+        """
+        problem = ""
+        found: dict[str, tuple[datetime.datetime, int | None]] = {}
+        try:
+            for context in self._history.contexts():
+                found[context.name] = (_at(context.create_time_since_epoch / 1000), context.id)
+        except InfrastructureError as error:
+            problem = error.message
+        for name in _folders(self._project.runs):
+            if name not in found:
+                found[name] = (self._began(name), None)
+        lines = [(began, name, context) for name, (began, context) in found.items()]
+        return sorted(lines, key=lambda line: line[:2], reverse=True), problem
+
+    def lines(self, choice: Choice, skip: int = 0) -> tuple[Iterator[RunLine], int | None, str]:
+        """The runs of a choice, newest first, each read when it is asked for.
+
+        Args:
+            choice: Which runs.
+            skip: How many that began on a wanted day are passed over, unread.
+
+        Returns:
+            The runs; how many there are, None where that takes reading each; and what is the
+            matter with ML Metadata.
+        """
+        moments, problem = self.moments()
+        wanted = [line for line in moments if choice.covers_day(line[0])]
+        is_counted = not (choice.state or choice.verdict)
+        running = self.running()
+        read = (self.line(*moment, running) for moment in wanted[skip:])
+        return filter(choice.covers, read), len(wanted) if is_counted else None, problem
+
+    def line(
+        self, began: datetime.datetime, run_id: str, context: int | None, running: str | None
+    ) -> RunLine:
+        """One run in a line."""
+        folder = self._project.runs / run_id
+        changed = (_changed(folder / "result.json"), _changed(folder / "report.html"))
+        known = self._known.get(run_id)
+        if known is not None and known[0] == changed and run_id != running:
+            return known[1]
+        made = self._make(began, run_id, context, running, changed)
+        if made.state not in (State.RUNNING, State.UNFINISHED):
+            self._known[run_id] = (changed, made)
+        return made
+
+    def running(self) -> str | None:
+        """The run that holds the workspace on this machine; None if none does.
+
+        The lock itself is not tried: whoever tries it holds it for a moment.
+        """
+        path = self._project.workspace / ".lock.json"
+        try:
+            about = json.loads(path.read_text(encoding="utf-8"))
+            process = psutil.Process(int(about["pid"]))
+            is_it = process.create_time() <= path.stat().st_mtime + 1 and process.is_running()
+            run_id = str(about["run_id"])
+        except (OSError, ValueError, KeyError, TypeError, psutil.Error):
+            return None
+        # The process of a scheduler lives on after its runs; a run that ended has its result.
+        has_ended = (self._project.runs / run_id / "result.json").exists()
+        return run_id if is_it and not has_ended else None
+
+    def _make(
+        self,
+        began: datetime.datetime,
+        run_id: str,
+        context: int | None,
+        running: str | None,
+        changed: tuple[float, float],
+    ) -> RunLine:
+        folder = self._project.runs / run_id
+        common: dict[str, Any] = {"project": self._project.name, "id": run_id}
+        common |= {"has_report": bool(changed[1]), "has_folder": folder.is_dir()}
+        if changed[0]:
+            line = _from_result(folder / "result.json", began, common)
+            if line is not None:
+                return line
+        if run_id == running:
+            node = self._node(context)
+            return RunLine(
+                started=began,
+                state=State.RUNNING,
+                verdict=Verdict.NONE,
+                headline=f"goes on: {node}" if node else "goes on",
+                node=node,
+                **common,
+            )
+        if common["has_folder"]:
+            return RunLine(
+                started=began,
+                state=State.UNFINISHED,
+                verdict=Verdict.NONE,
+                headline=_CUT_OFF,
+                **common,
+            )
+        verdict = Verdict.NONE if context is None else self._recalled(context, began)
+        return RunLine(
+            started=began, state=State.REMOVED, verdict=verdict, headline=_GONE, **common
+        )
+
+    def _node(self, context: int | None) -> str:
+        """The node that executes now, as ML Metadata has it."""
+        if context is None:
+            return ""
+        try:
+            executions = self._history.ask("get_executions_by_context", context)
+        except InfrastructureError:
+            return ""
+        active = [e.type.rpartition(".")[2] for e in executions if state_of(e) == "running"]
+        return active[-1] if active else ""
+
+    def _recalled(self, context: int, began: datetime.datetime) -> Verdict:
+        """What a run came to whose folder is gone, from what its gates left."""
+        try:
+            artifacts = self._history.ask("get_artifacts_by_context", context)
+        except InfrastructureError:
+            return Verdict.NONE
+        by_type: dict[str, list[Any]] = {}
+        for artifact in artifacts:
+            by_type.setdefault(artifact.type, []).append(artifact.custom_properties)
+        pushed = [a.create_time_since_epoch for a in artifacts if a.type == "PushedModel"]
+        if any(p["outcome"].string_value == "blocked" for p in by_type.get("GateVerdict", ())):
+            return Verdict.DATA_BLOCKED
+        if any(p["blessed"].int_value == 0 for p in by_type.get("ModelBlessing", ())):
+            return Verdict.NOT_BLESSED
+        if any(p["outcome"].string_value == "blocked" for p in by_type.get("InfraBlessing", ())):
+            return Verdict.REFUSED
+        if not pushed:
+            return Verdict.NONE
+        # What was pushed before the run began came out of the cache.
+        is_new = max(pushed) >= began.timestamp() * 1000
+        return Verdict.PUSHED if is_new else Verdict.UNCHANGED
+
+    def _began(self, run_id: str) -> datetime.datetime:
+        """When a run began that ML Metadata does not know: its id says it, or its folder."""
+        if _STAMP.match(run_id):
+            moment = datetime.datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S")
+            return moment.replace(tzinfo=datetime.UTC)
+        try:
+            return _at((self._project.runs / run_id).stat().st_mtime)
+        except OSError:
+            return _at(0)
+
+
+def read_result(path: Path) -> dict[str, Any] | None:
+    """A run's `result.json`; None if it is not there, or none of ours."""
+    try:
+        if path.stat().st_size > MAX_RESULT_BYTES:
+            return None
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return raw if isinstance(raw, dict) else None
+
+
+def _from_result(path: Path, began: datetime.datetime, common: dict[str, Any]) -> RunLine | None:
+    raw = read_result(path)
+    try:
+        if raw is None:
+            return None
+        version = raw.get("version")
+        is_failed = raw.get("failure") is not None
+        blocked = [v["gate"] for v in raw["verdicts"] if v["outcome"] == "blocked"]
+        return RunLine(
+            started=began,
+            state=State.FAILED if is_failed else State.ENDED,
+            verdict=_verdict(raw, is_failed, blocked),
+            headline=str(raw["headline"]),
+            seconds=float(raw["seconds"]),
+            window=tuple(int(span) for span in raw["window"]),
+            version=None if version is None else int(version),
+            **common,
+        )
+    except (KeyError, TypeError, ValueError):
+        return None
+
+
+def _verdict(raw: dict[str, Any], is_failed: bool, blocked: list[str]) -> Verdict:
+    if is_failed:
+        return Verdict.NONE
+    if blocked:
+        return _CODES.get(int(raw["exit_code"]), Verdict.REFUSED)
+    if raw.get("version") is None:
+        return Verdict.NONE
+    return Verdict.PUSHED if raw.get("is_new_version") else Verdict.UNCHANGED
+
+
+def _folders(runs: Path) -> list[str]:
+    try:
+        with os.scandir(runs) as entries:
+            return [e.name for e in entries if e.is_dir() and not e.name.startswith(".")]
+    except FileNotFoundError:
+        return []
+
+
+def _changed(path: Path) -> float:
+    """When a file was written; 0 if it is not there."""
+    try:
+        return path.stat().st_mtime
+    except OSError:
+        return 0.0
+
+
+def _at(seconds: float) -> datetime.datetime:
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC)

@@ -1,0 +1,191 @@
+"""What the gates measured, run after run: metrics of blessed models, and drift of each feature.
+
+Both come from the verdicts in ML Metadata, which outlive run folders and artifacts (`ordain gc`).
+A verdict is read once; a run that was cached left none of its own.
+"""
+
+from __future__ import annotations
+
+import datetime
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ordain.dashboard.runs import read_result
+from ordain.dashboard.store import ReadOnlyHistory
+from ordain.runs.history import Output, verdict_of
+from ordain.verdict import Outcome, Reason, Verdict
+
+#: Artifacts of a node, of any type, among which its verdicts are looked for.
+MAX_ARTIFACTS = 3000
+#: Verdicts that a trend goes back.
+MAX_VERDICTS = 300
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A verdict with when and by which run it was given, and that run's newest span."""
+
+    at: datetime.datetime
+    run: str
+    newest: int | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Point:
+    """One measured value.
+
+    Attributes:
+        at: When it was measured.
+        run: The run that measured it.
+        span: The newest span, for drift the span that was compared with the one before it.
+        value: The value.
+        limit: The limit it was held against, or None.
+        baseline: The baseline's value, or None.
+        outcome: What the gate made of it.
+    """
+
+    at: datetime.datetime
+    run: str
+    span: int | None
+    value: float
+    limit: float | None
+    baseline: float | None
+    outcome: Outcome
+
+
+@dataclass(frozen=True)
+class Series:
+    """A measure over time, oldest first.
+
+    Attributes:
+        name: The metric, or the feature.
+        what: The part of it: `whole window` or `newest span`; for drift the distance's name.
+        bound: `min`, `max` or empty: the side the limit is on.
+        points: The values.
+    """
+
+    name: str
+    what: str
+    bound: str
+    points: tuple[Point, ...]
+
+    @property
+    def nearness(self) -> float:
+        """The newest value as a share of its limit; 0 without a limit."""
+        last = self.points[-1]
+        return last.value / last.limit if last.limit else 0.0
+
+
+class Trends:
+    """Reads a project's verdicts; to be used by one thread."""
+
+    def __init__(self, history: ReadOnlyHistory, runs: Path) -> None:
+        """Takes the project's store, and the folder of its runs, which tell their spans."""
+        self._history = history
+        self._runs = runs
+        self._known: dict[int, Judged | None] = {}
+
+    def metrics(self) -> list[Series]:
+        """Metrics with a threshold, of every blessed model.
+
+        Raises:
+            InfrastructureError: ML Metadata does not answer.
+        """
+        blessed = [j for j in self._judged("Evaluator", "ModelEvaluation") if _is_blessed(j)]
+        found: dict[tuple[str, str], dict[str, Any]] = {}
+        for judged in blessed:
+            for reason in judged.verdict.reasons:
+                is_newest = reason.span is not None and reason.where == f"span={reason.span}"
+                if reason.measured is None or (reason.where and not is_newest):
+                    continue
+                metric, _, bound = reason.kind.rpartition(".")
+                what = "newest span" if is_newest else "whole window"
+                series = found.setdefault((metric, what), {"bound": "", "points": {}})
+                _add(series, judged, reason, bound, reason.span or judged.newest)
+        # `whole window` before `newest span`.
+        ordered = sorted(sorted(found.items(), reverse=True), key=lambda item: item[0][0])
+        return [
+            Series(metric, what, series["bound"], tuple(series["points"].values()))
+            for (metric, what), series in ordered
+        ]
+
+    def drift(self) -> list[Series]:
+        """Distances of each feature from span to span; what is nearest to its limit comes first.
+
+        Raises:
+            InfrastructureError: ML Metadata does not answer.
+        """
+        found: dict[tuple[str, str], dict[int, Point]] = {}
+        for judged in self._judged("DataGate", "GateVerdict"):
+            for reason in judged.verdict.reasons:
+                if reason.kind != "drift" or reason.measured is None or reason.span is None:
+                    continue
+                key = (reason.where, reason.text.partition(" to ")[0])
+                # A span that was measured again, in a later version, replaces its value.
+                points = found.setdefault(key, {})
+                points[reason.span] = _point(judged, reason, reason.span, reason.limit)
+        series = [
+            Series(feature, distance, "max", tuple(points[span] for span in sorted(points)))
+            for (feature, distance), points in found.items()
+        ]
+        return sorted(series, key=lambda s: (-s.nearness, s.name))
+
+    def _judged(self, node: str, kind: str) -> list[Judged]:
+        """A node's verdicts, oldest first."""
+        artifacts = self._history.newest_artifacts(node, kind, MAX_ARTIFACTS)[:MAX_VERDICTS]
+        new = [artifact for artifact in artifacts if artifact.id not in self._known]
+        runs = self._history.run_of(artifact.id for artifact in new)
+        for artifact in new:
+            run = runs.get(artifact.id, "")
+            self._known[artifact.id] = _read(artifact, run, self._newest_span(run))
+        found = (self._known[artifact.id] for artifact in reversed(artifacts))
+        return [judged for judged in found if judged is not None]
+
+    def _newest_span(self, run: str) -> int | None:
+        raw = read_result(self._runs / run / "result.json") if run else None
+        try:
+            return None if raw is None else max(int(span) for span in raw["window"])
+        except (KeyError, TypeError, ValueError):
+            return None
+
+
+def _read(artifact: Any, run: str, newest: int | None) -> Judged | None:
+    names = ("outcome", "verdict")
+    texts = {
+        n: artifact.custom_properties[n].string_value
+        for n in names
+        if n in artifact.custom_properties
+    }
+    try:
+        verdict = verdict_of([Output(artifact.id, "", artifact.type, artifact.uri, texts)])
+    except (OSError, ValueError, KeyError, TypeError):  # its file was removed, or is none of ours
+        return None
+    at = datetime.datetime.fromtimestamp(artifact.create_time_since_epoch / 1000, datetime.UTC)
+    return None if verdict is None else Judged(at, run, newest, verdict)
+
+
+def _is_blessed(judged: Judged) -> bool:
+    return not judged.verdict.is_blocked
+
+
+def _add(
+    series: dict[str, Any], judged: Judged, reason: Reason, bound: str, span: int | None
+) -> None:
+    """Adds a value; one metric may be held against a limit and against the baseline."""
+    before = series["points"].get(judged.at)
+    limit = reason.limit if bound in ("min", "max") else None
+    if limit is not None:
+        series["bound"] = bound
+    elif before is not None:
+        limit = before.limit
+    baseline = reason.baseline if reason.baseline is not None else before and before.baseline
+    series["points"][judged.at] = Point(
+        judged.at, judged.run, span, float(reason.measured or 0.0), limit, baseline, reason.outcome
+    )
+
+
+def _point(judged: Judged, reason: Reason, span: int, limit: float | None) -> Point:
+    value = float(reason.measured or 0.0)
+    return Point(judged.at, judged.run, span, value, limit, reason.baseline, reason.outcome)

@@ -1,0 +1,259 @@
+"""What each page shows: read in the project's own thread, to be drawn by a template."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from ordain.dashboard import charts
+from ordain.dashboard.actions import offered
+from ordain.dashboard.disk_usage import Room
+from ordain.dashboard.models import Choice, RunLine, State
+from ordain.dashboard.models import Verdict as CameTo
+from ordain.dashboard.run_files import list_logs, run_folder
+from ordain.dashboard.runs import read_result
+from ordain.dashboard.versions import Shelf
+from ordain.dashboard.workspaces import RunPage, Site, Source
+from ordain.errors import InfrastructureError, OrdainError
+from ordain.scheduling.status import read_status
+from ordain.verdict import Outcome, Verdict
+
+#: Decisions on one page, and what the project's page shows of runs and decisions.
+DECISIONS, FEW = 50, 6
+
+
+@dataclass(frozen=True)
+class View:
+    """A page to be.
+
+    Attributes:
+        template: Its template.
+        title: Its title.
+        content: What the template shows.
+        project: The project it is about; empty for pages about all.
+        tab: Which link of the navigation it is.
+        refresh_s: How often it is read again in the browser; 0 is never.
+        status: HTTP status.
+    """
+
+    template: str
+    title: str
+    content: dict[str, Any]
+    project: str = ""
+    tab: str = ""
+    refresh_s: int = 0
+    status: int = 200
+
+
+@dataclass(frozen=True)
+class Standing:
+    """How a project stands.
+
+    Attributes:
+        name: Its name.
+        folder: Its folder.
+        shelf: Its serving directory.
+        runs: The newest runs.
+        total: How many runs there are.
+        status: Schedule and decisions; None if they cannot be read.
+        room: Disk use.
+        problems: What could not be read.
+    """
+
+    name: str
+    folder: str
+    shelf: Shelf
+    runs: tuple[RunLine, ...]
+    total: int
+    status: dict[str, Any] | None
+    room: Room
+    problems: list[str] = field(default_factory=list)
+
+    @property
+    def running(self) -> RunLine | None:
+        """The run that goes on."""
+        return next((run for run in self.runs if run.state is State.RUNNING), None)
+
+    @property
+    def last(self) -> RunLine | None:
+        """The newest run that does not go on any more."""
+        return next((run for run in self.runs if run.state is not State.RUNNING), None)
+
+
+async def projects(site: Site) -> View:
+    """All projects, and the newest runs of all."""
+    standings = await asyncio.gather(*(_standing(source) for source in site.sources.values()))
+    runs = await site.page_of_runs(Choice(), size=10)
+    is_live = any(standing.running for standing in standings)
+    content = {"standings": standings, "runs": runs}
+    return View("projects.html", "Projects", content, tab="projects", refresh_s=_refresh(is_live))
+
+
+async def runs(site: Site, query: Mapping[str, str]) -> View:
+    """The runs of a choice."""
+    choice = Choice.read(query, site.names)
+    page = await site.page_of_runs(choice)
+    is_live = any(line.state is State.RUNNING for line in page.lines)
+    content = {
+        "choice": choice,
+        "page": page,
+        "projects": site.names,
+        "states": tuple(State),
+        "verdicts": tuple(CameTo),
+    }
+    return View("runs.html", "Runs", content, tab="runs", refresh_s=_refresh(is_live))
+
+
+async def project(source: Source) -> View:
+    """One project."""
+    standing = await _standing(source)
+    page = RunPage(standing.runs[:FEW], standing.total, False, ())
+    return View(
+        "project.html",
+        source.project.name,
+        {"standing": standing, "page": page},
+        project=source.project.name,
+        tab="project",
+        refresh_s=_refresh(standing.running is not None),
+    )
+
+
+async def models(site: Site, source: Source, said: str, allows_actions: bool) -> View:
+    """Versions with labels, and the metrics of the blessed models."""
+    shelf, (series, problem) = await source.ask(
+        lambda: (source.versions.read(), _series(source.trends.metrics))
+    )
+    figures = await _drawn(site, [c for one in series for c in charts.metric_charts(one)])
+    content = {
+        "shelf": shelf,
+        "series": series,
+        "figures": figures,
+        "problem": problem,
+        "said": said,
+        "thresholds": list(source.project.evaluate.thresholds),
+        "offered": {v.number: offered(v.number, shelf.labels) for v in shelf.versions}
+        if allows_actions
+        else {},
+    }
+    name = source.project.name
+    return View("models.html", f"Models of {name}", content, name, "models")
+
+
+async def drift(site: Site, source: Source) -> View:
+    """The drift of each feature from span to span."""
+    series, problem = await source.ask(lambda: _series(source.trends.drift))
+    shown = series[: charts.MAX_CHARTS]
+    figures = await _drawn(site, [charts.drift_chart(one) for one in shown])
+    content = {"series": series, "figures": figures, "problem": problem}
+    name = source.project.name
+    return View("drift.html", f"Drift in {name}", content, name, "drift")
+
+
+async def decisions(source: Source, query: Mapping[str, str]) -> View:
+    """Retraining decisions with reasons, and how the schedule stands."""
+    page = Choice.read({"page": query.get("page", "1")}, ()).page
+    status, problem = await source.ask(lambda: _status(source, page * DECISIONS + 1))
+    found = status["decisions"] if status else []
+    content = {
+        "status": status,
+        "decisions": found[(page - 1) * DECISIONS : page * DECISIONS],
+        "page": page,
+        "has_more": len(found) > page * DECISIONS,
+        "problem": problem,
+    }
+    name = source.project.name
+    return View("decisions.html", f"Decisions of {name}", content, name, "decisions", 15)
+
+
+async def run(source: Source, run_id: str) -> View | None:
+    """One run; None if there is no such run."""
+
+    def read() -> dict[str, Any] | None:
+        moments, problem = source.runs.moments()
+        found = next((moment for moment in moments if moment[1] == run_id), None)
+        if found is None:
+            return None
+        line = source.runs.line(*found, source.runs.running())
+        folder = run_folder(source.project.runs, run_id)
+        result = None if folder is None else read_result(folder / "result.json")
+        nodes: tuple[Any, ...] = ()
+        try:
+            nodes = source.history.read_run(run_id).nodes if found[2] is not None else ()
+        except InfrastructureError as error:
+            problem = problem or error.message
+        return {
+            "line": line,
+            "result": result,
+            "verdicts": _verdicts(result),
+            "nodes": nodes,
+            "logs": list_logs(source.project.runs, run_id),
+            "folder": folder,
+            "problem": problem,
+        }
+
+    content = await source.ask(read)
+    if content is None:
+        return None
+    is_live = content["line"].state is State.RUNNING
+    name = source.project.name
+    return View("run.html", f"Run {run_id} of {name}", content, name, "runs", 2 if is_live else 0)
+
+
+async def _standing(source: Source) -> Standing:
+    def read() -> Standing:
+        found, total, problem = source.runs.lines(Choice())
+        lines = [line for line, _ in zip(found, range(FEW + 2), strict=False)]
+        status, why = _status(source, FEW)
+        shelf = source.versions.read()
+        problems = [text for text in (problem, why, shelf.problem) if text]
+        at = source.project
+        room = source.disk.read()
+        count = total or 0
+        return Standing(at.name, str(at.folder), shelf, tuple(lines), count, status, room, problems)
+
+    try:
+        return await source.ask(read)
+    except TimeoutError:
+        at = source.project
+        problem = "ML Metadata did not answer in time"
+        return Standing(at.name, str(at.folder), Shelf(), (), 0, None, Room(), [problem])
+
+
+def _status(source: Source, limit: int) -> tuple[dict[str, Any] | None, str]:
+    try:
+        return read_status(source.project, limit, datetime.datetime.now(datetime.UTC)), ""
+    except (OrdainError, OSError) as error:
+        return None, getattr(error, "message", str(error))
+
+
+def _series(read: Any) -> tuple[list[Any], str]:
+    try:
+        return read(), ""
+    except InfrastructureError as error:
+        return [], error.message
+
+
+def _verdicts(result: dict[str, Any] | None) -> list[dict[str, Any]]:
+    """The gates' answers, with what did not simply pass."""
+    found = []
+    for raw in (result or {}).get("verdicts", ()):
+        try:
+            verdict = Verdict.from_dict(raw)
+        except (KeyError, TypeError, ValueError):
+            continue
+        notable = [r for r in verdict.reasons if r.outcome is not Outcome.PASSED]
+        found.append({"verdict": verdict, "notable": notable})
+    return found
+
+
+async def _drawn(site: Site, wanted: list[Any]) -> list[Any]:
+    """Drawing is a process of its own: nobody else waits for it."""
+    return await asyncio.to_thread(site.drawings.draw, wanted)
+
+
+def _refresh(is_live: bool) -> int:
+    """Seconds until a page is read again: soon while a run goes on."""
+    return 2 if is_live else 15

@@ -1,0 +1,288 @@
+"""The HTTP side: which address shows what, and what every answer carries.
+
+The limits on heads, bodies and slow clients are those of the model server (`serving.server`).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import parse_qs, urlencode
+
+from aiohttp import hdrs, web
+
+from ordain.dashboard import security, views
+from ordain.dashboard.actions import ACTIONS, carry_out
+from ordain.dashboard.pages import Pages, read_asset
+from ordain.dashboard.run_files import read_log, read_report
+from ordain.dashboard.security import Guard
+from ordain.dashboard.views import View
+from ordain.dashboard.workspaces import Site, Source
+from ordain.errors import OrdainError
+from ordain.serving.server.errors import Code, RequestError
+from ordain.serving.server.rest.body import read_body
+from ordain.serving.server.settings import Settings
+
+log = logging.getLogger("ordain.dashboard")
+
+HTML, PLAIN = "text/html", "text/plain"
+#: Fields of a form that are read; ours has four.
+MAX_FIELDS = 10
+Answer = Awaitable[web.Response]
+Handler = Callable[..., Answer]
+
+
+class Front:
+    """Answers every request."""
+
+    def __init__(self, site: Site, guard: Guard, settings: Settings) -> None:
+        """Takes what is shown, who may change it, and the limits."""
+        self._site = site
+        self._guard = guard
+        self._settings = settings
+        self._pages = Pages(site.names, guard.allows_actions)
+        project, run, node = (rf"(?P<{n}>[^/]+)" for n in ("project", "run", "node"))
+        version = r"versions/(?P<version>[0-9]{1,18})/(?P<action>[a-z-]+)"
+        below = f"/projects/{project}"
+        routes: list[tuple[str, str, Handler]] = [
+            ("GET", "/", self._projects),
+            ("GET", "/runs", self._runs),
+            ("GET", "/static/(?P<name>[a-z.]+)", self._asset),
+            ("GET", below, self._project),
+            ("GET", f"{below}/models", self._models),
+            ("GET", f"{below}/drift", self._drift),
+            ("GET", f"{below}/decisions", self._decisions),
+            ("GET", f"{below}/runs/{run}", self._run),
+            ("GET", f"{below}/runs/{run}/report", self._report),
+            ("GET", f"{below}/runs/{run}/logs/{node}", self._log),
+            ("GET", f"{below}/{version}", self._confirm),
+            ("POST", f"{below}/{version}", self._act),
+        ]
+        self._routes = [(method, re.compile(path), found) for method, path, found in routes]
+
+    async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
+        """One request is one answer, with the policies that every answer carries."""
+        try:
+            response = await self._answer(request)
+        except RequestError as error:
+            response = self._refuse(error.code.http, error.message)
+        except TimeoutError:
+            response = self._refuse(503, "ML Metadata did not answer in time; reload to try again")
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            response = self._refuse(
+                500, "this page could not be made; the dashboard's log says why"
+            )
+        for name, value in security.HEADERS.items():
+            response.headers.setdefault(name, value)
+        response.headers.setdefault("Content-Security-Policy", security.PAGE_POLICY)
+        if request.method == "HEAD":
+            response.body = b""
+        return response
+
+    async def _answer(self, request: web.BaseRequest) -> web.Response:
+        if not security.is_local_host(request.headers.get(hdrs.HOST)):
+            raise RequestError(
+                Code.PERMISSION_DENIED,
+                "this dashboard answers to localhost and 127.0.0.1, not to another name",
+            )
+        method = "GET" if request.method == "HEAD" else request.method
+        allowed = set()
+        for known, path, handler in self._routes:
+            found = path.fullmatch(request.path)
+            if found is None:
+                continue
+            if known == method:
+                return await handler(request, **self._resolved(found.groupdict()))
+            allowed.add(known)
+        if allowed:
+            raise RequestError(Code.METHOD_NOT_ALLOWED, f"{request.method} is not for this page")
+        raise _missing("there is no such page")
+
+    def _resolved(self, parts: dict[str, Any]) -> dict[str, Any]:
+        if "project" in parts:
+            name = parts.pop("project")
+            if name not in self._site.sources:
+                raise _missing("this dashboard was not started with a project of that name")
+            parts["source"] = self._site.sources[name]
+        return parts
+
+    def _page(self, view: View) -> web.Response:
+        return _response(self._pages.draw(view), view.status)
+
+    def _refuse(self, status: int, message: str) -> web.Response:
+        view = View("problem.html", "Not shown", {"message": message, "code": status})
+        return _response(self._pages.draw(view), status)
+
+    async def _projects(self, request: web.BaseRequest) -> web.Response:
+        del request
+        return self._page(await views.projects(self._site))
+
+    async def _runs(self, request: web.BaseRequest) -> web.Response:
+        return self._page(await views.runs(self._site, request.rel_url.query))
+
+    async def _project(self, request: web.BaseRequest, source: Source) -> web.Response:
+        del request
+        return self._page(await views.project(source))
+
+    async def _models(self, request: web.BaseRequest, source: Source) -> web.Response:
+        said = SAID.get(request.rel_url.query.get("done", ""), "")
+        allows = self._guard.allows_actions
+        return self._page(await views.models(self._site, source, said, allows))
+
+    async def _drift(self, request: web.BaseRequest, source: Source) -> web.Response:
+        del request
+        return self._page(await views.drift(self._site, source))
+
+    async def _decisions(self, request: web.BaseRequest, source: Source) -> web.Response:
+        return self._page(await views.decisions(source, request.rel_url.query))
+
+    async def _run(self, request: web.BaseRequest, source: Source, run: str) -> web.Response:
+        del request
+        view = await views.run(source, run)
+        if view is None:
+            raise _missing("this project has no such run")
+        return self._page(view)
+
+    async def _report(self, request: web.BaseRequest, source: Source, run: str) -> web.Response:
+        del request
+        page = await source.ask(lambda: read_report(source.project.runs, run))
+        if page is None:
+            raise _missing("this run has no report: ordain report PROJECT RUN writes one")
+        response = web.Response(body=page, content_type=HTML, charset="utf-8")
+        response.headers["Content-Security-Policy"] = security.REPORT_POLICY
+        return response
+
+    async def _log(
+        self, request: web.BaseRequest, source: Source, run: str, node: str
+    ) -> web.Response:
+        del request
+        found = await source.ask(lambda: read_log(source.project.runs, run, node))
+        if found is None:
+            raise _missing("this run has no such log")
+        content = {"log": found, "run": run, "node": node}
+        return self._page(
+            View("log.html", f"{node} in {run}", content, source.project.name, "runs")
+        )
+
+    async def _asset(self, request: web.BaseRequest, name: str) -> web.Response:
+        del request
+        found = read_asset(name)
+        if found is None:
+            raise _missing("there is no such file")
+        return web.Response(body=found[0], content_type=found[1], charset="utf-8")
+
+    async def _confirm(
+        self, request: web.BaseRequest, source: Source, version: str, action: str
+    ) -> web.Response:
+        self._check_action(action)
+        return await self._form(request, source, version, action)
+
+    async def _form(
+        self,
+        request: web.BaseRequest,
+        source: Source,
+        version: str,
+        action: str,
+        status: int = 200,
+        problem: str = "",
+        form: dict[str, str] | None = None,
+    ) -> web.Response:
+        shelf = await source.ask(source.versions.read)
+        found = shelf.find(int(version))
+        if found is None:
+            raise _missing("there is no such version")
+        cookie = self._guard.new_cookie()
+        content = {
+            "action": ACTIONS[action],
+            "version": found,
+            "labels": shelf.labels,
+            "field": self._guard.form_field(cookie, request.path),
+            "problem": problem,
+            "form": form or {},
+        }
+        title = f"{ACTIONS[action].title} version {version}"
+        response = self._page(
+            View("action.html", title, content, source.project.name, "models", status=status)
+        )
+        response.set_cookie(
+            security.COOKIE, cookie, path=request.path, httponly=True, samesite="Strict"
+        )
+        return response
+
+    async def _act(
+        self, request: web.BaseRequest, source: Source, version: str, action: str
+    ) -> web.Response:
+        self._check_action(action)
+        host = request.headers.get(hdrs.HOST, "")
+        site = request.headers.get("Sec-Fetch-Site", "same-origin")
+        is_own = security.is_own_origin(request.headers.get(hdrs.ORIGIN), host)
+        form = _fields(await read_body(request, self._settings))
+        cookie = request.cookies.get(security.COOKIE)
+        if not (
+            is_own
+            and site == "same-origin"
+            and self._guard.is_own_form(cookie, request.path, form.get("form", ""))
+        ):
+            raise RequestError(
+                Code.PERMISSION_DENIED,
+                "this form was not shown by this dashboard, or is too old: open its page again",
+            )
+        if self._guard.is_closed:
+            raise RequestError(
+                Code.RESOURCE_EXHAUSTED, "too many wrong tokens: wait for a minute, then try again"
+            )
+        if not self._guard.accepts(form.get("token", "")):
+            log.warning("a wrong token for %s", request.path)
+            said = f"The token is not that of {security.TOKEN_VARIABLE}; nothing was changed."
+            return await self._form(request, source, version, action, 403, said, form)
+        try:
+            done = await source.change(
+                lambda: carry_out(source.project, ACTIONS[action], int(version), form)
+            )
+        except OrdainError as error:
+            said = f"Nothing was changed: {error.message}."
+            return await self._form(request, source, version, action, 409, said, form)
+        log.info("%s: %s", source.project.name, done)
+        response = web.Response(status=303)
+        query = urlencode({"done": action})
+        response.headers[hdrs.LOCATION] = f"/projects/{source.project.name}/models?{query}"
+        response.del_cookie(security.COOKIE, path=request.path)
+        return response
+
+    def _check_action(self, action: str) -> None:
+        if action not in ACTIONS:
+            raise _missing("there is no such page")
+        if not self._guard.allows_actions:
+            raise RequestError(
+                Code.PERMISSION_DENIED,
+                "this dashboard only reads; ordain dashboard --allow-actions lets it change labels",
+            )
+
+
+#: What the page says after a change; the address names one of these, and no text of its own.
+SAID = {
+    "promote": "The version is stable now.",
+    "rollback": "The version is stable now, and pinned there.",
+    "canary": "The version is the canary now.",
+    "drop-canary": "There is no canary any more.",
+}
+
+
+def _fields(body: bytes) -> dict[str, str]:
+    try:
+        found = parse_qs(body.decode("utf-8"), max_num_fields=MAX_FIELDS, keep_blank_values=True)
+    except ValueError as error:
+        raise RequestError(Code.INVALID_ARGUMENT, "this is no form of ours") from error
+    return {name: values[-1] for name, values in found.items()}
+
+
+def _response(html: str, status: int) -> web.Response:
+    body = html.encode("utf-8", errors="replace")
+    return web.Response(body=body, status=status, content_type=HTML, charset="utf-8")
+
+
+def _missing(message: str) -> RequestError:
+    return RequestError(Code.NOT_FOUND, message)

@@ -1,0 +1,1 @@
+"""Notices about runs: events, outbox, delivery."""

@@ -1,0 +1,1 @@
+"""What belongs to a project beside its configuration: source, spans, schema."""

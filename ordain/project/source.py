@@ -1,0 +1,74 @@
+"""The project's own source: its fingerprint, and what its module defines.
+
+TFX's cache key covers the text of the module file only, not what it imports. The fingerprint
+covers every Python file of the project, so a changed helper is never served a stale model.
+"""
+
+from __future__ import annotations
+
+import ast
+import hashlib
+from importlib import metadata
+from pathlib import Path
+
+from ordain.errors import ConfigError
+
+#: Packages whose behaviour is part of what Transform and Trainer produce.
+_VERSIONED = ("ordain", "tfx", "tensorflow", "keras", "tensorflow-transform")
+_SKIPPED_FOLDERS = {"__pycache__", "var", ".venv", "tests"}
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 over the project's Python files and the versions of what runs them."""
+    digest = hashlib.sha256()
+    for package in _VERSIONED:
+        digest.update(f"{package}=={metadata.version(package)}\n".encode())
+    for path in sorted(folder.rglob("*.py")):
+        relative = path.relative_to(folder)
+        hidden = any(part.startswith(".") for part in relative.parts)
+        if hidden or _SKIPPED_FOLDERS & set(relative.parts[:-1]):
+            continue
+        content = path.read_bytes()
+        digest.update(f"{relative.as_posix()} {len(content)}\n".encode())
+        digest.update(content)
+    return digest.hexdigest()
+
+
+def library_versions() -> dict[str, str]:
+    """Versions of the packages that decide what Transform and Trainer produce, by distribution."""
+    return {package: metadata.version(package) for package in _VERSIONED}
+
+
+def image_fingerprint(folder: Path, schema_file: Path) -> str:
+    """SHA-256 over what a project brings into an image beside its configuration.
+
+    Args:
+        folder: The project.
+        schema_file: Its schema; there need not be one.
+    """
+    schema = schema_file.read_bytes() if schema_file.exists() else b"none"
+    return hashlib.sha256(fingerprint(folder).encode() + b"\n" + schema).hexdigest()
+
+
+def functions_of(module: Path) -> set[str]:
+    """Names a module binds at its top level, found without importing it.
+
+    Raises:
+        ConfigError: There is no such file, or it is not valid Python; names the line.
+    """
+    try:
+        tree = ast.parse(module.read_bytes(), filename=str(module))
+    except OSError as error:
+        raise ConfigError(f"train.module: {module} cannot be read: {error.strerror}") from error
+    except (SyntaxError, ValueError) as error:
+        line = getattr(error, "lineno", None)
+        raise ConfigError(f"{module}, line {line}: {error}", "correct the module") from error
+    names: set[str] = set()
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Assign):
+            names |= {target.id for target in node.targets if isinstance(target, ast.Name)}
+        elif isinstance(node, ast.ImportFrom):
+            names |= {alias.asname or alias.name for alias in node.names}
+    return names

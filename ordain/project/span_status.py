@@ -1,0 +1,137 @@
+"""What lies in the data folder now: each span at its highest version, and whether it is whole.
+
+A delivery is told from the one before it as TFX's ExampleGen tells it, by the number of files,
+their size and their time of change, so that the fingerprint of a delivery can be held against
+the one that ML Metadata keeps of the examples made of it.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import os
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from ordain.config.data import Data
+from ordain.config.schedule import Complete
+from ordain.project.spans import Match, match_paths
+
+#: Name that TFX gives the one split of an input configuration without splits.
+_SPLIT = "single_split"
+_SPEC = re.compile(r"\{(SPAN|VERSION|YYYY|MM|DD)(?::\d+)?\}")
+
+
+@dataclass(frozen=True)
+class Delivery:
+    """A span's files at its highest version.
+
+    Attributes:
+        span: The span's number.
+        version: Its version, or None if the pattern has none.
+        fingerprint: As TFX's ExampleGen computes it.
+        modified: When the content of its newest file changed, in seconds since 1970.
+        changed: When anything about it changed last by the file system's own clock, a renamed,
+            copied or removed file among that, in seconds since 1970.
+        missing: What is missing until it is whole, as a sentence; empty if nothing is.
+    """
+
+    span: int
+    version: int | None
+    fingerprint: str
+    modified: float
+    changed: float
+    missing: str = ""
+
+
+def find_deliveries(data: Data, complete: Complete) -> list[Delivery]:
+    """The deliveries in the data folder, oldest span first; empty if there are none yet.
+
+    Args:
+        data: Where the data is.
+        complete: What makes a delivery whole; its `age_minutes` is left to the decision, which
+            knows the time.
+
+    Raises:
+        ConfigError: The folder does not exist, or a path holds no valid date.
+    """
+    found: dict[int, dict[int, list[Match]]] = {}
+    for match in match_paths(data):
+        found.setdefault(match.span, {}).setdefault(match.version, []).append(match)
+    deliveries = []
+    for span in sorted(found):
+        versions = [v for v, matches in found[span].items() if any(m.is_data for m in matches)]
+        if versions:
+            version = max(versions)
+            delivered = _deliver(data, complete, span, version, found[span][version])
+            deliveries += [delivered] if delivered is not None else []
+    return deliveries
+
+
+def _deliver(
+    data: Data, complete: Complete, span: int, version: int, matches: list[Match]
+) -> Delivery | None:
+    try:
+        states = [(m, m.path.stat()) for m in matches]
+        # A file that is taken away leaves its trace in the folder only; where spans share one
+        # folder, that trace is not this span's.
+        folders = {m.path.parent for m in matches} if _has_own_folder(data.pattern) else set()
+        traces = [folder.stat().st_ctime for folder in folders]
+    except FileNotFoundError:  # it is being replaced at this moment
+        return None
+    return Delivery(
+        span=span,
+        version=version if version >= 0 else None,
+        fingerprint=fingerprint_of(state for _, state in states),
+        modified=max(state.st_mtime for m, state in states if m.is_data),
+        changed=max([*traces, *(state.st_ctime for _, state in states)]),
+        missing=_missing(complete, [m for m in matches if m.is_data]),
+    )
+
+
+def fingerprint_of(states: Iterable[os.stat_result]) -> str:
+    """The fingerprint of files, by `tfx.utils.io_utils.generate_fingerprint`."""
+    count = size = total = mixed = 0
+    for state in states:
+        seconds = int(state.st_mtime)
+        count, size = count + 1, size + state.st_size
+        total, mixed = total + seconds, mixed ^ seconds
+    return (
+        f"split:{_SPLIT},num_files:{count},total_bytes:{size},"
+        f"xor_checksum:{mixed},sum_checksum:{total}"
+    )
+
+
+def _has_own_folder(pattern: str) -> bool:
+    """Whether a span's files lie in a folder that is that span's alone."""
+    return _SPEC.search(pattern.rpartition("/")[2]) is None and _SPEC.search(pattern) is not None
+
+
+def _missing(complete: Complete, files: list[Match]) -> str:
+    """What is missing until a delivery is whole."""
+    folders = sorted({m.path.parent for m in files})
+    if complete.unfinished is not None:
+        wanted = _fill(complete.unfinished, files[0].texts)
+        for folder in folders:
+            for name in _names(folder):
+                if fnmatch.fnmatchcase(name, wanted):
+                    return f"{folder / name} is still being written"
+    if complete.marker is not None:
+        wanted = _fill(complete.marker, files[0].texts)
+        for folder in folders:
+            if not any(fnmatch.fnmatchcase(name, wanted) for name in _names(folder)):
+                return f"there is no {folder / wanted}"
+    return ""
+
+
+def _fill(name: str, texts: Mapping[str, str]) -> str:
+    """A name with `{SPAN}` and the like as they stand in the paths of this span."""
+    return _SPEC.sub(lambda spec: texts.get(spec[1], spec[0]), name)
+
+
+def _names(folder: Path) -> list[str]:
+    try:
+        return sorted(entry.name for entry in folder.iterdir())
+    except FileNotFoundError:
+        return []

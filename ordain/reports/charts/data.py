@@ -1,0 +1,225 @@
+"""Charts of the data: a feature's distribution in every span, and drift."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ordain.reports.charts.base import (
+    BASELINE,
+    CANDIDATE,
+    EVAL,
+    GRID,
+    SOFT,
+    TRAIN,
+    Chart,
+    Rows,
+    Spec,
+    axis,
+)
+from ordain.reports.facts.binning import OTHERS, binned, common_edges, common_values, valued
+from ordain.reports.facts.data import Distribution, Feature
+from ordain.reports.facts.formatting import number, plain
+
+#: Panels side by side; of a longer window the newest spans are drawn.
+MAX_PANELS = 12
+_STRIP_WIDTH, _STRIP_HEIGHT, _MAX_PANEL_WIDTH = 900, 52, 180
+_OVERLAY_WIDTH, _OVERLAY_HEIGHT = 228, 110
+_GAP = 0.14
+_LABEL_CHARS = 13
+
+
+def strip(feature: Feature, spans: Sequence[int]) -> Chart | None:
+    """A panel for each span: the train split filled, the eval split as an outline.
+
+    Args:
+        feature: The feature.
+        spans: Spans of the window, oldest first.
+
+    Returns:
+        None if the feature has no value anywhere.
+    """
+    drawn = list(spans)[-MAX_PANELS:]
+    chosen = [d for d in feature.distributions if d.span in drawn and d.present]
+    edges = common_edges(chosen)
+    values = [] if edges else common_values(chosen)
+    if not (edges or values):
+        return None
+    filled: Rows = []
+    outlined: Rows = []
+    highest = 0.0
+    for place, span in enumerate(drawn):
+        for split, rows in (("train", filled), ("eval", outlined)):
+            found = feature.of(span, split)
+            if found is None or not found.present:
+                continue
+            shares = binned(found, edges) if edges else valued(found, values)
+            highest = max([highest, *shares])
+            corners = _corners(shares, place, has_gaps=not edges)
+            rows += [{"x": x, "y": y, "p": place, "i": i} for i, (x, y) in enumerate(corners)]
+    if edges:
+        what = f"from {number(edges[0])} to {number(edges[-1])} in {len(edges) - 1} bins"
+    else:
+        names = ", ".join(plain(v, 20) for v in values)
+        what = f"left to right: {names}" + (", all others" if _has_others(feature) else "")
+    left_out = f"; the newest {len(drawn)} of {len(spans)} spans" if len(spans) > len(drawn) else ""
+    caption = f"Share of values, 0 to {100 * highest:.0f} %, {what}{left_out}."
+    return Chart(plain(feature.name, 60), caption, _strip_spec(filled, outlined, drawn, highest))
+
+
+def _corners(shares: Sequence[float], place: int, has_gaps: bool) -> list[tuple[float, float]]:
+    """The outline of a histogram within a panel that is 1 wide, `_GAP` of it empty."""
+    width = (1 - _GAP) / len(shares)
+    inset = width * 0.12 if has_gaps else 0.0
+    corners: list[tuple[float, float]] = []
+    for i, value in enumerate(shares):
+        left, right = place + i * width + inset, place + (i + 1) * width - inset
+        corners += [(left, 0.0)] if has_gaps or i == 0 else []
+        corners += [(left, value), (right, value)]
+        corners += [(right, 0.0)] if has_gaps or i == len(shares) - 1 else []
+    return [(round(x, 4), round(y, 5)) for x, y in corners]
+
+
+def _strip_spec(filled: Rows, outlined: Rows, spans: Sequence[int], highest: float) -> Spec:
+    x = axis("x", None, domain=[0, len(spans)])
+    y = axis("y", None, domain=[0, highest or 1])
+    detail = {"field": "p", "type": "nominal"}
+    order = {"field": "i", "type": "quantitative"}
+    labels = [{"x": i + (1 - _GAP) / 2, "t": str(span)} for i, span in enumerate(spans)]
+    floor = [{"x": i, "x2": i + 1 - _GAP} for i in range(len(spans))]
+    encoding = {"x": x, "y": y, "detail": detail, "order": order}
+    width = min(_STRIP_WIDTH, _MAX_PANEL_WIDTH * len(spans))
+    return {
+        "width": width,
+        "height": _STRIP_HEIGHT,
+        "layer": [
+            {
+                "data": {"values": floor},
+                "mark": {"type": "rule", "color": GRID},
+                "encoding": {"x": x, "x2": {"field": "x2"}, "y": {"datum": 0, "axis": None}},
+            },
+            {
+                "data": {"values": filled},
+                # A line that is filled: an area mark would sort the corners by x.
+                "mark": {"type": "line", "fill": TRAIN, "stroke": None},
+                "encoding": encoding,
+            },
+            {
+                "data": {"values": outlined},
+                "mark": {"type": "line", "color": EVAL, "strokeWidth": 1},
+                "encoding": encoding,
+            },
+            {
+                "data": {"values": labels},
+                "mark": {"type": "text", "dy": 11, "color": SOFT},
+                "encoding": {"x": x, "y": {"datum": 0, "axis": None}, "text": {"field": "t"}},
+            },
+        ],
+    }
+
+
+def overlay(
+    title: str, before: Distribution, after: Distribution, names: tuple[str, str], caption: str
+) -> Chart | None:
+    """Two distributions of one feature over each other.
+
+    Args:
+        title: The feature.
+        before: The one it is compared with.
+        after: The newest.
+        names: What the two are called.
+        caption: What the distance between them is.
+
+    Returns:
+        None if either is empty.
+    """
+    both = [d for d in (before, after) if d.present]
+    if len(both) < 2:
+        return None
+    edges = common_edges(both)
+    values = [] if edges else common_values(both)
+    if not (edges or values):
+        return None
+    shares = [binned(d, edges) if edges else valued(d, values) for d in both]
+    if edges:
+        spec = _curves(shares, edges)
+    else:
+        has_others = any(s[-1] > 0 for s in shares)
+        labels = [_cut(v) for v in values] + ([OTHERS] if has_others else [])
+        spec = _bars([s[: len(labels)] for s in shares], labels)
+    keys = ((names[0], BASELINE, "line"), (names[1], CANDIDATE, "area"))
+    return Chart(title, caption, spec, keys)
+
+
+def _curves(shares: Sequence[Sequence[float]], edges: Sequence[float]) -> Spec:
+    x = axis("x", "value", domain=[edges[0], edges[-1]], grid=False)
+    y = axis("y", "share of values", format="%", zero=True)
+    layers = []
+    for values, is_area in ((shares[1], True), (shares[0], False)):
+        rows = [
+            {"x": e, "y": v, "i": i} for i, (e, v) in enumerate(zip(edges, values, strict=False))
+        ]
+        rows.append({"x": edges[-1], "y": values[-1], "i": len(rows)})
+        mark: Spec = {"interpolate": "step-after"}
+        if is_area:
+            mark |= {"type": "area", "color": CANDIDATE, "opacity": 0.45}
+        else:
+            mark |= {"type": "line", "color": BASELINE, "strokeWidth": 1.8}
+        layers.append(
+            {
+                "data": {"values": rows},
+                "mark": mark,
+                "encoding": {"x": x, "y": y, "order": {"field": "i", "type": "quantitative"}},
+            }
+        )
+    return {"width": _OVERLAY_WIDTH, "height": _OVERLAY_HEIGHT, "layer": layers}
+
+
+def _bars(shares: Sequence[Sequence[float]], labels: Sequence[str]) -> Spec:
+    # A number before the label keeps apart values that are cut to the same text.
+    rows = [
+        {"l": label, "k": i, "y0": a, "y1": b}
+        for i, (label, a, b) in enumerate(zip(labels, *shares, strict=True))
+    ]
+    place = {"field": "k", "type": "ordinal", "axis": None}
+    y = {"title": "share of values", "format": "%", "tickCount": 4}
+    layers: list[Spec] = [
+        {
+            "mark": {"type": "bar", "color": CANDIDATE, "opacity": 0.45},
+            "encoding": {
+                "x": place,
+                "y": {"field": "y1", "type": "quantitative", "axis": y},
+            },
+        },
+        {
+            "mark": {"type": "tick", "color": BASELINE, "thickness": 2.2, "width": 20},
+            "encoding": {"x": place, "y": {"field": "y0", "type": "quantitative"}},
+        },
+        {
+            "mark": {
+                "type": "text",
+                "angle": 315,
+                "align": "right",
+                "baseline": "middle",
+                "dy": 8,
+                "limit": 120,
+                "color": SOFT,
+            },
+            "encoding": {"x": place, "y": {"datum": 0}, "text": {"field": "l"}},
+        },
+    ]
+    return {
+        "width": _OVERLAY_WIDTH,
+        "height": _OVERLAY_HEIGHT,
+        "data": {"values": rows},
+        "layer": layers,
+    }
+
+
+def _has_others(feature: Feature) -> bool:
+    return any((d.unique or 0) > 9 for d in feature.distributions)
+
+
+def _cut(value: str) -> str:
+    """A label short enough to stand below a bar."""
+    text = plain(value, 60)
+    return text if len(text) <= _LABEL_CHARS else f"{text[: _LABEL_CHARS - 1]}…"

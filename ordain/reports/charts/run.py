@@ -1,0 +1,219 @@
+"""Charts of the run: training, the Tuner's trials, server latency, time."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+from ordain.reports.charts.base import (
+    BASELINE,
+    CANDIDATE,
+    DASHED,
+    GRID,
+    SOFT,
+    Chart,
+    Rows,
+    Spec,
+    axis,
+    layered,
+    line,
+    points,
+    rule,
+    thinned,
+)
+from ordain.reports.facts.formatting import duration, fixed, number, plain
+from ordain.reports.facts.server_latency import Latency
+from ordain.reports.facts.timeline import Bar
+from ordain.reports.facts.training import Curve, Training, Trials
+
+_WIDTH, _HEIGHT = 228, 150
+_COLOURS = {
+    "complete": CANDIDATE,
+    "cached": "var(--passed)",
+    "failed": "var(--blocked)",
+    "running": "var(--warned)",
+}
+
+
+def curves(training: Training) -> list[Chart]:
+    """A chart for each value, and one for the learning rate."""
+    charts = [_curve(curve) for curve in training.curves if curve.train or curve.validation]
+    if training.learning_rate:
+        rows = _rows(training.learning_rate)
+        rate = axis("y", "learning rate", zero=True, format="~g")
+        layer = line(thinned(rows), axis("x", "step"), rate, SOFT)
+        first, last = training.learning_rate[0][1], training.learning_rate[-1][1]
+        caption = f"From {number(first, 3)} to {number(last, 3)}."
+        charts.append(Chart("Learning rate", caption, layered([layer], _WIDTH, _HEIGHT)))
+    return charts
+
+
+def _curve(curve: Curve) -> Chart:
+    x, y = axis("x", "step"), axis("y", curve.name)
+    layers: list[Spec] = []
+    said = []
+    if curve.train:
+        layers.append(line(thinned(_rows(curve.train)), x, y, CANDIDATE))
+        said.append(f"at the end {fixed(curve.train[-1][1])} in training")
+    if curve.validation:
+        rows = _rows(curve.validation)
+        if len(rows) > 1:
+            layers.append(line(thinned(rows), x, y, BASELINE, strokeDash=DASHED))
+        layers.append(points(thinned(rows), x, y, BASELINE, size=40))
+        said.append(f"{fixed(curve.validation[-1][1])} on the validation data")
+    keys = (
+        *([("training", CANDIDATE, "line")] if curve.train else []),
+        *([("validation, by epoch", BASELINE, "point")] if curve.validation else []),
+    )
+    caption = (
+        f"By step; {', '.join(said)}. Keras reports training values as means of the epoch so far."
+    )
+    return Chart(plain(curve.name, 60), caption, layered(layers, _WIDTH, _HEIGHT), keys)
+
+
+def _rows(series: Sequence[tuple[int, float]]) -> Rows:
+    return [{"x": step, "y": value, "i": i} for i, (step, value) in enumerate(series)]
+
+
+def trials(found: Trials) -> Chart:
+    """Parallel coordinates: an axis for each hyperparameter and one for the score."""
+    columns = [*zip(*(values for _, _, values in found.rows), strict=True)]
+    columns.append(tuple(score for _, score, _ in found.rows))
+    names = [*found.names, "score"]
+    rows: Rows = []
+    ends: Rows = []
+    for place, (name, column) in enumerate(zip(names, columns, strict=True)):
+        heights, labels = _heights(column)
+        ends += [{"k": place, "y": height, "t": plain(text, 18)} for height, text in labels]
+        ends.append({"k": place, "y": 1.14, "t": plain(name, 24)})
+        rows += [
+            {"k": place, "y": height, "t": trial, "best": trial == 0}
+            for trial, height in enumerate(heights)
+            if height is not None
+        ]
+    x: Spec = {"field": "k", "type": "ordinal", "axis": None}
+    y = axis("y", None, domain=[0, 1.14])
+    base = {"x": x, "y": y}
+    layers: list[Spec] = [
+        {
+            "data": {"values": [{"k": k, "y": 0, "z": 1} for k in range(len(names))]},
+            "mark": {"type": "rule", "color": GRID},
+            "encoding": {**base, "y2": {"field": "z"}},
+        },
+    ]
+    for is_best, colour, width in ((False, SOFT, 1), (True, CANDIDATE, 2.4)):
+        layers.append(
+            {
+                "data": {"values": [row for row in rows if row["best"] is is_best]},
+                "mark": {"type": "line", "color": colour, "strokeWidth": width},
+                "encoding": {**base, "detail": {"field": "t", "type": "nominal"}},
+            }
+        )
+    layers.append(
+        {
+            "data": {"values": ends},
+            "mark": {"type": "text", "dx": 6, "align": "left", "limit": 110},
+            "encoding": {**base, "text": {"field": "t"}},
+        }
+    )
+    spec = {"width": {"step": 130}, "height": 200, "layer": layers}
+    keys = (("the best trial", CANDIDATE, "line"), ("the others", SOFT, "line"))
+    return Chart(
+        "The Tuner's trials",
+        "One line a trial, each axis from its lowest to its highest value.",
+        spec,
+        keys,
+    )
+
+
+def _heights(column: Sequence[Any]) -> tuple[list[float | None], list[tuple[float, str]]]:
+    """Heights from 0 to 1 of a column's values, and the labels of its axis."""
+    known = [v for v in column if v is not None]
+    is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
+    if is_number and known:
+        low, high = min(known), max(known)
+        width = (high - low) or 1
+        heights = [None if v is None else (v - low) / width for v in column]
+        labels = [(0.0, number(low))] + ([(1.0, number(high))] if high > low else [])
+        return heights, labels
+    values = sorted({str(v) for v in known})
+    places = {v: i / max(1, len(values) - 1) for i, v in enumerate(values)}
+    return [None if v is None else places[str(v)] for v in column], [
+        (height, value) for value, height in places.items()
+    ]
+
+
+def latency(found: Sequence[Latency], limit_ms: float | None) -> Chart | None:
+    """Share of the requests answered within a time, by protocol."""
+    layers: list[Spec] = []
+    keys = []
+    highest = max((max(item.times_ms) for item in found if item.times_ms), default=0.0)
+    lowest = min((min(item.times_ms) for item in found if item.times_ms), default=0.0)
+    if highest <= 0:
+        return None
+    x = axis("x", "milliseconds (logarithmic)", scale="log")
+    y = axis("y", "share of requests", domain=[0, 1], format="%")
+    styles = ((CANDIDATE, [1, 0], "line"), (BASELINE, DASHED, "dashed"))
+    for item, (colour, dash, kind) in zip(found, styles, strict=False):
+        ranked = sorted(item.times_ms)
+        rows = [{"x": time, "y": (i + 1) / len(ranked), "i": i} for i, time in enumerate(ranked)]
+        layers.append(line(thinned(rows), x, y, colour, interpolate="step-after", strokeDash=dash))
+        keys.append((item.protocol, colour, kind))
+    said = ""
+    if limit_ms is not None and lowest * 0.5 <= limit_ms <= highest * 20:
+        layers.append(rule(limit_ms, "x"))
+        said = f" Red: the limit on p99, {number(limit_ms)} ms."
+    caption = (
+        f"Requests of one row, each asked three times, cumulated over the time of the answer.{said}"
+    )
+    return Chart("Latency", caption, layered(layers, 420, 190), tuple(keys))
+
+
+def gantt(bars: Sequence[Bar]) -> Chart | None:
+    """When each execution ran, a line for each node."""
+    if not bars:
+        return None
+    end = max(bar.end_s for bar in bars)
+    total: dict[str, float] = {}
+    for bar in bars:
+        total[bar.node] = total.get(bar.node, 0.0) + bar.end_s - bar.start_s
+    rows = [
+        {
+            "n": bar.node,
+            "a": bar.start_s,
+            # A bar of a tenth of a second could not be seen.
+            "b": max(bar.end_s, bar.start_s + end / 400),
+            "c": _COLOURS.get(bar.state, SOFT),
+        }
+        for bar in bars
+    ]
+    last = {bar.node: bar.end_s for bar in bars}
+    labels = [{"n": n, "b": last[n], "t": duration(s)} for n, s in total.items()]
+    y: Spec = {"field": "n", "type": "nominal", "sort": None, "axis": {"title": None}}
+    layers: list[Spec] = [
+        {
+            "data": {"values": rows},
+            "mark": {"type": "bar", "height": {"band": 0.6}},
+            "encoding": {
+                "x": axis("a", "seconds since the run began", domain=[0, math.ceil(end * 1.08)]),
+                "x2": {"field": "b"},
+                "y": y,
+                "color": {"field": "c", "type": "nominal", "scale": None},
+            },
+        },
+        {
+            "data": {"values": labels},
+            "mark": {"type": "text", "align": "left", "dx": 5, "color": SOFT},
+            "encoding": {
+                "x": {"field": "b", "type": "quantitative"},
+                "y": y,
+                "text": {"field": "t"},
+            },
+        },
+    ]
+    spec = {"width": 640, "height": {"step": 22}, "layer": layers}
+    states = {bar.state for bar in bars}
+    keys = tuple((state, colour, "area") for state, colour in _COLOURS.items() if state in states)
+    caption = "A bar for each execution; the number is the node's time over all its spans."
+    return Chart("Time by node", caption, spec, keys)

@@ -1,0 +1,1 @@
+"""Facts for a report, read from ML Metadata, artifacts and `result.json`."""

@@ -1,0 +1,202 @@
+"""From the data's spans to the pushed version: which node took what from which.
+
+Nodes stand in rows, each below everything it took something from; the drawing is laid out here,
+and the template makes boxes with links of it.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from ordain.reports.facts.run_record import Record
+from ordain.runs.history import Output
+
+BOX_WIDTH, BOX_HEIGHT = 168, 44
+_COLUMN, _ROW, _MARGIN = 196, 72, 10
+SOURCE, TARGET = "spans", "version"
+
+
+@dataclass(frozen=True)
+class Artifact:
+    """Something a node left.
+
+    Attributes:
+        id: ML Metadata's id.
+        type: TFX's type.
+        span: The span it belongs to, or None.
+        uri: Where it lies.
+        link: The way there from the run's folder; empty if it is not on this machine.
+    """
+
+    id: int
+    type: str
+    span: int | None
+    uri: str
+    link: str
+
+
+@dataclass(frozen=True)
+class Box:
+    """A node in the drawing; `x` and `y` are its upper left corner in pixels."""
+
+    id: str
+    title: str
+    detail: str
+    state: str
+    x: int
+    y: int
+
+
+@dataclass(frozen=True)
+class Edge:
+    """An arrow: an SVG path, and what it stands for."""
+
+    path: str
+    text: str
+
+
+@dataclass(frozen=True)
+class Graph:
+    """The drawing, with its size in pixels."""
+
+    boxes: tuple[Box, ...]
+    edges: tuple[Edge, ...]
+    width: int
+    height: int
+
+
+def artifacts(record: Record) -> dict[str, list[Artifact]]:
+    """What each node left, by node, in the order of the chain."""
+    found: dict[str, list[Artifact]] = {}
+    for run in record.run.nodes:
+        mine = found.setdefault(run.node, [])
+        seen = {artifact.id for artifact in mine}
+        for output in run.outputs:
+            if not output.key.startswith("_") and output.id not in seen:
+                span = run.span if run.span is not None else output.properties.get("span")
+                link = _link(output.uri, record.folder)
+                mine.append(Artifact(output.id, output.type, span, output.uri, link))
+    return found
+
+
+def graph(record: Record, version: int | None) -> Graph | None:
+    """The drawing of a run.
+
+    Args:
+        record: The run.
+        version: The version it pushed or found pushed, or None.
+
+    Returns:
+        None if nothing ran.
+    """
+    names = list(dict.fromkeys(run.node for run in record.run.nodes))
+    if not names:
+        return None
+    links = _links(record)
+    # A resolver that found nothing has no part in where the version comes from.
+    linked = {name for link in links for name in link}
+    names = [name for name in names if name in linked or not links]
+    states = {run.node: run.state for run in record.run.nodes}
+    if record.result is not None:
+        states |= {entry["node"]: entry["state"] for entry in record.result["nodes"]}
+    before: dict[str, set[str]] = {name: set() for name in (SOURCE, *names)}
+    for origin, target in links:
+        before[target].add(origin)
+    # The chain begins with the node that reads the data.
+    before[names[0]].add(SOURCE)
+    names = [SOURCE, *names]
+    if version is not None and "Pusher" in before:
+        names.append(TARGET)
+        before[TARGET] = {"Pusher"}
+    rows = _rows(names, before)
+    by_row = {row: [n for n in names if rows[n] == row] for row in sorted(set(rows.values()))}
+    widest = max(map(len, by_row.values()))
+    boxes = {}
+    for row, members in by_row.items():
+        left = _MARGIN + (widest - len(members)) * _COLUMN // 2
+        for place, name in enumerate(members):
+            x, y = left + place * _COLUMN, _MARGIN + row * _ROW
+            boxes[name] = _box(record, name, states.get(name, ""), version, x, y)
+    edges = [
+        Edge(_path(boxes[origin], boxes[name]), f"{boxes[origin].title} to {boxes[name].title}")
+        for name in names
+        for origin in sorted(_direct(before, name))
+    ]
+    width = 2 * _MARGIN + (widest - 1) * _COLUMN + BOX_WIDTH
+    height = 2 * _MARGIN + max(by_row) * _ROW + BOX_HEIGHT
+    return Graph(tuple(boxes.values()), tuple(edges), width, height)
+
+
+def _links(record: Record) -> set[tuple[str, str]]:
+    """Pairs of nodes, the second of which took something that the first left."""
+    makers: dict[int, str] = {}
+    for run in record.run.nodes:
+        for output in run.outputs:
+            if not output.key.startswith("_"):
+                makers.setdefault(output.id, run.node)
+    return {
+        (makers[artifact], run.node)
+        for run in record.run.nodes
+        for artifact in record.inputs.get(run.execution_id, ())
+        if artifact in makers and makers[artifact] != run.node
+    }
+
+
+def _rows(names: list[str], before: dict[str, set[str]]) -> dict[str, int]:
+    """Length of the longest way to each node; names are in an order that respects the ways.
+
+    A node that took nothing of this run, such as a resolver, stands just above what takes of it.
+    """
+    rows: dict[str, int] = {}
+    for name in names:
+        rows[name] = max((rows[b] + 1 for b in before[name]), default=0)
+    for name in reversed(names):
+        takers = [rows[other] for other in names if name in before[other]]
+        if name != SOURCE and not before[name] and takers:
+            rows[name] = max(0, min(takers) - 1)
+    return rows
+
+
+def _direct(before: dict[str, set[str]], name: str) -> set[str]:
+    """The nodes that a node took from, without those that another of them took from already.
+
+    Nearly every node reads the schema and the examples: with all arrows nothing could be seen.
+    """
+    mine = before[name]
+
+    def reaches(start: str, goal: str) -> bool:
+        return any(b == goal or reaches(b, goal) for b in before[start])
+
+    return {b for b in mine if not any(o != b and reaches(o, b) for o in mine)}
+
+
+def _box(record: Record, name: str, state: str, version: int | None, x: int, y: int) -> Box:
+    window = record.window
+    if name == SOURCE:
+        named = f"{window[0]} – {window[-1]}" if len(window) > 1 else "".join(map(str, window))
+        return Box("", f"{len(window)} span{'s' * (len(window) != 1)}", named, "source", x, y)
+    if name == TARGET:
+        return Box("", f"version {version}", "serving directory", "target", x, y)
+    count = len({o.id for run in record.executions(name) for o in _own(run.outputs)})
+    detail = f"{state}, {count} artifact{'s' * (count != 1)}"
+    return Box(f"node-{name}", name, detail, state, x, y)
+
+
+def _own(outputs: tuple[Output, ...]) -> list[Output]:
+    return [output for output in outputs if not output.key.startswith("_")]
+
+
+def _path(origin: Box, target: Box) -> str:
+    x0, y0 = origin.x + BOX_WIDTH // 2, origin.y + BOX_HEIGHT
+    x1, y1 = target.x + BOX_WIDTH // 2, target.y
+    middle = (y1 - y0) // 2
+    return f"M{x0},{y0} C{x0},{y0 + middle} {x1},{y1 - middle} {x1},{y1}"
+
+
+def _link(uri: str, folder: Path) -> str:
+    """A relative link, so that a workspace that moved as a whole keeps its links."""
+    if "://" in uri or not Path(uri).exists():
+        return ""
+    return Path(os.path.relpath(uri, folder)).as_posix()

@@ -1,0 +1,1 @@
+"""The decision whether to retrain: facts, triggers, blockers, log."""

@@ -1,0 +1,177 @@
+"""What earlier runs tried and what came of it, as far as a decision to run again needs it.
+
+Everything is read from ML Metadata, newest run first and no further back than is asked for. The
+one thing that it does not know is what kind of error ended a run; that stands in the run's own
+`result.json`, and a run that has none did not end by itself.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+from ordain.errors import ExitCode
+from ordain.retraining.types import Attempt, Distance, State
+from ordain.runs.history import History, Output, state_of, verdict_of
+from ordain.verdict import Outcome, Verdict
+
+#: Nodes by the class of their component, which TFX names the type of an execution by.
+_EXAMPLE_GEN = "ArrowExampleGen"
+_GATES = {
+    "DataGate": "data",
+    "Evaluator": "evaluation",
+    "ServerGate": "server",
+    "InfraValidator": "server",
+}
+_PUSHERS = ("Publisher", "Pusher")
+_CURATED, _INFERRED = "CuratedSchema", ("WindowSchemaGen", "SchemaGen")
+#: Kinds of blocking reasons that are about two spans, not about the one they name.
+_BETWEEN_SPANS = ("drift", "skew")
+
+
+def read_attempts(history: History, runs: Path) -> Iterator[Attempt]:
+    """The runs of a project, newest first, each read when it is asked for.
+
+    Args:
+        history: The project's past runs.
+        runs: Folder that holds one folder per run.
+    """
+    for run in history.list_runs():
+        context = history.store.get_context_by_type_and_name("pipeline_run", run.id)
+        executions = [] if context is None else history.store.get_executions_by_context(context.id)
+        yield _read(history, runs, run.id, run.started_ms / 1000, executions)
+
+
+def _read(
+    history: History, runs: Path, run_id: str, started: float, executions: list[Any]
+) -> Attempt:
+    by_node: dict[str, list[Any]] = {}
+    for execution in executions:
+        by_node.setdefault(execution.type.rpartition(".")[2], []).append(execution)
+    outputs = history.outputs_of([e.id for e in executions])
+
+    def left(*nodes: str) -> list[Output]:
+        return [o for n in nodes for e in by_node.get(n, []) for o in outputs.get(e.id, [])]
+
+    ended = [e.last_update_time_since_epoch / 1000 for e in executions]
+    known = [_verdict(gate, o) for node, gate in _GATES.items() for o in left(node)]
+    verdicts = [verdict for verdict in known if verdict is not None]
+    failure = _failure(runs / run_id)
+    state = _state(left(*_PUSHERS), left("Evaluator"), verdicts, failure)
+    reading = _reading(by_node.get(_EXAMPLE_GEN, [])) if state is State.UNREADABLE else None
+    gate = _property(by_node, "DataGate", "policy")
+    blocked = [v for v in verdicts if v.gate == "data" and v.is_blocked]
+    return Attempt(
+        run_id=run_id,
+        started=started,
+        ended=max([started, *ended]),
+        state=state,
+        spans={
+            int(o.properties["span"]): str(o.properties.get("input_fingerprint", ""))
+            for o in left(_EXAMPLE_GEN)
+            if "span" in o.properties
+        },
+        schema=_schema(by_node),
+        source=(_property(by_node, "Transform", "custom_config") or {}).get("source_fingerprint"),
+        gate=gate,
+        unreadable=reading,
+        bad=_bad_spans(blocked),
+        distances=_distances(verdicts),
+    )
+
+
+def _state(
+    pushed: list[Output],
+    evaluated: list[Output],
+    verdicts: list[Verdict],
+    failure: tuple[str, int] | None,
+) -> State:
+    """The rules, first that applies; a killed run has neither verdict nor `result.json`."""
+    if any(output.properties.get("pushed") == 1 for output in pushed):
+        return State.PUBLISHED
+    blocked = {verdict.gate for verdict in verdicts if verdict.is_blocked}
+    if "data" in blocked:
+        return State.BLOCKED
+    if any(output.properties.get("blessed") == 0 for output in evaluated):
+        return State.NOT_BLESSED
+    if "server" in blocked:
+        return State.REFUSED
+    if failure is None:
+        return State.UNFINISHED
+    node, code = failure
+    is_reading = node.startswith("ExampleGen") and code == ExitCode.DATA_BLOCKED
+    return State.UNREADABLE if is_reading else State.FAILED
+
+
+def _verdict(gate: str, output: Output) -> Verdict | None:
+    """The verdict that an output carries; without its reasons if they were removed (`gc`)."""
+    try:
+        return verdict_of([output])
+    except OSError:
+        return Verdict(gate, Outcome(output.properties["outcome"]))
+
+
+def _failure(folder: Path) -> tuple[str, int] | None:
+    """Node and exit code of the error that ended a run; None if none did."""
+    try:
+        raw = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+        failure = raw["failure"]
+        return None if failure is None else (str(failure["node"]), int(failure["exit_code"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return None
+
+
+def _reading(executions: list[Any]) -> tuple[int, float, Mapping[str, Any]] | None:
+    """Which span ExampleGen failed on, when it began, and under which settings."""
+    failed = [e for e in executions if state_of(e) not in ("complete", "cached")]
+    if not failed:
+        return None
+    last = max(failed, key=lambda execution: execution.id)
+    asked = _json(last, "range_config") or {}
+    options = (_json(last, "custom_config") or {}).get("custom_config", {}).get("value", "{}")
+    span = int(asked.get("static_range", {}).get("start_span_number", 0))
+    return span, last.create_time_since_epoch / 1000, json.loads(options)
+
+
+def _schema(by_node: Mapping[str, list[Any]]) -> str | None:
+    for execution in by_node.get(_CURATED, []):
+        return str(execution.custom_properties["schema_fingerprint"].string_value)
+    return "" if any(by_node.get(node) for node in _INFERRED) else None
+
+
+def _property(by_node: Mapping[str, list[Any]], node: str, name: str) -> dict[str, Any] | None:
+    found = by_node.get(node, [])
+    return _json(found[0], name) if found else None
+
+
+def _json(execution: pb.Execution, name: str) -> dict[str, Any] | None:
+    text = execution.custom_properties[name].string_value
+    try:
+        raw = json.loads(text)
+    except ValueError:
+        return None
+    return raw if isinstance(raw, dict) else None
+
+
+def _bad_spans(blocked: list[Verdict]) -> tuple[int, ...]:
+    """Spans that stand in the way of every window that holds them."""
+    found = {
+        reason.span
+        for verdict in blocked
+        for reason in verdict.reasons
+        if reason.outcome is Outcome.BLOCKED and reason.kind not in _BETWEEN_SPANS
+    }
+    return tuple(sorted(span for span in found if span is not None))
+
+
+def _distances(verdicts: list[Verdict]) -> tuple[Distance, ...]:
+    return tuple(
+        Distance(reason.span, reason.where, reason.text, reason.measured)
+        for verdict in verdicts
+        for reason in verdict.reasons
+        if reason.kind == "drift" and reason.span is not None and reason.measured is not None
+    )

@@ -1,0 +1,1 @@
+"""Past and present runs: results, history, comparison, recovery, garbage collection."""

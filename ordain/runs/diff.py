@@ -1,0 +1,281 @@
+"""Two runs side by side: what was set, what was done, what it took, what came of it.
+
+Read from the run folders (`pipeline.yaml`, `result.json`) and ML Metadata, without TFX. A run that
+never ended has no result: its nodes' states and times are ML Metadata's then.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ordain.config.project import Project
+from ordain.runs.history import History, Run
+from ordain.runs.results import merge_states
+
+#: What the Evaluator leaves beside TFMA's files (`ordain.components.evaluator.results_json`).
+_READOUT_FILE = "readout.json"
+#: What is told of a node.
+NODE_FIELDS = ("state", "seconds", "cpu_s", "peak_rss_bytes", "rows")
+
+
+@dataclass(frozen=True)
+class RunFacts:
+    """What there is to compare of one run.
+
+    Attributes:
+        run_id: The run.
+        headline: Its outcome in a line.
+        settings: The effective configuration, by dotted key; references are not looked up.
+        versions: The libraries' versions, by distribution.
+        window: Its spans.
+        seconds: Wall time of the whole; None if it never ended.
+        peak_rss_bytes: The most memory it held; None if nobody measured.
+        version: Serving version that holds its model, or None.
+        nodes: For each node the values of `NODE_FIELDS`, by name.
+        verdicts: Outcome by gate.
+        metrics: Value by slice (empty for the whole) and metric; the reason where it is undefined.
+        evaluated: Fingerprint of the rows and labels they were measured on; empty if unknown.
+    """
+
+    run_id: str
+    headline: str
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    versions: Mapping[str, str] = field(default_factory=dict)
+    window: tuple[int, ...] = ()
+    seconds: float | None = None
+    peak_rss_bytes: int | None = None
+    version: int | None = None
+    nodes: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    verdicts: Mapping[str, str] = field(default_factory=dict)
+    metrics: Mapping[tuple[str, str], float | str] = field(default_factory=dict)
+    evaluated: str = ""
+
+
+@dataclass(frozen=True)
+class Change:
+    """One thing in both runs; None where a run does not have it.
+
+    Attributes:
+        name: What it is.
+        before: In the first run; of a metric without a value why, as `undefined: ...`.
+        after: In the second.
+        slice: For a metric, the part of the data; empty for the whole.
+        is_comparable: Whether the two are about the same: for a metric, whether both were
+            measured on the same rows.
+    """
+
+    name: str
+    before: Any
+    after: Any
+    slice: str = ""
+    is_comparable: bool = True
+
+    @property
+    def difference(self) -> float | None:
+        """After less before, of two numbers about the same."""
+        if not self.is_comparable:
+            return None
+        if isinstance(self.before, int | float) and isinstance(self.after, int | float):
+            return self.after - self.before
+        return None
+
+
+@dataclass(frozen=True)
+class RunComparison:
+    """Two runs beside each other.
+
+    Attributes:
+        before: Id of the first run.
+        after: Id of the second.
+        outcome: Headline, window, seconds, memory and serving version.
+        settings: Settings that differ.
+        versions: Libraries whose versions differ.
+        nodes: For each node of either run, in the chain's order, the changes of `NODE_FIELDS`.
+        verdicts: Every gate.
+        metrics: Every metric and slice that one of them has, the whole window first.
+        not_comparable: Why metrics stand without a difference; empty if they have one.
+    """
+
+    before: str
+    after: str
+    outcome: tuple[Change, ...]
+    settings: tuple[Change, ...]
+    versions: tuple[Change, ...]
+    nodes: Mapping[str, tuple[Change, ...]]
+    verdicts: tuple[Change, ...]
+    metrics: tuple[Change, ...]
+    not_comparable: str = ""
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        raw = asdict(self)
+        raw["metrics"] = [asdict(m) | {"difference": m.difference} for m in self.metrics]
+        return raw
+
+
+def compare_runs(before: RunFacts, after: RunFacts) -> RunComparison:
+    """Holds two runs against each other.
+
+    Args:
+        before: The first.
+        after: The second.
+    """
+    outcome = ("headline", "window", "seconds", "peak_rss_bytes", "version")
+    nodes = {
+        name: tuple(_changes(NODE_FIELDS, before.nodes.get(name, {}), after.nodes.get(name, {})))
+        for name in _in_order(before.nodes, after.nodes)
+    }
+    measured = sorted({*before.metrics, *after.metrics})
+    why = _not_comparable(before, after) if before.metrics and after.metrics else ""
+    return RunComparison(
+        before=before.run_id,
+        after=after.run_id,
+        outcome=tuple(Change(k, getattr(before, k), getattr(after, k)) for k in outcome),
+        settings=_different(before.settings, after.settings),
+        versions=_different(before.versions, after.versions),
+        nodes=nodes,
+        verdicts=tuple(
+            _changes(_in_order(before.verdicts, after.verdicts), before.verdicts, after.verdicts)
+        ),
+        metrics=tuple(
+            Change(
+                name,
+                before.metrics.get((where, name)),
+                after.metrics.get((where, name)),
+                where,
+                is_comparable=not why,
+            )
+            for where, name in measured
+        ),
+        not_comparable=why,
+    )
+
+
+def _not_comparable(before: RunFacts, after: RunFacts) -> str:
+    """Why the metrics of two runs tell nothing of which model is better."""
+    if before.evaluated and before.evaluated == after.evaluated:
+        return ""
+    if not before.evaluated or not after.evaluated:
+        return "on which rows one of them was measured is not known"
+    if before.window != after.window:
+        return f"they were measured on other rows: {_spans(before.window)}, {_spans(after.window)}"
+    return "they were measured on other rows, or with other labels, of the same spans"
+
+
+def _spans(window: Sequence[int]) -> str:
+    if len(window) < 2:
+        return f"span {window[0]}" if window else "no span"
+    return f"{len(window)} spans, {window[0]} to {window[-1]}"
+
+
+def read_facts(project: Project, history: History, run_id: str) -> RunFacts:
+    """What there is to compare of a run.
+
+    Args:
+        project: The project.
+        history: Its past runs.
+        run_id: The run; its folder or its record in ML Metadata has to be there.
+    """
+    folder = project.runs / run_id
+    recorded = Run(run_id, 0)
+    if history.store.get_context_by_type_and_name("pipeline_run", run_id) is not None:
+        recorded = history.read_run(run_id)
+    result = _read_json(folder / "result.json") or {}
+    nodes = {
+        node["node"]: {key: node.get(key) for key in NODE_FIELDS}
+        for node in result.get("nodes", ())
+    }
+    return RunFacts(
+        run_id=run_id,
+        headline=result.get("headline", "did not end (running, or killed)"),
+        settings=_read_settings(folder / "pipeline.yaml"),
+        versions=result.get("versions") or {},
+        window=tuple(result.get("window", ())),
+        seconds=result.get("seconds"),
+        peak_rss_bytes=result.get("peak_rss_bytes"),
+        version=result.get("version"),
+        nodes=nodes or _nodes_of(recorded),
+        verdicts={v["gate"]: v["outcome"] for v in result.get("verdicts", ())},
+        **_read_metrics(recorded),
+    )
+
+
+def _nodes_of(run: Run) -> dict[str, dict[str, Any]]:
+    found: dict[str, dict[str, Any]] = {}
+    for name in dict.fromkeys(node.node for node in run.nodes):
+        launches = [node for node in run.nodes if node.node == name]
+        states = [launch.state for launch in launches]
+        state = "running" if "running" in states else merge_states(states)
+        found[name] = {"state": state, "seconds": sum(launch.seconds for launch in launches)}
+    return found
+
+
+def _read_metrics(run: Run) -> dict[str, Any]:
+    folders = [
+        Path(output.uri)
+        for node in run.nodes
+        if node.node == "Evaluator"
+        for output in node.outputs
+        if output.key == "evaluation"
+    ]
+    readout = (_read_json(folders[-1] / _READOUT_FILE) or {}) if folders else {}
+    metrics = {
+        (entry["slice"], _title(entry)): entry["value"]
+        if "value" in entry
+        else f"undefined: {entry['undefined']}"
+        for entry in readout.get("metrics", ())
+        if "value" in entry or "undefined" in entry
+    }
+    return {"metrics": metrics, "evaluated": readout.get("fingerprint", "")}
+
+
+def _title(entry: Mapping[str, Any]) -> str:
+    """A metric's name with its decision threshold: at another one it is another metric."""
+    threshold = entry.get("threshold")
+    return str(entry["name"]) if threshold is None else f"{entry['name']} at {threshold:g}"
+
+
+def _read_settings(path: Path) -> dict[str, Any]:
+    with contextlib.suppress(OSError, yaml.YAMLError):
+        return dict(_flat(yaml.safe_load(path.read_text(encoding="utf-8"))))
+    return {}
+
+
+def _flat(value: Any, key: str = "") -> Iterable[tuple[str, Any]]:
+    """Settings by dotted key; a list is one setting."""
+    if not isinstance(value, dict) or not value:
+        yield key, value
+        return
+    for name, below in value.items():
+        yield from _flat(below, f"{key}.{name}" if key else str(name))
+
+
+def _read_json(path: Path) -> dict[str, Any] | None:
+    try:
+        raw = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return raw if isinstance(raw, dict) else None
+
+
+def _in_order(before: Iterable[str], after: Iterable[str]) -> list[str]:
+    """The second's order, and what only the first has at its end."""
+    return list(dict.fromkeys([*after, *before]))
+
+
+def _changes(
+    names: Iterable[str], before: Mapping[str, Any], after: Mapping[str, Any]
+) -> Iterable[Change]:
+    return [Change(name, before.get(name), after.get(name)) for name in names]
+
+
+def _different(before: Mapping[str, Any], after: Mapping[str, Any]) -> tuple[Change, ...]:
+    names = sorted({*before, *after})
+    return tuple(c for c in _changes(names, before, after) if c.before != c.after)

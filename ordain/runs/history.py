@@ -1,0 +1,208 @@
+"""Past runs, read from ML Metadata: the only memory of what ran and what came of it.
+
+Uses the ml-metadata client alone, without TFX or TensorFlow, so that `ordain runs` answers at
+once. TFX's conventions read here: contexts `pipeline`, `pipeline_run`, `node` (named
+`<pipeline>.<node>`) and our `span`; execution states; event paths name outputs.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import ml_metadata as mlmd
+from ml_metadata.proto import metadata_store_pb2 as pb
+
+from ordain.errors import InfrastructureError
+from ordain.metadata.location import Location
+from ordain.metadata.portable_paths import PortablePaths
+from ordain.metadata.store import open_store
+from ordain.storage import artifact_store
+from ordain.verdict import Verdict
+
+_STATES = {
+    pb.Execution.COMPLETE: "complete",
+    pb.Execution.CACHED: "cached",
+    pb.Execution.FAILED: "failed",
+    pb.Execution.RUNNING: "running",
+    pb.Execution.NEW: "running",
+    pb.Execution.CANCELED: "canceled",
+}
+
+
+@dataclass(frozen=True)
+class Output:
+    """An artifact that an execution left."""
+
+    id: int
+    key: str
+    type: str
+    uri: str
+    properties: dict[str, Any]
+
+
+@dataclass(frozen=True)
+class NodeRun:
+    """One execution of a node in a run.
+
+    Attributes:
+        execution_id: ML Metadata's id.
+        node: The node's id, such as `Trainer`.
+        span: The span it worked on, or None for the whole window.
+        state: `complete`, `cached`, `failed`, `running` or `canceled`.
+        started_ms: Start, in milliseconds since 1970.
+        finished_ms: Last update, in milliseconds since 1970.
+        outputs: What it left.
+    """
+
+    execution_id: int
+    node: str
+    span: int | None
+    state: str
+    started_ms: int
+    finished_ms: int
+    outputs: tuple[Output, ...] = ()
+
+    @property
+    def seconds(self) -> float:
+        """Wall time from registration to publication."""
+        return (self.finished_ms - self.started_ms) / 1000
+
+
+@dataclass(frozen=True)
+class Run:
+    """One run of a pipeline."""
+
+    id: str
+    started_ms: int
+    nodes: tuple[NodeRun, ...] = field(default=())
+
+
+class History:
+    """Reads one project's runs."""
+
+    def __init__(self, metadata: Location, name: str, paths: PortablePaths) -> None:
+        """Opens the store lazily.
+
+        Args:
+            metadata: ML Metadata's SQLite file, or its database.
+            name: The pipeline's name.
+            paths: The folders that may move, `Project.paths`.
+        """
+        self._location = metadata
+        self._name = name
+        self._paths = paths
+        self._store: mlmd.MetadataStore | None = None
+
+    @property
+    def store(self) -> mlmd.MetadataStore:
+        """The open store.
+
+        Raises:
+            InfrastructureError: There is no store yet, or it cannot be opened.
+        """
+        if self._store is None:
+            if not self._location.exists():
+                raise InfrastructureError(
+                    f"no run of {self._name!r} yet: there is no {self._location}",
+                    "ordain run PROJECT",
+                )
+            self._store = open_store(self._location, self._paths)
+        return self._store
+
+    def list_runs(self) -> list[Run]:
+        """All runs of the pipeline, newest first, without their nodes."""
+        pipeline = self.store.get_context_by_type_and_name("pipeline", self._name)
+        if pipeline is None:
+            return []
+        contexts = self.store.get_children_contexts_by_context(pipeline.id)
+        kind = self.store.get_context_type("pipeline_run").id if contexts else None
+        runs = [Run(c.name, c.create_time_since_epoch) for c in contexts if c.type_id == kind]
+        return sorted(runs, key=lambda run: (run.started_ms, run.id), reverse=True)
+
+    def read_run(self, run_id: str) -> Run:
+        """One run with its nodes, in the order they started.
+
+        Raises:
+            InfrastructureError: There is no such run.
+        """
+        context = self.store.get_context_by_type_and_name("pipeline_run", run_id)
+        if context is None:
+            raise InfrastructureError(f"there is no run {run_id!r}", "ordain runs list PROJECT")
+        executions = self.store.get_executions_by_context(context.id)
+        outputs = self.outputs_of([e.id for e in executions])
+        nodes = []
+        for execution in executions:
+            node, span = self._place(execution.id)
+            nodes.append(
+                NodeRun(
+                    execution.id,
+                    node,
+                    span,
+                    state_of(execution),
+                    execution.create_time_since_epoch,
+                    execution.last_update_time_since_epoch,
+                    tuple(outputs.get(execution.id, ())),
+                )
+            )
+        nodes.sort(key=lambda n: (n.started_ms, n.execution_id))
+        return Run(run_id, context.create_time_since_epoch, tuple(nodes))
+
+    def outputs_of(self, execution_ids: Iterable[int]) -> dict[int, list[Output]]:
+        """Output artifacts by execution."""
+        ids = list(execution_ids)
+        if not ids:
+            return {}
+        events = [e for e in self.store.get_events_by_execution_ids(ids) if _is_output(e)]
+        artifacts = {
+            a.id: a for a in self.store.get_artifacts_by_id([e.artifact_id for e in events])
+        }
+        result: dict[int, list[Output]] = defaultdict(list)
+        for event in events:
+            artifact = artifacts[event.artifact_id]
+            properties = {k: _plain(v) for k, v in artifact.properties.items()}
+            properties |= {k: _plain(v) for k, v in artifact.custom_properties.items()}
+            key = event.path.steps[0].key if event.path.steps else ""
+            result[event.execution_id].append(
+                Output(artifact.id, key, artifact.type, artifact.uri, properties)
+            )
+        return result
+
+    def _place(self, execution_id: int) -> tuple[str, int | None]:
+        node, span = "", None
+        for context in self.store.get_contexts_by_execution(execution_id):
+            if context.type == "node":
+                node = context.name.removeprefix(f"{self._name}.")
+            elif context.type == "span":
+                span = int(context.name.rpartition(".span-")[2])
+        return node, span
+
+
+def state_of(execution: Any) -> str:
+    """An execution's state in a word."""
+    return _STATES.get(execution.last_known_state, "unknown")
+
+
+def verdict_of(outputs: Iterable[Output]) -> Verdict | None:
+    """The verdict among a gate's outputs; None if it left none."""
+    for output in outputs:
+        if "outcome" not in output.properties:
+            continue
+        text = output.properties.get("verdict")
+        if text is None:  # too long for a property
+            artifact_store.fetch(output.uri)
+            text = (Path(output.uri) / "verdict.json").read_text(encoding="utf-8")
+        return Verdict.from_json(text)
+    return None
+
+
+def _is_output(event: Any) -> bool:
+    return event.type in (pb.Event.OUTPUT, pb.Event.DECLARED_OUTPUT, pb.Event.INTERNAL_OUTPUT)
+
+
+def _plain(value: Any) -> Any:
+    kind = value.WhichOneof("value")
+    return getattr(value, kind) if kind else None

@@ -1,0 +1,192 @@
+"""What a run came to: node by node, gate by gate, and the exit code that follows.
+
+Rules for the exit code, first that applies:
+
+1. a node failed: the code of its error (1 unless the error knows better);
+2. the data gate blocked: 3;
+3. the model was not blessed: 4;
+4. the server gate refused the model: 5;
+5. the model was blessed and is not in the serving directory: 5;
+6. otherwise 0.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ordain.common.profiler import Profile
+from ordain.errors import ExitCode
+from ordain.verdict import Verdict
+
+
+@dataclass(frozen=True)
+class NodeResult:
+    """What became of a node, over all its spans.
+
+    Attributes:
+        node: The node's id.
+        state: `complete`, `cached`, `reused`, `skipped` or `failed`.
+        seconds: Wall time of all its launches.
+        rows: Rows it handled, or None where rows mean nothing.
+        spans: Launches by state, for a node that runs span by span.
+        reason: Why it was cached, reused, skipped, or failed; empty if it simply ran.
+        log: Path of its log; None if it was never launched.
+        execution_ids: ML Metadata's executions.
+        cpu_s: Processor time of its launches, their child processes included; None where nobody
+            measured, as for a node that a pod launched.
+        peak_rss_bytes: Largest resident memory of the run's process meanwhile, with the children's
+            own.
+        bytes_written: Size of what it left, without what was cached.
+        rows_per_s: Rows that it handled and that were not cached, by its wall time.
+    """
+
+    node: str
+    state: str
+    seconds: float = 0.0
+    rows: int | None = None
+    spans: dict[str, int] | None = None
+    reason: str = ""
+    log: str | None = None
+    execution_ids: tuple[int, ...] = ()
+    cpu_s: float | None = None
+    peak_rss_bytes: int | None = None
+    bytes_written: int | None = None
+    rows_per_s: float | None = None
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The error that ended a run."""
+
+    node: str
+    message: str
+    hint: str
+    exit_code: int
+
+
+@dataclass(frozen=True)
+class Recovered:
+    """What was closed of one dead run.
+
+    Attributes:
+        run_id: The dead run.
+        nodes: Its nodes that were executing, with the span where there is one.
+        execution_ids: Their executions in ML Metadata, which are FAILED now.
+        removed: Folders that held half of their output.
+        reason: Why it ended, where its last record of memory says so; empty if nothing does.
+    """
+
+    run_id: str
+    nodes: tuple[str, ...]
+    execution_ids: tuple[int, ...]
+    removed: int
+    reason: str = ""
+
+    @property
+    def text(self) -> str:
+        """A line for the console."""
+        line = f"closed run {self.run_id}, which ended without closing {', '.join(self.nodes)}"
+        return f"{line}: {self.reason}" if self.reason else line
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """A run's whole outcome; its `to_dict` is the run folder's `result.json`.
+
+    Attributes:
+        version: Serving version that holds the run's model, or None.
+        is_new_version: Whether this run pushed it.
+        is_stable: Whether the push made the version stable; None if this run pushed nothing.
+        stable_reason: Why it did or did not.
+        model: Folder of that version.
+        baseline: Folder or address of the version that the candidate was compared with;
+            `none: <reason>` where the project wants none; None where there was none yet.
+        recovered: What runs that were killed had left, and this one closed.
+        profile: The flame graph, if one was asked for.
+        versions: The libraries' versions, by distribution.
+    """
+
+    project: str
+    run_id: str
+    started: str
+    seconds: float
+    window: tuple[int, ...]
+    nodes: tuple[NodeResult, ...]
+    verdicts: tuple[Verdict, ...]
+    version: int | None = None
+    is_new_version: bool = False
+    is_stable: bool | None = None
+    stable_reason: str = ""
+    model: str | None = None
+    baseline: str | None = None
+    failure: Failure | None = None
+    is_partial: bool = False
+    peak_rss_bytes: int | None = None
+    recovered: tuple[Recovered, ...] = ()
+    profile: Profile | None = None
+    versions: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """See the module's rules."""
+        if self.failure is not None:
+            return ExitCode(self.failure.exit_code)
+        codes = {"data": ExitCode.DATA_BLOCKED, "evaluation": ExitCode.NOT_BLESSED}
+        for verdict in self.verdicts:
+            if verdict.is_blocked:
+                return codes.get(verdict.gate, ExitCode.INFRASTRUCTURE)
+        if self.version is None and not self.is_partial:
+            return ExitCode.INFRASTRUCTURE
+        return ExitCode.DONE
+
+    @property
+    def headline(self) -> str:
+        """The outcome in one line."""
+        if self.failure is not None:
+            return f"{self.failure.node} failed: {self.failure.message}"
+        blocked = [v.gate for v in self.verdicts if v.is_blocked]
+        if "data" in blocked:
+            return "the data gate blocked this run: nothing was trained, nothing was pushed"
+        if "evaluation" in blocked:
+            return "the model was not blessed: nothing was pushed"
+        if "server" in blocked:
+            return "the server gate refused the model: nothing was pushed"
+        if self.version is None:
+            if self.is_partial:
+                return "the part that was asked for is done; nothing was pushed"
+            return (
+                "the model was blessed and yet is not in the serving directory (removed since?); "
+                "push it again with --from Pusher"
+            )
+        if self.is_new_version:
+            stable = ", stable" if self.is_stable else ""
+            stable = ", not stable" if self.is_stable is False else stable
+            return f"the model passed every gate and is version {self.version}{stable}"
+        return f"nothing new: version {self.version} already holds this model"
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        raw = asdict(self)
+        raw["verdicts"] = [verdict.to_dict() for verdict in self.verdicts]
+        raw["exit_code"] = int(self.exit_code)
+        raw["headline"] = self.headline
+        return raw
+
+    def write(self, folder: Path) -> None:
+        """Writes `result.json`, whole or not at all."""
+        folder.mkdir(parents=True, exist_ok=True)
+        staged = folder / ".result.json"
+        staged.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
+        staged.replace(folder / "result.json")
+
+
+def merge_states(states: Sequence[str]) -> str:
+    """A node's state from those of its launches: the one that says most."""
+    for state in ("failed", "complete", "cached", "reused"):
+        if state in states:
+            return state
+    return "skipped"

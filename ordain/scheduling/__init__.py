@@ -1,0 +1,1 @@
+"""The scheduler: ticks, watched folders, its state on disk, exports to systemd and cron."""

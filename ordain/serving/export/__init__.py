@@ -1,0 +1,1 @@
+"""The export of a model: signatures, description, samples, weights for a warm start."""

@@ -1,0 +1,1 @@
+"""Predictions for rows of a table, in a server, a process or on Beam."""

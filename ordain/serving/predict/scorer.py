@@ -1,0 +1,181 @@
+"""Who scores rows: a version loaded here, or a running server."""
+
+from __future__ import annotations
+
+import json
+import ssl
+import urllib.error
+import urllib.parse
+import urllib.request
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import pyarrow as pa
+
+from ordain.errors import ConfigError, InfrastructureError
+from ordain.serving.predict.columns import add_outputs, to_inputs
+from ordain.serving.registry.label_file import STABLE, read_labels
+from ordain.serving.registry.trust import Trust
+from ordain.serving.registry.versions import list_versions
+from ordain.serving.server.codec.json_values import decode_tensor, encode_tensor
+from ordain.serving.server.codec.tensors import BY_TF, Signature, TensorSpec
+
+TIMEOUT_S = 120.0
+
+
+class Scorer(Protocol):
+    """Scores rows with one signature of one version."""
+
+    signature: Signature
+
+    def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with the outputs added."""
+
+
+def find_version(base: Path, version: int | None, label: str, trust: Trust | None = None) -> int:
+    """The version that is meant: by number, by label, or the stable one.
+
+    Raises:
+        ConfigError: There is none.
+        InfrastructureError: The labels cannot be read.
+    """
+    present = list_versions(base)
+    found = version if version is not None else read_labels(base, trust).version_of(label or STABLE)
+    if found is None or found not in present:
+        wanted = f"version {version}" if version is not None else f"label {label or STABLE}"
+        raise ConfigError(
+            f"{base}: there is no {wanted}; versions: {', '.join(map(str, present)) or 'none'}",
+            "ordain models list PROJECT",
+        )
+    return found
+
+
+class LocalScorer:
+    """A version that is checked and loaded into this process."""
+
+    def __init__(self, folder: Path, signature: str, trust: Trust | None) -> None:
+        """Loads a version.
+
+        Raises:
+            InfrastructureError: It does not pass the checks, or cannot be loaded.
+            RequestError: It has no such signature.
+        """
+        from ordain.serving.server.models.loading import load_version  # noqa: PLC0415  imports TensorFlow
+
+        try:
+            self._model = load_version(folder, int(folder.name), trust)
+        except Exception as error:  # what a damaged model raises is not to be foreseen
+            raise InfrastructureError(
+                f"version {folder.name} is refused: {error}", "ordain models verify PROJECT"
+            ) from error
+        self.signature = self._model.signature(signature)
+
+    def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with the outputs added."""
+        inputs, _ = self.signature.complete(to_inputs(batch, self.signature))
+        return add_outputs(batch, self._model.run(self.signature.name, inputs))
+
+
+class RemoteScorer:
+    """A running server, asked over TensorFlow Serving's REST API; any such server will do."""
+
+    def __init__(
+        self,
+        url: str,
+        name: str,
+        path: str,
+        signature: str,
+        token: str = "",
+        ca: Path | None = None,
+    ) -> None:
+        """Reads the model's metadata.
+
+        Args:
+            url: The server's base URL.
+            name: The model's name.
+            path: `/versions/N`, `/labels/L` or empty.
+            signature: The signature.
+            token: Bearer token, or empty.
+            ca: PEM file of the authority that signed the server's certificate, or None.
+
+        Raises:
+            ConfigError: The URL is none, or the model has no such signature.
+            InfrastructureError: The server does not answer, or not with metadata.
+        """
+        if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
+            raise ConfigError(f"--url {url}: has to begin with http:// or https://")
+        self._url = f"{url.rstrip('/')}/v1/models/{urllib.parse.quote(name)}{path}"
+        self._token = token
+        self._context = None
+        if url.startswith("https:"):
+            self._context = ssl.create_default_context(cafile=ca)
+        document = self._ask("/metadata", None)
+        definitions = document["metadata"]["signature_def"]["signature_def"]
+        if signature not in definitions:
+            raise ConfigError(
+                f"--signature {signature}: the model has {', '.join(sorted(definitions))}"
+            )
+        self.signature = _signature(signature, definitions[signature])
+
+    def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
+        """The rows with the outputs added."""
+        inputs = to_inputs(batch, self.signature)
+        columns = {
+            # By name, bytes that are no UTF-8 would be refused: as base64 they always pass.
+            n: encode_tensor(a, f"{n}_bytes" if a.dtype == object else n)
+            for n, a in inputs.items()
+        }
+        document = {"signature_name": self.signature.name, "inputs": columns}
+        answer = self._ask(":predict", document)["outputs"]
+        if len(self.signature.outputs) == 1:
+            answer = {next(iter(self.signature.outputs)): answer}
+        outputs = {}
+        for name, spec in self.signature.outputs.items():
+            outputs[name] = decode_tensor(answer[name], spec.type)
+        return add_outputs(batch, outputs)
+
+    def _ask(self, suffix: str, document: dict[str, Any] | None) -> Any:
+        body = None if document is None else json.dumps(document).encode()
+        request = urllib.request.Request(self._url + suffix, body)  # noqa: S310  http(s), checked
+        request.add_header("Content-Type", "application/json")
+        if self._token:
+            request.add_header("Authorization", f"Bearer {self._token}")
+        try:
+            with urllib.request.urlopen(  # noqa: S310
+                request, timeout=TIMEOUT_S, context=self._context
+            ) as answer:
+                return json.load(answer)
+        except urllib.error.HTTPError as error:
+            raise InfrastructureError(
+                f"{self._url}{suffix} answered {error.code}: {_reason(error)}"
+            ) from error
+        except (OSError, ValueError) as error:
+            raise InfrastructureError(
+                f"{self._url}{suffix}: {error}", "ordain serve PROJECT starts a server"
+            ) from error
+
+
+def _reason(error: urllib.error.HTTPError) -> str:
+    text = error.read().decode("utf-8", "replace")
+    try:
+        return str(json.loads(text)["error"])
+    except (ValueError, KeyError, TypeError):
+        return text[:200]
+
+
+def _signature(name: str, raw: dict[str, Any]) -> Signature:
+    sides = [
+        {alias: _spec(alias, info) for alias, info in raw[side].items()}
+        for side in ("inputs", "outputs")
+    ]
+    return Signature(name, raw["method_name"], *sides)
+
+
+def _spec(name: str, info: dict[str, Any]) -> TensorSpec:
+    shape = info["tensor_shape"]
+    sizes = tuple(int(dim["size"]) for dim in shape.get("dim", ()))
+    kind = BY_TF[info["dtype"]]
+    missing = {"O": b"", "f": np.nan}.get(kind.numpy.kind)
+    default = None if missing is None else np.array(missing, dtype=object)
+    return TensorSpec(name, kind, None if shape.get("unknown_rank") else sizes, default)

@@ -1,0 +1,1 @@
+"""The serving directory: versions, manifests, labels, signatures, retention."""

@@ -1,0 +1,92 @@
+"""Changes of a model's signatures that break the clients of the version before.
+
+A client sends the inputs that it knows, in their types and shapes, and reads the outputs that it
+knows. Compared is what a server offers: the signatures, and of each input whether it may be left
+out. `transform_features`, which serves the evaluation, is left out: its outputs are the features
+of a model, which change with every one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+from ordain.serving.export.description import TRANSFORM_FEATURES
+from ordain.serving.server.codec.tensors import Signature, TensorSpec
+
+
+@dataclass(frozen=True)
+class Break:
+    """One change that a client of the version before does not survive.
+
+    Attributes:
+        name: What changed, such as `serving_default.inputs.age`: the name that allows it.
+        text: What it was and what it is.
+    """
+
+    name: str
+    text: str
+
+
+def find_breaks(before: Mapping[str, Signature], after: Mapping[str, Signature]) -> list[Break]:
+    """Compares the signatures of two versions.
+
+    Args:
+        before: Signatures that clients use, by name.
+        after: Signatures that would take their place.
+    """
+    found: list[Break] = []
+    for name in sorted(before.keys() - {TRANSFORM_FEATURES}):
+        if name not in after:
+            found.append(Break(name, "the signature is gone"))
+            continue
+        found += _inputs(f"{name}.inputs", before[name].inputs, after[name].inputs)
+        found += _outputs(f"{name}.outputs", before[name].outputs, after[name].outputs)
+    return found
+
+
+def _inputs(
+    where: str, before: Mapping[str, TensorSpec], after: Mapping[str, TensorSpec]
+) -> Iterator[Break]:
+    for name in sorted(before.keys() | after.keys()):
+        old, new = before.get(name), after.get(name)
+        if new is None:
+            yield Break(f"{where}.{name}", "the input is gone")
+        elif old is None:
+            if new.default is None:
+                yield Break(f"{where}.{name}", f"is a new input that is required ({_form(new)})")
+        elif new.type != old.type or not _accepts(new.shape, old.shape):
+            yield Break(f"{where}.{name}", f"was {_form(old)}, is {_form(new)}")
+        elif old.default is not None and new.default is None:
+            yield Break(f"{where}.{name}", "could be left out, is required")
+    if len(before) == 1 < len(after):
+        # REST takes bare values for a single input.
+        yield Break(where, f"was one input, is {len(after)}")
+
+
+def _outputs(
+    where: str, before: Mapping[str, TensorSpec], after: Mapping[str, TensorSpec]
+) -> Iterator[Break]:
+    for name in sorted(before):
+        old, new = before[name], after.get(name)
+        if new is None:
+            yield Break(f"{where}.{name}", "the output is gone")
+        elif (new.type, new.shape) != (old.type, old.shape):
+            yield Break(f"{where}.{name}", f"was {_form(old)}, is {_form(new)}")
+    if len(before) == 1 < len(after):
+        # REST answers a single output with bare values, several with objects.
+        yield Break(where, f"was one output, is {len(after)}")
+
+
+def _accepts(new: tuple[int, ...] | None, old: tuple[int, ...] | None) -> bool:
+    """True if each tensor of the old shape is one of the new."""
+    if new is None or old is None:
+        return new is None
+    return len(new) == len(old) and all(n in (-1, o) for n, o in zip(new, old, strict=True))
+
+
+def _form(spec: TensorSpec) -> str:
+    if spec.shape is None:
+        return f"{spec.type.tf} of any shape"
+    sizes = ", ".join("?" if size < 0 else str(size) for size in spec.shape)
+    return f"{spec.type.tf} [{sizes}]"

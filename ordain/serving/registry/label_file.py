@@ -1,0 +1,317 @@
+"""`labels.json`: which version is stable, which is the canary, and every change there was.
+
+The form of the file and its reading; `ordain.serving.registry.labels` changes it. Where signing is
+on, the file is signed too: who can write to the directory and has no key moves no label.
+"""
+
+from __future__ import annotations
+
+import datetime
+import getpass
+import json
+import socket
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ordain.common.atomic_files import read_plain
+from ordain.common.strict_json import list_of, number, object_of, parse_json, text_of, whole_number
+from ordain.errors import InfrastructureError
+from ordain.serving.registry.manifest import MANIFEST_FILE
+from ordain.serving.registry.trust import Trust
+from ordain.serving.registry.versions import list_versions
+
+LABELS_FILE = "labels.json"
+#: A hundred thousand changes; a larger file is not one of ours.
+MAX_LABELS_BYTES = 32_000_000
+STABLE = "stable"
+CANARY = "canary"
+
+
+@dataclass(frozen=True)
+class Canary:
+    """The version that gets a share of the traffic.
+
+    Attributes:
+        version: The version.
+        share: Its part of the requests that name neither version nor label, in (0, 1).
+    """
+
+    version: int
+    share: float
+
+
+@dataclass(frozen=True)
+class Change:
+    """One change of a label.
+
+    Attributes:
+        at: When, UTC, ISO 8601.
+        who: A person as `user@host`, or `run <run id>`.
+        why: The reason that was given.
+        action: `publish`, `promote`, `rollback`, `canary` or `drop_canary`.
+        before: Version the label stood on, or None.
+        after: Version it stands on since, or None; for a push that moved nothing, the old one.
+        version: Version the change is about.
+        share: The canary's share, or None.
+    """
+
+    at: str
+    who: str
+    why: str
+    action: str
+    before: int | None
+    after: int | None
+    version: int | None = None
+    share: float | None = None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form."""
+        raw = {"at": self.at, "who": self.who, "why": self.why, "action": self.action}
+        raw |= {"from": self.before, "to": self.after, "version": self.version}  # type: ignore[dict-item]
+        return raw | ({} if self.share is None else {"share": self.share})
+
+
+@dataclass(frozen=True)
+class Labels:
+    """All labels of a serving directory.
+
+    Attributes:
+        stable: The version that serves, or None while there is none.
+        canary: The canary, or None.
+        pinned: Whether stable was put where it is by a rollback: a push does not move it.
+        changes: Every change, oldest first.
+    """
+
+    stable: int | None = None
+    canary: Canary | None = None
+    pinned: bool = False
+    changes: tuple[Change, ...] = ()
+
+    def version_of(self, label: str) -> int | None:
+        """The version that has a label; None if none has."""
+        if label == STABLE:
+            return self.stable
+        return self.canary.version if label == CANARY and self.canary is not None else None
+
+    def labels_of(self, version: int) -> tuple[str, ...]:
+        """The labels that a version has."""
+        return tuple(label for label in (STABLE, CANARY) if self.version_of(label) == version)
+
+    @property
+    def labelled(self) -> frozenset[int]:
+        """Every version that has a label."""
+        return frozenset(v for v in map(self.version_of, (STABLE, CANARY)) if v is not None)
+
+    @property
+    def previous(self) -> int | None:
+        """The version that was stable before the one that is, rollbacks undone; None if none was.
+
+        Stable on 1, 2, 3 and rolled back to 2: before it was 1, not 3.
+        """
+        trail: list[int] = []
+        for change in self.changes:
+            if change.action not in ("publish", "promote", "rollback"):
+                continue
+            if change.before is not None and not trail:
+                trail = [change.before]
+            if change.after is None or trail[-1:] == [change.after]:
+                continue
+            if change.action == "rollback" and change.after in trail:
+                del trail[trail.index(change.after) + 1 :]
+            else:
+                trail = [v for v in trail if v != change.after] + [change.after]
+        return trail[-2] if len(trail) > 1 else None
+
+    @property
+    def rolled_back(self) -> frozenset[int]:
+        """Versions that a rollback took out of service, or passed over, and none promoted since."""
+        gone: set[int] = set()
+        for change in self.changes:
+            if change.action == "rollback" and change.before is not None:
+                gone |= {change.before, *range((change.after or 0) + 1, change.before)}
+            if change.action in ("publish", "promote", "rollback") and change.after is not None:
+                gone.discard(change.after)
+        return frozenset(gone - self.labelled)
+
+    @property
+    def changed(self) -> datetime.datetime | None:
+        """Time of the last change; None if there was none."""
+        return datetime.datetime.fromisoformat(self.changes[-1].at) if self.changes else None
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready form, without the signature."""
+        canary = self.canary and {"version": self.canary.version, "share": self.canary.share}
+        return {
+            "stable": self.stable,
+            "canary": canary,
+            "pinned": self.pinned,
+            "changes": [change.to_dict() for change in self.changes],
+        }
+
+    def to_json(self, signature: str | None = None) -> str:
+        """The file's text, with the signature of `signed_text` if there is one."""
+        raw = self.to_dict() | ({} if signature is None else {"signature": signature})
+        return json.dumps(raw, indent=1, allow_nan=False) + "\n"
+
+    def signed_text(self, project: str) -> str:
+        """The text that is signed: every field, and the project."""
+        return f"ordain labels 1\n{project}\n{json.dumps(self.to_dict(), sort_keys=True)}"
+
+
+def read_labels(base: str | Path, trust: Trust | None = None) -> Labels:
+    """The labels of a serving directory.
+
+    Without a file, as in a directory that something else filled, the newest version is stable.
+    That does not hold where ordain has published, which writes the labels before the version: a
+    file that was lost or removed would otherwise bring back what was rolled back. Nor where
+    signing is on, unless there is no version at all.
+
+    Args:
+        base: The serving directory.
+        trust: Whose labels they have to be; None, as without a key in it, looks at no signature.
+
+    Raises:
+        InfrastructureError: The file is lost, cannot be read, or is not signed as it has to be.
+        ConfigError: The key cannot be used.
+    """
+    path = Path(base, LABELS_FILE)
+    try:
+        raw = parse_json(read_plain(Path(base), LABELS_FILE, MAX_LABELS_BYTES))
+        labels = _read(raw)
+    except FileNotFoundError:
+        versions = list_versions(base)
+        if versions and trust is not None and trust.is_signed:
+            why = "signing is on"
+        else:
+            ours = (v for v in versions if Path(base, str(v), MANIFEST_FILE).is_file())
+            published = next(ours, None)
+            why = "" if published is None else f"version {published} was published there"
+        if why:
+            raise InfrastructureError(
+                f"{path} is missing, and {why}: which version serves, and which was rolled back, "
+                "is not known",
+                _REPLACE if trust is not None and trust.is_signed else _RESTORE,
+            ) from None
+        return Labels(stable=versions[-1] if versions else None)
+    except (ValueError, KeyError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        raise InfrastructureError(
+            f"{path} is damaged: {what}",
+            _RESTORE,
+        ) from error
+    if trust is not None and trust.public_key is not None:
+        _check_signature(path, labels, raw.get("signature"), trust.project, trust.public_key)
+    return labels
+
+
+class FollowedLabels:
+    """The labels as a process reads them that follows them; signed ones never go back in time."""
+
+    def __init__(self, base: Path, trust: Trust | None) -> None:
+        """Takes the serving directory and whose labels they have to be."""
+        self._base, self._trust = base, trust
+        self._newest: datetime.datetime | None = None
+
+    def read(self) -> Labels:
+        """The labels as they are now.
+
+        Raises:
+            InfrastructureError: As `read_labels`; or they are signed, and older than those that
+                were read before: somebody put back what was true once.
+        """
+        labels = read_labels(self._base, self._trust)
+        if self._trust is not None and self._trust.is_signed:
+            changed = labels.changed
+            if self._newest is not None and (changed is None or changed < self._newest):
+                raise InfrastructureError(
+                    f"{self._base / LABELS_FILE} is older than the labels that were read before: "
+                    f"its last change is of {changed or 'no time'}, theirs of {self._newest}",
+                    _REPLACE,
+                )
+            self._newest = changed
+        return labels
+
+
+_RESTORE = (
+    "restore the file from a backup, or say which version serves: ordain models promote PROJECT "
+    "VERSION --replace-labels --why REASON"
+)
+_REPLACE = (
+    "ordain models promote PROJECT VERSION --replace-labels --why REASON, with the private key, "
+    "writes and signs it anew"
+)
+
+
+def _check_signature(
+    path: Path, labels: Labels, signature: Any, project: str, public_key: Path
+) -> None:
+    from ordain.serving.registry.signing import is_signature_of  # noqa: PLC0415  signing is optional
+
+    if signature is None:
+        raise InfrastructureError(f"{path} is not signed, and signing is on", _REPLACE)
+    text = labels.signed_text(project)
+    if not isinstance(signature, str) or not is_signature_of(text, signature, public_key):
+        raise InfrastructureError(
+            f"{path} does not verify: its signature is not that of these labels of {project} "
+            f"by {public_key}",
+            _REPLACE,
+        )
+
+
+def _read(raw: Any) -> Labels:
+    """The labels in a JSON document.
+
+    Raises:
+        ValueError, KeyError: It is not what `Labels.to_json` writes.
+    """
+    raw = object_of(raw, "the file")
+    pinned = raw["pinned"]
+    if not isinstance(pinned, bool):
+        raise ValueError("pinned is neither true nor false")
+    return Labels(
+        stable=_version(raw["stable"], "stable"),
+        canary=None if raw["canary"] is None else _canary(object_of(raw["canary"], "canary")),
+        pinned=pinned,
+        changes=tuple(
+            _change(object_of(entry, "a change")) for entry in list_of(raw["changes"], "changes")
+        ),
+    )
+
+
+def _canary(raw: dict[str, Any]) -> Canary:
+    share = number(raw["share"], "the canary's share")
+    if not 0 < share < 1:
+        raise ValueError(f"the canary's share is {share:g}, not above 0 and below 1")
+    return Canary(whole_number(raw["version"], "the canary's version"), share)
+
+
+def _change(raw: dict[str, Any]) -> Change:
+    texts = {key: text_of(raw[key], f"a change's {key}") for key in ("at", "who", "why", "action")}
+    try:
+        at = datetime.datetime.fromisoformat(texts["at"])
+    except ValueError:
+        at = None
+    if at is None or at.tzinfo is None or not 1970 <= at.year < 9000:
+        raise ValueError(f"a change's at is {texts['at']!r:.40}, not a time with its zone")
+    share = raw.get("share")
+    return Change(
+        **texts,
+        before=_version(raw["from"], "a change's from"),
+        after=_version(raw["to"], "a change's to"),
+        version=_version(raw.get("version"), "a change's version"),
+        share=None if share is None else number(share, "a change's share"),
+    )
+
+
+def _version(value: Any, what: str) -> int | None:
+    return None if value is None else whole_number(value, what)
+
+
+def this_user() -> str:
+    """Who moves a label from this process: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"

@@ -1,0 +1,198 @@
+"""A compose file and Kubernetes manifests that serve a serving directory.
+
+All of them mount the directory read-only at `tensorflow_serving.CONTAINER_BASE` and start
+`tensorflow_model_server` on `container.config`, so that a push, a promotion or a rollback is
+followed without restarting anything.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ordain.errors import ConfigError
+from ordain.serving.registry.tensorflow_serving import (
+    BATCHING_FILE,
+    CONTAINER_BASE,
+    CONTAINER_FILE,
+    FOLDER,
+    POLL_S,
+)
+
+#: The newest release that has an image; TensorFlow reads SavedModels of newer minor versions as
+#: long as they use no operation it does not know.
+IMAGE = "tensorflow/serving:2.19.1"
+GRPC_PORT = 8500
+REST_PORT = 8501
+#: Answers 200 once the stable version is loaded.
+_STATUS_PATH = "/v1/models/{name}/labels/stable"
+
+
+def server_arguments() -> list[str]:
+    """Arguments of `tensorflow_model_server` in a container."""
+    folder = f"{CONTAINER_BASE}/{FOLDER}"
+    return [
+        f"--port={GRPC_PORT}",
+        f"--rest_api_port={REST_PORT}",
+        f"--model_config_file={folder}/{CONTAINER_FILE}",
+        f"--model_config_file_poll_wait_seconds={POLL_S}",
+        # A fresh server is told of labels before it has loaded what they point to.
+        "--allow_version_labels_for_unavailable_models=true",
+        "--enable_batching=true",
+        f"--batching_parameters_file={folder}/{BATCHING_FILE}",
+    ]
+
+
+def compose_file(name: str, base: str | Path, image: str = IMAGE) -> str:
+    """A compose file with one TensorFlow Serving, on this machine's loopback only.
+
+    Args:
+        name: The project's name.
+        base: The serving directory.
+        image: The container image.
+    """
+    service = {
+        "image": image,
+        "entrypoint": ["/usr/bin/tensorflow_model_server"],
+        "command": server_arguments(),
+        "ports": [f"127.0.0.1:{port}:{port}" for port in (GRPC_PORT, REST_PORT)],
+        "volumes": [
+            {
+                "type": "bind",
+                "source": str(Path(base).absolute()),
+                "target": CONTAINER_BASE,
+                "read_only": True,
+            }
+        ],
+        "read_only": True,
+        "security_opt": ["no-new-privileges:true"],
+        "restart": "unless-stopped",
+    }
+    return _yaml({"name": f"{name}-serving", "services": {"tensorflow-serving": service}})
+
+
+def kubernetes_manifest(
+    name: str,
+    claim: str,
+    folder: str = "",
+    kind: str = "deployment",
+    replicas: int = 2,
+    image: str = IMAGE,
+) -> str:
+    """Kubernetes manifests that serve a directory on a persistent volume.
+
+    Args:
+        name: The project's name, and that of the objects.
+        claim: The PersistentVolumeClaim that holds the serving directory.
+        folder: The serving directory's folder on that volume; empty for its root.
+        kind: `deployment` for a plain Deployment and its Service, `kserve` for an
+            InferenceService.
+        replicas: Pods of the Deployment.
+        image: The container image of the Deployment.
+
+    Raises:
+        ConfigError: There is no such kind.
+    """
+    if kind == "deployment":
+        documents = [_deployment(name, claim, folder, replicas, image), _service(name)]
+    elif kind == "kserve":
+        documents = [_inference_service(name, claim, folder)]
+    else:
+        raise ConfigError(f"{kind!r} is no kind of manifest", "deployment or kserve")
+    return "---\n".join(_yaml(document) for document in documents)
+
+
+def _deployment(name: str, claim: str, folder: str, replicas: int, image: str) -> dict[str, Any]:
+    mount: dict[str, Any] = {"name": "models", "mountPath": CONTAINER_BASE, "readOnly": True}
+    if folder:
+        mount["subPath"] = folder
+    probe = {"httpGet": {"path": _STATUS_PATH.format(name=name), "port": "rest"}}
+    container = {
+        "name": "tensorflow-serving",
+        "image": image,
+        "command": ["/usr/bin/tensorflow_model_server"],
+        "args": server_arguments(),
+        "ports": [
+            {"name": "grpc", "containerPort": GRPC_PORT},
+            {"name": "rest", "containerPort": REST_PORT},
+        ],
+        "volumeMounts": [mount],
+        "startupProbe": {**probe, "periodSeconds": 2, "failureThreshold": 60},
+        "readinessProbe": {**probe, "periodSeconds": 5},
+        "livenessProbe": {"tcpSocket": {"port": "grpc"}, "periodSeconds": 10},
+        "resources": {
+            "requests": {"cpu": "500m", "memory": "512Mi"},
+            "limits": {"memory": "2Gi"},
+        },
+        "securityContext": {
+            "allowPrivilegeEscalation": False,
+            "readOnlyRootFilesystem": True,
+            "capabilities": {"drop": ["ALL"]},
+        },
+    }
+    pod = {
+        "metadata": {"labels": _selector(name)},
+        "spec": {
+            "automountServiceAccountToken": False,
+            "containers": [container],
+            "volumes": [
+                {
+                    "name": "models",
+                    "persistentVolumeClaim": {"claimName": claim, "readOnly": True},
+                }
+            ],
+        },
+    }
+    return {
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": {"name": name, "labels": _selector(name)},
+        "spec": {
+            "replicas": replicas,
+            "selector": {"matchLabels": _selector(name)},
+            "template": pod,
+        },
+    }
+
+
+def _service(name: str) -> dict[str, Any]:
+    ports = [
+        {"name": "grpc", "port": GRPC_PORT, "targetPort": "grpc"},
+        {"name": "rest", "port": REST_PORT, "targetPort": "rest"},
+    ]
+    return {
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": name, "labels": _selector(name)},
+        "spec": {"selector": _selector(name), "ports": ports},
+    }
+
+
+def _inference_service(name: str, claim: str, folder: str) -> dict[str, Any]:
+    # KServe mounts a claim at CONTAINER_BASE as it is (`enableDirectPvcVolumeMount`) and appends
+    # these arguments to those of its runtime, whose --model_base_path the server ignores beside
+    # a --model_config_file.
+    ours = [a for a in server_arguments() if not a.startswith(("--port=", "--rest_api_port="))]
+    model = {
+        "modelFormat": {"name": "tensorflow"},
+        # The runtime's own image is years older than the models.
+        "runtimeVersion": IMAGE.rpartition(":")[2],
+        "storageUri": f"pvc://{claim}/{folder}".rstrip("/"),
+        "args": ours,
+    }
+    return {
+        "apiVersion": "serving.kserve.io/v1beta1",
+        "kind": "InferenceService",
+        "metadata": {"name": name},
+        "spec": {"predictor": {"model": model}},
+    }
+
+
+def _selector(name: str) -> dict[str, str]:
+    return {"app.kubernetes.io/name": name, "app.kubernetes.io/managed-by": "ordain"}
+
+
+def _yaml(document: dict[str, Any]) -> str:
+    return yaml.safe_dump(document, sort_keys=False)

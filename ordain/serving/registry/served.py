@@ -1,0 +1,246 @@
+"""The published version that a new model is compared with, or goes on training from.
+
+It is found where it serves: by the labels and manifests of the serving directory, or in an object
+store by its manifests. ML Metadata is not asked, so a project that was moved, whose database was
+restored or lost, or that runs on another machine finds the same version. Before a version is
+loaded it is copied to a private folder, and that copy is verified, scanned and loaded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import tempfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from ordain.common.atomic_files import read_plain
+from ordain.common.digests import FileDigest, digest_tree
+from ordain.errors import ConfigError, InfrastructureError
+from ordain.serving.registry.label_file import LABELS_FILE, STABLE, read_labels
+from ordain.serving.registry.manifest import MANIFEST_FILE, MODEL_CARD_FILE, Manifest
+from ordain.serving.registry.object_store import (
+    check_object_version,
+    fetch_object_version,
+    list_object_versions,
+    read_object_manifest,
+)
+from ordain.serving.registry.trust import Trust
+from ordain.serving.registry.verification import MAX_MANIFEST_BYTES, verify
+from ordain.serving.registry.versions import list_versions
+from ordain.storage.gcs import is_object_store
+
+_NEXT = "ordain models list PROJECT; ordain models promote or rollback moves the label stable"
+
+
+@dataclass(frozen=True)
+class Served:
+    """A published version.
+
+    Attributes:
+        version: Its number.
+        address: Its folder, or `gs://bucket/folder/<version>`.
+        role: Why it was chosen: `stable`, `newest published`, `pinned`.
+        digest: SHA-256 of its manifest.
+        files: The digest of every file, as the manifest lists them.
+    """
+
+    version: int
+    address: str
+    role: str
+    digest: str
+    files: tuple[FileDigest, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """The version with its role, such as `version 3 (stable)`."""
+        return f"version {self.version} ({self.role})"
+
+
+def find_served(base: str, rule: str | int, trust: Trust | None = None) -> Served | None:
+    """The version that a rule names.
+
+    `stable` is the version with that label. Where none has it (nothing was promoted yet), and in
+    an object store, which has no labels, it is the newest published, as for `latest`. A version
+    that a rollback took out of service is not among the published ones.
+
+    Args:
+        base: The serving directory, or `gs://bucket/folder`.
+        rule: `stable`, `latest`, or the number of a version.
+        trust: Whose labels they have to be; None, as without a key in it, takes any.
+
+    Returns:
+        The version; None while nothing has been published.
+
+    Raises:
+        ConfigError: There is no version of that number.
+        InfrastructureError: The version should be there and is not, or the labels, the manifest,
+            the directory or the store cannot be read.
+    """
+    try:
+        chosen = _in_bucket(base, rule) if is_object_store(base) else _in_folder(base, rule, trust)
+        if chosen is None:
+            return None
+        version, role = chosen
+        address = address_of(base, version)
+        try:
+            content = _manifest_of(address)
+            files = Manifest.from_json(content.decode("utf-8", "replace")).files
+        except InfrastructureError as error:
+            raise _unusable(version, address, error.message) from error
+    except OSError as error:
+        raise InfrastructureError(
+            f"{error.filename or base} cannot be read: {error.strerror}",
+            "mount the serving directory or correct permissions, then run again",
+        ) from error
+    return Served(version, address, role, hashlib.sha256(content).hexdigest(), files)
+
+
+def check_served(base: str, rule: str | int, trust: Trust | None) -> Served | None:
+    """Finds the version that a rule names, and holds it against its manifest and signature.
+
+    In an object store, names and sizes of the objects are held against the manifest, whose
+    content and signature `private_copy` looks at.
+
+    Raises:
+        ConfigError: There is no version of that number, or the key cannot be used.
+        InfrastructureError: It cannot be what the next model is compared with; names the version
+            and its folder.
+    """
+    served = find_served(base, rule, trust)
+    if served is None:
+        return None
+    if is_object_store(base):
+        problems = check_object_version(served.address)
+    else:
+        problems = verify(served.address, trust)
+    if problems:
+        raise _unusable(served.version, served.address, *problems)
+    return served
+
+
+@contextlib.contextmanager
+def private_copy(address: str, trust: Trust | None) -> Iterator[Path]:
+    """Copies a version to a folder of this process alone, and checks the copy.
+
+    Args:
+        address: The version's folder, or `gs://bucket/folder/<version>`.
+        trust: Whose version it has to be; None while signing is off.
+
+    Yields:
+        The folder of the copy, which holds the SavedModel; it is removed at the end.
+
+    Raises:
+        InfrastructureError: The version is missing, does not verify, or may not be loaded.
+    """
+    from ordain.serving.server.models.checks import copy_checked  # noqa: PLC0415  imports TensorFlow's messages
+
+    version = address.rstrip("/").rpartition("/")[2]
+    with contextlib.ExitStack() as stack:
+        try:
+            source = Path(address)
+            if is_object_store(address):
+                temporary = stack.enter_context(
+                    tempfile.TemporaryDirectory(prefix="ordain-version-")
+                )
+                source = Path(temporary, version)
+                fetch_object_version(address, source)
+            copy = copy_checked(source, trust)
+        except OSError as error:
+            raise _unusable(
+                version, address, f"{error.filename or address}: {error.strerror or error}"
+            ) from error
+        except InfrastructureError as error:
+            raise _unusable(version, address, error.message) from error
+        stack.callback(copy.remove)
+        yield copy.folder
+
+
+def address_of(base: str, version: int) -> str:
+    """Where a version of a serving directory is."""
+    return f"{base.rstrip('/')}/{version}"
+
+
+def is_preceded(base: str, version: int) -> bool:
+    """True if an older version than a given one is published."""
+    listed = list_object_versions(base) if is_object_store(base) else list_versions(base)
+    return any(other < version for other in listed)
+
+
+def holds_files(served: Served, model: Path) -> bool:
+    """True if a version was published of exactly the files of a SavedModel.
+
+    Args:
+        served: The version.
+        model: Folder of the SavedModel.
+    """
+    listed = {file for file in served.files if file.path != MODEL_CARD_FILE}
+    files = {p.relative_to(model).as_posix(): p for p in model.rglob("*") if p.is_file()}
+    # Sizes first: nothing is read of a model that is another one.
+    if {(name, path.stat().st_size) for name, path in files.items()} != {
+        (file.path, file.size_bytes) for file in listed
+    }:
+        return False
+    return set(digest_tree(model)) == listed
+
+
+def _manifest_of(address: str) -> bytes:
+    if is_object_store(address):
+        return read_object_manifest(address)
+    try:
+        return read_plain(Path(address), MANIFEST_FILE, MAX_MANIFEST_BYTES)
+    except FileNotFoundError as error:
+        raise InfrastructureError(
+            f"it holds no {MANIFEST_FILE}: it was not published whole"
+        ) from error
+
+
+def _in_folder(base: str, rule: str | int, trust: Trust | None) -> tuple[int, str] | None:
+    versions = list_versions(base)
+    labels = read_labels(base, trust)
+    if isinstance(rule, int):
+        return _pinned(rule, versions, base)
+    if rule == STABLE and labels.stable is not None:
+        if labels.stable not in versions:
+            raise InfrastructureError(
+                f"{Path(base, LABELS_FILE)} says that version {labels.stable} is stable, and there "
+                f"is no folder {address_of(base, labels.stable)}",
+                f"restore it, or give the label to another version: {_NEXT}",
+            )
+        return labels.stable, STABLE
+    published = [version for version in versions if version not in labels.rolled_back]
+    if versions and not published:
+        raise InfrastructureError(
+            f"{base}: every version there was rolled back, so there is none to compare with",
+            f"say which one serves: {_NEXT}",
+        )
+    return _newest(published)
+
+
+def _in_bucket(base: str, rule: str | int) -> tuple[int, str] | None:
+    versions = list_object_versions(base)
+    return _pinned(rule, versions, base) if isinstance(rule, int) else _newest(versions)
+
+
+def _pinned(rule: int, versions: list[int], base: str) -> tuple[int, str]:
+    if rule not in versions:
+        raise ConfigError(
+            f"evaluate.baseline: there is no version {rule} in {base}",
+            f"versions there: {', '.join(map(str, versions)) or 'none'}",
+        )
+    return rule, "pinned"
+
+
+def _newest(versions: list[int]) -> tuple[int, str] | None:
+    return (versions[-1], "newest published") if versions else None
+
+
+def _unusable(version: int | str, address: str, *problems: str) -> InfrastructureError:
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return InfrastructureError(
+        f"version {version} cannot be what a new model is compared with: {address}: "
+        f"{problems[0]}{more}",
+        "look at it with ordain models verify PROJECT; restore the version, move the label stable "
+        "to another one (ordain models rollback), or name another baseline in evaluate.baseline",
+    )

@@ -1,0 +1,1 @@
+"""The trial of a model in a process without network and files."""

@@ -1,0 +1,85 @@
+"""The server of a trial: `python -m ordain.serving.sandbox.server FOLDER`.
+
+The same server as `ordain serve` starts, on free ports of the loopback, with limits of the system
+on top. It leaves all files but the candidate's and its own, imports, says so, and waits for a line
+on standard input: the seconds of processor time it has. If that ends before, so does the server.
+"""
+
+from __future__ import annotations
+
+import math
+import resource
+import sys
+from pathlib import Path
+
+from ordain.common.package import PACKAGE
+from ordain.common.process_exit import leave
+from ordain.errors import OrdainError
+from ordain.serving.sandbox.file_access import leave_files
+from ordain.serving.sandbox.sandbox import (
+    CANDIDATE_FOLDER,
+    HAS_FILES,
+    IMPORTED,
+    MAX_FILE_BYTES,
+    SCRATCH_FOLDER,
+)
+from ordain.serving.server.lean import leave_keras_out
+from ordain.serving.server.settings import Settings
+
+
+def confine(folder: Path) -> bool:
+    """Leaves this process the candidate to read and a folder to write to, and no other file.
+
+    Args:
+        folder: The trial's folder.
+
+    Returns:
+        Whether it worked; if not, nothing has changed.
+    """
+    return leave_files([folder / CANDIDATE_FOLDER, PACKAGE], [folder / SCRATCH_FOLDER])
+
+
+def limit(cpu_s: int, file_bytes: int) -> None:
+    """Limits processor time and file sizes of this process, and leaves no memory image behind."""
+    resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def main(folder: Path) -> None:
+    """Serves the candidate of a trial's folder until it is told to end."""
+    is_confined = confine(folder)
+    leave_keras_out()
+    from ordain.serving.server.app import serve  # noqa: PLC0415
+
+    _say(IMPORTED if is_confined else f"{IMPORTED} {HAS_FILES}")
+    line = sys.stdin.readline()
+    if not line:
+        leave(0)
+    base = folder / CANDIDATE_FOLDER
+    # The server copies the version that it loads: its largest file is one that is right.
+    sizes = [path.stat().st_size for path in base.rglob("*") if path.is_file()]
+    limit(int(line), max([MAX_FILE_BYTES, *sizes]))
+    settings = Settings(
+        base=base,
+        name="candidate",
+        rest_port=0,
+        grpc_port=0,
+        drain_grace_s=0.0,
+        load_timeout_s=math.inf,  # who holds the trial ends it
+    )
+    try:
+        serve(settings, _say, is_trial=True)
+    except OrdainError as error:
+        sys.stderr.write(f"{error.message}\n")
+        leave(int(error.exit_code))
+    leave(0)
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(f"{text}\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))

@@ -1,0 +1,1 @@
+"""The scan of a SavedModel that nothing has loaded yet."""

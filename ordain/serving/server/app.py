@@ -1,0 +1,224 @@
+"""The server's life: load, listen, follow the directory, drain, end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import logging
+import signal
+import threading
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import grpc
+import tensorflow as tf
+from aiohttp import web
+
+from ordain.common.process_exit import leave
+from ordain.errors import ConfigError, ExitCode, InfrastructureError
+from ordain.serving.registry.label_file import STABLE
+from ordain.serving.registry.trust import Trust
+from ordain.serving.registry.versions import list_versions
+from ordain.serving.server.connections import Listener, Server
+from ordain.serving.server.grpc import tfserving as grpc_tfserving
+from ordain.serving.server.grpc import v2 as grpc_v2
+from ordain.serving.server.metrics import Metrics
+from ordain.serving.server.models.load_trial import Trials
+from ordain.serving.server.models.loading import load_version
+from ordain.serving.server.models.reloader import Reloader
+from ordain.serving.server.models.routing import State
+from ordain.serving.server.models.workers import MAX_EXTRA, Workers
+from ordain.serving.server.rest.front import Front
+from ordain.serving.server.rest.tfserving import TFServingRest
+from ordain.serving.server.rest.v2 import InferenceRest
+from ordain.serving.server.security import tls_context
+from ordain.serving.server.service import Service
+from ordain.serving.server.settings import Settings
+
+log = logging.getLogger("ordain.serve")
+
+#: From the end of listening to the last request of a connection that was made before.
+SETTLE_S = 0.5
+#: After the drain, for connections that the system took before and nobody has read from yet.
+CLOSE_S = 2.0
+#: From the end of the drain to the end of the process, whatever still works in it.
+LEAVE_S = CLOSE_S + 3.0
+
+
+@dataclass(frozen=True)
+class Addresses:
+    """Where a running server is reached.
+
+    Attributes:
+        rest: Base URL of both REST protocols.
+        grpc: `host:port` of all gRPC services.
+    """
+
+    rest: str
+    grpc: str
+
+
+def serve(
+    settings: Settings,
+    announce: Callable[[str], None],
+    trust: Trust | None = None,
+    *,
+    is_trial: bool = False,
+) -> None:
+    """Serves until SIGTERM or SIGINT, then answers what it has and returns.
+
+    Has to be called by the main thread, before TensorFlow's first operation.
+
+    Args:
+        settings: Checked settings.
+        announce: Gets the line that says what is served where, once it is.
+        trust: Whose versions and labels they have to be; None while signing is off.
+        is_trial: Whether this process is a trial itself, so that no version is loaded in another
+            one first.
+
+    Raises:
+        ConfigError: There is no version yet, or a port or a TLS file cannot be used.
+        InfrastructureError: The labels cannot be read, or the stable version is refused.
+    """
+    tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
+    # A call that hangs holds one of them, and the others have to go on.
+    tf.config.threading.set_inter_op_parallelism_threads(settings.threads + MAX_EXTRA)
+    # What is in memory by now (TensorFlow, mostly) stays: the collections after an unload, and all
+    # others, need not look at it, which they would do while requests wait; and what is not looked
+    # at is shared with the processes that try versions.
+    gc.freeze()
+    trials = None if is_trial else Trials(partial(load_version, trust=trust))
+    asyncio.run(_serve(settings, announce, trust, trials))
+
+
+async def _serve(
+    settings: Settings,
+    announce: Callable[[str], None],
+    trust: Trust | None,
+    trials: Trials | None,
+) -> None:
+    metrics = Metrics()
+    workers = Workers(settings.threads, settings.request_timeout_s, metrics)
+    reloader = Reloader(settings, metrics, workers, trust, trials)
+    service = Service(settings, metrics, reloader, workers)
+    async with contextlib.AsyncExitStack() as stack:
+        # A start that fails ends the loads that it began: of a canary, say.
+        stack.push_async_callback(reloader.close)
+        await _load_first(settings, reloader)
+        stop = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, stop.set)
+        runner, listener = await _listen_http(settings, service, stack)
+        server, grpc_port = await _listen_grpc(settings, service)
+        stack.push_async_callback(server.stop, 0)
+        addresses = _addresses(settings, runner, grpc_port)
+        following = asyncio.create_task(reloader.follow())
+        stable = reloader.routing.stable
+        announce(
+            f"serving {settings.name} version {stable} ({STABLE}) on {addresses.rest} "
+            f"and grpc {addresses.grpc}"
+        )
+        await stop.wait()
+        _end_in_time(settings)
+        following.cancel()
+        await reloader.close()
+        await _drain(settings, service, listener, server)
+
+
+def _end_in_time(settings: Settings) -> None:
+    """Has the process end soon after the drain's time, also if a thread hangs."""
+    limit_s = settings.drain_grace_s + SETTLE_S + settings.drain_timeout_s + LEAVE_S
+    timer = threading.Timer(limit_s, leave, [int(ExitCode.NODE_FAILED)])
+    timer.daemon = True
+    timer.start()
+
+
+async def _load_first(settings: Settings, reloader: Reloader) -> None:
+    if not list_versions(settings.base):
+        raise ConfigError(f"{settings.base} holds no version to serve", "ordain run PROJECT")
+    await reloader.start()
+    if reloader.routing.stable is None:
+        states = reloader.states.values()
+        refused = [f"version {s.version}: {s.message}" for s in states if s.state is State.END]
+        raise InfrastructureError(
+            "; ".join(refused) or f"{settings.base}: no version is labelled {STABLE}",
+            "ordain models list PROJECT shows the versions; promote or roll back to a whole one",
+        )
+
+
+async def _listen_http(
+    settings: Settings, service: Service, stack: contextlib.AsyncExitStack
+) -> tuple[web.ServerRunner, Listener]:
+    front = Front(service, (TFServingRest(service), InferenceRest(service)))
+    # The drain comes before: what is not answered by then had its time.
+    runner = web.ServerRunner(Server(front.handle, settings), shutdown_timeout=CLOSE_S)
+    await runner.setup()
+    stack.push_async_callback(runner.cleanup)
+    context = None
+    if settings.tls_cert is not None and settings.tls_key is not None:
+        context = tls_context(settings.tls_cert, settings.tls_key)
+    listener = Listener(runner, context)
+    try:
+        await listener.listen(settings.host, settings.rest_port)
+    except OSError as error:
+        raise ConfigError(
+            f"--rest-port {settings.rest_port} on {settings.host} cannot be listened on: "
+            f"{error.strerror or error}",
+            "--rest-port 0 takes a free one",
+        ) from error
+    return runner, listener
+
+
+async def _listen_grpc(settings: Settings, service: Service) -> tuple[grpc.aio.Server, int]:
+    server = grpc.aio.server(
+        options=(
+            ("grpc.max_receive_message_length", settings.max_body_bytes),
+            ("grpc.max_send_message_length", -1),
+            # Without it a second server could take a share of this one's requests unnoticed.
+            ("grpc.so_reuseport", 0),
+        )
+    )
+    grpc_tfserving.add_services(server, service)
+    grpc_v2.add_services(server, service)
+    host = f"[{settings.host}]" if ":" in settings.host else settings.host
+    address = f"{host}:{settings.grpc_port}"
+    try:
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            pair = (settings.tls_key.read_bytes(), settings.tls_cert.read_bytes())
+            port = server.add_secure_port(address, grpc.ssl_server_credentials((pair,)))
+        else:
+            port = server.add_insecure_port(address)
+    except RuntimeError as error:
+        raise ConfigError(
+            f"--grpc-port {settings.grpc_port} on {settings.host} cannot be listened on",
+            "--grpc-port 0 takes a free one",
+        ) from error
+    await server.start()
+    return server, port
+
+
+def _addresses(settings: Settings, runner: web.ServerRunner, grpc_port: int) -> Addresses:
+    host, port = runner.addresses[0][:2]
+    scheme = "https" if settings.tls_cert is not None else "http"
+    shown = f"[{host}]" if ":" in host else host
+    return Addresses(f"{scheme}://{shown}:{port}", f"{shown}:{grpc_port}")
+
+
+async def _drain(
+    settings: Settings, service: Service, listener: Listener, server: grpc.aio.Server
+) -> None:
+    """Not ready any more; then no new connections; then the last answers."""
+    log.info("draining: requests are answered for %g s more", settings.drain_grace_s)
+    service.is_draining = True
+    await asyncio.sleep(settings.drain_grace_s)
+    await listener.close()
+    stopping = asyncio.create_task(server.stop(settings.drain_timeout_s))
+    # Who is connected and has not sent a request yet (a TLS handshake, say) gets time to.
+    await asyncio.sleep(SETTLE_S)
+    if not await service.drained(settings.drain_timeout_s):
+        log.error("some requests were not answered within %g s", settings.drain_timeout_s)
+    await stopping
+    log.info("drained")

@@ -1,0 +1,144 @@
+"""TF Serving's classify and regress requests as JSON: `examples`, and a `context` for all."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import tensorflow as tf
+
+from ordain.serving.server.codec.json_values import decode_base64, is_base64
+from ordain.serving.server.codec.tensors import Array, Arrays, Signature
+from ordain.serving.server.errors import Code, RequestError, invalid
+from ordain.serving.server.rest.json_text import quote
+
+CLASSIFY = "tensorflow/serving/classify"
+REGRESS = "tensorflow/serving/regress"
+
+
+def decode_examples(document: Mapping[str, Any], method: str) -> list[bytes]:
+    """The serialized tf.Examples of a classify or regress request, context merged in.
+
+    Raises:
+        RequestError: The request is not formed as the REST API says.
+    """
+    if "examples" not in document:
+        raise invalid(f"When method is {method}, key 'examples' is expected and was not found")
+    examples = document["examples"]
+    if not isinstance(examples, list):
+        raise invalid("Expecting 'examples' value to be an list/array")
+    if not examples:
+        raise invalid("'examples' value is an empty array")
+    context = _make_example(document["context"]) if "context" in document else None
+    return [merge(_make_example(raw), context) for raw in examples]
+
+
+def merge(example: tf.train.Example, context: tf.train.Example | None) -> bytes:
+    """An example with what all examples of the request share; its own features win."""
+    if context is not None:
+        for name, feature in context.features.feature.items():
+            if name not in example.features.feature:
+                example.features.feature[name].CopyFrom(feature)
+    return bytes(example.SerializeToString())
+
+
+def check_method(signature: Signature, wanted: str) -> None:
+    """Refuses a signature that was not exported for classify or regress, as TF Serving does.
+
+    Raises:
+        RequestError: It was exported for another method.
+    """
+    if signature.method != wanted:
+        kind = wanted.rpartition("/")[2]
+        raise invalid(
+            f"Expected {kind} signature method_name to be {wanted}. Was: {signature.method}; "
+            "this model answers :predict"
+        )
+
+
+def examples_input(signature: Signature, examples: list[bytes]) -> Arrays:
+    """The one input of a classify or regress signature.
+
+    Raises:
+        RequestError: The signature takes something else.
+    """
+    if len(signature.inputs) != 1 or not next(iter(signature.inputs.values())).type.is_string:
+        raise RequestError(
+            Code.FAILED_PRECONDITION,
+            f"signature {signature.name!r} does not take serialized tf.Examples",
+        )
+    array = np.empty(len(examples), dtype=object)
+    array[:] = examples
+    return {next(iter(signature.inputs)): array}
+
+
+def classes_of(outputs: Arrays) -> list[list[tuple[str, float]]]:
+    """Label and score of each class, for each example.
+
+    Raises:
+        RequestError: The model answered without classes and scores, or not alike.
+    """
+    classes, scores = outputs.get("classes"), outputs.get("scores")
+    shape = classes if classes is not None else scores if scores is not None else None
+    if shape is None or shape.ndim != 2:
+        raise RequestError(
+            Code.INVALID_ARGUMENT, "the model gave neither 'classes' nor 'scores' by example"
+        )
+    count = shape.shape[0]
+    labels = [[""] * shape.shape[1]] * count if classes is None else _texts(classes)
+    values = [[0.0] * shape.shape[1]] * count if scores is None else _shortest(scores)
+    return [list(zip(ls, vs, strict=True)) for ls, vs in zip(labels, values, strict=True)]
+
+
+def values_of(outputs: Arrays) -> list[float]:
+    """The value of each example.
+
+    Raises:
+        RequestError: The model answered with something else than one value each.
+    """
+    found = outputs.get("outputs")
+    if found is None or found.size != found.shape[0]:
+        raise RequestError(
+            Code.INVALID_ARGUMENT, "the model did not give one value in 'outputs' by example"
+        )
+    return _shortest(found.reshape(-1))
+
+
+def _texts(array: Array) -> list[list[str]]:
+    return [[item.decode("utf-8", "replace") for item in row] for row in array]
+
+
+def _shortest(array: Array) -> Any:
+    return np.array(array.astype(str), dtype=object).astype(float).tolist()
+
+
+def _make_example(raw: Any) -> tf.train.Example:
+    if not isinstance(raw, dict):
+        raise invalid(f"Example must be JSON object but got JSON {quote(raw)}")
+    example = tf.train.Example()
+    for name, content in raw.items():
+        values = content if isinstance(content, list) else [content]
+        try:
+            _fill(example.features.feature[name], values, name)
+        except (ValueError, UnicodeEncodeError, TypeError) as error:
+            raise invalid(f"Feature: {quote(name)} cannot be read: {error}") from None
+    return example
+
+
+def _fill(feature: tf.train.Feature, values: list[Any], name: str) -> None:
+    item: Any
+    for value in values:
+        if isinstance(value, int):  # true and false are 1 and 0
+            kind, item = "int64_list", int(value)
+        elif isinstance(value, float):
+            kind, item = "float_list", value
+        elif isinstance(value, str):
+            kind, item = "bytes_list", value.encode("utf-8")
+        elif is_base64(value):
+            kind, item = "bytes_list", decode_base64(value["b64"])
+        else:
+            raise invalid(f"Feature: {name} has element with unexpected JSON type: {quote(value)}")
+        if feature.WhichOneof("kind") not in (None, kind):
+            raise invalid(f"Unexpected element type in feature: {name} expecting one type")
+        getattr(feature, kind).value.append(item)

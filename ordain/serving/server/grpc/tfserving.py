@@ -1,0 +1,162 @@
+"""TF Serving's gRPC services: `PredictionService` and `ModelService`."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
+import grpc
+import tensorflow as tf
+from google.protobuf import any_pb2
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import (
+    classification_pb2,
+    get_model_metadata_pb2,
+    get_model_status_pb2,
+    input_pb2,
+    model_pb2,
+    model_service_pb2_grpc,
+    predict_pb2,
+    prediction_service_pb2_grpc,
+    regression_pb2,
+)
+
+from ordain.serving.server.codec import examples_json as examples
+from ordain.serving.server.codec.predict_json import DEFAULT_SIGNATURE
+from ordain.serving.server.codec.tensor_protos import decode_inputs, encode_proto
+from ordain.serving.server.codec.tensors import Arrays
+from ordain.serving.server.errors import invalid
+from ordain.serving.server.grpc.common import Call, answer
+from ordain.serving.server.models.routing import ServedVersion
+from ordain.serving.server.service import Service
+
+PROTOCOL = "grpc_tfserving"
+
+
+def add_services(server: grpc.aio.Server, service: Service) -> None:
+    """Adds both services to a gRPC server."""
+    prediction = prediction_service_pb2_grpc.PredictionServiceServicer()
+    for name, method in (
+        ("Predict", _predict),
+        ("Classify", _classify),
+        ("Regress", _regress),
+        ("GetModelMetadata", _metadata),
+    ):
+        setattr(prediction, name, answer(service, PROTOCOL, name, method))
+    prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
+    models = model_service_pb2_grpc.ModelServiceServicer()
+    models.GetModelStatus = answer(service, PROTOCOL, "GetModelStatus", _status)
+    model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
+
+
+async def _predict(request: Any, call: Call) -> Any:
+    with _lease(request.model_spec, call) as served:
+        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+        given = decode_inputs(request.inputs)
+        outputs = await call.service.call(served, name, given, call.timeout_s)
+        wanted = list(request.output_filter) or sorted(outputs)
+        unknown = [output for output in wanted if output not in outputs]
+        if unknown:
+            raise invalid(f"output_filter: there is no output {unknown[0]!r}")
+        response = predict_pb2.PredictResponse()
+        for output in wanted:
+            response.outputs[output].CopyFrom(encode_proto(outputs[output]))
+        _fill_spec(response.model_spec, request.model_spec, served)
+        return response
+
+
+async def _classify(request: Any, call: Call) -> Any:
+    response = classification_pb2.ClassificationResponse()
+    with _lease(request.model_spec, call) as served:
+        outputs = await _call_examples(request, call, served, examples.CLASSIFY)
+        for row in examples.classes_of(outputs):
+            classes = response.result.classifications.add()
+            for label, score in row:
+                classes.classes.add(label=label, score=score)
+        _fill_spec(response.model_spec, request.model_spec, served)
+    return response
+
+
+async def _regress(request: Any, call: Call) -> Any:
+    response = regression_pb2.RegressionResponse()
+    with _lease(request.model_spec, call) as served:
+        outputs = await _call_examples(request, call, served, examples.REGRESS)
+        for value in examples.values_of(outputs):
+            response.result.regressions.add(value=value)
+        _fill_spec(response.model_spec, request.model_spec, served)
+    return response
+
+
+async def _call_examples(request: Any, call: Call, served: ServedVersion, method: str) -> Arrays:
+    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+    signature = served.model.signature(name)
+    examples.check_method(signature, method)
+    inputs = examples.examples_input(signature, _serialize(request.input))
+    return await call.service.call(served, name, inputs, call.timeout_s)
+
+
+def _serialize(given: input_pb2.Input) -> list[bytes]:
+    kind = given.WhichOneof("kind")
+    if kind is None:
+        raise invalid("Input is empty.")
+    found = getattr(given, kind)
+    context = found.context if kind == "example_list_with_context" else None
+    try:
+        # Of the same type, but made by TensorFlow's Python: `merge` takes those.
+        copies = [tf.train.Example.FromString(e.SerializeToString()) for e in found.examples]
+    except DecodeError as error:
+        raise invalid(f"an example cannot be read: {error}") from None
+    if not copies:
+        raise invalid("Input is empty.")
+    return [examples.merge(example, context) for example in copies]
+
+
+async def _metadata(request: Any, call: Call) -> Any:
+    if list(request.metadata_field) != ["signature_def"]:
+        raise invalid("metadata_field has to be ['signature_def']")
+    with _lease(request.model_spec, call, is_about=True) as served:
+        definitions = get_model_metadata_pb2.SignatureDefMap()
+        for name, definition in served.model.signature_defs.items():
+            definitions.signature_def[name].CopyFrom(definition)
+        packed = any_pb2.Any()
+        packed.Pack(definitions)
+        response = get_model_metadata_pb2.GetModelMetadataResponse()
+        response.metadata["signature_def"].CopyFrom(packed)
+        response.model_spec.name = request.model_spec.name
+        response.model_spec.version.value = served.version
+        return response
+
+
+async def _status(request: Any, call: Call) -> Any:
+    spec = request.model_spec
+    version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
+    response = get_model_status_pb2.GetModelStatusResponse()
+    states = get_model_status_pb2.ModelVersionStatus.State
+    for found in call.service.status(call.named(spec.name), version, spec.version_label):
+        status = response.model_version_status.add()
+        status.version = found.version
+        status.state = states.Value(found.state.value)
+        status.status.error_code = found.code.number
+        status.status.error_message = found.message
+    return response
+
+
+@contextlib.contextmanager
+def _lease(
+    spec: model_pb2.ModelSpec, call: Call, is_about: bool = False
+) -> Iterator[ServedVersion]:
+    if not spec.name:
+        raise invalid("Missing ModelSpec")
+    version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
+    name = call.named(spec.name)
+    request_id = None if is_about else call.request_id
+    with call.service.lease(name, version, spec.version_label, request_id) as served:
+        call.version = str(served.version)
+        yield served
+
+
+def _fill_spec(spec: Any, asked: Any, served: ServedVersion) -> None:
+    spec.name = asked.name
+    spec.version.value = served.version
+    spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE

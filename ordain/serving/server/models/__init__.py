@@ -1,0 +1,1 @@
+"""Loaded models: routing to versions, reloading, batches, warm-up, threads."""

@@ -1,0 +1,140 @@
+"""Loading a version under limits: on trial in another process, then in a thread of this one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import weakref
+from functools import partial
+from pathlib import Path
+
+from ordain.errors import InfrastructureError
+from ordain.serving.registry.trust import Trust
+from ordain.serving.server.metrics import Metrics
+from ordain.serving.server.models.checks import copy_checked
+from ordain.serving.server.models.load_trial import Limits, Load, Trials
+from ordain.serving.server.models.loaded_model import LoadedModel
+from ordain.serving.server.models.signature_defs import LoadError
+from ordain.serving.server.models.threads import Threads
+from ordain.serving.server.models.warmup import warm_up
+from ordain.serving.server.settings import Settings
+
+#: Loads that may hang in this process; with as many no further version is loaded.
+MAX_LOST = 4
+#: Loads at a time: the stable version, the canary, another one.
+AT_A_TIME = 3
+#: Longest reason that a version is refused with.
+MAX_REASON = 1000
+
+log = logging.getLogger("ordain.serve")
+
+Fingerprint = tuple[object, ...]
+
+
+class Loader:
+    """Loads versions; whatever one of them does is a `LoadError` after the time limit at most."""
+
+    def __init__(
+        self, load: Load, trials: Trials | None, settings: Settings, metrics: Metrics
+    ) -> None:
+        """Makes no thread yet.
+
+        Args:
+            load: Checks, loads and warms a version.
+            trials: Where a version is loaded first; None if this process itself is a trial.
+            settings: The limits.
+            metrics: Where lost threads are counted.
+        """
+        self._load = load
+        self._trials = trials
+        self._limits = Limits(settings.load_timeout_s, settings.load_memory_bytes)
+        self._threads = Threads("load", MAX_LOST + AT_A_TIME, metrics.threads_lost.labels("load"))
+        self._passed: dict[int, Fingerprint] = {}
+        self._here: set[asyncio.Task[LoadedModel]] = set()
+
+    @property
+    def lost(self) -> int:
+        """Threads in a load that was given up and does not end."""
+        return self._threads.lost
+
+    @property
+    def problems(self) -> list[str]:
+        """Why versions cannot be loaded, or soon cannot."""
+        found = []
+        if self.lost:
+            found.append(f"{self.lost} of at most {MAX_LOST} loads hang in this process")
+        if self._trials is not None and not self._trials.is_alive:
+            found.append(
+                "the process that tries versions is gone: restart the server to load another one"
+            )
+        return found
+
+    async def load(self, folder: Path, version: int, content: Fingerprint) -> LoadedModel:
+        """Checks, loads and warms a version.
+
+        A cancellation ends the trial; a thread that loads already is left to end by itself.
+
+        Args:
+            folder: The version's folder.
+            version: Its number.
+            content: What tells its content from another; once tried, it is not tried again.
+
+        Raises:
+            LoadError: It does not pass, cannot be loaded, or exceeds a limit.
+        """
+        has_passed = bool(content) and self._passed.get(version) == content
+        if self._trials is not None and not has_passed:
+            fault = await self._trials.find_fault(folder, version, self._limits)
+            if fault:
+                raise LoadError(_short(fault))
+            self._passed[version] = content
+        if self.lost >= MAX_LOST:
+            raise LoadError(
+                f"not loaded: {self.lost} loads hang in this process; restart the server"
+            )
+        task = asyncio.create_task(self._load_here(folder, version))
+        self._here.add(task)
+        task.add_done_callback(self._here.discard)
+        task.add_done_callback(lambda done: done.cancelled() or done.exception())
+        return await asyncio.shield(task)
+
+    async def _load_here(self, folder: Path, version: int) -> LoadedModel:
+        call = self._threads.start(partial(self._load, folder, version))
+        if not await call.wait(self._limits.seconds):
+            if not await call.cancel():
+                self._threads.lose(call)
+                log.error("version %d: its load does not end; a thread is lost", version)
+            raise LoadError(f"not loaded within {self._limits.seconds:g} s")
+        try:
+            return call.result.result()
+        except LoadError as error:
+            raise LoadError(_short(str(error))) from error
+        except Exception as error:
+            raise LoadError(_short(f"{type(error).__name__}: {error}")) from error
+
+
+def load_version(folder: Path, version: int, trust: Trust | None) -> LoadedModel:
+    """Copies, checks, loads and warms a version, in this order; the copy goes with the model.
+
+    Raises:
+        LoadError: It does not pass, or cannot be loaded.
+    """
+    try:
+        copy = copy_checked(folder, trust)
+    except InfrastructureError as error:
+        raise LoadError(error.message) from error
+    except OSError as error:
+        raise LoadError(str(error)) from error
+    try:
+        model = LoadedModel(copy.folder, version)
+        warm_up(model, copy.folder)
+    except BaseException:
+        copy.remove()
+        raise
+    weakref.finalize(model, copy.remove)
+    return model
+
+
+def _short(reason: str) -> str:
+    reason = " ".join(reason.split())
+    return reason if len(reason) <= MAX_REASON else reason[: MAX_REASON - 3] + "..."

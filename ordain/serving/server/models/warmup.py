@@ -1,0 +1,108 @@
+"""First calls of a version that nobody waits for.
+
+TensorFlow prepares a function when it is first called, which takes up to seconds. A version is
+warm before the first request reaches it: with the requests that were published beside it
+(`assets.extra/tf_serving_warmup_requests`, the file that TF Serving replays), and with a row of
+zeros for each signature they leave out.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+
+import numpy as np
+from google.protobuf.message import DecodeError
+from tensorflow_serving.apis import prediction_log_pb2
+
+from ordain.common.atomic_files import read_plain
+from ordain.errors import InfrastructureError
+from ordain.serving.server.codec.predict_json import DEFAULT_SIGNATURE
+from ordain.serving.server.codec.tensor_protos import decode_inputs
+from ordain.serving.server.codec.tensors import Arrays, Signature, TensorSpec
+from ordain.serving.server.errors import RequestError
+from ordain.serving.server.models.loaded_model import LoadedModel
+
+WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
+#: TF Serving's own limit on the requests in the file.
+MAX_REQUESTS = 1000
+MAX_BYTES = 64_000_000
+
+log = logging.getLogger("ordain.serve")
+
+
+def warm_up(model: LoadedModel, folder: Path) -> int:
+    """Calls each signature at least once.
+
+    Returns:
+        How many calls were answered.
+    """
+    answered = 0
+    met = set()
+    for name, inputs in _recorded(folder):
+        if name in model.signatures and _call(model, name, inputs):
+            met.add(name)
+            answered += 1
+    for name, signature in model.signatures.items():
+        # A row of zeros may be no request this model takes; then the first real one is slower.
+        if name not in met and _call(model, name, _zeros(signature)):
+            answered += 1
+    return answered
+
+
+def _call(model: LoadedModel, name: str, inputs: Arrays) -> bool:
+    try:
+        complete, _ = model.signature(name).complete(inputs)
+        model.run(name, complete)
+    except RequestError as error:
+        log.debug("warm-up of version %d, %s: %s", model.version, name, error.message)
+        return False
+    return True
+
+
+def _recorded(folder: Path) -> Iterator[tuple[str, Arrays]]:
+    path = folder / WARMUP_FILE
+    try:
+        for record in islice(
+            _records(read_plain(folder, str(WARMUP_FILE), MAX_BYTES)), MAX_REQUESTS
+        ):
+            entry = prediction_log_pb2.PredictionLog.FromString(record)
+            if entry.WhichOneof("log_type") == "predict_log":
+                request = entry.predict_log.request
+                name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+                yield name, decode_inputs(request.inputs)
+    except FileNotFoundError:
+        return
+    except (ValueError, InfrastructureError, DecodeError, RequestError) as error:
+        log.warning("%s cannot be replayed: %s", path, str(error).partition("\n")[0])
+
+
+def _records(data: bytes) -> Iterator[bytes]:
+    """The records of a TFRecord file; its checksums are left to the manifest, whose are better.
+
+    TensorFlow's own reader believes a length before it looks how long the file is.
+    """
+    position = 0
+    while position < len(data):
+        # Length, checksum of the length, content, checksum of the content.
+        begin = position + 12
+        (size,) = struct.unpack_from("<Q", data, position) if begin <= len(data) else (-1,)
+        if size < 0 or begin + size + 4 > len(data):
+            raise ValueError("a record is longer than the file")
+        yield data[begin : begin + size]
+        position = begin + size + 4
+
+
+def _zeros(signature: Signature) -> Arrays:
+    return {n: _zero(spec) for n, spec in signature.inputs.items() if spec.default is None}
+
+
+def _zero(spec: TensorSpec) -> np.ndarray:
+    shape = tuple(max(size, 1) if size != -1 else 1 for size in spec.shape or (1,))
+    if spec.type.is_string:
+        # An empty text is also a valid serialized tf.Example, without features.
+        return np.full(shape, b"", dtype=object)
+    return np.zeros(shape, dtype=spec.type.numpy)

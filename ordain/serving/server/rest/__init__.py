@@ -1,0 +1,1 @@
+"""The REST protocols of the model server."""

@@ -1,0 +1,1 @@
+"""Buckets: the client, artifacts that pods share, and files kept there."""

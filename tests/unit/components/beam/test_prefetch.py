@@ -1,0 +1,37 @@
+"""The next batch is made while the caller has the one before; nothing is lost on the way."""
+
+import threading
+
+import pytest
+
+from ordain.components.beam.prefetch import read_ahead
+
+
+def test_batches_come_in_order():
+    assert list(read_ahead(iter(range(100)))) == list(range(100))
+    assert list(read_ahead(iter([]))) == []
+
+
+def test_next_batch_is_made_while_the_caller_has_the_one_before():
+    made = threading.Event()
+
+    def batches():
+        yield "first"
+        made.set()
+        yield "second"
+
+    stream = read_ahead(batches())
+    assert next(stream) == "first"
+    assert made.wait(120), "the second batch waits for the caller"
+    assert next(stream) == "second"
+
+
+def test_error_reaches_the_caller_behind_the_batches_before_it():
+    def batches():
+        yield "first"
+        raise ValueError("broken record")
+
+    seen = []
+    with pytest.raises(ValueError, match="broken record"):
+        seen.extend(read_ahead(batches()))
+    assert seen == ["first"]

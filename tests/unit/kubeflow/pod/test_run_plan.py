@@ -1,0 +1,109 @@
+"""The chain of a run between its tasks: written once, read and held against its checksum."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from ordain.errors import ConfigError, InfrastructureError
+from ordain.kubeflow.pod.run_plan import (
+    FILE,
+    Chain,
+    check_run_id,
+    find_plan,
+    read_chain,
+    write_chain,
+)
+
+CHAIN = Chain(
+    run_id="run-1",
+    folder="/project",
+    env=None,
+    config={"name": "toy", "metadata": "postgresql://ada:${env:SECRET}@db/ml"},
+    spans=(1, 2),
+    ir={"nodes": [{"pipeline_node": {"node_info": {"id": "ExampleGen"}}}]},
+    notes=("no baseline: it is the first",),
+    recovered=(
+        {"run_id": "run-0", "nodes": ["Trainer"], "execution_ids": [7], "removed": 1, "reason": ""},
+    ),
+)
+
+
+def normal(chain: Chain) -> dict:
+    return json.loads(chain.to_json())
+
+
+def test_what_is_written_is_read(tmp_path):
+    plan = write_chain(CHAIN, tmp_path)
+    assert json.loads(plan)["spans"] == [1, 2]
+    assert normal(read_chain(plan, "run-1")) == normal(CHAIN)
+    # A retried prepare finds the same plan, word for word.
+    assert find_plan(tmp_path, "run-1") == plan
+    assert find_plan(tmp_path, "run-2") is None
+    assert [p.name for p in (tmp_path / "run-1").iterdir()] == [FILE]
+
+
+def test_a_file_that_was_changed_since_is_refused(tmp_path):
+    plan = write_chain(CHAIN, tmp_path)
+    path = tmp_path / "run-1" / FILE
+    path.write_text(path.read_text().replace('"ExampleGen"', '"ExampleGan"'))
+    with pytest.raises(InfrastructureError, match="something changed it since"):
+        read_chain(plan, "run-1")
+
+
+def test_a_volume_that_is_not_mounted_is_told(tmp_path):
+    plan = write_chain(CHAIN, tmp_path)
+    (tmp_path / "run-1" / FILE).unlink()
+    with pytest.raises(InfrastructureError, match=r"cannot be read: No such file") as caught:
+        read_chain(plan, "run-1")
+    assert "every task needs the volume" in caught.value.hint
+
+
+def test_another_runs_plan_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="--plan is run run-1's, and --run-id is run-2"):
+        read_chain(write_chain(CHAIN, tmp_path), "run-2")
+
+
+@pytest.mark.parametrize("plan", ["", "{}", "[]", "null", '{"uri": 1}', "no json"])
+def test_what_is_no_plan_is_refused(plan):
+    with pytest.raises(ConfigError, match="is not what prepare writes"):
+        read_chain(plan, "run-1")
+
+
+def test_another_images_form_is_told(tmp_path):
+    write_chain(CHAIN, tmp_path)
+    path = tmp_path / "run-1" / FILE
+    path.write_text(path.read_text().replace('"form": 1', '"form": 99'))
+    with pytest.raises(ConfigError, match="form 99, and this image reads form 1"):
+        find_plan(tmp_path, "run-1")
+
+
+def test_a_folder_that_cannot_be_written_is_named(tmp_path):
+    (tmp_path / "runs").write_text("a file")
+    with pytest.raises(
+        InfrastructureError, match=f"{tmp_path}/runs/run-1/{FILE} cannot be written"
+    ):
+        write_chain(CHAIN, tmp_path / "runs")
+
+
+@pytest.mark.parametrize("run_id", ["", ".", "../up", "a/b", "-x", "x" * 129, "a b", "{{$.x}}"])
+def test_a_run_id_is_a_folders_name(run_id):
+    with pytest.raises(ConfigError, match="--run-id"):
+        check_run_id(run_id)
+    assert check_run_id("6e6b5a3e-1d4f-4f0e-9a57-0f8d6a2b7f10")
+
+
+def test_the_projects_references_are_looked_up_in_the_pod(make_folder, monkeypatch):
+    folder = make_folder()
+    config = {
+        "name": "toy",
+        "workspace": "${env:WHERE}",
+        "data": {"path": "data", "pattern": "{SPAN}/*.csv", "label": "y"},
+        "evaluate": {"metrics": ["AUC"], "thresholds": {"auc": {"min": 0.5}}},
+    }
+    chain = Chain("run-1", str(folder), None, config, (1,), {})
+    monkeypatch.delenv("WHERE", raising=False)
+    with pytest.raises(ConfigError, match="environment variable WHERE is not set"):
+        chain.load_project()
+    monkeypatch.setenv("WHERE", "/work")
+    assert chain.load_project().workspace == Path("/work")

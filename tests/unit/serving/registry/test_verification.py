@@ -1,0 +1,309 @@
+"""Verification: whatever is done to a published version is found, and named."""
+
+import json
+import os
+import shutil
+import socket
+import stat
+import subprocess
+import sys
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from ordain.errors import ConfigError, InfrastructureError
+from ordain.serving.registry.trust import Trust
+from ordain.serving.registry.verification import read_manifest, verify
+
+ROOT = Path(__file__).resolve().parents[4]
+
+
+def replace_link(folder: Path) -> None:
+    (folder / "saved_model.pb").rename(folder.parent / "elsewhere")
+    (folder / "saved_model.pb").symlink_to(folder.parent / "elsewhere")
+
+
+def edit_manifest(folder: Path) -> None:
+    path = folder / "manifest.json"
+    raw = json.loads(path.read_text())
+    path.write_text(json.dumps({**raw, "version": raw["version"] + 1}))
+
+
+def flip_a_bit(folder: Path) -> None:
+    path = folder / "variables" / "variables.index"
+    content = bytearray(path.read_bytes())
+    content[500] ^= 1
+    path.write_bytes(content)
+
+
+TAMPERING = {
+    "a missing file": (lambda f: (f / "saved_model.pb").unlink(), "saved_model.pb is missing"),
+    "an extra file": (lambda f: (f / "extra.so").touch(), "extra.so is not listed"),
+    "a hidden extra file": (lambda f: (f / ".x").touch(), ".x is not listed"),
+    "a file more": (
+        lambda f: (f / "variables" / "v2").touch(),
+        "variables/v2 is not listed",
+    ),
+    "a changed bit": (flip_a_bit, "variables/variables.index has another content"),
+    "a file cut off": (
+        lambda f: os.truncate(f / "variables" / "variables.index", 10),
+        "has 10 bytes, not 1000",
+    ),
+    "a changed card": (
+        lambda f: (f / "MODEL_CARD.md").write_text("the best model ever"),
+        "MODEL_CARD.md has",
+    ),
+    "a link": (replace_link, "saved_model.pb is not a plain file"),
+    "a linked folder": (lambda f: (f / "assets").symlink_to("/"), "assets is not a plain file"),
+    "no manifest": (lambda f: (f / "manifest.json").unlink(), "holds no manifest.json"),
+    "a manifest cut off": (lambda f: os.truncate(f / "manifest.json", 99), "is not JSON"),
+    "a manifest of another version": (edit_manifest, "is that of version 2, not 1"),
+    "no folder at all": (shutil.rmtree, "holds no manifest.json"),
+}
+
+
+@pytest.mark.parametrize("name", TAMPERING)
+def test_what_is_not_as_it_was_published_is_named(push, name):
+    folder = push()
+    assert verify(folder) == []
+    tamper, expected = TAMPERING[name]
+    tamper(folder)
+    problems = verify(folder)
+    assert any(expected in problem for problem in problems), problems
+
+
+def test_all_problems_are_told_at_once(push):
+    folder = push()
+    (folder / "saved_model.pb").unlink()
+    (folder / "extra").touch()
+    assert verify(folder) == ["saved_model.pb is missing", "extra is not listed"]
+
+
+def test_a_version_renamed_is_found(push, base):
+    push()
+    (base / "1").rename(base / "9")
+    assert verify(base / "9") == ["the manifest is that of version 1, not 9"]
+
+
+def test_a_manifest_too_large_is_not_read(push, monkeypatch):
+    folder = push()
+    monkeypatch.setattr("ordain.serving.registry.verification.MAX_MANIFEST_BYTES", 10)
+    with pytest.raises(InfrastructureError, match="larger than 10 bytes"):
+        read_manifest(folder)
+
+
+class TestSignature:
+    def test_of_the_right_key_verifies_and_of_another_does_not(self, push, trust, keys):
+        folder = push(trust=trust)
+        assert verify(folder) == verify(folder, trust) == []
+        (problem,) = verify(folder, Trust("toy", keys / "b.pub.pem"))
+        assert "Key mismatch" in problem
+
+    def test_is_asked_for_when_signing_is_on(self, push, reader):
+        (problem,) = verify(push(), reader)
+        assert problem == "it is not signed, and signing is on"
+
+    def test_covers_the_manifest(self, push, trust):
+        # Digests and manifest agree with each other, and not with what was signed.
+        folder = push(trust=trust)
+        path = folder / "manifest.json"
+        path.write_text(path.read_text().replace('"run_id": "r"', '"run_id": "s"'))
+        assert verify(folder) == []
+        (problem,) = verify(folder, trust)
+        assert "manifest.json" in problem
+
+    def test_of_another_version_does_not_verify(self, push, trust):
+        first, second = push(trust=trust), push(trust=trust, size=2000)
+        shutil.copy(first / "manifest.json.sig", second / "manifest.json.sig")
+        assert verify(second, trust)
+
+    def test_of_an_older_version_in_place_of_a_newer_does_not_verify(self, push, trust):
+        first, second = push(trust=trust), push(trust=trust, size=2000)
+        shutil.rmtree(second)
+        shutil.copytree(first, second)
+        assert verify(second, trust) == ["the manifest is that of version 1, not 2"]
+
+    def test_of_another_project_does_not_verify(self, push, trust):
+        # One key pair for two projects, as a team has it.
+        other = push(trust=replace(trust, project="other"), project="other")
+        own = push(trust=trust)
+        shutil.rmtree(own)
+        shutil.copytree(other, own)
+        assert verify(own, trust) == ["the manifest is that of project 'other', not 'toy'"]
+
+    @pytest.mark.parametrize(
+        "content", [b"", b"{}", b"\xff\xfe", b'{"mediaType": 3}', b"[" * 10**6]
+    )
+    def test_that_is_damaged_does_not_verify(self, push, trust, content):
+        folder = push(trust=trust)
+        (folder / "manifest.json.sig").write_bytes(content)
+        (problem,) = verify(folder, trust)
+        assert problem.startswith("the signature does not verify")
+
+    @pytest.mark.parametrize("flaw", ["missing", "no key", "wrong password", "no password"])
+    def test_a_key_that_cannot_be_used_publishes_nothing(
+        self, push, base, trust, keys, tmp_path, flaw
+    ):
+        (tmp_path / "bad.pem").write_text("not a key")
+        bad = {
+            "missing": replace(trust, private_key=tmp_path / "none.pem"),
+            "no key": replace(trust, private_key=tmp_path / "bad.pem"),
+            "wrong password": replace(trust, password="wrong secret"),
+            "no password": replace(trust, password=None),
+        }[flaw]
+        with pytest.raises(ConfigError, match=r"push\.signing\.private_key") as caught:
+            push(trust=bad)
+        assert "wrong secret" not in str(caught.value) + repr(bad)
+        assert not list(base.glob("[0-9]*")) and not list(base.glob(".staging-*"))
+
+    def test_a_public_key_that_cannot_be_used_is_the_callers_fault(self, push, trust, tmp_path):
+        with pytest.raises(ConfigError, match=r"push\.signing\.public_key"):
+            verify(push(trust=trust), Trust("toy", tmp_path / "none.pem"))
+
+    def test_is_one_that_the_packages_own_command_reads(self, push, trust, keys):
+        folder = push(trust=trust)
+        signature = folder / "manifest.json.sig"
+        command = [sys.executable, "-m", "model_signing", "verify", "key", str(folder)]
+        command += ["--signature", str(signature), "--ignore-paths", str(signature)]
+        command += ["--public_key", str(keys / "a.pub.pem")]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+
+
+def _changed(**keys):
+    return lambda raw: json.dumps({**raw, **keys})
+
+
+def _metric(value):
+    text = json.dumps([{"name": "auc", "value": 0, "slice": "", "baseline": None}])
+    return _put("metrics", text.replace("0,", f"{value},"))
+
+
+def _put(key, text):
+    return lambda raw: json.dumps({**raw, key: "?"}).replace(f'"{key}": "?"', f'"{key}": {text}')
+
+
+def _file(**keys):
+    return _changed(files=[{"path": "a", "sha256": "0" * 64, "size_bytes": 1, **keys}])
+
+
+def _reason(**keys):
+    reason = {"outcome": "passed", "kind": "k", "text": "t", **keys}
+    return _changed(verdicts=[{"gate": "g", "outcome": "passed", "reasons": [reason]}])
+
+
+#: Manifests that somebody made, and what is said of each.
+HOSTILE = {
+    "deep": (lambda _: "[" * 200_000, "nested too deep"),
+    "deep inside": (_put("metrics", "[" * 10**5 + "]" * 10**5), "nested too deep"),
+    "a number of 5000 digits": (_put("version", "9" * 5000), "more than 4300 digits"),
+    "a number of 4000 digits": (_put("version", "9" * 4000), "version is a very large number"),
+    "version NaN": (_put("version", "NaN"), "it holds NaN"),
+    "version true": (_changed(version=True), "version is True, not a whole number"),
+    "version below zero": (_changed(version=-1), "version is -1"),
+    "a metric NaN": (_metric("NaN"), "it holds NaN"),
+    "a metric infinite": (_metric("-Infinity"), "it holds -Infinity"),
+    "a metric too large": (_metric("1e999"), "1e999, which is too large"),
+    "a metric as text": (_metric('"x"'), "the value of 'auc' is 'x', not a number"),
+    "a metric as list": (_metric("[]"), "the value of 'auc' is a list, not a number"),
+    "metrics no list": (_changed(metrics={"a": 1}), "metrics is an object, not a list"),
+    "spans as text": (_changed(spans="12"), "spans is '12', not a list"),
+    "a span infinite": (_put("spans", "[1e999]"), "1e999, which is too large"),
+    "signatures as list": (_changed(signatures=[1]), "signatures is a list, not an object"),
+    "a shape as text": (
+        _changed(
+            signatures={"a": {"inputs": {"x": {"dtype": "f", "shape": "abc"}}, "outputs": {}}}
+        ),
+        "a tensor's shape is 'abc', not a list",
+    ),
+    "no files": (_changed(files=None), "files is None, not a list"),
+    "a path that is none": (_file(path=3), "a file's path is 3, not a text"),
+    "a path with a zero": (_file(path="a\0b"), "is not inside the version's folder"),
+    "a path that leads out": (_file(path="../x"), "is not inside the version's folder"),
+    "half a character": (_put("run_id", r'"\ud800"'), "no UTF-8 text"),
+    "a digest that is none": (_file(sha256=3), "the digest of 'a' is 3, not a text"),
+    "a size that is none": (_file(size_bytes=True), "the size of 'a' is True"),
+    "a verdict as text": (_changed(verdicts=["x"]), "a verdict is 'x', not an object"),
+    "reasons that are none": (
+        _changed(verdicts=[{"gate": "g", "outcome": "passed", "reasons": 3}]),
+        "a verdict's reasons is 3, not a list",
+    ),
+    "a text that is none": (_reason(text=["x"]), "a reason's text is a list, not a text"),
+    "a measure that is none": (_reason(measured="x"), "a reason's measured is 'x', not a number"),
+    "an outcome there is not": (_reason(outcome="great"), "'great' is not a valid Outcome"),
+    "a key twice": (lambda raw: '{"version": 1,' + json.dumps(raw)[1:], "key 'version' twice"),
+    "a format that is a list": (_changed(format=[1]), "the manifest's format is [1]"),
+    "no object": (lambda _: "[]", "the manifest is a list, not an object"),
+    "no text": (lambda _: b"\xff\xfe", "cannot be read"),
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_manifest_that_somebody_made_is_one_problem(push, name):
+    folder = push()
+    make, expected = HOSTILE[name]
+    made = make(json.loads((folder / "manifest.json").read_text()))
+    (folder / "manifest.json").write_bytes(made if isinstance(made, bytes) else made.encode())
+    (problem,) = verify(folder)
+    assert expected in problem and "\n" not in problem and len(problem) < 600, problem
+
+
+def _replaced(make):
+    def put(path: Path) -> None:
+        path.unlink(missing_ok=True)
+        make(path)
+
+    return put
+
+
+def _bind(path: Path) -> None:
+    with socket.socket(socket.AF_UNIX) as made:
+        made.bind(str(path))
+
+
+#: What stands where a file should.
+NO_FILES = {
+    "a pipe": _replaced(os.mkfifo),
+    "a device": _replaced(lambda p: os.mknod(p, 0o600 | stat.S_IFCHR, os.makedev(1, 5))),
+    "a link to a device": _replaced(lambda p: p.symlink_to("/dev/zero")),
+    "a link to a file": _replaced(lambda p: p.symlink_to(__file__)),
+    "a link to nothing": _replaced(lambda p: p.symlink_to("/nowhere/at/all")),
+    "a socket": _replaced(_bind),
+}
+
+
+@pytest.mark.parametrize("kind", NO_FILES)
+@pytest.mark.parametrize(
+    "name",
+    ["manifest.json", "manifest.json.sig", "saved_model.pb", "MODEL_CARD.md", "assets/ordain.json"],
+)
+@pytest.mark.timeout(60)
+def test_what_is_no_plain_file_is_never_opened(push, reader, kind, name):
+    folder = push()
+    (folder / name).parent.mkdir(exist_ok=True)
+    try:
+        NO_FILES[kind](folder / name)
+    except PermissionError:
+        pytest.skip("only root makes a device")
+    assert verify(folder, reader) == [f"{name} is not a plain file"]
+    if name == "manifest.json":
+        with pytest.raises(InfrastructureError, match="not a plain file"):
+            read_manifest(folder)
+
+
+def test_a_version_that_is_a_link_is_refused(push, base):
+    push()
+    (base / "2").symlink_to(base / "1")
+    assert verify(base / "2") == ["2 is a link, not a folder"]
+
+
+def test_nothing_heavy_is_imported():
+    script = (
+        "import sys\n"
+        "from ordain.serving.registry import directory, labels, verification, retention\n"
+        "from ordain.serving.registry import object_store, manifests, diff\n"
+        "heavy = {'tensorflow', 'tfx', 'model_signing', 'google.cloud.storage'}\n"
+        "assert not heavy & set(sys.modules), heavy & set(sys.modules)\n"
+    )
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=ROOT)
