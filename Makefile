@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target that needs it builds. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint lock bench bench-quick image clean
+.PHONY: help run test lint structure lock bench bench-quick image clean
 
 BIN := .venv/bin
 SETUP := $(wildcard tools/*.py tools/*.lock)
@@ -48,6 +48,9 @@ lint: .venv/.ready ## ruff, mypy, and the rule that imports run downwards
 	@$(BIN)/mypy
 	@echo "lint: lint-imports"
 	@$(BIN)/lint-imports
+
+structure: .venv/.ready ## draw the rooms of the package; fail on circles and imports that run up
+	@$(BIN)/python tools/structure.py
 
 lock: ## renew the locks from setup.py and tools/*.in, and install them
 	$(call bootstrap,--lock)
