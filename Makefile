@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target that needs it builds. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint structure lock bench bench-quick image clean
+.PHONY: help run test lint docs structure lock bench bench-quick image clean
 
 BIN := .venv/bin
 SETUP := $(wildcard tools/*.py tools/*.lock)
@@ -51,6 +51,11 @@ lint: .venv/.ready ## ruff, mypy, and the rule that imports run downwards
 
 structure: .venv/.ready ## draw the rooms of the package; fail on circles and imports that run up
 	@$(BIN)/python tools/structure.py
+
+docs: .venv/.ready ## build the pages of docs/ as a site in build/docs; a broken link fails
+	@echo "docs: sphinx-build into build/docs"
+	@$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going docs build/docs
+	@echo "docs: open build/docs/index.html"
 
 lock: ## renew the locks from setup.py and tools/*.in, and install them
 	$(call bootstrap,--lock)

@@ -1,12 +1,85 @@
-"""An end-to-end TFX pipeline: raw data in, a model that passed every gate out."""
+"""An end-to-end TFX pipeline: raw data in, a model that passed every gate out.
 
-from typing import Any
+The public names are those of `__all__`; each is imported when it is first used, so that
+`import ordain` costs next to nothing. Everything else in the package may change.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ordain.api.models import Models, ModelVersion, models, predict
+    from ordain.api.project import RunPlan, load_project, plan, run
+    from ordain.api.runs import PastRun, Report, Runs, report, runs
+    from ordain.components.artifacts.types import GateVerdict
+    from ordain.config.project import Project
+    from ordain.errors import ConfigError, DataBlockedError, InfrastructureError, OrdainError
+    from ordain.runs.results import RunResult
+    from ordain.serving.export.signatures import export_model
+    from ordain.verdict import Reason, Verdict
+
+#: Where each public name is defined. Vertex AI's containers import `ordain.GateVerdict` by name.
+_MODULES = {
+    "ConfigError": "ordain.errors",
+    "DataBlockedError": "ordain.errors",
+    "GateVerdict": "ordain.components.artifacts.types",
+    "InfrastructureError": "ordain.errors",
+    "ModelVersion": "ordain.api.models",
+    "Models": "ordain.api.models",
+    "OrdainError": "ordain.errors",
+    "PastRun": "ordain.api.runs",
+    "Project": "ordain.config.project",
+    "Reason": "ordain.verdict",
+    "Report": "ordain.api.runs",
+    "RunPlan": "ordain.api.project",
+    "RunResult": "ordain.runs.results",
+    "Runs": "ordain.api.runs",
+    "Verdict": "ordain.verdict",
+    "export_model": "ordain.serving.export.signatures",
+    "load_project": "ordain.api.project",
+    "models": "ordain.api.models",
+    "plan": "ordain.api.project",
+    "predict": "ordain.api.models",
+    "report": "ordain.api.runs",
+    "run": "ordain.api.project",
+    "runs": "ordain.api.runs",
+}
+
+__all__ = [
+    "ConfigError",
+    "DataBlockedError",
+    "GateVerdict",
+    "InfrastructureError",
+    "ModelVersion",
+    "Models",
+    "OrdainError",
+    "PastRun",
+    "Project",
+    "Reason",
+    "Report",
+    "RunPlan",
+    "RunResult",
+    "Runs",
+    "Verdict",
+    "export_model",
+    "load_project",
+    "models",
+    "plan",
+    "predict",
+    "report",
+    "run",
+    "runs",
+]
 
 
 def __getattr__(name: str) -> Any:
-    """`ordain.GateVerdict`, the form of name that Vertex AI's containers import a type by."""
-    if name == "GateVerdict":
-        from ordain.components.artifacts.types import GateVerdict  # noqa: PLC0415  imports TFX
+    """Imports a public name at its first use."""
+    if name not in _MODULES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(_MODULES[name]), name)
 
-        return GateVerdict
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -18,6 +18,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ordain.common.html_tables import html_table
 from ordain.common.profiler import Profile
 from ordain.errors import ExitCode
 from ordain.verdict import Verdict
@@ -175,6 +176,18 @@ class RunResult:
         raw["exit_code"] = int(self.exit_code)
         raw["headline"] = self.headline
         return raw
+
+    def _repr_html_(self) -> str:
+        rows = [
+            {"node": n.node, "state": n.state, "seconds": n.seconds, "rows": n.rows, "": n.reason}
+            for n in self.nodes
+        ]
+        gates = [
+            {"gate": verdict.gate, "outcome": verdict.outcome, "reason": reason.text}
+            for verdict in self.verdicts
+            for reason in verdict.reasons
+        ]
+        return html_table(rows, self.headline) + (html_table(gates) if gates else "")
 
     def write(self, folder: Path) -> None:
         """Writes `result.json`, whole or not at all."""

@@ -21,12 +21,12 @@ from tfx.dsl.components.base import base_beam_executor
 from tfx.types import standard_artifacts
 from tfx.utils import proto_utils
 
+from ordain import export_model
 from ordain.components.artifacts.types import VERDICT_FILE
 from ordain.components.evaluator import executor as evaluator
 from ordain.config.loading import load_project
 from ordain.config.project import DEFAULT_BEAM_ARGS
 from ordain.pipeline.eval_config import build_eval_config
-from ordain.serving.export.signatures import export_model
 from ordain.verdict import Reason, Verdict
 
 #: Columns beside the predictions and the label: a query, and a document's gain in it.

@@ -16,7 +16,7 @@ from tfx_bsl.coders.example_coder import ExamplesToRecordBatchDecoder
 from tfx_bsl.tfxio.tensor_adapter import TensorAdapterConfig
 from tfx_bsl.tfxio.tensor_representation_util import InferTensorRepresentationsFromSchema
 
-from ordain.serving.export.signatures import export_model
+from ordain import export_model
 
 LABEL = "y"
 #: Columns that are and are not required, of each type, with names that TensorFlow would mangle.

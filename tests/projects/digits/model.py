@@ -9,7 +9,7 @@ from tfx.components.trainer.fn_args_utils import FnArgs
 from tfx.v1.components import TunerFnResult
 from tfx_bsl.public import tfxio
 
-from ordain.serving.export.signatures import export_model
+from ordain import export_model
 
 LABEL = "digit"
 

@@ -5,7 +5,7 @@ import tensorflow as tf
 import tensorflow_transform as tft
 from tfx_bsl.public import tfxio
 
-from ordain.serving.export.signatures import export_model
+from ordain import export_model
 
 LABEL = "price"
 

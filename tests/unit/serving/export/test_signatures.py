@@ -14,10 +14,10 @@ from models import LABEL, ROWS, export, make_model, serialize, write_transform
 from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow_serving.apis import prediction_log_pb2
 
+from ordain import export_model
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.serving.export.description import MISSING, Description, read_description
 from ordain.serving.export.samples import to_instance, to_tensors, write_samples
-from ordain.serving.export.signatures import export_model
 
 SERIALIZED = [serialize(row) for row in ROWS]
 
