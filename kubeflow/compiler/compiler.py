@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any
 
 from ordain.config.kubeflow import Kubeflow
-from ordain.config.loading import load_unresolved, read_effective
+from ordain.config.loading import load_unresolved
 from ordain.config.project import Project
 from ordain.errors import ConfigError
 from ordain.kubeflow.pipeline_root import check_bucket
@@ -71,14 +71,13 @@ def compile_project(
     Raises:
         ConfigError: The configuration is wrong, or the cluster would refuse the file.
     """
-    settings = tuple(settings)
-    raw, root = read_effective(folder, env, settings)
     project = load_unresolved(folder, env, settings)
+    raw = project.effective
     # Where the file is sent, and what its pods ask for, is nothing that a pod has to know.
     told = {key: value for key, value in raw.items() if key != "kubeflow"}
     where = pipeline_root(project, raw)
     chain = chain_of(project)
-    source = image_fingerprint(root, project.schema_file)
+    source = image_fingerprint(project.folder, project.schema_file)
     first = prepare_words(project.kubeflow.project, told, env, source, chain)
     last = on_exit_words(project.kubeflow.project, told, env)
     text = compile_chain(project, chain, first, last, where)

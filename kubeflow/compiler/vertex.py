@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ordain.common.env_references import has_reference
-from ordain.config.loading import load_raw, load_unresolved, read_effective
+from ordain.config.loading import load_raw, load_unresolved
 from ordain.config.project import Project
 from ordain.errors import ConfigError
 from ordain.kubeflow.compiler.compiler import Compiled
@@ -46,9 +46,8 @@ def compile_project(
         ConfigError: The configuration is wrong, or Vertex AI cannot run a node of the chain;
             names every such node and why.
     """
-    settings = tuple(settings)
     shape = load_unresolved(folder, env, settings)
-    raw, root = read_effective(folder, env, settings)
+    raw, root = shape.effective, shape.folder
     used = {key: value for key, value in raw.items() if key not in _UNUSED}
     found = [*obstacles(shape), *_references(used)]
     if found:

@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ordain.config.loading import load_raw, with_settings
+from ordain.config.loading import load_raw
 from ordain.config.project import Project
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.kubeflow import pipeline_root as roots
@@ -82,20 +82,15 @@ def prepare(asked: Asked, say: Callable[[str], None]) -> tuple[str, Chain]:
     """
     quiet_libraries()
     run_id = check_run_id(asked.run_id)
-    project, config = load_asked(
+    project = load_asked(
         asked.project, asked.config, asked.env, asked.settings, asked.pipeline_root
     )
     with roots.shared(project.workspace), recorded(project.runs / run_id, PREPARE):
-        return _prepare(asked, project, config, run_id, say)
+        return _prepare(asked, project, run_id, say)
 
 
-def load_asked(
-    folder: str, config: str, env: str, settings: str, pipeline_root: str
-) -> tuple[Project, dict[str, Any]]:
+def load_asked(folder: str, config: str, env: str, settings: str, pipeline_root: str) -> Project:
     """The project as the words of a task tell it; each argument is as `Asked` has it.
-
-    Returns:
-        The project, and the run's configuration, references unresolved.
 
     Raises:
         ConfigError: A word, or the configuration, is wrong.
@@ -104,11 +99,11 @@ def load_asked(
     raw = _configuration(config, pipeline_root)
     project = load_raw(raw, folder, env or None, given)
     roots.check_project(project)
-    return project, with_settings(raw, given)
+    return project
 
 
 def _prepare(
-    asked: Asked, project: Project, config: dict[str, Any], run_id: str, say: Callable[[str], None]
+    asked: Asked, project: Project, run_id: str, say: Callable[[str], None]
 ) -> tuple[str, Chain]:
     from ordain.kubeflow.pod.run_plan import read_chain  # noqa: PLC0415
 
@@ -135,7 +130,7 @@ def _prepare(
         run_id=run_id,
         folder=str(project.folder),
         env=asked.env or None,
-        config=config,
+        config=project.effective,
         spans=spans,
         ir=_as_json(ir),
         notes=checked.notes,

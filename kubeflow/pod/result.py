@@ -99,7 +99,7 @@ def conclude_on_exit(told: Told, say: Say) -> Concluded:
     """
     run_id = check_run_id(told.run_id)
     started = datetime.datetime.now(datetime.UTC)
-    project, _ = load_asked(told.project, told.config, told.env, told.settings, told.pipeline_root)
+    project = load_asked(told.project, told.config, told.env, told.settings, told.pipeline_root)
     with concluding(project, run_id, say):
         try:
             plan = find_plan(project.runs, run_id)

@@ -15,12 +15,12 @@ import click
 from ordain.cli.notify import no_notify_option, tell
 from ordain.cli.options import json_option, project_options
 from ordain.common.process_exit import leave
+from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.retraining.retrain import Outcome, retrain_once
 from ordain.retraining.types import Decision, Effect
 from ordain.runner.local import Listener
 from ordain.runner.node_log import console_stream
-from ordain.runner.run import Target
 from ordain.runs.results import RunResult
 
 _MARKS = {Effect.RUN: "for", Effect.HOLD: "against", Effect.NOTE: "note"}
@@ -55,10 +55,10 @@ def retrain(
       ordain retrain examples/flights --set retrain.catch_up=each
       ordain retrain examples/flights --json | jq .decision
     """
-    target = Target(project, env, settings)
-    loaded, started = target.load(), datetime.datetime.now(datetime.UTC)
+    loaded = load_project(project, env, settings)
+    started = datetime.datetime.now(datetime.UTC)
     view = _View(loaded, as_json)
-    outcome = retrain_once(target, loaded, view, force, dry_run, wait)
+    outcome = retrain_once(loaded, view, force, dry_run, wait)
     if as_json:
         click.echo(json.dumps(outcome.to_dict(), indent=1))
     if outcome.error is not None:

@@ -15,12 +15,13 @@ from ordain.cli.console import RunView, print_result
 from ordain.cli.notify import no_notify_option, tell
 from ordain.cli.options import json_option, project_options
 from ordain.common.process_exit import leave
+from ordain.config.loading import load_project
 from ordain.errors import OrdainError
 from ordain.reports.at_run_end import write_quietly
 from ordain.runner.local import Options, new_run_id
 from ordain.runner.node_log import console_stream
 from ordain.runner.preflight import Plan
-from ordain.runner.run import Target, quiet_libraries, run_target
+from ordain.runner.run import plan_and_run, quiet_libraries
 from ordain.runner.workspace_lock import workspace_lock
 
 
@@ -66,8 +67,8 @@ def run(
       ordain run examples/flights --json | jq .verdicts
     """
     quiet_libraries()
-    target = Target(project, env, settings)
-    loaded, started = target.load(), datetime.datetime.now(datetime.UTC)
+    loaded = load_project(project, env, settings)
+    started = datetime.datetime.now(datetime.UTC)
     run_id = new_run_id()
     stream = console_stream(2 if as_json else 1)
     view = RunView(stream)
@@ -83,7 +84,7 @@ def run(
 
     try:
         with workspace_lock(loaded.workspace, run_id, wait, on_wait, loaded.metadata) as hold:
-            result = run_target(target, loaded, run_id, span, options, drawn(view), hold, show)
+            result = plan_and_run(loaded, run_id, span, options, drawn(view), hold, show)
     except OrdainError as error:
         if not no_notify:
             tell(loaded, started, [], error)

@@ -15,7 +15,7 @@ import click
 from ordain.cli.options import json_option, project_options
 from ordain.cli.text_schedule import status_lines
 from ordain.common.cron import Cron, check_cron, check_timezone, show_time
-from ordain.config.loading import load_project, read_effective
+from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.errors import ConfigError
 from ordain.scheduling.status import read_status
@@ -100,7 +100,7 @@ def run(
 
     loaded = load_project(project, env, settings)
     words = ("retrain", str(loaded.folder), "--json", "--wait", "--no-notify")
-    look = _arguments(*words, env=env, settings=settings)
+    look = _arguments(loaded, *words)
     service = Service(
         project=loaded,
         command=(*_program(), *look),
@@ -111,7 +111,7 @@ def run(
         watch=loaded.schedule.watch if watch is None else watch,
     )
     if emit is not None:
-        click.echo(_emit(service, emit, image, env, settings), nl=False)
+        click.echo(_emit(service, emit, image), nl=False)
         return
 
     def say(text: str) -> None:
@@ -145,9 +145,7 @@ def status(
     click.echo("\n".join(status_lines(found)))
 
 
-def _emit(
-    service: Service, emit: str, image: str | None, env: str | None, settings: tuple[str, ...]
-) -> str:
+def _emit(service: Service, emit: str, image: str | None) -> str:
     from ordain.scheduling import exporters  # noqa: PLC0415
 
     project: Project = service.project
@@ -156,14 +154,14 @@ def _emit(
             f"--emit {emit}: there is no cron expression, and no other clock watches files",
             "--cron '0 3 * * *', or schedule.cron in pipeline.yaml",
         )
-    raw, _ = read_effective(project.folder, env, settings)
     words = ("schedule", str(project.folder), "--once")
+    references = _REFERENCE.findall(json.dumps(project.effective, default=str))
     wanted = exporters.Wanted(
         project=project,
         cron=Cron(service.cron, service.timezone),
         program=_program(),
-        arguments=_arguments(*words, env=env, settings=settings),
-        variables=tuple(sorted(set(_REFERENCE.findall(json.dumps(raw, default=str))))),
+        arguments=_arguments(project, *words),
+        variables=tuple(sorted(set(references))),
         image=image or f"ordain:{metadata.version('ordain')}",
     )
     emitters = {
@@ -180,10 +178,10 @@ def _program() -> tuple[str, ...]:
     return (str(script),) if script.exists() else (sys.executable, "-P", "-m", "ordain.cli.main")
 
 
-def _arguments(*words: str, env: str | None, settings: tuple[str, ...]) -> tuple[str, ...]:
-    """Words of a command, told of the same overlay and settings as this process."""
-    overlay = () if env is None else ("--env", env)
-    return (*words, *overlay, *(word for setting in settings for word in ("--set", setting)))
+def _arguments(project: Project, *words: str) -> tuple[str, ...]:
+    """Words of a command, followed by the project's own `--env` and `--set`."""
+    overlay = () if project.environment is None else ("--env", project.environment)
+    return (*words, *overlay, *(w for setting in project.settings for w in ("--set", setting)))
 
 
 def _checked(option: str, check: Any, value: str) -> str:

@@ -1,10 +1,15 @@
-"""What every section of the configuration is made of."""
+"""Base class of the configuration's sections, and the types that several of them share."""
 
 from __future__ import annotations
 
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import (
+    AfterValidator,
     BaseModel,
     ConfigDict,
     StringConstraints,
@@ -20,14 +25,52 @@ Policy = Literal["pass", "warn", "block"]
 #: A reason that is recorded: words, not blanks.
 Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
 ScalarValue = str | int | float | bool
-#: Validation context under which `${env:NAME}` is not looked up (`loading.load_unresolved`).
-KEEP_REFERENCES = "keep_references"
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a configuration comes from; pydantic's context while a project is validated.
+
+    Attributes:
+        folder: The project's folder, absolute; relative paths in the configuration start there.
+        environment: Name of the overlay that was merged, or None.
+        settings: The `--set` texts that were applied, in their order.
+        effective: The merged configuration, references unresolved.
+        keeps_references: Whether a text with `${env:NAME}` is accepted for any type of key.
+        beside: Paths outside of `folder` that are given relative to it, found by validation.
+    """
+
+    folder: Path
+    environment: str | None
+    settings: tuple[str, ...]
+    effective: Mapping[str, Any]
+    keeps_references: bool = False
+    beside: list[Path] = field(default_factory=list)
+
+
+def absolute_path(path: Path, info: ValidationInfo) -> Path:
+    """A path of the configuration as an absolute one; `~` is the home folder."""
+    source: Source | None = info.context
+    # Without a source it is a default, which is validated again as a part of its project.
+    if source is None or (source.keeps_references and has_reference(str(path))):
+        return path
+    given = path.expanduser()
+    found = Path(os.path.normpath(source.folder / given))
+    if not given.is_absolute() and not found.is_relative_to(source.folder):
+        source.beside.append(found)
+    return found
+
+
+ProjectPath = Annotated[Path, AfterValidator(absolute_path)]
 
 
 class Section(BaseModel):
     """A frozen part of the configuration that refuses keys it does not know."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True, validate_default=True)
+    # A default section is validated again as a part of its project, which makes paths absolute.
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, validate_default=True, revalidate_instances="always"
+    )
     #: Whether a text of this section may hold `${env:NAME}` whatever its key wants to be.
     has_references: ClassVar[bool] = True
 
@@ -44,7 +87,7 @@ class Section(BaseModel):
                 raise ValueError(f"is {str(value).lower()}, where a number belongs")
             return found
         except ValidationError as error:
-            is_kept = cls.has_references and (info.context or {}).get(KEEP_REFERENCES)
+            is_kept = cls.has_references and info.context and info.context.keeps_references
             if is_kept and has_reference(value):
                 # A rule of our own, such as "holds no password", is about what stands beside a
                 # reference: it holds unless nothing does.

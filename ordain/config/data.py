@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field, field_validator
 
-from ordain.config.base import Section
+from ordain.config.base import ProjectPath, Section
 
 
 class Split(Section):
@@ -25,7 +24,7 @@ class Split(Section):
 class Data(Section):
     """Where the data is, and which of it a run takes."""
 
-    path: Path
+    path: ProjectPath
     pattern: str = "*"
     format: Literal["csv", "parquet", "tfrecord"] | None = None
     window: Annotated[int, Field(ge=1, le=1000)] = 1

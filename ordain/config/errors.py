@@ -47,8 +47,7 @@ def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
         if here is None:
             return []
     models = [m for m in _models_in(here) if m is not None]
-    hidden = {"folder", "environment", "beside"}
-    return sorted({name for m in models for name in m.model_fields} - hidden)
+    return sorted({name for m in models for name in m.model_fields})
 
 
 def _step(annotation: Any, part: str) -> Any:

@@ -8,7 +8,6 @@ stands: no text here holds `${env:NAME}`, and no value is a secret.
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import (
@@ -21,7 +20,7 @@ from pydantic import (
 )
 
 from ordain.common.env_references import has_reference
-from ordain.config.base import Section
+from ordain.config.base import ProjectPath, Section
 from ordain.config.kubernetes_types import (
     Cpu,
     EnvName,
@@ -186,7 +185,7 @@ class Auth(KubeflowSection):
     """
 
     token_env: EnvName | None = None
-    token_file: Path | None = None
+    token_file: ProjectPath | None = None
     cookies_env: EnvName | None = None
 
     @model_validator(mode="after")
@@ -218,7 +217,7 @@ class Kubeflow(KubeflowSection):
     host: str | None = None
     namespace: Namespace | None = None
     experiment: Annotated[str, Field(min_length=1, max_length=128)] = "Default"
-    ca_file: Path | None = None
+    ca_file: ProjectPath | None = None
     auth: Auth | None = None
 
     @field_validator("defaults")

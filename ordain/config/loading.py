@@ -7,7 +7,6 @@ Order, later wins: `pipeline.yaml`, `pipeline.<env>.yaml`, `--set key.path=value
 from __future__ import annotations
 
 import contextlib
-import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
@@ -15,8 +14,8 @@ from typing import Any
 import yaml
 from pydantic import ValidationError
 
-from ordain.common.env_references import has_reference, resolve_references
-from ordain.config.base import KEEP_REFERENCES
+from ordain.common.env_references import resolve_references
+from ordain.config.base import Source
 from ordain.config.errors import explain
 from ordain.config.project import Project
 from ordain.errors import ConfigError
@@ -42,8 +41,8 @@ def load_project(
     Raises:
         ConfigError: Naming the file and the key, what it got and what is allowed.
     """
-    raw, root = read_effective(folder, env, settings)
-    return load_raw(raw, root, env)
+    raw, root = _read_files(folder, env)
+    return load_raw(raw, root, env, settings)
 
 
 def load_raw(
@@ -52,7 +51,7 @@ def load_raw(
     """Loads a project from a configuration that was read before, as a pod does.
 
     Args:
-        raw: The effective configuration, references unresolved, as `read_effective` gives it.
+        raw: The configuration, references unresolved (`Project.effective`).
         folder: The project's folder, which relative paths start from.
         env: Name of the overlay that is in `raw` already.
         settings: `a.b=value` texts, applied last.
@@ -60,8 +59,8 @@ def load_raw(
     Raises:
         ConfigError: As `load_project`.
     """
-    root = Path(folder).resolve()
-    raw = with_settings(raw, settings)
+    source = _source(raw, Path(folder).resolve(), env, settings)
+    raw = dict(source.effective)
     # What is looked up later, by whoever uses it: a pass phrase by who signs, the database's
     # password by who connects, a webhook's address, often a secret as a whole, when it is sent,
     # a server's token when it is asked. A machine that does none of it does not have them.
@@ -69,14 +68,14 @@ def load_raw(
     push, private = _without_private(raw.get("push"), ("password",))
     if private:
         raw["push"] = push
-    resolved = resolve_references(raw, str(root / MAIN_FILE)) | kept
+    resolved = resolve_references(raw, str(source.folder / MAIN_FILE)) | kept
     if private:
         resolved["push"]["signing"] |= private
     # Training parameters are kept in ML Metadata, so their references stay references until the
     # trainer uses them; here they were only checked.
     if isinstance(resolved.get("train"), dict) and "parameters" in resolved["train"]:
         resolved["train"]["parameters"] = raw["train"]["parameters"]
-    return _validate(resolved, root, env)
+    return _validate(resolved, source)
 
 
 def load_unresolved(
@@ -90,8 +89,9 @@ def load_unresolved(
     Raises:
         ConfigError: As `load_project`; what a reference stands for is not checked.
     """
-    raw, root = read_effective(folder, env, settings)
-    return _validate(raw, root, env, {KEEP_REFERENCES: True})
+    raw, root = _read_files(folder, env)
+    source = _source(raw, root, env, settings, keeps_references=True)
+    return _validate(source.effective, source)
 
 
 #: What a server, and whoever reads or labels versions, needs of the configuration.
@@ -119,8 +119,9 @@ def load_to_serve(
     Raises:
         ConfigError: As `load_project`; what other references stand for is not checked.
     """
-    raw, root = read_effective(folder, env, settings)
-    where = str(root / MAIN_FILE)
+    raw, root = _read_files(folder, env)
+    source = _source(raw, root, env, settings, keeps_references=True)
+    raw, where = source.effective, str(root / MAIN_FILE)
     needed = {key: raw[key] for key in (*_TO_SERVE, *also) if key in raw}
     push, private = _without_private(needed.get("push"), ("private_key", "password"))
     if private:
@@ -131,19 +132,22 @@ def load_to_serve(
         with contextlib.suppress(ConfigError):
             private |= resolve_references({"private_key": private.get("private_key")}, where)
         resolved["push"]["signing"] |= private
-    return _validate(resolved, root, env, {KEEP_REFERENCES: True})
+    return _validate(resolved, source)
 
 
-def with_settings(raw: Mapping[str, Any], settings: Iterable[str]) -> dict[str, Any]:
-    """A copy of a configuration with `a.b=value` texts applied in their order.
-
-    Raises:
-        ConfigError: One is no setting; quotes it.
-    """
-    changed = dict(raw)
-    for setting in settings:
-        _apply(changed, setting)
-    return changed
+def _source(
+    raw: Mapping[str, Any],
+    root: Path,
+    env: str | None,
+    settings: Iterable[str],
+    *,
+    keeps_references: bool = False,
+) -> Source:
+    """The source of a project; the settings are applied to a copy of its configuration."""
+    given, effective = tuple(settings), dict(raw)
+    for setting in given:
+        _apply(effective, setting)
+    return Source(root, env, given, effective, keeps_references)
 
 
 def _without_private(push: Any, keys: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
@@ -156,10 +160,8 @@ def _without_private(push: Any, keys: tuple[str, ...]) -> tuple[Any, dict[str, A
     return {**push, "signing": rest}, private
 
 
-def read_effective(
-    folder: str | Path, env: str | None = None, settings: Iterable[str] = ()
-) -> tuple[dict[str, Any], Path]:
-    """The merged configuration, references unresolved: safe to write to a file or a log."""
+def _read_files(folder: str | Path, env: str | None) -> tuple[dict[str, Any], Path]:
+    """The configuration of `pipeline.yaml` and its overlay, and the project's folder."""
     root = Path(folder).expanduser()
     if root.name == MAIN_FILE and root.is_file():
         root = root.parent
@@ -179,7 +181,7 @@ def read_effective(
                 f"environments here: {', '.join(found) or 'none'}",
             )
         raw = _merge(raw, _read(overlay))
-    return with_settings(raw, settings), root
+    return raw, root
 
 
 def _read(path: Path) -> dict[str, Any]:
@@ -227,29 +229,23 @@ def _apply(raw: dict[str, Any], setting: str) -> None:
         if below is None:
             below = here[part] = {}
         if not isinstance(below, dict):
-            raise ConfigError(f"--set {setting}: {part} holds a value, not further keys")
+            raise ConfigError(f"--set {setting}: {part!r} is a value, not a mapping")
         # A copy: with YAML's anchors another key may hold the same mapping.
         below = here[part] = dict(below)
         here = below
     here[parts[-1]] = value
 
 
-def _validate(
-    raw: Mapping[str, Any], root: Path, env: str | None, context: dict[str, Any] | None = None
-) -> Project:
+def _validate(raw: Mapping[str, Any], source: Source) -> Project:
+    root = source.folder
     filled = dict(raw)
-    for reserved in ("folder", "environment", "beside"):
-        if reserved in filled:
-            raise ConfigError(f"{root / MAIN_FILE}: unknown key {reserved!r}")
-    filled |= {"folder": root, "environment": env}
     filled.setdefault("workspace", str(_default_workspace(root)))
     filled.setdefault("metadata", str(Path(str(filled["workspace"])) / "metadata.sqlite"))
     try:
-        project = Project.model_validate(filled, context=context)
+        return Project.model_validate(filled, context=source)
     except ValidationError as error:
         lines = [explain(detail, Project, root / MAIN_FILE) for detail in error.errors()]
         raise ConfigError("\n".join(lines), f"see docs/configuration.md; file {root}") from error
-    return _with_absolute_paths(project)
 
 
 def _default_workspace(root: Path) -> Path:
@@ -258,46 +254,3 @@ def _default_workspace(root: Path) -> Path:
         if (folder / ".git").exists():
             return folder / "var"
     return root / "var"
-
-
-def _with_absolute_paths(project: Project) -> Project:
-    beside = []
-
-    def absolute(path: Path) -> Path:
-        given = path.expanduser()
-        found = Path(os.path.normpath(project.folder / given))
-        if not given.is_absolute() and not found.is_relative_to(project.folder):
-            beside.append(found)
-        return found
-
-    push = project.push
-    if push.directory is not None and not project.is_pushed_away:
-        push = push.model_copy(update={"directory": str(absolute(Path(push.directory)))})
-    if push.signing is not None:
-        private = push.signing.private_key
-        keys = {
-            "public_key": absolute(push.signing.public_key),
-            # A variable that is not set here is missed by whoever signs.
-            "private_key": private
-            if private is None or has_reference(str(private))
-            else absolute(private),
-        }
-        push = push.model_copy(update={"signing": push.signing.model_copy(update=keys)})
-    cluster = project.kubeflow
-    if cluster.ca_file is not None:
-        cluster = cluster.model_copy(update={"ca_file": absolute(cluster.ca_file)})
-    if cluster.auth is not None and cluster.auth.token_file is not None:
-        auth = cluster.auth.model_copy(update={"token_file": absolute(cluster.auth.token_file)})
-        cluster = cluster.model_copy(update={"auth": auth})
-    update = {
-        "push": push,
-        "kubeflow": cluster,
-        "workspace": absolute(project.workspace),
-        "metadata": absolute(project.metadata)
-        if isinstance(project.metadata, Path)
-        else project.metadata,
-        "schema_file": absolute(project.schema_file),
-        "data": project.data.model_copy(update={"path": absolute(project.data.path)}),
-        "train": project.train.model_copy(update={"module": absolute(project.train.module)}),
-    }
-    return project.model_copy(update=update | {"beside": tuple(beside)})

@@ -64,8 +64,9 @@ class Aggregate(Section):
 class Metric(Section):
     """A metric and its settings; a bare class name stands for one with default settings."""
 
-    # Settings of the class are keys beside these.
-    model_config = ConfigDict(extra="allow")
+    # Settings of the class are keys beside these. A default is not validated again: pydantic
+    # would look for `class` in an instance, which has `class_name`.
+    model_config = ConfigDict(extra="allow", revalidate_instances="never")
 
     class_name: Annotated[str, Field(alias="class")]
     name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")] | None = None

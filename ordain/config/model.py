@@ -9,7 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
-from ordain.config.base import Reason, ScalarValue, Section
+from ordain.config.base import ProjectPath, Reason, ScalarValue, Section
 from ordain.config.metrics import Metric
 
 #: Reserved slice key under which examples are evaluated by the data span they came from.
@@ -19,7 +19,7 @@ SPAN_SLICE = "span"
 class Train(Section):
     """Training: steps, and whatever the project's own `run_fn` wants to be told."""
 
-    module: Path = Path("model.py")
+    module: ProjectPath = Path("model.py")
     steps: Annotated[int, Field(ge=1)] = 1000
     eval_steps: Annotated[int, Field(ge=1)] = 100
     parameters: dict[str, ScalarValue] = Field(default_factory=dict)

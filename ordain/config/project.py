@@ -6,12 +6,14 @@ and its bounds, and nowhere else. Paths are absolute once loaded (`ordain.config
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
-from ordain.config.base import KEEP_REFERENCES, Section
+from ordain.common.env_references import resolve_references
+from ordain.config.base import ProjectPath, Section, Source, absolute_path
 from ordain.config.data import Data
 from ordain.config.executors import Exchangeable, Origin, conflict
 from ordain.config.gates import Gate
@@ -32,31 +34,26 @@ DEFAULT_BEAM_ARGS = (
 
 
 def _locate(value: object, info: ValidationInfo) -> object:
-    """`metadata` as the place it names; its form is checked even where its variables are not."""
+    """Parses `metadata`; its syntax is checked even if its variables are not set."""
     try:
-        return parse_location(value)
+        if isinstance(value, str) and "://" not in value:
+            value = resolve_references(value, "metadata")
+        location = parse_location(value)
     except ConfigError:
-        if (info.context or {}).get(KEEP_REFERENCES):
+        if info.context and info.context.keeps_references:
             return value
         raise
+    return absolute_path(location, info) if isinstance(location, Path) else location
 
 
 class Project(Section):
-    """A whole project as `pipeline.yaml` describes it.
-
-    `folder`, `environment` and `beside` are not keys of the file; loading fills them in, and
-    `metadata`, which is shared by the projects of a workspace, where the file does not name it.
-    """
+    """A whole project as `pipeline.yaml` describes it, and where that was read from."""
 
     name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-    folder: Path
-    environment: str | None = None
-    #: Paths outside of the folder that the file gives relative to it: they move with it.
-    beside: tuple[Path, ...] = ()
-    workspace: Path
+    workspace: ProjectPath
     metadata: Annotated[Location, BeforeValidator(_locate)]
     data: Data
-    schema_file: Path = Path("schema.pbtxt")
+    schema_file: ProjectPath = Path("schema.pbtxt")
     gate: Gate = Gate()
     train: Train = Train()
     tune: Tune | None = None
@@ -69,6 +66,11 @@ class Project(Section):
     beam_args: tuple[str, ...] = DEFAULT_BEAM_ARGS
     #: Whose executor runs in a node; a node that is not named runs ordain's.
     executors: dict[Exchangeable, Origin] = Field(default_factory=dict)
+    _source: Source
+
+    def model_post_init(self, context: Source) -> None:
+        """Keeps the source, which is pydantic's validation context."""
+        self._source = context
 
     @field_validator("executors")
     @classmethod
@@ -80,6 +82,29 @@ class Project(Section):
         if problem:
             raise ValueError(problem)
         return value
+
+    @property
+    def folder(self) -> Path:
+        """The project's folder, absolute."""
+        return self._source.folder
+
+    @property
+    def environment(self) -> str | None:
+        """Name of the overlay (`--env`), or None."""
+        return self._source.environment
+
+    @property
+    def settings(self) -> tuple[str, ...]:
+        """The `--set` texts, in their order."""
+        return self._source.settings
+
+    @property
+    def effective(self) -> Mapping[str, Any]:
+        """The merged configuration, as it is written to the run's folder.
+
+        References `${env:NAME}` are unresolved, so it holds no secret of the environment.
+        """
+        return self._source.effective
 
     def is_stock(self, node: Exchangeable) -> bool:
         """Whether a node runs TFX's executor."""
@@ -95,7 +120,7 @@ class Project(Section):
         """How ML Metadata keeps the paths of this project."""
         # Of a bucket's stand-in every pod has the same path, and others tell by it what it is.
         workspace = None if self.workspace.is_relative_to(PLACE) else self.workspace
-        return project_paths(self.name, self.folder, workspace, self.beside)
+        return project_paths(self.name, self.folder, workspace, self._source.beside)
 
     @property
     def runs(self) -> Path:

@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import field_validator
+from pydantic import ValidationInfo, field_validator
 
-from ordain.config.base import Section
+from ordain.config.base import ProjectPath, Section, absolute_path
 
 
 class Signing(Section):
@@ -18,8 +18,8 @@ class Signing(Section):
     is a reference, `${env:NAME}`, which is looked up when a version is signed.
     """
 
-    public_key: Path
-    private_key: Path | None = None
+    public_key: ProjectPath
+    private_key: ProjectPath | None = None
     password: str | None = None
 
     @field_validator("password")
@@ -42,10 +42,12 @@ class Push(Section):
 
     @field_validator("directory")
     @classmethod
-    def _is_known_scheme(cls, value: str | None) -> str | None:
-        if value is not None and "://" in value and not value.startswith("gs://"):
-            raise ValueError("is a path, or an address gs://bucket/folder")
-        return value
+    def _is_known_scheme(cls, value: str | None, info: ValidationInfo) -> str | None:
+        if value is None or value.startswith("gs://"):
+            return value
+        if "://" in value:
+            raise ValueError("must be a path, or an address gs://bucket/folder")
+        return str(absolute_path(Path(value), info))
 
     @property
     def public_key(self) -> Path | None:

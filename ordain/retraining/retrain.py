@@ -19,7 +19,7 @@ from ordain.retraining.decision_log import log_decision
 from ordain.retraining.facts import gather_facts
 from ordain.retraining.types import Action, Decision
 from ordain.runner.local import Listener, Options, new_run_id
-from ordain.runner.run import Target, run_target
+from ordain.runner.run import plan_and_run
 from ordain.runner.workspace_lock import workspace_lock
 from ordain.runs.results import RunResult
 
@@ -85,7 +85,6 @@ def decide_now(project: Project, is_forced: bool = False) -> Decision:
 
 
 def retrain_once(
-    target: Target,
     project: Project,
     listener: RetrainListener,
     is_forced: bool = False,
@@ -95,8 +94,7 @@ def retrain_once(
     """Looks once, decides, and runs if need be.
 
     Args:
-        target: What the command named.
-        project: The same, loaded.
+        project: The project.
         listener: Is told what happens.
         is_forced: Whether to run whatever speaks against it.
         is_dry: Whether only to decide; nothing is written then.
@@ -118,7 +116,7 @@ def retrain_once(
         try:
             # Killed from here on, it has left why it ran.
             log_decision(project.home, decision, now, [], None, mark)
-            last = _run(target, project, listener, decision, is_forced, wait, runs)
+            last = _run(project, listener, decision, is_forced, wait, runs)
             decision = decision if runs else last
         except OrdainError as stop:
             error = stop
@@ -132,7 +130,6 @@ def retrain_once(
 
 
 def _run(
-    target: Target,
     project: Project,
     listener: RetrainListener,
     first: Decision,
@@ -158,8 +155,7 @@ def _run(
             if window is None:
                 break
             done.add(window)
-            result = run_target(
-                target,
+            result = plan_and_run(
                 project,
                 run_id,
                 window[-1] if project.data.has_spans else None,

@@ -9,12 +9,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
-from pathlib import Path
 
 import yaml
 
-from ordain.config.loading import load_project, read_effective
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
 from ordain.runner.local import Listener, Options, run_project
@@ -23,27 +20,7 @@ from ordain.runner.workspace_lock import Hold
 from ordain.runs.results import NodeResult, RunResult
 
 
-@dataclass(frozen=True)
-class Target:
-    """A project as a command names it.
-
-    Attributes:
-        folder: The folder that holds `pipeline.yaml`, or that file itself.
-        env: Name of an overlay, or None.
-        settings: `a.b=value` texts.
-    """
-
-    folder: str | Path
-    env: str | None = None
-    settings: tuple[str, ...] = ()
-
-    def load(self) -> Project:
-        """The project (see `ordain.config.loading.load_project`)."""
-        return load_project(self.folder, self.env, self.settings)
-
-
-def run_target(
-    target: Target,
+def plan_and_run(
     project: Project,
     run_id: str,
     span: int | None,
@@ -55,8 +32,7 @@ def run_target(
     """Checks a project, writes down its configuration beside the run, and runs its chain.
 
     Args:
-        target: What the command named.
-        project: The same, loaded.
+        project: The project.
         run_id: The run's id, from `ordain.runner.local.new_run_id`.
         span: Last span of the window; None for the newest there is.
         options: What part to run, and whether the cache may be used.
@@ -71,7 +47,7 @@ def run_target(
     quiet_libraries()
     plan = make_plan(project, span)
     on_plan(plan)
-    _write_config(target, project, run_id)
+    _write_config(project, run_id)
     with drawing as listener:
         return run_project(project, plan, run_id, options, _Holding(hold, listener))
 
@@ -97,13 +73,12 @@ def quiet_libraries() -> None:
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same numbers on every CPU
 
 
-def _write_config(target: Target, project: Project, run_id: str) -> None:
+def _write_config(project: Project, run_id: str) -> None:
     """The effective configuration beside the run, with `${env:...}` left as it is."""
-    raw, _ = read_effective(target.folder, target.env, target.settings)
     folder = project.runs / run_id
     try:
         folder.mkdir(parents=True)
-        text = yaml.safe_dump(raw, sort_keys=False, allow_unicode=True)
+        text = yaml.safe_dump(dict(project.effective), sort_keys=False, allow_unicode=True)
         (folder / "pipeline.yaml").write_text(text, encoding="utf-8")
     except OSError as error:
         raise InfrastructureError(

@@ -18,7 +18,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from moved_metadata import check, fill
 from sandbox import PROJECTS, Sandbox, good_rows, states, write_csv
 
-from ordain.config.loading import load_project
+from ordain.config.loading import load_project, load_raw
 from ordain.dashboard.store import ReadOnlyHistory
 from ordain.metadata.location import parse_location
 from ordain.metadata.store import open_store
@@ -194,9 +194,8 @@ def address(server: postgres.Server, request: Any, monkeypatch: pytest.MonkeyPat
 def test_postgresql_keeps_the_same(address: str, small: Any, tmp_path: Path) -> None:
     project = load_project(small().folder)
     fill(open_store(parse_location(address), project.paths), project)
-    moved = project.model_copy(
-        update={"folder": tmp_path / "ü\\b" / "small", "workspace": tmp_path / "work"}
-    )
+    workspace = f"workspace={tmp_path / 'work'}"
+    moved = load_raw(project.effective, tmp_path / "ü\\b" / "small", None, [workspace])
     for one in (moved, project, moved):
         check(open_store(parse_location(address), one.paths), one)
 

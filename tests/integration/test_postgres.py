@@ -22,12 +22,13 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from opened_at_once import open_at_once
 from sandbox import Sandbox, states
 
+from ordain.config.loading import load_project
 from ordain.errors import InfrastructureError
 from ordain.metadata.location import PostgresDatabase, parse_location
 from ordain.metadata.portable_paths import AS_THEY_ARE
 from ordain.metadata.store import connection_config, open_store
 from ordain.runner.local import Options, new_run_id
-from ordain.runner.run import Target, run_target
+from ordain.runner.run import plan_and_run
 from ordain.runner.workspace_lock import workspace_lock
 from ordain.runs.history import History
 
@@ -172,14 +173,13 @@ class TestLock:
         server: postgres.Server,
     ) -> None:
         project = small(metadata=address)
-        target = Target(project.folder)
-        loaded = target.load()
+        loaded = load_project(project.folder)
         view = _Ending(server, database, at="SchemaGen")
 
         with pytest.raises(InfrastructureError, match="the lock on database .* is lost"):
             with self.hold(project.folder, database) as hold:
                 drawing = contextlib.nullcontext(view)
-                run_target(target, loaded, new_run_id(), None, Options(), drawing, hold)
+                plan_and_run(loaded, new_run_id(), None, Options(), drawing, hold)
 
         assert view.nodes[-1] == "SchemaGen"
         assert project.versions == []

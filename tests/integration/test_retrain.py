@@ -15,10 +15,10 @@ from typing import Any
 import pytest
 from sandbox import Sandbox, good_rows, states, write_csv
 
+from ordain.config.loading import load_project
 from ordain.retraining.decision_log import read_decisions
 from ordain.retraining.retrain import Outcome, retrain_once
 from ordain.retraining.types import Decision
-from ordain.runner.run import Target
 from ordain.runner.workspace_lock import workspace_lock
 from ordain.runs.results import RunResult
 
@@ -46,8 +46,8 @@ class Watcher:
         self.decisions: list[Decision] = []
 
     def __call__(self, *settings: str, **options: Any) -> Outcome:
-        target = Target(self.sandbox.folder, settings=settings)
-        return retrain_once(target, target.load(), self, **options)
+        project = load_project(self.sandbox.folder, settings=settings)
+        return retrain_once(project, self, **options)
 
     def decided(self, decision: Decision) -> None:
         self.decisions.append(decision)

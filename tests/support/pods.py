@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ordain.config.loading import load_unresolved, read_effective
+from ordain.config.loading import load_unresolved
 from ordain.pipeline.topology import chain_of
 from ordain.project.source import image_fingerprint
 
@@ -80,13 +80,13 @@ class PodRun:
     plan: str = ""
 
     def prepare_words(self, *settings: str, span: str = "", root: str = "", **other: str) -> Any:
-        raw, _ = read_effective(self.project)
-        raw.pop("kubeflow", None)
+        project = load_unresolved(self.project)
+        config = {key: value for key, value in project.effective.items() if key != "kubeflow"}
         told = {
             "project": str(self.project),
-            "config": json.dumps(raw),
-            "source": image_fingerprint(self.project, load_unresolved(self.project).schema_file),
-            "chain": json.dumps(chain_of(load_unresolved(self.project))),
+            "config": json.dumps(config),
+            "source": image_fingerprint(self.project, project.schema_file),
+            "chain": json.dumps(chain_of(project)),
             "span": span,
             "settings": json.dumps(settings) if settings else "",
             "pipeline-root": root,

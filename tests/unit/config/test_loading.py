@@ -15,8 +15,6 @@ from ordain.config.loading import (
     load_raw,
     load_to_serve,
     load_unresolved,
-    read_effective,
-    with_settings,
 )
 from ordain.config.metrics import Metric
 from ordain.config.model import NoBaseline
@@ -67,8 +65,8 @@ class TestUnknownKeys:
             "window"
         )
 
-    @pytest.mark.parametrize("key", ["folder", "environment", "beside"])
-    def test_what_loading_fills_in_is_no_key_of_the_file(self, make_folder, key):
+    @pytest.mark.parametrize("key", ["folder", "environment", "effective", "_source"])
+    def test_the_source_is_not_a_key_of_the_file(self, make_folder, key):
         assert f"unknown key {key!r}" in refusal(make_folder(), f"{key}=x").message
 
     def test_all_mistakes_are_told_at_once(self, make_folder):
@@ -365,8 +363,8 @@ class TestSettings:
         ("setting", "problem"),
         [
             ("train.steps=[", "the value is not valid YAML"),
-            ("name.first=x", "name holds a value, not further keys"),
-            ("data.path.x=1", "path holds a value, not further keys"),
+            ("name.first=x", "'name' is a value, not a mapping"),
+            ("data.path.x=1", "'path' is a value, not a mapping"),
         ],
     )
     def test_a_setting_that_cannot_be_applied_is_quoted(self, make_folder, setting, problem):
@@ -397,7 +395,12 @@ class TestReferences:
         assert project.train.parameters == {"token": "${env:ORDAIN_TEST_TOKEN}", "rate": 0.1}
         assert "hush-hush" not in project.model_dump_json()
 
-    @pytest.mark.parametrize("key", ["data.label", "train.parameters.token"])
+    def test_are_resolved_in_the_path_of_the_metadata_store(self, make_folder, monkeypatch):
+        monkeypatch.setenv("ORDAIN_TEST_FOLDER", "/srv")
+        folder = make_folder(metadata="${env:ORDAIN_TEST_FOLDER}/metadata.sqlite")
+        assert load_project(folder).metadata == Path("/srv/metadata.sqlite")
+
+    @pytest.mark.parametrize("key", ["data.label", "metadata", "train.parameters.token"])
     def test_to_a_missing_variable_are_refused_with_the_key(self, make_folder, key, monkeypatch):
         monkeypatch.delenv("ORDAIN_TEST_MISSING", raising=False)
         message = refusal(make_folder(), f"{key}=${{env:ORDAIN_TEST_MISSING}}").message
@@ -406,8 +409,9 @@ class TestReferences:
     def test_stay_references_in_the_written_form(self, make_folder, monkeypatch):
         monkeypatch.setenv("ORDAIN_TEST_LABEL", "secret")
         folder = make_folder(data__label="${env:ORDAIN_TEST_LABEL}")
-        raw, _ = read_effective(folder)
-        assert "secret" not in json.dumps(raw)
+        project = load_project(folder)
+        assert project.data.label == "secret"
+        assert "secret" not in json.dumps(project.effective)
 
 
 class TestUnresolved:
@@ -487,7 +491,7 @@ class TestToServe:
 class TestRaw:
     def test_is_what_was_read_in_another_folder(self, make_folder, tmp_path):
         folder = make_folder(train__parameters={"rate": 0.1})
-        raw, _ = read_effective(folder)
+        raw = load_unresolved(folder).effective
         other = tmp_path / "image"
         other.mkdir()
         project = load_raw(json.loads(json.dumps(raw)), other, "prod", ["train.steps=3"])
@@ -502,15 +506,18 @@ class TestRaw:
             notify=[{"on": ["failed"], "command": ["cat"]}],
             kubeflow={"image": "toy:1"},
         )
-        raw, _ = read_effective(folder)
+        raw = load_unresolved(folder).effective
         before = json.dumps(raw)
         assert load_raw(raw, folder) == load_project(folder)
         assert json.dumps(raw) == before
 
     def test_settings_change_a_copy(self, make_folder):
-        raw, _ = read_effective(make_folder())
-        changed = with_settings(raw, ["data.window=2", "data.split.train=5"])
-        assert changed["data"]["window"] == 2
+        folder = make_folder()
+        raw = load_project(folder).effective
+        settings = ("data.window=2", "data.split.train=5")
+        changed = load_raw(raw, folder, None, settings)
+        assert changed.settings == settings
+        assert changed.effective["data"]["window"] == 2
         assert "window" not in raw["data"]
         assert "split" not in raw["data"]
 

@@ -32,7 +32,7 @@ def test_an_object_store_is_an_address(make_project):
 
 
 def test_another_address_is_refused(make_project):
-    with pytest.raises(ConfigError, match=r"push\.directory: is a path, or an address gs://"):
+    with pytest.raises(ConfigError, match=r"push\.directory: must be a path, or an address gs://"):
         make_project(push__directory="s3://bucket/models")
 
 

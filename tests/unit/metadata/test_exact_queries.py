@@ -12,6 +12,7 @@ from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import standard_artifacts
 
+from ordain.config.loading import load_raw
 from ordain.metadata.exact_queries import exact_queries, newest_executions, portable_keys
 from ordain.pipeline import graph, span_binding
 
@@ -289,9 +290,8 @@ class TestCacheKey:
         return compute
 
     def test_it_is_the_same_at_another_place(self, key, project, tmp_path):
-        moved = project.model_copy(
-            update={"folder": tmp_path / "b" / "toy", "workspace": tmp_path / "c"}
-        )
+        elsewhere = (tmp_path / "b" / "toy", None, [f"workspace={tmp_path / 'c'}"])
+        moved = load_raw(project.effective, *elsewhere)
         assert key(project) == key(moved) == key(project)
 
     @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from ordain.config.loading import load_project, read_effective
+from ordain.config.loading import load_project
 from ordain.errors import ConfigError
 from ordain.metadata.location import (
     MetadataService,
@@ -123,7 +123,7 @@ class TestProject:
         project = load_project(folder)
         assert isinstance(project.metadata, PostgresDatabase)
         assert "s3cret" not in repr(project)
-        assert "s3cret" not in str(read_effective(folder)[0])
+        assert "s3cret" not in str(project.effective)
 
     @pytest.mark.parametrize("where", ["file", "set"])
     def test_a_password_is_refused_by_the_name_of_its_key(self, make_folder, where):

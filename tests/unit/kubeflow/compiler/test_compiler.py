@@ -18,7 +18,7 @@ import yaml
 from click.testing import CliRunner
 
 from ordain.cli.main import cli
-from ordain.config.loading import load_raw, load_unresolved, read_effective
+from ordain.config.loading import load_raw, load_unresolved
 from ordain.errors import ConfigError
 from ordain.kubeflow.compiler.compiler import compile_chain, compile_project, compile_text
 from ordain.kubeflow.pod import entrypoint
@@ -165,7 +165,7 @@ class TestTasks:
         given = entrypoint._parser().parse_args(container(compiled(folder)[0], "prepare")["args"])
         assert given.project == "/project"
         assert given.source == image_fingerprint(folder, folder / "schema.pbtxt")
-        raw, _ = read_effective(folder)
+        raw = load_unresolved(folder).effective
         assert "kubeflow" in raw
         config = json.loads(given.config)
         assert config == {key: value for key, value in raw.items() if key != "kubeflow"}
@@ -519,7 +519,7 @@ class TestLongChain:
             env={f"VARIABLE_{n}": "x" * 40 for n in range(10)},
             labels={f"example.org/label-{n}": "value" for n in range(5)},
         )
-        raw, _ = read_effective(folder)
+        raw = load_unresolved(folder).effective
         names = [f"SyntheticNode{n}" for n in range(40)]
         # Each takes something from the ten before it: more than any chain of TFX does.
         chain = {name: tuple(names[max(0, n - 10) : n]) for n, name in enumerate(names)}

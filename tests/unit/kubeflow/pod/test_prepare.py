@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from ordain.config.loading import read_effective
+from ordain.config.loading import load_project
 from ordain.errors import ConfigError
 from ordain.kubeflow.pod.prepare import Asked, prepare
 from ordain.project.source import image_fingerprint
@@ -15,8 +15,7 @@ from ordain.project.source import image_fingerprint
 @pytest.fixture
 def asked(make_folder):
     folder = make_folder()
-    raw, _ = read_effective(folder)
-    config = json.dumps(raw)
+    config = json.dumps(load_project(folder).effective)
     source = image_fingerprint(folder, folder / "schema.pbtxt")
     return Asked(str(folder), config, "", source, "{}", "", "", "", "run-1")
 
