@@ -41,7 +41,6 @@ RUNTIME = [
     "tzdata>=2025.1",
     "watchfiles>=1.1,<2",
     "psycopg[binary]>=3.2,<4",
-    "PyMySQL>=1.1,<2",
 ]
 DEV = [
     "axe-playwright-python>=0.1.4,<1",

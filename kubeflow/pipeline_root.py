@@ -72,7 +72,7 @@ def check_bucket(root: str, metadata: str, push: str, beam_args: Sequence[str]) 
         ConfigError: Names the setting to change.
     """
     scheme, separator, _ = metadata.partition("://")
-    server = "metadata: postgresql://user@host:5432/database, or mysql://; " + _DOCS
+    server = "metadata: postgresql://user@host:5432/database; " + _DOCS
     if not separator and not has_reference(metadata):
         raise ConfigError(
             f"metadata {metadata or 'is not set'}: a SQLite file, and with pipeline_root {root} "

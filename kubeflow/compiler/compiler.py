@@ -32,7 +32,7 @@ from ordain.kubeflow.task_contract import (
     task_name,
 )
 from ordain.kubeflow.validation import validate as rules
-from ordain.metadata.location import DEFAULT_PORT
+from ordain.metadata.location import POSTGRES_PORT
 from ordain.pipeline.topology import Shape, chain_of
 from ordain.project.source import image_fingerprint
 from ordain.storage.gcs import is_object_store
@@ -229,7 +229,7 @@ def _notes(project: Project, told: Mapping[str, Any]) -> tuple[str, ...]:
     if "://" not in str(told.get("metadata", "")):
         notes.append(
             "metadata is a SQLite file on a volume; tasks that run at the same time wait for each "
-            f"other, and NFS may corrupt it: use postgresql://user@host:{DEFAULT_PORT}/database"
+            f"other, and NFS may corrupt it: use postgresql://user@host:{POSTGRES_PORT}/database"
         )
     return tuple(notes)
 

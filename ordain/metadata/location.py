@@ -1,13 +1,12 @@
-"""Where ML Metadata is: a SQLite file, a PostgreSQL or MySQL database, or a gRPC server of its own.
+"""The place of ML Metadata, as `metadata` in `pipeline.yaml` names it; nothing here connects.
 
-`metadata` in `pipeline.yaml` is a path or one of
+It is a path (SQLite) or one of
 
     postgresql://user@host:port/database
-    mysql://user@host:port/database
     grpc://host:port
 
-A password never stands in it: it is `${env:NAME}`, or it comes from the variable that the
-database's own programs read, and it is looked up when a connection is made. Nothing here connects.
+A password never stands in it: it is `${env:NAME}`, or comes from PGPASSWORD, and is looked up
+when a connection is made.
 """
 
 from __future__ import annotations
@@ -16,43 +15,39 @@ import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 from urllib.parse import unquote
 
 from ordain.common.env_references import resolve_references
 from ordain.errors import ConfigError
 
+POSTGRES_PORT = 5432
+_SERVICE_PORT = 8080
 _REFERENCE = r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}"
 _HOST = rf"(?P<host>\[[0-9a-fA-F:]+\]|(?:{_REFERENCE}|[^:@/?#])+)"
 _DATABASE = re.compile(
-    rf"(?P<scheme>postgres|postgresql|mysql)://(?P<user>(?:{_REFERENCE}|[^:@/?#])+)"
+    rf"(?:postgres|postgresql)://(?P<user>(?:{_REFERENCE}|[^:@/?#])+)"
     rf"(?::(?P<password>(?:{_REFERENCE}|[^@])*))?"
     rf"@{_HOST}(?::(?P<port>\d+))?"
     rf"/(?P<database>(?:{_REFERENCE}|[^/?#])+)"
 )
 _SERVICE = re.compile(rf"grpc://{_HOST}(?::(?P<port>\d+))?")
-_FORM = (
-    "must be a path, postgresql://user@host:port/database, mysql://user@host:port/database or "
-    "grpc://host:port"
+_ALLOWED = (
+    "must be a path (SQLite, the default), postgresql://user@host:port/database or grpc://host:port"
 )
+_MYSQL = re.compile(r"(?i)(mysql|mariadb)[a-z+]*://")
 
 
 @dataclass(frozen=True)
-class Database:
-    """A database on a server that holds ML Metadata.
+class PostgresDatabase:
+    """A PostgreSQL database that holds ML Metadata.
 
     Attributes:
-        user: Who connects.
+        user: User name of the connection.
         host: Name or address of the server.
         port: Its port.
-        database: The database, which has to be there; the first run makes its tables.
-        password: A reference `${env:NAME}`; None where the variable `PASSWORD`, if anything,
-            has it.
+        database: The database, which has to exist; the first run makes its tables.
+        password: A reference `${env:NAME}`; None to use PGPASSWORD, if it is set.
     """
-
-    SCHEME: ClassVar[str]
-    #: What the database's own programs read a password from.
-    PASSWORD: ClassVar[str]
 
     user: str
     host: str
@@ -61,12 +56,12 @@ class Database:
     password: str | None = None
 
     def exists(self) -> bool:
-        """A server cannot be looked at as a file can: True, and connecting says more."""
+        """Returns True: unlike a file, a server is known only by connecting to it."""
         return True
 
     def __str__(self) -> str:
         """The address, without the password."""
-        return f"{self.SCHEME}://{self.user}@{_bracketed(self.host)}:{self.port}/{self.database}"
+        return f"postgresql://{self.user}@{_bracketed(self.host)}:{self.port}/{self.database}"
 
     @property
     def secret(self) -> str:
@@ -77,34 +72,18 @@ class Database:
         """
         if self.password is not None:
             return str(resolve_references(self.password, "metadata"))
-        return os.environ.get(self.PASSWORD, "")
-
-
-@dataclass(frozen=True)
-class PostgresDatabase(Database):
-    """A PostgreSQL database."""
-
-    SCHEME: ClassVar[str] = "postgresql"
-    PASSWORD: ClassVar[str] = "PGPASSWORD"  # noqa: S105  the variable's name
-
-
-@dataclass(frozen=True)
-class MysqlDatabase(Database):
-    """A MySQL 8 or MariaDB database."""
-
-    SCHEME: ClassVar[str] = "mysql"
-    PASSWORD: ClassVar[str] = "MYSQL_PWD"  # noqa: S105  the variable's name
+        return os.environ.get("PGPASSWORD", "")
 
 
 @dataclass(frozen=True)
 class MetadataService:
-    """ML Metadata's own gRPC server, which has its database to itself; without TLS or password."""
+    """ML Metadata's gRPC server, in front of a database of its own; without TLS or password."""
 
     host: str
     port: int
 
     def exists(self) -> bool:
-        """A server cannot be looked at as a file can: True, and connecting says more."""
+        """Returns True: unlike a file, a server is known only by connecting to it."""
         return True
 
     def __str__(self) -> str:
@@ -112,52 +91,62 @@ class MetadataService:
         return f"grpc://{_bracketed(self.host)}:{self.port}"
 
 
-Server = PostgresDatabase | MysqlDatabase | MetadataService
-Location = Path | PostgresDatabase | MysqlDatabase | MetadataService
-DEFAULT_PORT = 5432
-_PORTS = {"postgresql": DEFAULT_PORT, "mysql": 3306, "grpc": 8080}
+Server = PostgresDatabase | MetadataService
+Location = Path | Server
 
 
 def parse_location(value: object) -> object:
-    """A `metadata` key as the place it names; for pydantic, which raises what this raises.
+    """Parses the configuration key `metadata`.
 
     Args:
-        value: The key's text, or a place.
+        value: The key's text; anything else is returned as it is, for pydantic to judge.
+
+    Raises:
+        ValueError: The text is none of the allowed; a password in it is not repeated.
     """
     if not isinstance(value, str):
         return value
     if "://" not in value:
         return Path(value)
+    if _MYSQL.match(value):
+        raise ValueError(
+            f"MySQL is not supported, as ml-metadata cannot sign in to MySQL 9; {_ALLOWED}"
+        )
     service = _SERVICE.fullmatch(value)
     if service is not None:
-        host = _resolved(service["host"]).strip("[]")
-        return MetadataService(host, int(service["port"] or _PORTS["grpc"]))
+        return MetadataService(_host(service["host"]), int(service["port"] or _SERVICE_PORT))
     found = _DATABASE.fullmatch(value)
     if found is None:
-        # What was given may hold a password: it is not repeated.
-        raise ValueError(_FORM)
-    kind = MysqlDatabase if found["scheme"] == "mysql" else PostgresDatabase
+        raise ValueError(_ALLOWED)
     password = found["password"]
     if password is not None and not re.fullmatch(_REFERENCE, password):
         raise ValueError(
-            f"holds a password; leave it out and set {kind.PASSWORD}, or write "
-            f"{kind.SCHEME}://user:${{env:NAME}}@host:port/database"
+            "holds a password; leave it out and set PGPASSWORD, or write "
+            "postgresql://user:${env:NAME}@host:port/database"
         )
-    user, host, database = (_resolved(found[part]) for part in ("user", "host", "database"))
-    port = int(found["port"] or _PORTS[kind.SCHEME])
-    return kind(user, host.strip("[]"), port, database, password)
+    return PostgresDatabase(
+        _resolved(found["user"]),
+        _host(found["host"]),
+        int(found["port"] or POSTGRES_PORT),
+        _resolved(found["database"]),
+        password,
+    )
 
 
-def without_secret(error: BaseException, location: Location | Database) -> str:
-    """An error's text in one line, without the password."""
+def without_secret(error: BaseException, location: Location) -> str:
+    """Formats an error's text on one line, without the password of the location."""
     text = " ".join(str(error).split())
-    if isinstance(location, Database):
+    if isinstance(location, PostgresDatabase):
         try:
             secret = location.secret
         except ConfigError:
             return text
         text = text.replace(secret, "***") if secret else text
     return text
+
+
+def _host(part: str) -> str:
+    return _resolved(part).strip("[]")
 
 
 def _resolved(part: str) -> str:

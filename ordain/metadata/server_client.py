@@ -25,7 +25,7 @@ from typing import Any
 
 import ml_metadata as mlmd
 
-from ordain.metadata.location import Location, MetadataService, MysqlDatabase, PostgresDatabase
+from ordain.metadata.location import Location, MetadataService, PostgresDatabase
 from ordain.metadata.portable_paths import SCHEME, PortablePaths
 
 #: Of Unicode's private use area, so that no text has it by itself.
@@ -73,7 +73,6 @@ class PostgresStore(ServerStore):
 
 _STORES: dict[type, type[Store]] = {
     PostgresDatabase: PostgresStore,
-    MysqlDatabase: ServerStore,
     MetadataService: ServerStore,
 }
 

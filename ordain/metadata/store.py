@@ -1,66 +1,55 @@
-"""Opens ML Metadata, wherever it is.
+"""Opens ML Metadata in a SQLite file, a PostgreSQL database or behind its gRPC server.
 
-Nothing here imports TensorFlow or TFX.
+Neither TensorFlow nor TFX is imported here.
 """
 
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 from pathlib import Path
 from typing import Any
 
 from ordain.errors import InfrastructureError
-from ordain.metadata.connection import connect
 from ordain.metadata.location import (
     Location,
     MetadataService,
-    MysqlDatabase,
     PostgresDatabase,
     Server,
     without_secret,
 )
-from ordain.metadata.locks import making_tables
 from ordain.metadata.portable_paths import AS_THEY_ARE, PortablePaths
+from ordain.metadata.postgres import database_locks, server_version
 
-#: Seconds for one answer of a gRPC server; the longest is the whole history's.
+#: Seconds for one answer of a gRPC server; the largest answer is the whole history.
 _ANSWER_TIMEOUT_S = 120.0
 #: gRPC's own limit of 4 MB is less than the artifacts of a few hundred runs.
 _MAX_ANSWER_BYTES = 512_000_000
 
 
 def connection_config(location: Location, is_new: bool = False) -> Any:
-    """The place as ml-metadata takes it; it holds the password: never write it out.
+    """Builds ml-metadata's configuration of a location; it holds the password: never log it.
 
     Args:
-        location: The place.
-        is_new: Whether a SQLite file may be made.
+        location: The location.
+        is_new: True to create a SQLite file that does not exist.
 
     Returns:
         A `ConnectionConfig`, or for gRPC a `MetadataStoreClientConfig`.
     """
     from ml_metadata.proto import metadata_store_pb2 as pb  # noqa: PLC0415  half a second
 
-    config = pb.ConnectionConfig()
     if isinstance(location, MetadataService):
         client = pb.MetadataStoreClientConfig(host=location.host, port=location.port)
         client.client_timeout_sec = _ANSWER_TIMEOUT_S
         client.channel_arguments.max_receive_message_length = _MAX_ANSWER_BYTES
         return client
+    config = pb.ConnectionConfig()
     if isinstance(location, PostgresDatabase):
         postgres = config.postgresql
         postgres.host, postgres.port = location.host, str(location.port)
         postgres.user, postgres.dbname = _quoted(location.user), location.database
         if location.secret:
             postgres.password = _quoted(location.secret)
-        return config
-    if isinstance(location, MysqlDatabase):
-        mysql = config.mysql
-        mysql.host, mysql.port = location.host, location.port
-        mysql.user, mysql.database = location.user, location.database
-        mysql.password = location.secret
-        mysql.skip_db_creation = True
         return config
     source = pb.SqliteMetadataSourceConfig
     config.sqlite.filename_uri = str(location)
@@ -71,35 +60,41 @@ def connection_config(location: Location, is_new: bool = False) -> Any:
 
 
 def _quoted(value: str) -> str:
-    """A value as libpq reads it: ml-metadata 1.21 puts it into a connection string as it is.
+    """Quotes a value for libpq: ml-metadata 1.21 puts it into a connection string as it is.
 
-    A blank in a password would end it there, and the server's client would log the rest.
+    A blank in a password would end it there, and libpq would log the rest.
     """
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
 
 
 def open_store(location: Location, paths: PortablePaths, is_new: bool = False) -> Any:
-    """Opens ML Metadata; in a database that is new, it makes the tables.
+    """Opens ML Metadata, and creates the tables in an empty database.
 
     Args:
-        location: The place.
+        location: The location.
         paths: The folders that may move, `Project.paths`.
-        is_new: Whether a SQLite file may be made.
+        is_new: True to create a SQLite file that does not exist.
+
+    Returns:
+        An `ml_metadata.MetadataStore`.
 
     Raises:
-        InfrastructureError: It cannot be opened; names the place, never the password.
+        InfrastructureError: It cannot be opened; names the location, never the password.
     """
     from ordain.metadata.server_client import connected  # noqa: PLC0415  half a second
 
     config = connection_config(location, is_new)
     try:
-        if isinstance(location, Path):
-            return connected(location, config, paths)
-        with _making_tables(location):
+        with contextlib.ExitStack() as stack:
+            locks = stack.enter_context(database_locks(location, "open"))
+            if locks is not None:
+                # One process at a time: the tables are created in many statements.
+                stack.enter_context(locks.tables())
             store = connected(location, config, paths)
-            store.get_context_types()  # a gRPC server is not asked before
-            return store
+        if isinstance(location, MetadataService):
+            store.get_context_types()  # the client connects at its first call
+        return store
     except InfrastructureError:
         raise
     except Exception as error:
@@ -109,30 +104,20 @@ def open_store(location: Location, paths: PortablePaths, is_new: bool = False) -
         ) from (error if isinstance(location, Path) else None)
 
 
-def _making_tables(location: Server) -> contextlib.AbstractContextManager[Any]:
-    """One process at a time opens a database: the first makes the tables, in many steps."""
-    if isinstance(location, MetadataService):
-        return contextlib.nullcontext()
-    return making_tables(location, f"ordain open {os.getpid()} {socket.gethostname()}")
-
-
-def check_server(location: Server, name: str) -> str:
-    """Asks a server whether it is there and lets us in.
+def check_server(server: Server, name: str) -> str:
+    """Checks that a server answers and accepts the connection.
 
     Args:
-        location: The server.
-        name: The connection's name.
+        server: The server.
+        name: Name of the connection.
 
     Returns:
-        What it says it is.
+        What was found, such as `answers, version 15`.
 
     Raises:
-        InfrastructureError: It does not answer, or does not let us in.
+        InfrastructureError: It does not answer, or refuses the connection.
     """
-    if isinstance(location, MetadataService):
-        open_store(location, AS_THEY_ARE)
+    if isinstance(server, MetadataService):
+        open_store(server, AS_THEY_ARE)
         return "answers"
-    with contextlib.closing(connect(location, name)) as connection:
-        if isinstance(location, PostgresDatabase):
-            return f"answers, version {connection.info.server_version // 10000}"
-        return f"answers, version {connection.get_server_info()}"
+    return f"answers, version {server_version(server, name)}"

@@ -8,7 +8,7 @@ however it ends, so an execution that is active while nobody holds its node is a
 
 | ML Metadata | in common | a node |
 |---|---|---|
-| PostgreSQL, MySQL | a file lock on the workspace, and the server's lock | the server's lock |
+| PostgreSQL | a file lock on the workspace, and the server's lock | the server's lock |
 | gRPC | a file lock on the workspace | a file lock in the run's folder |
 | a SQLite file | not at all: one task at a time holds the workspace | the same |
 
@@ -20,15 +20,13 @@ from __future__ import annotations
 import contextlib
 import fcntl
 import os
-import socket
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
-from ordain.metadata.lock_types import ServerLocks
-from ordain.metadata.locks import server_locks
+from ordain.metadata.postgres import DatabaseLocks, database_locks
 
 Say = Callable[[str], None]
 _PAUSE_S = 0.5
@@ -51,21 +49,20 @@ def beside_pods(project: Project, run_id: str, say: Say) -> Iterator[NodeLocks]:
     Raises:
         InfrastructureError: The workspace cannot be locked, or the database not be reached.
     """
-    name = f"ordain {run_id} {os.getpid()} {socket.gethostname()}"
     is_shared = not isinstance(project.metadata, Path)
     with contextlib.ExitStack() as stack:
         stack.enter_context(_workspace(project.workspace, is_shared, say))
-        server = stack.enter_context(server_locks(project.metadata, name))
-        if server is not None and not server.try_common():
+        server = stack.enter_context(database_locks(project.metadata, run_id))
+        if server is not None and not server.try_shared():
             say(f"waiting for {server.holder()}")
-            server.wait_common()
+            server.wait_shared()
         yield NodeLocks(project.workspace, server, is_alone=not is_shared)
 
 
 class NodeLocks:
     """Locks of single nodes of single runs."""
 
-    def __init__(self, workspace: Path, server: ServerLocks | None, is_alone: bool) -> None:
+    def __init__(self, workspace: Path, server: DatabaseLocks | None, is_alone: bool) -> None:
         """Takes what holds the locks.
 
         Args:
@@ -91,13 +88,8 @@ class NodeLocks:
             with _attempt_file(folder / node) as is_held:
                 yield is_held
         else:
-            name = f"{pipeline}/{run_id}/{node}"
-            is_held = self._server.try_node(name)
-            try:
+            with self._server.try_node(f"{pipeline}/{run_id}/{node}") as is_held:
                 yield is_held
-            finally:
-                if is_held:
-                    self._server.free_node(name)
 
     @contextlib.contextmanager
     def hold(self, pipeline: str, run_id: str, node: str, say: Say) -> Iterator[None]:

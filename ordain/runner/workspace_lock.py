@@ -3,7 +3,7 @@
 The operating system holds the workspace's lock (`flock` through filelock) and releases it when
 the process ends, however it ends. Beside it stands a line that says who has it, for the one who
 waits. Where ML Metadata is a database on a server, which several machines may share, the server
-holds a lock besides, for as long as the connection lives (`ordain.metadata.locks`). A connection
+holds a lock besides, for as long as the connection lives (`ordain.metadata.postgres`). A connection
 can break while the run goes on, and then another run may take the database: `Hold.check`, before
 each node.
 """
@@ -13,16 +13,14 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import filelock
 
 from ordain.errors import InfrastructureError
-from ordain.metadata.location import Location, without_secret
-from ordain.metadata.lock_types import ServerLocks
-from ordain.metadata.locks import server_locks
+from ordain.metadata.location import Location
+from ordain.metadata.postgres import DatabaseLocks, database_locks
 
 _NEXT = "wait for it (ordain run --wait), or use another workspace (--set workspace=...)"
 
@@ -30,32 +28,18 @@ _NEXT = "wait for it (ordain run --wait), or use another workspace (--set worksp
 class Hold:
     """What a run holds while `workspace_lock` is entered."""
 
-    def __init__(self) -> None:
-        self._database: Location | None = None
-        self._locks: ServerLocks | None = None
-
-    def take(self, database: Location, locks: ServerLocks) -> None:
-        """Says that these locks hold the database."""
-        self._database, self._locks = database, locks
+    def __init__(self, database: DatabaseLocks | None) -> None:
+        """Takes the locks of the database; None if it has none of its own."""
+        self._database = database
 
     def check(self) -> None:
-        """Checks that the database is still ours; a file's lock cannot be lost.
+        """Checks that the database is still locked; a lock of a file cannot be lost.
 
         Raises:
             InfrastructureError: The connection that held its lock broke.
         """
-        if self._database is None or self._locks is None:
-            return
-        try:
-            if self._locks.holds_alone():
-                return
-            why = "another session holds it"
-        except self._locks.errors as error:
-            why = without_secret(error, self._database)
-        raise InfrastructureError(
-            f"the lock on database {self._database} is lost, and another run may begin: {why}",
-            "run again once the server answers: what was finished is cached",
-        ) from None
+        if self._database is not None:
+            self._database.check()
 
 
 @contextlib.contextmanager
@@ -108,12 +92,10 @@ def workspace_lock(
                 f"workspace {workspace} cannot be written: {error}"
             ) from error
         with contextlib.ExitStack() as stack:
-            hold = Hold()
+            locks = None
             if metadata is not None:
                 locks = stack.enter_context(_database_lock(metadata, run_id, wait, on_wait))
-                if locks is not None:
-                    hold.take(metadata, locks)
-            yield hold
+            yield Hold(locks)
     finally:
         lock.release()
 
@@ -121,16 +103,15 @@ def workspace_lock(
 @contextlib.contextmanager
 def _database_lock(
     database: Location, run_id: str, wait: bool, on_wait: Callable[[str], None]
-) -> Iterator[ServerLocks | None]:
-    """Holds the database alone, where its server has locks."""
-    name = f"ordain {run_id} {os.getpid()} {socket.gethostname()}"
-    with server_locks(database, name) as locks:
-        if locks is not None and not locks.try_alone():
+) -> Iterator[DatabaseLocks | None]:
+    """Locks the database exclusively, if it has locks of its own."""
+    with database_locks(database, run_id) as locks:
+        if locks is not None and not locks.try_exclusive():
             holder = locks.holder()
             if not wait:
                 raise InfrastructureError(f"database {database} is in use by {holder}", _NEXT)
             on_wait(holder)
-            locks.wait_alone()
+            locks.wait_exclusive()
         yield locks
 
 

@@ -304,7 +304,7 @@ def publish_signed(push, pair) -> Path:
 
 
 SECRETS = """
-metadata: "mysql://toy:${env:ORDAIN_TEST_NOWHERE}@db:3306/toy"
+metadata: "postgresql://toy:${env:ORDAIN_TEST_NOWHERE}@db:5432/toy"
 notify: [{on: [failed], webhook: "${env:ORDAIN_TEST_NOWHERE}"}]
 train: {steps: "${env:ORDAIN_TEST_NOWHERE}", parameters: {key: "${env:ORDAIN_TEST_NOWHERE}"}}
 gate: {server: {max_p99_ms: "${env:ORDAIN_TEST_NOWHERE}"}}

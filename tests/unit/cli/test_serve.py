@@ -45,7 +45,7 @@ def test_a_bucket_is_not_served_from_here(make_folder):
 def test_no_secret_of_training_is_asked_for(make_folder):
     missing = "${env:ORDAIN_TEST_NOWHERE}"
     folder = make_folder(
-        metadata=f"mysql://toy:{missing}@db:3306/toy",
+        metadata=f"postgresql://toy:{missing}@db:5432/toy",
         notify=[{"on": ["failed"], "webhook": missing}],
         train={"steps": missing, "parameters": {"key": missing}},
         beam_args=[f"--key={missing}"],

@@ -453,7 +453,7 @@ class TestToServe:
     """Serving asks for no secret of training, and for what it needs as ever."""
 
     KEYS = {
-        "metadata": "mysql://toy:${env:ORDAIN_TEST_MISSING}@db:3306/toy",
+        "metadata": "postgresql://toy:${env:ORDAIN_TEST_MISSING}@db:5432/toy",
         "notify": [{"on": ["failed"], "webhook": "${env:ORDAIN_TEST_MISSING}"}],
         "data__path": "${env:ORDAIN_TEST_MISSING}",
         "train__steps": "${env:ORDAIN_TEST_MISSING}",

@@ -5,11 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from ordain.config.loading import load_project
+from ordain.config.loading import load_project, load_unresolved
 from ordain.errors import ConfigError
 from ordain.metadata.location import (
     MetadataService,
-    MysqlDatabase,
     PostgresDatabase,
     parse_location,
 )
@@ -30,11 +29,6 @@ class TestParse:
             (
                 "postgresql://ada:${env:SECRET}@db/ml",
                 PostgresDatabase("ada", "db", 5432, "ml", "${env:SECRET}"),
-            ),
-            ("mysql://ada@db/ml", MysqlDatabase("ada", "db", 3306, "ml")),
-            (
-                "mysql://ada:${env:SECRET}@db:3307/ml",
-                MysqlDatabase("ada", "db", 3307, "ml", "${env:SECRET}"),
             ),
             ("grpc://metadata-grpc-service", MetadataService("metadata-grpc-service", 8080)),
             ("grpc://[::1]:9000", MetadataService("::1", 9000)),
@@ -66,7 +60,6 @@ class TestParse:
         "text",
         [
             "oracle://ada@db/ml",
-            "mysql://db/ml",
             "grpc://ada@db:8080",
             "grpc://db:8080/ml",
             "postgresql://db/ml",
@@ -75,9 +68,20 @@ class TestParse:
         ],
     )
     def test_another_form_is_refused_and_not_repeated(self, text):
-        with pytest.raises(ValueError, match="must be a path, postgresql://user@host") as caught:
+        with pytest.raises(ValueError, match="must be a path .*, postgresql://user@host") as caught:
             parse_location(text)
         assert "s3cret" not in str(caught.value)
+
+    @pytest.mark.parametrize(
+        "text", ["mysql://ada:s3cret@db/ml", "MySQL+pymysql://db", "mariadb://ada@db/ml"]
+    )
+    def test_mysql_is_refused_with_the_reason_and_what_is_allowed(self, text):
+        with pytest.raises(ValueError) as caught:
+            parse_location(text)
+        assert str(caught.value) == (
+            "MySQL is not supported, as ml-metadata cannot sign in to MySQL 9; must be a path "
+            "(SQLite, the default), postgresql://user@host:port/database or grpc://host:port"
+        )
 
 
 class TestSecret:
@@ -124,6 +128,13 @@ class TestProject:
         assert isinstance(project.metadata, PostgresDatabase)
         assert "s3cret" not in repr(project)
         assert "s3cret" not in str(project.effective)
+
+    def test_mysql_is_refused_by_the_name_of_its_key(self, make_folder):
+        folder = make_folder(metadata="mysql://ada:s3cret@db/ml")
+        for load in (load_project, load_unresolved):
+            with pytest.raises(ConfigError, match="metadata: MySQL is not supported") as caught:
+                load(folder)
+            assert "s3cret" not in str(caught.value)
 
     @pytest.mark.parametrize("where", ["file", "set"])
     def test_a_password_is_refused_by_the_name_of_its_key(self, make_folder, where):
