@@ -10,6 +10,7 @@ from typing import Any
 
 from tensorflow_model_analysis.proto import config_pb2
 
+from ordain.common.node_id import NodeId
 from ordain.components.evaluator import rows as evaluation_rows
 from ordain.components.evaluator import tfma_internals as inside
 from ordain.components.evaluator.thresholds import CLASSES_PLOT, OF_CLASSES
@@ -42,7 +43,7 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
     """
     evaluate = project.evaluate
     slicing = [config_pb2.SlicingSpec()]
-    if not project.is_stock("Evaluator"):  # TFX's does not know an example's span
+    if not project.is_stock(NodeId.EVALUATOR):  # TFX's does not know an example's span
         slicing.append(config_pb2.SlicingSpec(feature_keys=[SPAN_SLICE]))
     slicing += [config_pb2.SlicingSpec(feature_keys=list(keys)) for keys in evaluate.slices]
     model = config_pb2.ModelSpec(

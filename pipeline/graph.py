@@ -26,6 +26,7 @@ from tfx.orchestration import pipeline
 from tfx.proto import trainer_pb2
 from tfx.types import Channel, standard_artifacts
 
+from ordain.common.node_id import NodeId
 from ordain.components import statistics_gen
 from ordain.components.artifacts.types import OUTCOME_PROPERTY
 from ordain.components.data_gate.component import DataGate
@@ -41,9 +42,15 @@ from ordain.components.transform import executor as transform
 from ordain.config.gates import ServerGate as ServerGateConfig
 from ordain.config.model import NoBaseline
 from ordain.config.project import Project
+from ordain.pipeline.cache_key import (
+    gate_settings,
+    ingest_settings,
+    push_settings,
+    training_config,
+    training_settings,
+    transform_config,
+)
 from ordain.pipeline.eval_config import build_eval_config
-from ordain.pipeline.node_settings import gate_settings, ingest_settings, training_settings
-from ordain.project.source import fingerprint
 from ordain.serving.registry.label_file import STABLE
 from ordain.verdict import Outcome
 
@@ -68,7 +75,7 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
         options=IngestOptions(**ingest_settings(project)),
         splits={"train": data.split.train, "eval": data.split.eval},
         partition_feature=data.split.by,
-    ).with_id("ExampleGen")
+    ).with_id(NodeId.EXAMPLE_GEN)
     examples = ingest.outputs["examples"]
 
     measured = StatisticsGen(examples=examples)
@@ -78,7 +85,7 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
         schema_gen = CuratedSchema(project.schema_file)
     else:
         schema_gen = WindowSchemaGen(statistics=statistics)
-    schema = schema_gen.with_id("SchemaGen").outputs["schema"]
+    schema = schema_gen.with_id(NodeId.SCHEMA_GEN).outputs["schema"]
 
     validator = ExampleValidator(statistics=statistics, schema=schema)
     gate = DataGate(
@@ -91,12 +98,11 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
     )
     street: list[Any] = [ingest, measured, schema_gen, validator, gate]
 
-    source = {"source_fingerprint": fingerprint(project.folder), "label": data.label}
-    told = {**source, "parameters": dict(train.parameters)}
+    told = training_config(project)
     module = str(train.module)
     verdict = gate.outputs["verdict"].future()[0]
     with conditional.Cond(verdict.custom_property(OUTCOME_PROPERTY) != str(Outcome.BLOCKED)):
-        is_stock = project.is_stock("Transform")
+        is_stock = project.is_stock(NodeId.TRANSFORM)
         seen = [_analyzer_cache(examples)] if has_cache and not is_stock else []
         transformer = Transform(
             examples=examples,
@@ -105,7 +111,7 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
             analyzer_cache=seen[0].outputs["analyzer_cache"] if seen else None,
             disable_analyzer_cache=is_stock,  # what TFX's leaves there, ours cannot read
             disable_statistics=True,  # the data gate has measured the data already
-            custom_config=source,  # without parameters: they change nothing here
+            custom_config=transform_config(project),
         )
         transformed = {
             "examples": transformer.outputs["transformed_examples"],
@@ -163,7 +169,7 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
 
         pusher = Publisher(
             base=project.push_base,
-            settings={**source, "project": project.name, **project.push.told},
+            settings=push_settings(project),
             model=model,
             model_blessing=evaluation.outputs["blessing"],
             examples=examples,
@@ -171,7 +177,7 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
             evaluation=evaluation.outputs["evaluation"],
             data_verdict=gate.outputs["verdict"],
             **allowed,
-        ).with_id("Pusher")
+        ).with_id(NodeId.PUSHER)
         street.append(pusher)
 
     _set_executors(project, street)
@@ -187,20 +193,20 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
 
 def _set_executors(project: Project, components: Iterable[Any]) -> None:
     """Gives components our executors, or TFX's where the project says so."""
-    ours = {
-        "ExampleGen": example_gen.Executor,
-        "StatisticsGen": statistics_gen.Executor,
-        "Transform": transform.Executor,
-        "Evaluator": evaluator.Executor,
+    ours: dict[str, Any] = {
+        NodeId.EXAMPLE_GEN: example_gen.Executor,
+        NodeId.STATISTICS_GEN: statistics_gen.Executor,
+        NodeId.TRANSFORM: transform.Executor,
+        NodeId.EVALUATOR: evaluator.Executor,
     }
     if "tfx" in project.executors.values():
         from ordain.components import tfx_executors  # noqa: PLC0415  more of TFX, which few projects ask for
 
-        theirs = {
-            "ExampleGen": tfx_executors.EXAMPLE_GENS.get(project.data.format or ""),
-            "StatisticsGen": StatisticsGen.EXECUTOR_SPEC.executor_class,
-            "Transform": tfx_executors.Transform,
-            "Evaluator": tfx_executors.Evaluator,
+        theirs: dict[str, Any] = {
+            NodeId.EXAMPLE_GEN: tfx_executors.EXAMPLE_GENS.get(project.data.format or ""),
+            NodeId.STATISTICS_GEN: StatisticsGen.EXECUTOR_SPEC.executor_class,
+            NodeId.TRANSFORM: tfx_executors.Transform,
+            NodeId.EVALUATOR: tfx_executors.Evaluator,
         }
         ours |= {name: theirs[name] for name, who in project.executors.items() if who == "tfx"}
     for component in components:
@@ -214,7 +220,7 @@ def _analyzer_cache(examples: Any) -> Any:
         strategy_class=SeenAnalyzerCache,
         examples=examples,
         analyzer_cache=Channel(type=standard_artifacts.TransformCache),
-    ).with_id("AnalyzerCache")
+    ).with_id(NodeId.ANALYZER_CACHE)
 
 
 def _baseline(project: Project, model: Any) -> list[Any]:
@@ -222,7 +228,9 @@ def _baseline(project: Project, model: Any) -> list[Any]:
     rule = project.evaluate.baseline
     if isinstance(rule, NoBaseline):
         return []
-    return [_published("Baseline", project, model, str(rule), standard_artifacts.ModelBlessing)]
+    return [
+        _published(NodeId.BASELINE, project, model, str(rule), standard_artifacts.ModelBlessing)
+    ]
 
 
 def _stable(project: Project, model: Any, baseline: list[Any]) -> list[Any]:
@@ -234,7 +242,7 @@ def _stable(project: Project, model: Any, baseline: list[Any]) -> list[Any]:
         return []
     if project.evaluate.baseline == STABLE:
         return baseline
-    return [_published("Stable", project, model, STABLE, standard_artifacts.InfraBlessing)]
+    return [_published(NodeId.STABLE, project, model, STABLE, standard_artifacts.InfraBlessing)]
 
 
 def _published(node: str, project: Project, model: Any, rule: str, blessing: Any) -> Any:
@@ -264,7 +272,7 @@ def _served_model(project: Project, transformed: dict[str, Any]) -> Any:
         examples=transformed["examples"],
         transform_graph=transformed["transform_graph"],
         model=Channel(type=standard_artifacts.Model),
-    ).with_id("BaseModel")
+    ).with_id(NodeId.BASE_MODEL)
 
 
 def _server_gate(config: ServerGateConfig, model: Any, examples: Any, stable: list[Any]) -> Any:

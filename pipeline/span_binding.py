@@ -16,9 +16,11 @@ from tfx.orchestration.portable import runtime_parameter_utils
 from tfx.proto import range_config_pb2
 from tfx.utils import proto_utils
 
+from ordain.common.node_id import NodeId
+
 SPAN_CONTEXT_TYPE = "span"
 #: Nodes launched once per span; all others take the whole window.
-PER_SPAN = ("ExampleGen", "StatisticsGen", "ExampleValidator")
+PER_SPAN = (NodeId.EXAMPLE_GEN, NodeId.STATISTICS_GEN, NodeId.EXAMPLE_VALIDATOR)
 
 
 def bind_run(ir: Any, run_id: str, enable_cache: bool = True) -> Any:
@@ -58,7 +60,7 @@ def bind_span(node: Any, pipeline_name: str, span: int, has_spans: bool) -> Any:
                 query = channel.context_queries.add()
                 query.type.name = SPAN_CONTEXT_TYPE
                 query.name.field_value.string_value = name
-    if bound.node_info.id == "ExampleGen" and has_spans:
+    if bound.node_info.id == NodeId.EXAMPLE_GEN and has_spans:
         one = range_config_pb2.StaticRange(start_span_number=span, end_span_number=span)
         text = proto_utils.proto_to_json(range_config_pb2.RangeConfig(static_range=one))
         bound.parameters.parameters["range_config"].field_value.string_value = text

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ordain.common.node_id import NodeId
 from ordain.config.model import NoBaseline
 from ordain.config.project import Project
 from ordain.serving.registry.label_file import STABLE
@@ -26,43 +27,43 @@ def chain_of(project: Project) -> Shape:
         project: The project; its references need not be resolved.
     """
     is_frozen = project.schema_file.exists()
-    measured = ("StatisticsGen", "SchemaGen")
+    measured = (NodeId.STATISTICS_GEN, NodeId.SCHEMA_GEN)
     shape: dict[str, tuple[str, ...]] = {
-        "ExampleGen": (),
-        "StatisticsGen": ("ExampleGen",),
-        "SchemaGen": () if is_frozen else ("StatisticsGen",),
-        "ExampleValidator": measured,
-        "DataGate": ("ExampleGen", *measured, "ExampleValidator"),
+        NodeId.EXAMPLE_GEN: (),
+        NodeId.STATISTICS_GEN: (NodeId.EXAMPLE_GEN,),
+        NodeId.SCHEMA_GEN: () if is_frozen else (NodeId.STATISTICS_GEN,),
+        NodeId.EXAMPLE_VALIDATOR: measured,
+        NodeId.DATA_GATE: (NodeId.EXAMPLE_GEN, *measured, NodeId.EXAMPLE_VALIDATOR),
     }
     # All that follow stand under the condition on the data gate's verdict, and so wait for it.
-    data = ("ExampleGen", "SchemaGen", "DataGate")
-    if project.is_stock("Transform"):
-        shape["Transform"] = data
+    data = (NodeId.EXAMPLE_GEN, NodeId.SCHEMA_GEN, NodeId.DATA_GATE)
+    if project.is_stock(NodeId.TRANSFORM):
+        shape[NodeId.TRANSFORM] = data
     else:
-        shape["AnalyzerCache"] = ("ExampleGen", "DataGate")
-        shape["Transform"] = (*data, "AnalyzerCache")
-    training = [*data, "Transform"]
+        shape[NodeId.ANALYZER_CACHE] = (NodeId.EXAMPLE_GEN, NodeId.DATA_GATE)
+        shape[NodeId.TRANSFORM] = (*data, NodeId.ANALYZER_CACHE)
+    training = [*data, NodeId.TRANSFORM]
     if project.tune is not None:
-        shape["Tuner"] = ("SchemaGen", "DataGate", "Transform")
-        training.append("Tuner")
+        shape[NodeId.TUNER] = (NodeId.SCHEMA_GEN, NodeId.DATA_GATE, NodeId.TRANSFORM)
+        training.append(NodeId.TUNER)
     if project.train.base_model is not None:
-        shape["BaseModel"] = ("DataGate", "Transform")
-        training.append("BaseModel")
-    shape["Trainer"] = tuple(training)
-    judged = [*data, "Trainer"]
+        shape[NodeId.BASE_MODEL] = (NodeId.DATA_GATE, NodeId.TRANSFORM)
+        training.append(NodeId.BASE_MODEL)
+    shape[NodeId.TRAINER] = tuple(training)
+    judged = [*data, NodeId.TRAINER]
     if not isinstance(project.evaluate.baseline, NoBaseline):
-        shape["Baseline"] = ("DataGate", "Trainer")
-        judged.append("Baseline")
-    shape["Evaluator"] = tuple(judged)
-    pushed = [*data, "Trainer", "Evaluator"]
+        shape[NodeId.BASELINE] = (NodeId.DATA_GATE, NodeId.TRAINER)
+        judged.append(NodeId.BASELINE)
+    shape[NodeId.EVALUATOR] = tuple(judged)
+    pushed = [*data, NodeId.TRAINER, NodeId.EVALUATOR]
     server = project.gate.server
     if server.none is None:
         asked: tuple[str, ...] = ()
         if server.compares_signatures:
-            stable = "Baseline" if project.evaluate.baseline == STABLE else "Stable"
-            shape.setdefault(stable, ("DataGate", "Trainer"))
-            asked = ("ExampleGen", stable)
-        shape["ServerGate"] = (*asked, "DataGate", "Trainer", "Evaluator")
-        pushed.append("ServerGate")
-    shape["Pusher"] = tuple(pushed)
+            stable = NodeId.BASELINE if project.evaluate.baseline == STABLE else NodeId.STABLE
+            shape.setdefault(stable, (NodeId.DATA_GATE, NodeId.TRAINER))
+            asked = (NodeId.EXAMPLE_GEN, stable)
+        shape[NodeId.SERVER_GATE] = (*asked, NodeId.DATA_GATE, NodeId.TRAINER, NodeId.EVALUATOR)
+        pushed.append(NodeId.SERVER_GATE)
+    shape[NodeId.PUSHER] = tuple(pushed)
     return shape

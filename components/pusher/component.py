@@ -24,6 +24,7 @@ from tfx.types.component_spec import ChannelParameter
 from tfx.utils import io_utils, json_utils, proto_utils
 
 from ordain.common.digests import digest_tree
+from ordain.common.node_id import NodeId
 from ordain.components.artifacts.pushed_model import (
     REASON_PROPERTY,
     STABLE_PROPERTY,
@@ -46,11 +47,11 @@ from ordain.storage.gcs import is_object_store
 _JUDGED = {
     standard_component_specs.INFRA_BLESSING_KEY: (
         "model",
-        "ServerGate",
+        NodeId.SERVER_GATE,
         "the server gate's verdict",
     ),
-    provenance.EVALUATION: ("model", "Evaluator", "the evaluation's verdict"),
-    provenance.DATA_VERDICT: (provenance.EXAMPLES, "DataGate", "the data gate's verdict"),
+    provenance.EVALUATION: ("model", NodeId.EVALUATOR, "the evaluation's verdict"),
+    provenance.DATA_VERDICT: (provenance.EXAMPLES, NodeId.DATA_GATE, "the data gate's verdict"),
 }
 NO_LABELS = "an object store has no labels: its reader chooses the version"
 
@@ -166,7 +167,7 @@ def _refuse_others_verdicts(inputs: dict[str, list[Any]]) -> None:
     for blessing in inputs.get(standard_component_specs.MODEL_BLESSING_KEY, []):
         blessed = _blessed(blessing)
         if blessed not in (str(model.id), model.uri):
-            raise _other("the Evaluator's blessing", "model", blessed, [model], "Evaluator")
+            raise _other("the Evaluator's blessing", "model", blessed, [model], NodeId.EVALUATOR)
     for name, (subject, node, what) in _JUDGED.items():
         for artifact in inputs.get(name, []):
             judged = artifact.get_string_custom_property(JUDGED_PROPERTY)

@@ -12,6 +12,7 @@ from tfx.components.infra_validator.component import InfraValidator
 from tfx.dsl.components.base import executor_spec
 from tfx.proto import infra_validator_pb2
 
+from ordain.common.node_id import NodeId
 from ordain.components.artifacts.types import keep_verdict
 from ordain.components.server_gate.component import BLESSED_PROPERTY
 from ordain.components.server_gate.rules import GATE
@@ -65,6 +66,6 @@ def infra_validator(model: Any, tag: str, is_on_kubernetes: bool, max_loading_s:
         validation_spec=infra_validator_pb2.ValidationSpec(
             max_loading_time_seconds=max_loading_s, num_tries=1
         ),
-    ).with_id("ServerGate")
+    ).with_id(NodeId.SERVER_GATE)
     node.executor_spec = executor_spec.ExecutorClassSpec(InfraExecutor)
     return node

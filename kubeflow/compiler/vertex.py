@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from ordain.common.env_references import has_reference
+from ordain.common.node_id import NodeId
 from ordain.config.loading import load_raw, load_unresolved
 from ordain.config.project import Project
 from ordain.errors import ConfigError
@@ -73,28 +74,33 @@ def obstacles(project: Project) -> list[tuple[str, str]]:
             "its spans run one by one through the driver of ordain; Vertex starts a node once "
             "and does not tell it its span (data.pattern without {SPAN} and dates, data.window: 1)"
         )
-        found += [(node, why) for node in ("ExampleGen", "StatisticsGen", "ExampleValidator")]
+        found += [
+            (node, why)
+            for node in (NodeId.EXAMPLE_GEN, NodeId.STATISTICS_GEN, NodeId.EXAMPLE_VALIDATOR)
+        ]
     if not str(data.path).startswith(MOUNT):
         why = f"data.path {data.path} is not there on Vertex (use {MOUNT}bucket/folder)"
-        found.append(("ExampleGen", why))
+        found.append((NodeId.EXAMPLE_GEN, why))
     strategies = {
-        "BaseModel": "leave out train.base_model",
-        "Baseline": "evaluate.baseline: {none: reason}",
+        NodeId.BASE_MODEL: "leave out train.base_model",
+        NodeId.BASELINE: "evaluate.baseline: {none: reason}",
     }
     for node, instead in strategies.items():
         if node in nodes:
             why = f"its resolver has a strategy of our own, Vertex knows TFX's only ({instead})"
             found.append((node, why))
-    if "ServerGate" in nodes:
+    if NodeId.SERVER_GATE in nodes:
         kind = "it serves the model from a local folder, and Vertex hands it gs://"
         if project.gate.server.runner != "ordain":
             kind = "TFX's runner for Vertex does not compile InfraValidator"
-        found.append(("ServerGate", f"{kind} (gate.server.none: reason)"))
+        found.append((NodeId.SERVER_GATE, f"{kind} (gate.server.none: reason)"))
     if not project.is_pushed_away:
         why = "a folder of its container is gone with it (push.directory: gs://bucket/folder)"
-        found.append(("Pusher", why))
+        found.append((NodeId.PUSHER, why))
     if project.push.signing is not None:
-        found.append(("Pusher", "Vertex gives it no key to sign with (leave out push.signing)"))
+        found.append(
+            (NodeId.PUSHER, "Vertex gives it no key to sign with (leave out push.signing)")
+        )
     if not (section.pipeline_root or "").startswith("gs://"):
         why = f"is {section.pipeline_root or 'not set'}; Vertex takes gs://bucket/folder only"
         found.append(("kubeflow.pipeline_root", why))

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from ordain.cli.options import project_options
+from ordain.common.node_id import NodeId
 from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.errors import ConfigError
@@ -46,7 +47,7 @@ def freeze(project: str, env: str | None, settings: tuple[str, ...], force: bool
             f"{loaded.schema_file} is frozen already",
             "ordain schema diff shows what changed; --force replaces it",
         )
-    found = _latest(loaded, "SchemaGen", "schema")
+    found = _latest(loaded, NodeId.SCHEMA_GEN, "schema")
     frozen = read_schema(Path(found.uri) / "schema.pbtxt")
     write_schema(frozen, loaded.schema_file)
     click.echo(f"wrote {loaded.schema_file}: read it, correct it, commit it")
@@ -108,7 +109,7 @@ def _proposal(loaded: Project) -> tuple[Any, Any, Mapping[str, tuple[str, str]]]
             "ordain schema freeze PROJECT",
         )
     frozen = read_schema(loaded.schema_file)
-    statistics = _latest(loaded, "StatisticsGen", "statistics")
+    statistics = _latest(loaded, NodeId.STATISTICS_GEN, "statistics")
 
     from ordain.project.schema_update import propose  # noqa: PLC0415  imports TensorFlow
 

@@ -14,6 +14,7 @@ import click
 
 from ordain.cli.options import project_options
 from ordain.cli.runs import run_id_of
+from ordain.common.node_id import NodeId
 from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.dashboard.store import ReadOnlyHistory
@@ -104,7 +105,7 @@ def find_logs(project: Project, run_ids: Sequence[str], limit: int) -> dict[str,
     history = ReadOnlyHistory(project)
     versions = _versions(project)
     if not run_ids:
-        newest = history.newest_artifacts("Trainer", "ModelRun", MAX_ARTIFACTS)
+        newest = history.newest_artifacts(NodeId.TRAINER, "ModelRun", MAX_ARTIFACTS)
         whole = [a for a in newest if _has_logs(Path(a.uri))][:limit]
         runs = history.run_of(artifact.id for artifact in whole)
         return {_name(runs[a.id], versions): Path(a.uri) for a in whole if a.id in runs}

@@ -13,6 +13,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from ordain.common.env_references import resolve_references
+from ordain.common.node_id import NodeId
 from ordain.config.base import ProjectPath, Section, Source, absolute_path
 from ordain.config.data import Data
 from ordain.config.executors import Exchangeable, Origin, conflict
@@ -106,9 +107,9 @@ class Project(Section):
         """
         return self._source.effective
 
-    def is_stock(self, node: Exchangeable) -> bool:
+    def is_stock(self, node: NodeId) -> bool:
         """Whether a node runs TFX's executor."""
-        return self.executors.get(node) == "tfx"
+        return (node, "tfx") in self.executors.items()
 
     @property
     def home(self) -> Path:

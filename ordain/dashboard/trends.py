@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ordain.common.node_id import NodeId
 from ordain.dashboard.runs import read_result
 from ordain.dashboard.store import ReadOnlyHistory
 from ordain.runs.history import Output, verdict_of
@@ -93,7 +94,7 @@ class Trends:
         Raises:
             InfrastructureError: ML Metadata does not answer.
         """
-        blessed = [j for j in self._judged("Evaluator", "ModelEvaluation") if _is_blessed(j)]
+        blessed = [j for j in self._judged(NodeId.EVALUATOR, "ModelEvaluation") if _is_blessed(j)]
         found: dict[tuple[str, str], dict[str, Any]] = {}
         for judged in blessed:
             for reason in judged.verdict.reasons:
@@ -118,7 +119,7 @@ class Trends:
             InfrastructureError: ML Metadata does not answer.
         """
         found: dict[tuple[str, str], dict[int, Point]] = {}
-        for judged in self._judged("DataGate", "GateVerdict"):
+        for judged in self._judged(NodeId.DATA_GATE, "GateVerdict"):
             for reason in judged.verdict.reasons:
                 if reason.kind != "drift" or reason.measured is None or reason.span is None:
                     continue

@@ -17,6 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
 
+from ordain.common.node_id import NodeId
 from ordain.config.schedule import Notify, NotifyEvent
 from ordain.errors import ExitCode
 from ordain.retraining.report import Report
@@ -88,7 +89,7 @@ def _events_of_run(run: dict[str, Any]) -> list[NotifyEvent]:
     gates = {v.get("gate") for v in verdicts}
     executed = {n.get("node") for n in run.get("nodes") or [] if n.get("state") == "complete"}
     events: list[NotifyEvent] = []
-    if "evaluation" in gates - blocked and "Evaluator" in executed:
+    if "evaluation" in gates - blocked and NodeId.EVALUATOR in executed:
         events.append("blessed")
     if run.get("is_new_version"):
         events.append("published")

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 import jinja2
 from markupsafe import Markup
 
+from ordain.common.node_id import NodeId
 from ordain.config.project import Project
 from ordain.reports import sections
 from ordain.reports.charts.base import Chart
@@ -104,20 +105,24 @@ def write_report(project: Project, run_id: str) -> Path:
 def render(record: Record) -> str:
     """The page of a run as HTML."""
     figures = Figures(KeptDrawings(record.project.home))
-    evaluation = _section(sections.evaluation, record, record.why_missing("Evaluator"))
+    evaluation = _section(sections.evaluation, record, record.why_missing(NodeId.EVALUATOR))
     made = {
         "data": _section(
-            lambda r: sections.data(r, figures.add), record, record.why_missing("StatisticsGen")
+            lambda r: sections.data(r, figures.add),
+            record,
+            record.why_missing(NodeId.STATISTICS_GEN),
         ),
         "training": _section(
-            lambda r: sections.training(r, figures.add), record, record.why_missing("Trainer")
+            lambda r: sections.training(r, figures.add), record, record.why_missing(NodeId.TRAINER)
         ),
         "tuning": _section(lambda r: sections.tuning(r, figures.add), record, ""),
         "model": Section(None, evaluation.missing)
         if evaluation.content is None
         else _section(lambda r: sections.model(r, evaluation.content, figures.add), record, ""),
         "server": _section(
-            lambda r: sections.server(r, figures.add), record, record.why_missing("ServerGate")
+            lambda r: sections.server(r, figures.add),
+            record,
+            record.why_missing(NodeId.SERVER_GATE),
         ),
         "time": _section(lambda r: sections.time(r, figures.add), record, "nothing ran"),
         "lineage": _section(sections.lineage, record, "nothing ran"),

@@ -14,7 +14,7 @@ from typing import Any
 
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
-from ordain.pipeline.node_settings import gate_settings, ingest_settings
+from ordain.pipeline.cache_key import gate_settings, ingest_settings
 from ordain.project.source import fingerprint
 from ordain.project.span_status import Delivery, find_deliveries
 from ordain.project.spans import describe_span

@@ -14,6 +14,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from ordain.common.node_id import NodeId
 from ordain.errors import ExitCode
 from ordain.retraining.types import Attempt, Distance, State
 from ordain.runs.history import History, Output, state_of, verdict_of
@@ -103,7 +104,7 @@ def _state(
     if failure is None:
         return State.UNFINISHED
     node, code = failure
-    is_reading = node.startswith("ExampleGen") and code == ExitCode.DATA_BLOCKED
+    is_reading = node.startswith(NodeId.EXAMPLE_GEN) and code == ExitCode.DATA_BLOCKED
     return State.UNREADABLE if is_reading else State.FAILED
 
 

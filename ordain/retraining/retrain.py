@@ -12,6 +12,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
+from ordain.common.node_id import NodeId
 from ordain.config.project import Project
 from ordain.errors import ExitCode, OrdainError
 from ordain.retraining.decision import decide
@@ -24,7 +25,7 @@ from ordain.runner.workspace_lock import workspace_lock
 from ordain.runs.results import RunResult
 
 #: What a run of what was run before has to do again to be of use.
-_FRESH_NODES = ("Tuner", "Trainer")
+_FRESH_NODES = (NodeId.TUNER, NodeId.TRAINER)
 #: After these the next window would meet the same: the chain or the machine is at fault.
 _STOPS = (ExitCode.NODE_FAILED, ExitCode.CONFIG, ExitCode.INFRASTRUCTURE)
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 from ordain.common.memory import give_back
+from ordain.common.node_id import NodeId
 from ordain.common.profiler import FILE, Profiler
 from ordain.config.project import Project
 from ordain.errors import ConfigError, InfrastructureError
@@ -204,7 +205,7 @@ class _Walk:
                 return failure
             if node.node_info.id == self._options.to_node:
                 break
-            if result.node == "Trainer" and result.state == "complete" and self._serves():
+            if result.node == NodeId.TRAINER and result.state == "complete" and self._serves():
                 trial.start_ahead()  # the Evaluator leaves it a core
         return None
 
@@ -212,4 +213,4 @@ class _Walk:
         """Whether a model that is trained now will be served on trial."""
         server = self._project.gate.server
         is_ours = server.none is None and server.runner == "ordain"
-        return is_ours and self._options.to_node in (None, "ServerGate", "Pusher")
+        return is_ours and self._options.to_node in (None, NodeId.SERVER_GATE, NodeId.PUSHER)

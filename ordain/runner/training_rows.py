@@ -7,7 +7,7 @@ ordain call it. Of another project the Trainer's log says it afterwards.
 from __future__ import annotations
 
 from ordain.config.project import Project
-from ordain.pipeline.node_settings import training_settings
+from ordain.pipeline.cache_key import training_settings
 from ordain.runs.memory_estimate import measured_run
 
 

@@ -8,6 +8,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ordain.common.node_id import NodeId
 from ordain.config.model import SPAN_SLICE, Limit, SliceLimit, Threshold
 from ordain.config.project import Project
 
@@ -80,7 +81,7 @@ def _is_of(where: str, limit: SliceLimit) -> bool:
 
 def _last_readout(project: Project) -> dict[str, Any]:
     """The last evaluation's readout, from its artifact; empty where there is none here."""
-    folder = project.artifacts / "Evaluator" / "evaluation"
+    folder = project.artifacts / NodeId.EVALUATOR / "evaluation"
     found = [path for path in folder.glob("*/readout.json") if path.parent.name.isdecimal()]
     newest = max(found, key=lambda path: int(path.parent.name), default=None)
     if newest is not None:

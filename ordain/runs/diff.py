@@ -15,6 +15,7 @@ from typing import Any
 
 import yaml
 
+from ordain.common.node_id import NodeId
 from ordain.config.project import Project
 from ordain.runs.history import History, Run
 from ordain.runs.results import merge_states
@@ -221,7 +222,7 @@ def _read_metrics(run: Run) -> dict[str, Any]:
     folders = [
         Path(output.uri)
         for node in run.nodes
-        if node.node == "Evaluator"
+        if node.node == NodeId.EVALUATOR
         for output in node.outputs
         if output.key == "evaluation"
     ]

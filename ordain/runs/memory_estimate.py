@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 from ordain.common.memory import read_memory
+from ordain.common.node_id import NodeId
 from ordain.config.project import Project
 from ordain.project.spans import Span
 
@@ -120,8 +121,8 @@ def measured_run(project: Project) -> tuple[str, int, int] | None:
         try:
             result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
             nodes = {node["node"]: node for node in result["nodes"]}
-            rows, peak = nodes["ExampleGen"]["rows"], result["peak_rss_bytes"]
-            has_trained = nodes["Trainer"]["state"] == "complete" and result["failure"] is None
+            rows, peak = nodes[NodeId.EXAMPLE_GEN]["rows"], result["peak_rss_bytes"]
+            has_trained = nodes[NodeId.TRAINER]["state"] == "complete" and result["failure"] is None
         except (OSError, ValueError, KeyError, TypeError):
             continue
         if has_trained and rows and peak:

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ordain.common.node_id import NodeId
 from ordain.config.model import NoBaseline
 from ordain.config.project import Project
 from ordain.project.source import library_versions
@@ -135,7 +136,7 @@ class Tally:
         """
         version, model = None, None
         stable: tuple[bool, str] | None = None
-        for pushed in self._outputs.get("Pusher", ()):
+        for pushed in self._outputs.get(NodeId.PUSHER, ()):
             if pushed.properties.get("pushed") == 1:
                 model = pushed.properties["pushed_destination"]
                 # Somebody may have taken it away since; what is elsewhere is not looked after.
@@ -146,7 +147,7 @@ class Tally:
                 told = pushed.properties
                 stable = (bool(told.get("stable", 0)), str(told.get("stable_reason", "")))
         is_new = version is not None and any(
-            result.node == "Pusher" and result.state == "complete" for result in self._results
+            result.node == NodeId.PUSHER and result.state == "complete" for result in self._results
         )
         return RunResult(
             project=self._project.name,
@@ -175,7 +176,7 @@ class Tally:
         return max((peak for peak in found if peak is not None), default=None)
 
     def _baseline(self) -> str | None:
-        used = [o.uri for o in self._outputs.get("Baseline", ()) if o.key == "model"]
+        used = [o.uri for o in self._outputs.get(NodeId.BASELINE, ()) if o.key == "model"]
         chosen = self._project.evaluate.baseline
         if used:
             return used[0]

@@ -14,6 +14,7 @@ from typing import Any
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import anomalies_pb2, schema_pb2, statistics_pb2
 
+from ordain.common.node_id import NodeId
 from ordain.reports.facts.formatting import number, plain, share
 from ordain.reports.facts.run_record import Record
 from ordain.storage import artifact_store
@@ -115,7 +116,7 @@ def read_features(record: Record, label: str) -> list[Feature]:
         Empty if the run has no statistics on this machine.
     """
     distributions: dict[str, list[Distribution]] = defaultdict(list)
-    for span, output in record.outputs("StatisticsGen", "statistics"):
+    for span, output in record.outputs(NodeId.STATISTICS_GEN, "statistics"):
         for split, path in _split_files(output.uri, "FeatureStats.pb"):
             message = statistics_pb2.DatasetFeatureStatisticsList.FromString(path.read_bytes())
             for dataset in message.datasets:
@@ -193,7 +194,7 @@ def _distribution(raw: Any, span: int, split: str, rows: float) -> Distribution:
 
 def _anomalies(record: Record) -> dict[str, list[Anomaly]]:
     found: dict[str, list[Anomaly]] = defaultdict(list)
-    for span, output in record.outputs("ExampleValidator", "anomalies"):
+    for span, output in record.outputs(NodeId.EXAMPLE_VALIDATOR, "anomalies"):
         for split, path in _split_files(output.uri, "SchemaDiff.pb"):
             message = anomalies_pb2.Anomalies.FromString(path.read_bytes())
             entries = [(".".join(i.path.step) or n, i) for n, i in message.anomaly_info.items()]
@@ -208,7 +209,7 @@ def _anomalies(record: Record) -> dict[str, list[Anomaly]]:
 
 
 def _schema(record: Record) -> schema_pb2.Schema:
-    folder = record.folder_of("SchemaGen", "schema")
+    folder = record.folder_of(NodeId.SCHEMA_GEN, "schema")
     schema = schema_pb2.Schema()
     if folder is not None:
         text_format.Parse((folder / "schema.pbtxt").read_text(encoding="utf-8"), schema)

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from ordain.common.node_id import NodeId
 from ordain.reports.facts.formatting import duration, fixed, moment, number, size
 from ordain.reports.facts.model import Evaluation
 from ordain.reports.facts.run_record import Record
 from ordain.verdict import Outcome, Reason, Verdict
 
 #: Gates in the order of the chain, with the node that holds each.
-GATES = (("data", "DataGate"), ("evaluation", "Evaluator"), ("server", "ServerGate"))
+GATES = (
+    ("data", NodeId.DATA_GATE),
+    ("evaluation", NodeId.EVALUATOR),
+    ("server", NodeId.SERVER_GATE),
+)
 #: So many checks that passed are shown at once; more are behind a click.
 SHOWN = 12
 
@@ -116,7 +121,9 @@ def _facts(record: Record, evaluation: Evaluation | None) -> tuple[tuple[str, st
         ends = f"{window[0]} to {window[-1]}" if len(window) > 1 else str(window[0])
         facts.append(("Window", f"{ends} ({_count(window)})"))
     if record.result is not None:
-        rows = next((n["rows"] for n in record.result["nodes"] if n["node"] == "ExampleGen"), None)
+        rows = next(
+            (n["rows"] for n in record.result["nodes"] if n["node"] == NodeId.EXAMPLE_GEN), None
+        )
         if rows is not None:
             facts.append(("Rows", number(rows)))
     for name in (evaluation.names if evaluation else ())[:2]:

@@ -10,6 +10,7 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
+from ordain.common.node_id import NodeId
 from ordain.reports.facts.run_record import Record
 from ordain.runs.history import Output
 
@@ -107,9 +108,9 @@ def graph(record: Record, version: int | None) -> Graph | None:
     # The chain begins with the node that reads the data.
     before[names[0]].add(SOURCE)
     names = [SOURCE, *names]
-    if version is not None and "Pusher" in before:
+    if version is not None and NodeId.PUSHER in before:
         names.append(TARGET)
-        before[TARGET] = {"Pusher"}
+        before[TARGET] = {NodeId.PUSHER}
     rows = _rows(names, before)
     by_row = {row: [n for n in names if rows[n] == row] for row in sorted(set(rows.values()))}
     widest = max(map(len, by_row.values()))

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from ordain.common.node_id import NodeId
 from ordain.config.thresholds import metric_name
 from ordain.errors import InfrastructureError
 from ordain.reports.facts.intervals import Floats, Histogram, Interval, interval_of
@@ -118,7 +119,7 @@ def read_evaluation(record: Record) -> Evaluation | None:
     Raises:
         InfrastructureError: It was made without `readout.json`.
     """
-    folder = record.folder_of("Evaluator", "evaluation")
+    folder = record.folder_of(NodeId.EVALUATOR, "evaluation")
     if folder is None:
         return None
     readout = _read(folder / READOUT_FILE)
@@ -228,7 +229,7 @@ def _histogram(buckets: int, cells: list[list[float]]) -> Histogram:
 
 def _classes(record: Record) -> tuple[str, ...]:
     """Classes, which an exported model carries with it."""
-    folder = record.folder_of("Trainer", "model")
+    folder = record.folder_of(NodeId.TRAINER, "model")
     if folder is None:
         return ()
     from ordain.serving.export.description import read_description  # noqa: PLC0415

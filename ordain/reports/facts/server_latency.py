@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from ordain.common.node_id import NodeId
 from ordain.reports.facts.run_record import Record
 from ordain.serving.sandbox.latency import percentile
 from ordain.verdict import Verdict
@@ -44,7 +45,7 @@ class Server:
 
 def read_server(record: Record) -> Server | None:
     """The trial of a run's model; None if there was none, or it did not get so far."""
-    folder = record.folder_of("ServerGate", "blessing")
+    folder = record.folder_of(NodeId.SERVER_GATE, "blessing")
     if folder is None or not (folder / MEASUREMENTS_FILE).is_file():
         return None
     raw = json.loads((folder / MEASUREMENTS_FILE).read_text(encoding="utf-8"))

@@ -7,6 +7,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
+from ordain.common.node_id import NodeId
 from ordain.reports.facts.run_record import Record
 
 #: Written by the Trainer's callback (`ordain.components.trainer.component.HistoryCallback`).
@@ -67,7 +68,7 @@ class Trials:
 
 def read_training(record: Record) -> Training | None:
     """The training of a run; None if there is no record of it on this machine."""
-    folder = record.folder_of("Trainer", "model_run")
+    folder = record.folder_of(NodeId.TRAINER, "model_run")
     if folder is None or not (folder / HISTORY_FILE).is_file():
         return None
     lines = []
@@ -100,7 +101,7 @@ def read_training(record: Record) -> Training | None:
 
 def read_trials(record: Record) -> Trials | None:
     """The Tuner's trials; None if it did not run."""
-    folder = record.folder_of("Tuner", "tuner_results")
+    folder = record.folder_of(NodeId.TUNER, "tuner_results")
     if folder is None or not (folder / TRIALS_FILE).is_file():
         return None
     raw = json.loads((folder / TRIALS_FILE).read_text(encoding="utf-8"))
