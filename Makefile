@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target that needs it builds. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run test lint docs structure lock bench bench-quick image clean
+.PHONY: help run check test lint docs structure lock bench bench-quick image clean
 
 BIN := .venv/bin
 SETUP := $(wildcard tools/*.py tools/*.lock)
@@ -26,20 +26,26 @@ run: .venv/.ready ## run the flights pipeline: twelve months of data to a publis
 	@echo "run: ordain run examples/flights"
 	@$(BIN)/ordain run examples/flights
 
-# Integration tests first, in their order: xdist would leave the longest files, which have few tests,
-# to the end, where one process waits for the other. Three processes where there are two cores: a
-# third of the time a test waits for a server, a clock or a process of its own.
-TESTS := -n 3 --dist loadfile --no-loadscope-reorder tests/integration tests/unit
+# Tests that import no framework, start no process and compute for less than a second: tests/conftest.py
+# sets the marks. Two processes, as the machine of CI has two cores.
+CHECK := -n 2 --dist loadfile -m "not framework and not process and not slow" tests/unit
+# All others. Integration tests first, in their order: xdist would leave the longest files, which have
+# few tests, to the end, where one process waits for the other. Three processes where there are two
+# cores: a third of the time a test waits for a server, a clock or a process of its own.
+OTHERS := -n 3 --dist loadfile --no-loadscope-reorder -m "framework or process or slow" \
+	tests/integration tests/unit
 
-test: .venv/.ready ## lint, then unit and integration tests, then the end-to-end run
-	@echo "test: lint, then unit and integration tests, then the end-to-end run"
-	@$(MAKE) --no-print-directory lint
-	@echo "test: pytest $(TESTS)"
-	@$(BIN)/python -m pytest $(TESTS)
+check: lint ## lint, and the unit tests that need no framework and no process: under a minute
+	@echo "check: pytest $(subst ",',$(CHECK))"
+	@$(BIN)/python -m pytest $(CHECK)
+
+test: check ## check, then all other unit and integration tests, then the end-to-end run
+	@echo "test: pytest $(subst ",',$(OTHERS))"
+	@$(BIN)/python -m pytest $(OTHERS)
 	@echo "test: pytest tests/e2e"
 	@$(BIN)/python -m pytest tests/e2e
 
-lint: .venv/.ready ## ruff, mypy, and the rule that imports run downwards
+lint: .venv/.ready ## ruff, mypy, and lint-imports: imports run downwards only
 	@echo "lint: ruff check"
 	@$(BIN)/ruff check
 	@echo "lint: ruff format --check"

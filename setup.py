@@ -1,5 +1,7 @@
 """Package metadata and dependency ranges; exact versions and hashes are in requirements.lock."""
 
+from pathlib import Path
+
 from setuptools import find_packages, setup
 
 RUNTIME = [
@@ -69,11 +71,28 @@ setup(
     name="ordain",
     version="0.1.0",
     description="An end-to-end TFX pipeline: raw data in, a model that passed every gate out.",
+    long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license_expression="Apache-2.0",
+    license_files=["LICENSE"],
+    keywords=["tfx", "tensorflow", "mlops", "pipeline", "model validation", "model serving"],
+    classifiers=[
+        "Development Status :: 4 - Beta",
+        "Environment :: Console",
+        "Intended Audience :: Developers",
+        "Intended Audience :: Science/Research",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+        "Topic :: Scientific/Engineering :: Artificial Intelligence",
+    ],
     python_requires=">=3.11,<3.14",
     # `ordain/pipeline`, `components` and `kubeflow` are links to the folders beside it, which are
     # found through them and installed as parts of `ordain`.
     packages=find_packages(include=["ordain", "ordain.*"]),
     package_data={
+        "ordain": ["py.typed"],
         "ordain.config": ["metric_classes.json"],
         "ordain.reports": ["templates/*"],
         "ordain.dashboard": ["templates/*"],

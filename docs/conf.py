@@ -1,4 +1,4 @@
-"""Sphinx's configuration: the pages of this folder as a site, built by `make docs` into build/docs."""
+"""Sphinx's configuration: `make docs` builds the pages of this folder as a site."""
 
 project = "ordain"
 author = "the ordain authors"

@@ -130,7 +130,8 @@ def models(project: Project) -> Models:
     """
     _check_local(project)
     labels = read_labels(project.serving, project.trust)
-    return Models([_read(project, v, labels) for v in reversed(list_versions(project.serving))], labels)
+    numbers = reversed(list_versions(project.serving))
+    return Models([_read(project, number, labels) for number in numbers], labels)
 
 
 def _read(project: Project, version: int, labels: Labels) -> ModelVersion:
@@ -185,9 +186,9 @@ def predict(
         output `[batch]` or `[batch, 1]` is a number in each row, a wider one a list.
 
     Raises:
-        ConfigError: There is no such version or signature, or the project pushes to an object store.
+        ConfigError: There is no such version, or the project pushes to an object store.
         InfrastructureError: The version does not pass the checks.
-        RequestError: A column is missing or does not fit the signature.
+        RequestError: There is no such signature, or the columns do not fit it.
     """
     import pyarrow as pa  # noqa: PLC0415  what does not predict does without it
 

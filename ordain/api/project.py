@@ -20,7 +20,7 @@ from ordain.config.project import Project
 from ordain.runner.local import Options, new_run_id
 from ordain.runner.planned_nodes import planned_nodes
 from ordain.runner.preflight import make_plan
-from ordain.runner.run import run_target
+from ordain.runner.run import plan_and_run
 from ordain.runner.training_rows import unseen_rows
 from ordain.runner.workspace_lock import workspace_lock
 from ordain.runs.memory_estimate import MemoryEstimate, estimate_memory
@@ -141,7 +141,7 @@ def run(
         project.metadata,
     ) as hold:
         progress = contextlib.nullcontext(_Progress(log))
-        result = run_target(project, run_id, span, options, progress, hold)
+        result = plan_and_run(project, run_id, span, options, progress, hold)
     log(result.headline)
     return result
 

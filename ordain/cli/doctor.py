@@ -1,10 +1,11 @@
-"""`ordain doctor`: what is fine on this machine and in this installation, and what is not."""
+"""`ordain doctor`: checks of this machine and installation."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterable
 from dataclasses import asdict
+from pathlib import Path
 
 import click
 from rich.console import Console
@@ -16,6 +17,7 @@ from ordain.common.package import ROOT
 from ordain.config.loading import load_project
 from ordain.errors import InfrastructureError
 
+#: Beside the package in the repository; an installed wheel has none.
 LOCK = ROOT / "requirements.lock"
 _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 
@@ -27,8 +29,11 @@ _STYLES = {"ok": "green", "warn": "yellow", "fail": "bold red"}
 def doctor(project: str | None, env: str | None, as_json: bool) -> None:
     """Check this machine and installation.
 
-    With PROJECT its workspace is looked at, otherwise var/ in the repository.
-    Exit code 5 if a check failed, 0 if all are fine or warn.
+    Checks Python, the C library, installed packages, processors, memory, disk space, the workspace
+    and its ML Metadata database. The workspace is that of PROJECT, or var/ in the current folder if
+    PROJECT is not given.
+
+    Exits with 5 if a check failed, with 0 if all passed or only warned.
 
     \b
     Examples:
@@ -37,7 +42,7 @@ def doctor(project: str | None, env: str | None, as_json: bool) -> None:
       ordain doctor --json
     """
     loaded = load_project(project, env) if project else None
-    workspace = loaded.workspace if loaded else ROOT / "var"
+    workspace = loaded.workspace if loaded else Path.cwd() / "var"
     checks = check_machine(workspace, LOCK, loaded.metadata if loaded else None)
     if as_json:
         click.echo(json.dumps([asdict(check) for check in checks], indent=1))
@@ -50,7 +55,7 @@ def doctor(project: str | None, env: str | None, as_json: bool) -> None:
 
 
 def print_checks(console: Console, checks: Iterable[Check]) -> None:
-    """One line for each check, and below it the fix if there is something to fix."""
+    """Print one line per check, and its fix below it where there is one."""
     for check in checks:
         line = Text(f"{check.state:<5}", style=_STYLES[check.state])
         line.append(f"{check.name:<11}{check.found}", style="default")

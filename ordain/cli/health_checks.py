@@ -1,7 +1,7 @@
-"""What is fine on this machine and in this installation, and what is not.
+"""Checks of a machine and an installation.
 
-Each check takes what was measured and judges it, so that a test can hand it any machine. None
-imports TensorFlow or TFX: the checks answer where those do not start.
+Each check is a function of measured values, so that tests can pass those of any machine. None
+imports TensorFlow or TFX: the checks also work where those do not start.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import shutil
 import sqlite3
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
@@ -36,18 +36,18 @@ DISK_WARN_BYTES = 5 * GB
 #: The flights year peaks at 2.3 GB beside the system's own.
 MEMORY_WARN_BYTES = 4 * GB
 SCRATCH_WARN_BYTES = 1 * GB
-_SET_UP = "python3 tools/bootstrap.py brings .venv to the lock"
+_SET_UP = "run python3 tools/bootstrap.py, which installs the locked versions"
 _NAMES_SHOWN = 5
 
 
 @dataclass(frozen=True)
 class Check:
-    """One thing that was looked at.
+    """The result of one check.
 
     Args:
-        name: What was looked at.
-        state: `ok`; `warn`: a run may work all the same; `fail`: it will not.
-        found: What there is.
+        name: What was checked.
+        state: `ok`; `warn`: a run may work all the same; `fail`: none will.
+        found: What was found.
         fix: What to do about it; empty if the state is `ok`.
     """
 
@@ -58,12 +58,12 @@ class Check:
 
 
 def check_machine(workspace: Path, lock: Path, metadata: Location | None = None) -> list[Check]:
-    """Every check, on this machine.
+    """Run all checks on this machine.
 
     Args:
         workspace: The folder that holds artifacts and runs.
-        lock: The file that says which packages belong here.
-        metadata: Where ML Metadata is; by default a SQLite file in the workspace.
+        lock: The file of locked packages.
+        metadata: Where the ML Metadata store is; by default an SQLite file in the workspace.
     """
     nearest = _nearest_folder(workspace)
     return [
@@ -82,91 +82,102 @@ def check_machine(workspace: Path, lock: Path, metadata: Location | None = None)
 
 
 def check_python(version: tuple[int, ...]) -> Check:
-    """The interpreter has to be one that TFX has wheels for."""
+    """Check that TFX has wheels for this interpreter."""
     found = ".".join(map(str, version))
     if PYTHONS[0] <= version[:2] <= PYTHONS[1]:
         return Check("python", "ok", found)
-    fix = "TFX 1.21 needs 3.11, 3.12 or 3.13: make clean, then make PYTHON=python3.12 .venv/.ready"
+    fix = "TFX 1.21 needs Python 3.11, 3.12 or 3.13: set up again with one of these"
     return Check("python", "fail", found, fix)
 
 
 def check_glibc(version: tuple[int, ...]) -> Check:
-    """The C library that this interpreter runs on, which need not be the system's."""
+    """Check the C library of this interpreter, which may be newer than the system's."""
     found = ".".join(map(str, version)) or "not glibc"
     if version >= GLIBC:
         return Check("glibc", "ok", found)
-    fix = "2.39 or newer is needed: run tools/bootstrap.py, or use the image (docs/install.md)"
+    fix = "2.39 or newer is needed: set up from the repository (make), or use the container image"
     return Check("glibc", "fail", found, fix)
 
 
 def check_packages(lock: Path, installed: Callable[[str], str | None]) -> Check:
-    """The lock against what is installed: missing fails, another version warns.
+    """Compare installed packages with the lock, or without one with this package's ranges.
 
     Args:
-        lock: A file of `name==version ; marker` lines with indented hashes below each.
+        lock: A file of `name==version ; marker` lines with indented hashes below each. An installed
+            wheel has none.
         installed: A package's installed version by its name; None if it is missing.
     """
-    if not lock.is_file():
-        fix = "run ordain from its repository to have versions compared"
-        return Check("packages", "warn", f"no {lock.name} beside the code", fix)
-    needed = read_lock(lock)
+    is_locked = lock.is_file()
+    needed = read_lock(lock) if is_locked else _declared()
+    fix = _SET_UP if is_locked else "pip install --force-reinstall with ordain's wheel"
     missing, other = [], []
     for requirement in needed:
         version = installed(requirement.name)
         if version is None:
             missing.append(requirement.name)
         elif not requirement.specifier.contains(version, prereleases=True):
-            other.append(f"{requirement.name} {version} (locked {str(requirement.specifier)[2:]})")
+            wanted = str(requirement.specifier)
+            wanted = f"locked {wanted[2:]}" if is_locked else f"needs {wanted}"
+            other.append(f"{requirement.name} {version} ({wanted})")
     if missing:
-        return Check("packages", "fail", f"missing: {_some(missing)}", _SET_UP)
+        return Check("packages", "fail", f"missing: {_some(missing)}", fix)
     if other:
-        return Check("packages", "warn", f"other versions: {_some(other)}", _SET_UP)
-    return Check("packages", "ok", f"all {len(needed)} at the locked versions")
+        return Check("packages", "warn", f"other versions: {_some(other)}", fix)
+    versions = "at the locked versions" if is_locked else "within the ranges of ordain's wheel"
+    return Check("packages", "ok", f"all {len(needed)} {versions}")
 
 
 def read_lock(lock: Path) -> list[Requirement]:
-    """The requirements of a lock that hold for this Python and platform."""
+    """Read the requirements of a lock that apply to this Python and platform."""
     lines = lock.read_text(encoding="utf-8").splitlines()
-    names = [line.rstrip(" \\") for line in lines if line[:1].isalnum()]
-    requirements = [Requirement(name) for name in names]
-    return [r for r in requirements if r.marker is None or r.marker.evaluate()]
+    return _applying(line.rstrip(" \\") for line in lines if line[:1].isalnum())
+
+
+def _declared() -> list[Requirement]:
+    """Read the requirements in the metadata of the installed package, without its extras."""
+    return _applying(metadata.requires("ordain") or ())
+
+
+def _applying(texts: Iterable[str]) -> list[Requirement]:
+    requirements = [Requirement(text) for text in texts]
+    return [r for r in requirements if r.marker is None or r.marker.evaluate({"extra": ""})]
 
 
 def check_cpus(count: int) -> Check:
-    """How many processors this process may use; any number works."""
+    """Report how many processors this process may use; any number works."""
     return Check("processors", "ok", str(count))
 
 
 def check_memory(total_bytes: int) -> Check:
-    """Memory of the machine, or of the container it is limited to."""
+    """Check the memory of the machine, or the limit of its container."""
     found = f"{total_bytes / GB:.1f} GB"
     if total_bytes >= MEMORY_WARN_BYTES:
         return Check("memory", "ok", found)
-    fix = "under 4 GB a run of the flights year may be ended by the system: take a shorter window"
+    fix = "below 4 GB the system may kill a run of a year of flights: use a shorter data.window"
     return Check("memory", "warn", found, fix)
 
 
 def check_workspace(workspace: Path) -> Check:
-    """Whether the workspace, or the folder that it will be made in, can be written."""
+    """Check that the workspace, or the folder it will be created in, is writable."""
     problem = _write_problem(_nearest_folder(workspace))
     if problem:
-        fix = "make it writable, or name another: --set workspace=/path/to/folder"
+        fix = "make it writable, or use another: --set workspace=/path/to/folder"
         return Check("workspace", "fail", f"{workspace}: {problem}", fix)
-    state = "writable" if workspace.is_dir() else "not there yet: made by the first run"
+    state = "writable" if workspace.is_dir() else "not there yet: created by the first run"
     return Check("workspace", "ok", f"{workspace}: {state}")
 
 
 def check_disk(free_bytes: int, workspace: Path) -> Check:
-    """Space for artifacts and models."""
+    """Check the free space for artifacts and models."""
     found = f"{free_bytes / GB:.1f} GB free for {workspace}"
     if free_bytes >= DISK_WARN_BYTES:
         return Check("disk", "ok", found)
     state: Literal["warn", "fail"] = "fail" if free_bytes < DISK_FAIL_BYTES else "warn"
-    return Check("disk", state, found, "free some, or name another: --set workspace=/path")
+    return Check("disk", state, found, "free some, or use another workspace: --set workspace=/path")
 
 
 def check_database(path: Path) -> Check:
-    """ML Metadata's SQLite file, opened read-only and read through by SQLite's own check."""
+    """Check the store's SQLite file, opened read-only, with SQLite's quick_check."""
     if not path.exists():
         return Check("database", "ok", f"{path}: not there yet: created by the first run")
     try:
@@ -178,24 +189,29 @@ def check_database(path: Path) -> Check:
     except sqlite3.DatabaseError as error:
         code = getattr(error, "sqlite_errorcode", None)
         if code == sqlite3.SQLITE_BUSY:
-            return Check("database", "warn", f"{path}: in use", "ask again when the run has ended")
+            return Check("database", "warn", f"{path}: in use", "check again after the run")
         if code == sqlite3.SQLITE_READONLY_ROLLBACK:
             found = f"{path}: a run was stopped while writing"
-            return Check("database", "warn", found, "the next run takes the half write back")
+            return Check("database", "warn", found, "the next run rolls the unfinished write back")
         if code == sqlite3.SQLITE_CANTOPEN:
-            return Check("database", "fail", f"{path}: {error}", "let this user read and write it")
+            return Check(
+                "database",
+                "fail",
+                f"{path}: {error}",
+                "make it readable and writable",
+            )
         problems = [str(error)]
     if problems == ["ok"]:
         return Check("database", "ok", f"{path}: {path.stat().st_size / 1e6:.1f} MB, intact")
     fix = (
-        f"restore a backup, or move it away (mv {path} {path}.bad): the next run makes a new one "
-        "without the past runs; published models stay"
+        f"restore a backup, or move it away (mv {path} {path}.bad): the next run creates a new "
+        "one without the past runs; published models stay"
     )
     return Check("database", "fail", f"{path}: {' '.join(problems[0].split())}", fix)
 
 
 def check_server(server: Server) -> Check:
-    """ML Metadata's server: whether it answers, and who it says it is."""
+    """Check that the ML Metadata store's server answers, and report its version."""
     try:
         found = metadata_store.check_server(server, "ordain doctor")
     except InfrastructureError as error:
@@ -204,10 +220,10 @@ def check_server(server: Server) -> Check:
 
 
 def check_scratch(folder: Path) -> Check:
-    """The folder for temporary files, which TensorFlow and Beam write to."""
+    """Check the folder for temporary files, which TensorFlow and Beam write to."""
     problem = _write_problem(folder)
     if problem:
-        fix = "make it writable, or set TMPDIR to a folder that is"
+        fix = "make it writable, or set TMPDIR to a writable folder"
         return Check("scratch", "fail", f"{folder}: {problem}", fix)
     free = shutil.disk_usage(folder).free
     found = f"{folder}: {free / GB:.1f} GB free"

@@ -15,11 +15,11 @@ def html_table(rows: Iterable[Mapping[str, Any]], caption: str = "") -> str:
         caption: A line above the table.
     """
     listed = list(rows)
-    heads = "".join(f"<th>{html.escape(str(name))}</th>" for name in (listed[0] if listed else ()))
-    body = "".join(
-        "<tr>" + "".join(f"<td>{html.escape(_text(value))}</td>" for value in row.values()) + "</tr>"
-        for row in listed
+    heads = "".join(f"<th>{html.escape(name)}</th>" for name in (listed[0] if listed else ()))
+    cells = (
+        "".join(f"<td>{html.escape(_text(value))}</td>" for value in row.values()) for row in listed
     )
+    body = "".join(f"<tr>{row}</tr>" for row in cells)
     above = f"<caption>{html.escape(caption)}</caption>" if caption else ""
     return f"<table>{above}<thead><tr>{heads}</tr></thead><tbody>{body}</tbody></table>"
 

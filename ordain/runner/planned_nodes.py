@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from ordain.common.node_id import NodeId
 from ordain.config.gates import ServerGate
 from ordain.config.model import NoBaseline
 from ordain.config.project import Project
@@ -11,7 +12,7 @@ from ordain.serving.registry.label_file import STABLE
 
 
 def planned_nodes(project: Project, plan: Plan) -> list[tuple[str, str]]:
-    """The pipeline's nodes, each with what it will do in this project."""
+    """The chain's nodes, each with what it will do in this project."""
     data, evaluate = project.data, project.evaluate
     size = sum(s.size_bytes for s in plan.window) / 1e6
     first, last = (describe_span(plan.window[i].number, data) for i in (0, -1))
@@ -19,8 +20,8 @@ def planned_nodes(project: Project, plan: Plan) -> list[tuple[str, str]]:
     by = f"by hash of {data.split.by}" if data.split.by else "by hash of the row"
     has_schema = project.schema_file.exists()
     drift = project.gate.drift
-    kept = "" if project.is_stock("Transform") else "; analyzer cache per span"
-    by_span = "" if project.is_stock("Evaluator") else " and each span"
+    kept = "" if project.is_stock(NodeId.TRANSFORM) else "; analyzer cache per span"
+    by_span = "" if project.is_stock(NodeId.EVALUATOR) else " and each span"
     limits = []
     for name, threshold in evaluate.thresholds.items():
         for kind in ("min", "max", "max_drop", "max_rise"):
@@ -34,35 +35,38 @@ def planned_nodes(project: Project, plan: Plan) -> list[tuple[str, str]]:
         against = {"stable": "the stable version", "latest": "the newest version"}[baseline]
     nodes = [
         (
-            "ExampleGen",
+            NodeId.EXAMPLE_GEN,
             f"{count} span(s), {first} to {last}, {size:.1f} MB, "
             f"split {data.split.train}:{data.split.eval} {by}",
         ),
-        ("StatisticsGen", "each span once"),
-        ("SchemaGen", f"{project.schema_file.name}" if has_schema else "inferred from the window"),
-        ("ExampleValidator", "each span against the schema"),
+        (NodeId.STATISTICS_GEN, "each span once"),
         (
-            "DataGate",
+            NodeId.SCHEMA_GEN,
+            f"{project.schema_file.name}" if has_schema else "inferred from the window",
+        ),
+        (NodeId.EXAMPLE_VALIDATOR, "each span against the schema"),
+        (
+            NodeId.DATA_GATE,
             f"label {data.label!r}; drift: numeric {drift.numeric}, "
             f"categorical {drift.categorical} ({drift.policy})",
         ),
-        ("Transform", f"preprocessing_fn of {project.train.module.name}{kept}"),
+        (NodeId.TRANSFORM, f"preprocessing_fn of {project.train.module.name}{kept}"),
     ]
     if project.tune is not None:
-        nodes.append(("Tuner", f"tuner_fn of {project.train.module.name}"))
+        nodes.append((NodeId.TUNER, f"tuner_fn of {project.train.module.name}"))
     if project.train.base_model is not None:
-        nodes.append(("BaseModel", "the stable version"))
+        nodes.append((NodeId.BASE_MODEL, "the stable version"))
     nodes += [
-        ("Trainer", f"run_fn of {project.train.module.name}, {project.train.steps} steps"),
-        ("Baseline", against),
-        ("Evaluator", f"{', '.join(limits)}; {len(evaluate.slices)} slice key(s){by_span}"),
+        (NodeId.TRAINER, f"run_fn of {project.train.module.name}, {project.train.steps} steps"),
+        (NodeId.BASELINE, against),
+        (NodeId.EVALUATOR, f"{', '.join(limits)}; {len(evaluate.slices)} slice key(s){by_span}"),
     ]
     server = project.gate.server
     if server.compares_signatures and evaluate.baseline != STABLE:
-        nodes.append(("Stable", "the stable version, whose clients the model has to serve"))
+        nodes.append((NodeId.STABLE, "the stable version, whose clients the model has to serve"))
     if server.none is None:
-        nodes.append(("ServerGate", _server_gate(server)))
-    nodes.append(("Pusher", f"{project.serving}"))
+        nodes.append((NodeId.SERVER_GATE, _server_gate(server)))
+    nodes.append((NodeId.PUSHER, f"{project.serving}"))
     stock = {name for name, origin in project.executors.items() if origin == "tfx"}
     return [(name, f"{does} (TFX's executor)" if name in stock else does) for name, does in nodes]
 

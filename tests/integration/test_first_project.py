@@ -18,7 +18,7 @@ def blocks(language: str) -> list[str]:
 
 @pytest.fixture(scope="module")
 def checkout(tmp_path_factory) -> Path:
-    """The folder that the page's commands run in, with the project beside it, as in steps 1 to 5."""
+    """The folder that the page's commands run in; the project of steps 1 to 5 is beside it."""
     folder = tmp_path_factory.mktemp("page") / "ordain"
     (folder / ".venv" / "bin").mkdir(parents=True)
     for name in ("python", "ordain"):
@@ -37,6 +37,7 @@ def follow(checkout: Path, command: str) -> str:
         capture_output=True,
         text=True,
         cwd=checkout,
+        check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout

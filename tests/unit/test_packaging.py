@@ -1,31 +1,41 @@
-"""What is installed: one package, with everything that it reads."""
+"""The wheel: one import name with everything that it reads, licence and metadata."""
 
-import shutil
-import subprocess
-import sys
+import zipfile
+from email.parser import Parser
 from pathlib import Path
 
+import pytest
+from wheel_file import build_wheel
+
 ROOT = Path(__file__).resolve().parents[2]
+ROOMS = ("ordain", "ordain/pipeline", "ordain/components", "ordain/kubeflow")
 
 
-def test_one_name_is_installed_with_all_that_belongs_to_it(tmp_path):
-    source, built = tmp_path / "source", tmp_path / "built"
-    ignored = shutil.ignore_patterns("__pycache__")
-    for folder in ("ordain", "pipeline", "components", "kubeflow"):
-        shutil.copytree(ROOT / folder, source / folder, symlinks=True, ignore=ignored)
-    shutil.copy(ROOT / "setup.py", source)
-    subprocess.run(
-        [sys.executable, "setup.py", "--quiet", "build_py", "--build-lib", str(built)],
-        cwd=source,
-        check=True,
-        capture_output=True,
-    )
-    assert [path.name for path in built.iterdir()] == ["ordain"]
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    with zipfile.ZipFile(build_wheel(tmp_path_factory.mktemp("wheel"))) as opened:
+        yield opened
+
+
+def test_one_name_is_installed_with_all_that_belongs_to_it(wheel):
+    names = set(wheel.namelist())
+    assert {name.split("/")[0] for name in names} == {"ordain", "ordain-0.1.0.dist-info"}
     wanted = {
         str(path.relative_to(ROOT))
-        for folder in ("ordain", *(f"ordain/{name}" for name in ("pipeline", "components")))
+        for folder in ROOMS
         for path in (ROOT / folder).rglob("*.*")
-        if path.suffix in {".py", ".json", ".html", ".css", ".js"}
+        if path.suffix in {".py", ".json", ".html", ".css", ".js", ".typed"}
     }
-    wanted |= {str(path.relative_to(ROOT)) for path in (ROOT / "ordain/kubeflow").rglob("*.py")}
-    assert wanted - {str(p.relative_to(built)) for p in built.rglob("*.*")} == set()
+    assert wanted - names == set()
+
+
+def test_its_metadata_name_licence_readme_and_pythons(wheel):
+    text = wheel.read("ordain-0.1.0.dist-info/METADATA").decode()
+    told = Parser().parsestr(text)
+    assert told["License-Expression"] == "Apache-2.0"
+    assert told["Requires-Python"] == ">=3.11,<3.14"
+    assert told["Description-Content-Type"] == "text/markdown"
+    assert told.get_payload().startswith("# ordain\n")
+    assert told["Keywords"]
+    assert "Operating System :: POSIX :: Linux" in told.get_all("Classifier")
+    assert wheel.read("ordain-0.1.0.dist-info/licenses/LICENSE") == (ROOT / "LICENSE").read_bytes()

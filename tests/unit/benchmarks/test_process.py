@@ -5,8 +5,11 @@ import time
 from pathlib import Path
 
 import psutil
+import pytest
 
 from benchmarks.process import Measured, measure
+
+pytestmark = pytest.mark.process
 
 CHILD = "import time; data = bytearray(150_000_000); time.sleep(1)"
 PARENT = f"""

@@ -11,6 +11,8 @@ from benchmarks.contestants import ROOT, Contestant, Job, Outcome, last_json
 from benchmarks.machine import without_paths
 from benchmarks.run import main
 
+pytestmark = pytest.mark.process
+
 
 def _contestant(name: str, code: str, eval_rows: int | None = None) -> Contestant:
     def read(job: Job, out: Path, output: str) -> Outcome:

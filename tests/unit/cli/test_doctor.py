@@ -6,6 +6,7 @@ import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -90,9 +91,21 @@ class TestPackages:
         check = health_checks.check_packages(lock, lambda name: None)
         assert check.found.endswith("and 35 more")
 
-    def test_without_a_lock_it_says_so(self, tmp_path):
-        check = health_checks.check_packages(tmp_path / "requirements.lock", FINE.get)
-        assert check.state == "warn"
+    @pytest.mark.parametrize(
+        ("click", "state", "found"),
+        [
+            ("8.3.0", "ok", " within the ranges of ordain's wheel"),
+            ("7.1.2", "warn", "other versions: click 7.1.2 (needs <9,>=8.1)"),
+            (None, "fail", "missing: click"),
+        ],
+    )
+    def test_without_a_lock_the_ranges_of_the_package_count(self, tmp_path, click, state, found):
+        def installed(name):
+            return click if name == "click" else metadata.version(name)
+
+        check = health_checks.check_packages(tmp_path / "requirements.lock", installed)
+        assert check.state == state
+        assert found in check.found
 
     def test_this_installation_reads_its_own_lock(self):
         names = {requirement.name for requirement in health_checks.read_lock(doctor_module.LOCK)}
@@ -232,6 +245,15 @@ class TestCommand:
         monkeypatch.setattr(health_checks, "DISK_WARN_BYTES", 10**18)
         assert self.run(monkeypatch, str(project)) == 0
         assert "warn disk" in capsys.readouterr().out
+
+    def test_without_a_project_it_is_about_the_current_folder(self, monkeypatch, capsys, tmp_path):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(doctor_module, "LOCK", tmp_path / "no.lock")
+        self.run(monkeypatch, "--json")
+        printed = capsys.readouterr().out
+        checks = {check["name"]: check for check in json.loads(printed)}
+        assert checks["workspace"]["found"].startswith(f"{tmp_path / 'var'}: ")
+        assert str(Path(doctor_module.__file__).parents[2]) not in printed
 
     def test_json_is_one_document(self, monkeypatch, capsys, project, database):
         corrupt(database())

@@ -43,6 +43,7 @@ def run(*words):
     return subprocess.run([ORDAIN, *words], capture_output=True, text=True, check=False)
 
 
+@pytest.mark.process
 def test_a_run_is_told_as_a_look_tells_it(make_project, target):
     entry, told = target
     tell(make_project(notify=[entry]), NOW, [RUN], None)
@@ -53,6 +54,7 @@ def test_a_run_is_told_as_a_look_tells_it(make_project, target):
     assert (published["exit_code"], published["headline"]) == (0, RUN["headline"])
 
 
+@pytest.mark.process
 def test_what_is_not_taken_waits_for_the_next(make_project, target):
     entry, told = target
     failing = {"on": ["published"], "command": ["/bin/false"]}

@@ -143,6 +143,7 @@ def leave_something(rng: random.Random, root: Path, pieces: list[Rows]) -> Stagi
     return None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("block", range(5))
 def test_rows_out_are_rows_in(tmp_path: Path, block: int) -> None:
     for trial in range(TRIALS // 5):

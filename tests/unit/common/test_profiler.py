@@ -12,6 +12,8 @@ import pytest
 
 from ordain.common.profiler import FILE, Profiler
 
+pytestmark = pytest.mark.process
+
 
 def burn_in_a_thread(seconds):
     until = time.monotonic() + seconds

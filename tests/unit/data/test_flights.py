@@ -90,6 +90,7 @@ def copy(tmp_path: Path) -> Path:
     return shutil.copytree(FLIGHTS, tmp_path / "flights")
 
 
+@pytest.mark.slow
 def test_a_rebuild_gives_the_committed_files_bit_for_bit(build, tmp_path):
     sums = build.write_spans(tmp_path)
 
@@ -98,6 +99,7 @@ def test_a_rebuild_gives_the_committed_files_bit_for_bit(build, tmp_path):
         assert (tmp_path / name).read_bytes() == (FLIGHTS / name).read_bytes(), name
 
 
+@pytest.mark.slow
 def test_check_passes_on_the_committed_files_and_writes_nothing(build, copy, capsys):
     before = {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()}
 
@@ -107,6 +109,7 @@ def test_check_passes_on_the_committed_files_and_writes_nothing(build, copy, cap
     assert {path: path.read_bytes() for path in copy.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.slow
 def test_check_names_each_file_that_differs(build, copy, capsys):
     changed = copy / "201303" / "flights.parquet"
     changed.write_bytes(changed.read_bytes()[:-1] + b"?")
@@ -184,6 +187,7 @@ def test_a_span_has_the_columns_and_no_other_metadata(build, span):
     assert schema.metadata is None
 
 
+@pytest.mark.slow
 def test_the_year_has_every_departure_once(build, year):
     source = build.read_flights(build.find_sources()["flights.csv.zip"])
     keys = ["month", "day", "hour", "minute", "carrier", "origin", "dest", "distance"]
@@ -195,6 +199,7 @@ def test_the_year_has_every_departure_once(build, year):
     assert count(year) == count(source)
 
 
+@pytest.mark.slow
 def test_rows_follow_the_scheduled_departure(year):
     keys = ["date", "hour", "minute", "carrier"]
     order = list(zip(*(year[key].to_pylist() for key in keys), strict=True))
@@ -217,6 +222,7 @@ def test_absent_values_are_neither_nan_nor_text(year):
             assert not values & {"", "NA", "nan", "None", "null"}, field.name
 
 
+@pytest.mark.slow
 def test_the_label_is_null_for_flights_without_an_arrival_delay(build, year):
     source = build.read_flights(build.find_sources()["flights.csv.zip"])
     delays = source["arr_delay"].drop_null().to_pylist()

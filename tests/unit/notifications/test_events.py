@@ -272,6 +272,7 @@ def test_the_same_notice_twice_is_one_in_the_outbox(hook, make_outbox):
     assert len(hook.got) == 1
 
 
+@pytest.mark.process
 def test_each_target_gets_what_it_asks_for_and_one_that_fails_holds_up_no_other(
     hook, make_outbox, tmp_path
 ):
@@ -291,6 +292,7 @@ def test_each_target_gets_what_it_asks_for_and_one_that_fails_holds_up_no_other(
     assert left["problem"] == "it ended with exit code 7"
 
 
+@pytest.mark.process
 def test_a_command_that_hangs_is_ended_with_what_it_started(hand, make_outbox):
     script = "sleep 60 & wait"
     outbox = make_outbox(Notify(on=("failed",), command=("/bin/sh", "-c", script), timeout_s=0.3))
@@ -299,6 +301,7 @@ def test_a_command_that_hangs_is_ended_with_what_it_started(hand, make_outbox):
     assert "no end within 0.3 s" in hand.lines[0]
 
 
+@pytest.mark.process
 def test_it_is_given_up_after_days_and_said(hand, make_outbox):
     outbox = make_outbox(Notify(on=("failed",), command=("/no/such",)), give_up_s=100.0)
     outbox.add([NOTICE])

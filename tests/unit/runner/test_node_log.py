@@ -130,6 +130,7 @@ class TestHere:
             raise ValueError("boom")
         assert (list(root.handlers), root.level) == before
 
+    @pytest.mark.process
     def test_no_descriptor_is_left_open(self, tmp_path):
         def count() -> int:
             return len(list(Path("/proc/self/fd").iterdir()))

@@ -141,6 +141,7 @@ class TestIndex:
             "UV_OFFLINE": "1",
         }
 
+    @pytest.mark.process
     def test_what_the_user_sets_for_uv_wins_over_pip(self, monkeypatch):
         monkeypatch.setenv("UV_DEFAULT_INDEX", "https://mine.example")
         code = "import os; print(os.environ['UV_DEFAULT_INDEX'])"
@@ -149,6 +150,7 @@ class TestIndex:
         assert printed.strip() == "https://mine.example"
 
 
+@pytest.mark.process
 class TestRun:
     def test_a_failure_shows_the_end_of_the_output_and_no_secret_argument(self):
         code = "print('the reason'); raise SystemExit(3)"
@@ -176,6 +178,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return root
 
 
+@pytest.mark.process
 class TestCreate:
     def test_all_names_are_one_interpreter(self, folder):
         bootstrap.create()
@@ -207,6 +210,7 @@ class TestCreate:
         assert bootstrap.glibc_of(bootstrap.PYTHON)
 
 
+@pytest.mark.process
 class TestInstall:
     """What is left of a finished environment when its update fails."""
 
@@ -259,6 +263,7 @@ def test_a_cache_inside_the_environment_where_there_is_no_home(folder, monkeypat
     assert bootstrap.cache_environment() == {"UV_CACHE_DIR": str(expected)}
 
 
+@pytest.mark.process
 @pytest.mark.skipif(
     not (ROOT / ".venv" / "bootstrap" / "glibc").exists(),
     reason="this host's glibc is new enough",

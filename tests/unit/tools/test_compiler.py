@@ -7,6 +7,8 @@ import compiler
 import host
 import pytest
 
+pytestmark = pytest.mark.process
+
 
 class Machine:
     """An interpreter that says where its headers belong and which compiler it was built with."""

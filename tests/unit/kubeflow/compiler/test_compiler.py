@@ -45,7 +45,8 @@ def make_cluster_project(make_folder):
 
 
 def compiled(folder, *settings, env=None):
-    spec, platform = yaml.safe_load_all(compile_text(folder, env, settings))
+    text = compile_text(folder, env, settings)
+    spec, platform = yaml.load_all(text, Loader=yaml.CSafeLoader)
     return spec, platform["platforms"]["kubernetes"]["deploymentSpec"]["executors"]
 
 

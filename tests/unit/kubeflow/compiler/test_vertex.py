@@ -84,6 +84,7 @@ class TestCompiled:
         write_project(folder, **FITS, notify=[{"on": ["failed"], "webhook": "${env:NOBODY}"}])
         return folder, compile_project(folder)
 
+    @pytest.mark.framework
     def test_the_whole_chain_but_the_cache_is_there(self, compiled):
         _, made = compiled
         spec = json.loads(made.text)["pipelineSpec"]
@@ -96,6 +97,7 @@ class TestCompiled:
         unused = "not used on Vertex: kubeflow.nodes but for images, notify"
         assert any(unused in note for note in made.notes)
 
+    @pytest.mark.framework
     def test_what_stands_behind_the_data_gate_hangs_on_its_verdict(self, compiled):
         tasks = json.loads(compiled[1].text)["pipelineSpec"]["root"]["dag"]["tasks"]
         for name in ("Transform", "Trainer", "Evaluator", "Pusher"):
@@ -103,6 +105,7 @@ class TestCompiled:
             assert "metadata['outcome'] == 'blocked'" in condition
         assert "triggerPolicy" not in tasks["DataGate"]
 
+    @pytest.mark.framework
     def test_images_and_root_are_the_projects(self, compiled):
         job = json.loads(compiled[1].text)
         executors = job["pipelineSpec"]["deploymentSpec"]["executors"]
@@ -111,6 +114,7 @@ class TestCompiled:
         assert set(images.values()) == {"registry.example.org/toy:1"}
         assert job["runtimeConfig"]["gcsOutputDirectory"] == "gs://bucket/runs"
 
+    @pytest.mark.framework
     def test_paths_are_those_of_the_image_and_none_of_this_machine(self, compiled):
         folder, made = compiled
         assert str(folder.parent) not in made.text
@@ -133,10 +137,12 @@ class TestCompiled:
         with pytest.raises(AttributeError, match="'Verdict'"):
             _ = ordain.Verdict
 
+    @pytest.mark.framework
     def test_the_same_project_gives_the_same_bytes(self, compiled):
         folder, made = compiled
         assert compile_project(folder).text == made.text
 
+    @pytest.mark.framework
     def test_the_command_writes_it(self, compiled, tmp_path):
         folder, made = compiled
         path = tmp_path / "job.json"

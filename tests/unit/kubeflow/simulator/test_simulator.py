@@ -25,6 +25,8 @@ from kfp import dsl, kubernetes
 
 from ordain.errors import ConfigError
 
+pytestmark = pytest.mark.process
+
 
 @pytest.fixture
 def pipeline(tmp_path: Path) -> Callable[..., Path]:

@@ -5,6 +5,7 @@ import json
 
 import pytest
 import yaml
+from yaml import CSafeDumper
 
 from ordain.errors import ConfigError
 from ordain.kubeflow.compiler.compiler import compile_text
@@ -34,14 +35,19 @@ def good(write_project, tmp_path_factory):
     return compile_text(folder)
 
 
+@pytest.fixture(scope="module")
+def parsed(good):
+    return list(yaml.safe_load_all(good))
+
+
 @pytest.fixture
-def documents(good):
-    return copy.deepcopy(list(yaml.safe_load_all(good)))
+def documents(parsed):
+    return copy.deepcopy(parsed)
 
 
 def dump(documents):
     # By way of JSON, which has no aliases.
-    return yaml.safe_dump_all([json.loads(json.dumps(one)) for one in documents])
+    return yaml.dump_all([json.loads(json.dumps(one)) for one in documents], Dumper=CSafeDumper)
 
 
 def tasks(spec):

@@ -14,6 +14,8 @@ from ordain.reports.facts.timeline import Bar
 from ordain.reports.facts.training import Curve, Training, Trials
 from ordain.verdict import Outcome, Reason
 
+pytestmark = pytest.mark.process
+
 
 def drawn(*charts):
     """The drawings, all of which came out."""

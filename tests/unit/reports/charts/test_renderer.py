@@ -10,6 +10,8 @@ import pytest
 from ordain.reports.charts import renderer
 from ordain.reports.charts.base import CANDIDATE, Chart, axis, layered, line
 
+pytestmark = pytest.mark.process
+
 ROWS = [{"x": i, "y": 0.0001234 * i, "i": i} for i in range(5)]
 
 

@@ -8,6 +8,8 @@ from ordain.reports.charts import renderer, svg_cache
 from ordain.reports.charts.base import CANDIDATE, Chart, axis, layered, line
 from ordain.reports.charts.svg_cache import KeptDrawings
 
+pytestmark = pytest.mark.process
+
 
 def chart(title="Curve", end=5):
     rows = [{"x": i, "y": i} for i in range(end)]

@@ -74,6 +74,7 @@ def test_an_undefined_metric_has_a_reason_and_no_number(record):
     assert ranked(found, "auc") == ["", "c=a", "c=b"]
 
 
+@pytest.mark.process
 def test_the_page_says_so_wherever_a_number_would_stand(record):
     html = render(record)
     words = re.sub(r"<[^>]+>", " ", html)
