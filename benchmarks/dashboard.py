@@ -27,7 +27,7 @@ from typing import Any
 from benchmarks.history import give_history, make_project
 from benchmarks.machine import machine_facts
 from ordain.config.loading import load_project
-from ordain.runs.history import History
+from ordain.history.runs import History
 
 PAGES = {
     "first page": "/",

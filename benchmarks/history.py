@@ -42,11 +42,11 @@ from sandbox import PROJECTS, Sandbox, good_rows, write_csv  # noqa: E402  the p
 
 from benchmarks.machine import machine_facts  # noqa: E402
 from ordain.config.loading import load_project  # noqa: E402
+from ordain.history.runs import History  # noqa: E402
 from ordain.retraining.retrain import decide_now  # noqa: E402
 from ordain.retraining.types import Action  # noqa: E402
 from ordain.runner.local import Options, new_run_id, run_project  # noqa: E402
 from ordain.runner.preflight import make_plan  # noqa: E402
-from ordain.runs.history import History  # noqa: E402
 
 #: A run with a history is held against one with this many past runs.
 FEW = 5

@@ -34,8 +34,8 @@ from metadata_contents import contents, differences  # noqa: E402  the path is s
 
 from benchmarks.machine import machine_facts  # noqa: E402
 from ordain.config.loading import load_project  # noqa: E402
+from ordain.history.runs import History  # noqa: E402
 from ordain.metadata.store import open_store  # noqa: E402
-from ordain.runs.history import History  # noqa: E402
 
 DATABASE = "flights"
 #: The project's own are for a window that ends in December: November alone is harder to tell.

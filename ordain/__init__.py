@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from ordain.components.artifacts.types import GateVerdict
     from ordain.config.project import Project
     from ordain.errors import ConfigError, DataBlockedError, InfrastructureError, OrdainError
-    from ordain.runs.results import RunResult
+    from ordain.history.results import RunResult
     from ordain.serving.export.signatures import export_model
     from ordain.verdict import Reason, Verdict
 
@@ -34,7 +34,7 @@ _MODULES = {
     "Reason": "ordain.verdict",
     "Report": "ordain.api.runs",
     "RunPlan": "ordain.api.project",
-    "RunResult": "ordain.runs.results",
+    "RunResult": "ordain.history.results",
     "Runs": "ordain.api.runs",
     "Verdict": "ordain.verdict",
     "export_model": "ordain.serving.export.signatures",

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ordain.errors import ConfigError, InfrastructureError
+from ordain.history.results import Failure, NodeResult
+from ordain.history.runs import History, Output
 from ordain.kubeflow.pipeline_root import kept_log, shared
 from ordain.kubeflow.pod.result_builder import tally_before
 from ordain.kubeflow.pod.run_plan import Chain
@@ -21,8 +23,6 @@ from ordain.pipeline.preload import loading_tfx, project_on_path
 from ordain.runner.node_log import copied_log
 from ordain.runner.pod_lock import beside_pods
 from ordain.runner.run import quiet_libraries
-from ordain.runs.history import History, Output
-from ordain.runs.results import Failure, NodeResult
 from ordain.verdict import Verdict
 
 

@@ -17,6 +17,7 @@ import yaml
 from ordain.config.loading import load_raw
 from ordain.config.project import Project
 from ordain.errors import ConfigError, InfrastructureError
+from ordain.history.results import Recovered
 from ordain.kubeflow import pipeline_root as roots
 from ordain.kubeflow.pod.run_plan import Chain, check_run_id, find_plan, write_chain
 from ordain.kubeflow.pod.task_records import recorded
@@ -27,7 +28,6 @@ from ordain.project.source import image_fingerprint
 from ordain.runner.pod_lock import beside_pods
 from ordain.runner.preflight import make_plan
 from ordain.runner.run import quiet_libraries
-from ordain.runs.results import Recovered
 from ordain.storage import artifact_store
 
 #: Settings that a compiled file has already answered.

@@ -13,11 +13,11 @@ from typing import Any
 from tfx.orchestration.portable.mlmd import common_utils, context_lib
 
 from ordain.config.project import Project
+from ordain.history import recovery
+from ordain.history.results import Recovered
 from ordain.metadata import tfx_handle
 from ordain.pipeline import span_binding
 from ordain.runner.pod_lock import NodeLocks
-from ordain.runs import recovery
-from ordain.runs.results import Recovered
 
 
 def register_run(

@@ -17,6 +17,9 @@ from typing import Any
 
 from ordain.config.project import Project
 from ordain.errors import ExitCode, InfrastructureError, OrdainError
+from ordain.history import recovery
+from ordain.history.results import Failure, RunResult
+from ordain.history.runs import History
 from ordain.kubeflow.pipeline_root import concluding
 from ordain.kubeflow.pod.notifications import tell
 from ordain.kubeflow.pod.prepare import load_asked
@@ -25,9 +28,6 @@ from ordain.kubeflow.pod.run_plan import Chain, check_run_id, find_plan, read_ch
 from ordain.kubeflow.pod.task_records import never_began
 from ordain.kubeflow.task_contract import PREPARE
 from ordain.retraining.report import Report
-from ordain.runs import recovery
-from ordain.runs.history import History
-from ordain.runs.results import Failure, RunResult
 
 _RESULT = "result.json"
 

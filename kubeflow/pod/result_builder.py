@@ -8,13 +8,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ordain.config.project import Project
+from ordain.history.result_builder import Launches, Tally
+from ordain.history.results import Failure, NodeResult, RunResult
+from ordain.history.runs import History, NodeRun
 from ordain.kubeflow.pod.prepare import recovered_of
 from ordain.kubeflow.pod.run_plan import Chain
 from ordain.kubeflow.pod.task_records import Record, killed, never_began, read_record
 from ordain.kubeflow.task_contract import PREPARE
-from ordain.runs.history import History, NodeRun
-from ordain.runs.result_builder import Launches, Tally
-from ordain.runs.results import Failure, NodeResult, RunResult
 
 _SUCCEEDED = ("complete", "cached")
 

@@ -12,9 +12,9 @@ from html import escape
 from pathlib import Path
 from typing import Any
 
+from ordain.history.results import Failure, NodeResult, RunResult
+from ordain.history.runs import Output
 from ordain.kubeflow.pod.run_plan import Chain
-from ordain.runs.history import Output
-from ordain.runs.results import Failure, NodeResult, RunResult
 from ordain.verdict import Verdict
 
 #: Longest value that is shown; the whole stands in ML Metadata.

@@ -15,7 +15,7 @@ from typing import Any
 
 from ordain.common.atomic_files import write_file
 from ordain.errors import ExitCode, InfrastructureError, OrdainError
-from ordain.runs.results import Failure, NodeResult
+from ordain.history.results import Failure, NodeResult
 from ordain.storage import artifact_store
 
 FOLDER = "tasks"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 
 from ordain.common.html_tables import html_table
 from ordain.config.project import Project
@@ -15,9 +15,6 @@ from ordain.serving.registry.manifest import Manifest
 from ordain.serving.registry.model_card import read_example
 from ordain.serving.registry.verification import read_manifest
 from ordain.serving.registry.versions import list_versions
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 @dataclass(frozen=True)
@@ -144,39 +141,21 @@ def _read(project: Project, version: int, labels: Labels) -> ModelVersion:
     return ModelVersion(version, labels.labels_of(version), folder, manifest, problem)
 
 
-@overload
 def predict(
     project: Project,
-    rows: pd.DataFrame,
+    rows: Any,
     *,
     label: str = STABLE,
     version: int | None = None,
     signature: str = "serving_default",
-) -> pd.DataFrame: ...
-@overload
-def predict(
-    project: Project,
-    rows: Sequence[Mapping[str, Any]],
-    *,
-    label: str = STABLE,
-    version: int | None = None,
-    signature: str = "serving_default",
-) -> list[dict[str, Any]]: ...
-def predict(
-    project: Project,
-    rows: pd.DataFrame | Sequence[Mapping[str, Any]],
-    *,
-    label: str = STABLE,
-    version: int | None = None,
-    signature: str = "serving_default",
-) -> pd.DataFrame | list[dict[str, Any]]:
+) -> Any:
     """Scores rows with a published version, which is verified and loaded into this process.
 
     Each call loads the version: pass many rows at once. Large files: `ordain predict`.
 
     Args:
         project: The project.
-        rows: A DataFrame, or a list of mappings; columns named as the model's features.
+        rows: A pandas DataFrame, or a list of mappings; columns named as the model's features.
         label: `stable` or `canary`.
         version: A version's number, instead of a label.
         signature: The signature.

@@ -17,14 +17,14 @@ from typing import Any
 from ordain.common.html_tables import html_table
 from ordain.config import loading
 from ordain.config.project import Project
+from ordain.history.memory_estimate import MemoryEstimate, estimate_memory
+from ordain.history.results import NodeResult, RunResult
 from ordain.runner.local import Options, new_run_id
 from ordain.runner.planned_nodes import planned_nodes
 from ordain.runner.preflight import make_plan
 from ordain.runner.run import plan_and_run
 from ordain.runner.training_rows import unseen_rows
 from ordain.runner.workspace_lock import workspace_lock
-from ordain.runs.memory_estimate import MemoryEstimate, estimate_memory
-from ordain.runs.results import NodeResult, RunResult
 
 
 def load_project(

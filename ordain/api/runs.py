@@ -13,9 +13,9 @@ from typing import Any, overload
 from ordain.common.html_tables import html_table
 from ordain.config.project import Project
 from ordain.errors import ConfigError
+from ordain.history.diff import read_facts
+from ordain.history.runs import History
 from ordain.reports.page import write_report
-from ordain.runs.diff import read_facts
-from ordain.runs.history import History
 from ordain.verdict import Verdict
 
 #: Height of a report in a notebook, in pixels.
@@ -168,9 +168,7 @@ def _read(project: Project, run: Any) -> PastRun:
     try:
         raw = json.loads((folder / "result.json").read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return PastRun(
-            run.id, started, "did not end (running, or killed)", folder, project=project
-        )
+        return PastRun(run.id, started, "did not end (running, or killed)", folder, project=project)
     return PastRun(
         run.id,
         started,

@@ -14,7 +14,7 @@ from rich.spinner import Spinner
 from rich.table import Table
 from rich.text import Text
 
-from ordain.runs.results import NodeResult, RunResult
+from ordain.history.results import NodeResult, RunResult
 from ordain.verdict import Outcome, Reason, Verdict
 
 _STYLES = {

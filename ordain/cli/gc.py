@@ -13,8 +13,8 @@ from ordain.cli.options import json_option, project_options
 from ordain.cli.text_models import size
 from ordain.config.loading import load_project
 from ordain.config.project import Project
+from ordain.history.gc import Sweep, carry_out, plan_sweep
 from ordain.runner.workspace_lock import workspace_lock
-from ordain.runs.gc import Sweep, carry_out, plan_sweep
 
 #: What is kept unless told otherwise: enough to look back over a month, and ten runs of any age.
 DEFAULT_RUNS = 10

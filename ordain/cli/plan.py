@@ -1,4 +1,4 @@
-"""`ordain plan`: what a run would do, checked without TensorFlow."""
+"""`ordain plan`: checks a project and lists what a run would do, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -7,17 +7,9 @@ from dataclasses import asdict
 
 import click
 
+from ordain.api.project import plan as make_plan
 from ordain.cli.options import json_option, project_options
-from ordain.common.node_id import NodeId
-from ordain.config.gates import ServerGate
 from ordain.config.loading import load_project
-from ordain.config.model import NoBaseline
-from ordain.config.project import Project
-from ordain.project.spans import describe_span
-from ordain.runner.preflight import Plan, make_plan
-from ordain.runner.training_rows import unseen_rows
-from ordain.runs.memory_estimate import estimate_memory
-from ordain.serving.registry.label_file import STABLE
 
 
 @click.command()
@@ -27,7 +19,7 @@ from ordain.serving.registry.label_file import STABLE
 def plan(
     project: str, env: str | None, settings: tuple[str, ...], span: int | None, as_json: bool
 ) -> None:
-    """Check PROJECT without running it, and draw its chain.
+    """Check PROJECT without running it, and list its nodes.
 
     \b
     Examples:
@@ -36,102 +28,25 @@ def plan(
     """
     loaded = load_project(project, env, settings)
     made = make_plan(loaded, span)
-    memory = estimate_memory(loaded, made.window)
-    unseen = unseen_rows(loaded, memory.rows)
-    notes = [*made.notes, *([unseen] if unseen is not None else [])]
     if as_json:
-        spans = [s.number for s in made.window]
         document = {
             "project": loaded.name,
-            "window": spans,
-            "notes": notes,
+            "window": made.window,
+            "notes": made.notes,
             "needed_bytes": made.needed_bytes,
-            "memory": asdict(memory),
-            "chain": [name for name, _ in chain(loaded, made)],
+            "memory": asdict(made.memory),
+            "nodes": list(made.nodes),
         }
         click.echo(json.dumps(document, indent=1))
         return
-    click.echo(f"{loaded.name}: everything that can be checked before a run is fine\n")
-    width = max(len(name) for name, _ in chain(loaded, made))
-    for number, (name, does) in enumerate(chain(loaded, made)):
-        click.echo(f"  {'|' if number else ' '}\n" if number else "", nl=False)
-        click.echo(f"  {name:<{width}}   {does}")
+    click.echo(f"{loaded.name}: all pre-run checks passed\n")
+    width = max(map(len, made.nodes))
+    click.echo("\n  |\n".join(f"  {name:<{width}}   {does}" for name, does in made.nodes.items()))
     click.echo(f"\n  disk: up to {made.needed_bytes / 1e9:.1f} GB in {loaded.workspace}")
-    click.echo(f"  memory: {memory.text}")
-    if not memory.is_enough:
+    click.echo(f"  memory: {made.memory.text}")
+    if not made.memory.is_enough:
         click.echo(
-            "  note: that is more than is free now: take a smaller data.window, or stop others"
+            "  note: that is more than is free now: reduce data.window, or stop other programs"
         )
-    for note in notes:
+    for note in made.notes:
         click.echo(f"  note: {note}")
-
-
-def chain(project: Project, plan: Plan) -> list[tuple[str, str]]:
-    """The chain's nodes, each with what it will do in this project."""
-    data, evaluate = project.data, project.evaluate
-    size = sum(s.size_bytes for s in plan.window) / 1e6
-    first, last = (describe_span(plan.window[i].number, data) for i in (0, -1))
-    count = len(plan.window)
-    by = f"by hash of {data.split.by}" if data.split.by else "by hash of the row"
-    has_schema = project.schema_file.exists()
-    drift = project.gate.drift
-    kept = "" if project.is_stock(NodeId.TRANSFORM) else "; analyzer cache per span"
-    by_span = "" if project.is_stock(NodeId.EVALUATOR) else " and each span"
-    limits = []
-    for name, threshold in evaluate.thresholds.items():
-        for kind in ("min", "max", "max_drop", "max_rise"):
-            value = getattr(threshold, kind)
-            limits += [f"{name}.{kind} {value:g}"] if value is not None else []
-    baseline = evaluate.baseline
-    against = f"version {baseline}"
-    if isinstance(baseline, NoBaseline):
-        against = "none"
-    elif isinstance(baseline, str):
-        against = {"stable": "the stable version", "latest": "the newest version"}[baseline]
-    nodes = [
-        (
-            NodeId.EXAMPLE_GEN,
-            f"{count} span(s), {first} to {last}, {size:.1f} MB, "
-            f"split {data.split.train}:{data.split.eval} {by}",
-        ),
-        (NodeId.STATISTICS_GEN, "each span once"),
-        (
-            NodeId.SCHEMA_GEN,
-            f"{project.schema_file.name}" if has_schema else "inferred from the window",
-        ),
-        (NodeId.EXAMPLE_VALIDATOR, "each span against the schema"),
-        (
-            NodeId.DATA_GATE,
-            f"label {data.label!r}; drift: numeric {drift.numeric}, "
-            f"categorical {drift.categorical} ({drift.policy})",
-        ),
-        (NodeId.TRANSFORM, f"preprocessing_fn of {project.train.module.name}{kept}"),
-    ]
-    if project.tune is not None:
-        nodes.append((NodeId.TUNER, f"tuner_fn of {project.train.module.name}"))
-    if project.train.base_model is not None:
-        nodes.append((NodeId.BASE_MODEL, "the stable version"))
-    nodes += [
-        (NodeId.TRAINER, f"run_fn of {project.train.module.name}, {project.train.steps} steps"),
-        (NodeId.BASELINE, against),
-        (NodeId.EVALUATOR, f"{', '.join(limits)}; {len(evaluate.slices)} slice key(s){by_span}"),
-    ]
-    server = project.gate.server
-    if server.compares_signatures and evaluate.baseline != STABLE:
-        nodes.append((NodeId.STABLE, "the stable version, whose clients the model has to serve"))
-    if server.none is None:
-        nodes.append((NodeId.SERVER_GATE, _server_gate(server)))
-    nodes.append((NodeId.PUSHER, f"{project.serving}"))
-    stock = {name for name, origin in project.executors.items() if origin == "tfx"}
-    return [(name, f"{does} (TFX's executor)" if name in stock else does) for name, does in nodes]
-
-
-def _server_gate(server: ServerGate) -> str:
-    """What the server gate will do, in a line."""
-    if server.runner != "ordain":
-        where = "in docker" if server.runner == "tensorflow_serving_docker" else "in Kubernetes"
-        return f"TensorFlow Serving {where} has to load it within {server.max_load_s:g} s"
-    return (
-        f"{server.requests} rows through REST and gRPC; size {server.max_size_mb:g} MB, memory "
-        f"{server.max_memory_mb:g} MB, load {server.max_load_s:g} s, p99 {server.max_p99_ms:g} ms"
-    )

@@ -17,11 +17,11 @@ from ordain.cli.options import json_option, project_options
 from ordain.common.process_exit import leave
 from ordain.config.loading import load_project
 from ordain.config.project import Project
+from ordain.history.results import RunResult
 from ordain.retraining.retrain import Outcome, retrain_once
 from ordain.retraining.types import Decision, Effect
 from ordain.runner.local import Listener
 from ordain.runner.node_log import console_stream
-from ordain.runs.results import RunResult
 
 _MARKS = {Effect.RUN: "for", Effect.HOLD: "against", Effect.NOTE: "note"}
 

@@ -14,8 +14,8 @@ from ordain.cli.options import json_option, project_options
 from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.errors import ConfigError
-from ordain.runs.diff import compare_runs, read_facts
-from ordain.runs.history import History, NodeRun, Run
+from ordain.history.diff import compare_runs, read_facts
+from ordain.history.runs import History, NodeRun, Run
 
 #: Lines of a log shown unless asked for more.
 LOG_LINES = 40

@@ -13,6 +13,7 @@ from ordain.common.node_id import NodeId
 from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.errors import ConfigError
+from ordain.history.runs import History, Output
 from ordain.project.schema import (
     compare,
     deprecated,
@@ -21,7 +22,6 @@ from ordain.project.schema import (
     restrict,
     write_schema,
 )
-from ordain.runs.history import History, Output
 
 
 @click.group()

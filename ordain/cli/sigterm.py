@@ -1,7 +1,7 @@
 """SIGTERM in a run that a scheduler started: the run ends before its next node.
 
 What a node had begun would be lost, so it may end first. A scheduler kills what takes longer than
-its grace time, and the next run closes what was left open (`ordain.runs.recovery`).
+its grace time, and the next run closes what was left open (`ordain.history.recovery`).
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ import signal
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 
+from ordain.history.results import NodeResult
 from ordain.runner.local import Listener
-from ordain.runs.results import NodeResult
 
 
 @contextlib.contextmanager

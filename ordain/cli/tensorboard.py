@@ -19,7 +19,7 @@ from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.dashboard.store import ReadOnlyHistory
 from ordain.errors import ConfigError, InfrastructureError
-from ordain.runs.history import History
+from ordain.history.runs import History
 from ordain.serving.registry.label_file import read_labels
 from ordain.serving.registry.verification import read_manifest
 from ordain.serving.registry.versions import list_versions

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from ordain.runs.diff import Change, RunComparison
+from ordain.history.diff import Change, RunComparison
 
 #: Slices shown with their metrics; all are in --json.
 MAX_METRICS = 40

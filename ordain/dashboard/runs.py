@@ -21,7 +21,7 @@ from ordain.config.project import Project
 from ordain.dashboard.models import Choice, RunLine, State, Verdict
 from ordain.dashboard.store import ReadOnlyHistory
 from ordain.errors import InfrastructureError
-from ordain.runs.history import state_of
+from ordain.history.runs import state_of
 
 _STAMP = re.compile(r"\d{8}-\d{6}")
 #: A larger `result.json` is none of ours.

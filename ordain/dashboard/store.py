@@ -13,9 +13,9 @@ from typing import Any
 
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
+from ordain.history.runs import History
 from ordain.metadata.location import without_secret
 from ordain.metadata.store import connection_config, open_store
-from ordain.runs.history import History
 
 #: After a failure nobody is asked for so long: a page that is polled must not wait each time.
 PAUSE_S = 5.0

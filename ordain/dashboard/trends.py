@@ -14,7 +14,7 @@ from typing import Any
 from ordain.common.node_id import NodeId
 from ordain.dashboard.runs import read_result
 from ordain.dashboard.store import ReadOnlyHistory
-from ordain.runs.history import Output, verdict_of
+from ordain.history.runs import Output, verdict_of
 from ordain.verdict import Outcome, Reason, Verdict
 
 #: Artifacts of a node, of any type, among which its verdicts are looked for.

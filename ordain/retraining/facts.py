@@ -14,6 +14,7 @@ from typing import Any
 
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
+from ordain.history.runs import History
 from ordain.pipeline.cache_key import gate_settings, ingest_settings
 from ordain.project.source import fingerprint
 from ordain.project.span_status import Delivery, find_deliveries
@@ -21,7 +22,6 @@ from ordain.project.spans import describe_span
 from ordain.retraining.blockers import DAY_S
 from ordain.retraining.past_runs import read_attempts
 from ordain.retraining.types import Attempt, Facts, Served, State
-from ordain.runs.history import History
 from ordain.serving.registry.label_file import read_labels
 from ordain.serving.registry.verification import read_manifest
 

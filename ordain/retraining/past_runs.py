@@ -16,8 +16,8 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from ordain.common.node_id import NodeId
 from ordain.errors import ExitCode
+from ordain.history.runs import History, Output, state_of, verdict_of
 from ordain.retraining.types import Attempt, Distance, State
-from ordain.runs.history import History, Output, state_of, verdict_of
 from ordain.verdict import Outcome, Verdict
 
 #: Nodes by the class of their component, which TFX names the type of an execution by.

@@ -15,6 +15,7 @@ from typing import Any, Protocol
 from ordain.common.node_id import NodeId
 from ordain.config.project import Project
 from ordain.errors import ExitCode, OrdainError
+from ordain.history.results import RunResult
 from ordain.retraining.decision import decide
 from ordain.retraining.decision_log import log_decision
 from ordain.retraining.facts import gather_facts
@@ -22,7 +23,6 @@ from ordain.retraining.types import Action, Decision
 from ordain.runner.local import Listener, Options, new_run_id
 from ordain.runner.run import plan_and_run
 from ordain.runner.workspace_lock import workspace_lock
-from ordain.runs.results import RunResult
 
 #: What a run of what was run before has to do again to be of use.
 _FRESH_NODES = (NodeId.TUNER, NodeId.TRAINER)

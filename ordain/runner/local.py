@@ -22,14 +22,14 @@ from ordain.common.node_id import NodeId
 from ordain.common.profiler import FILE, Profiler
 from ordain.config.project import Project
 from ordain.errors import ConfigError, InfrastructureError
+from ordain.history import recovery
+from ordain.history.result_builder import Tally
+from ordain.history.results import Failure, NodeResult, Recovered, RunResult
+from ordain.history.runs import History
 from ordain.pipeline.ir_cache import compiled_ir
 from ordain.pipeline.preload import loading_tfx, project_on_path
 from ordain.runner.node_log import node_log
 from ordain.runner.preflight import Plan
-from ordain.runs import recovery
-from ordain.runs.history import History
-from ordain.runs.result_builder import Tally
-from ordain.runs.results import Failure, NodeResult, Recovered, RunResult
 from ordain.serving.sandbox import sandbox as trial
 
 #: A node that ran for longer may have left memory that is worth giving back.

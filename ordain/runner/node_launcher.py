@@ -27,16 +27,16 @@ from ordain.components.artifacts import pushed_model, served_model
 from ordain.config.model import NoBaseline
 from ordain.config.project import Project
 from ordain.errors import NodeFailedError
+from ordain.history import recovery, resource_usage
+from ordain.history.result_builder import Launches, cost_fields, count_rows
+from ordain.history.results import Failure, NodeResult
+from ordain.history.runs import History, Output, state_of
 from ordain.metadata import exact_queries
 from ordain.metadata import tfx_handle as metadata_handle
 from ordain.pipeline import span_binding
 from ordain.runner import lazy_executors, partial_run
 from ordain.runner.node_errors import as_known_error
 from ordain.runner.node_log import node_log
-from ordain.runs import recovery, resource_usage
-from ordain.runs.history import History, Output, state_of
-from ordain.runs.result_builder import Launches, cost_fields, count_rows
-from ordain.runs.results import Failure, NodeResult
 
 SUCCEEDED = ("complete", "cached")
 

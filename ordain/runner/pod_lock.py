@@ -4,7 +4,7 @@ A local run holds its workspace and its database alone (`ordain.runner.workspace
 pod holds both in common with other tasks, and its own node of its own run alone: a pod that was
 taken for lost and is not cannot write beside its successor. All of it ends with the process,
 however it ends, so an execution that is active while nobody holds its node is a dead pod's
-(`ordain.runs.recovery`).
+(`ordain.history.recovery`).
 
 | ML Metadata | in common | a node |
 |---|---|---|

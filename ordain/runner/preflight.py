@@ -192,7 +192,7 @@ def _refuse_if_lost(project: Project) -> None:
     is_own = isinstance(metadata, Path) and metadata.is_relative_to(project.workspace)
     if not is_own or not metadata.exists():
         return
-    from ordain.runs.history import History  # noqa: PLC0415  rarely needed
+    from ordain.history.runs import History  # noqa: PLC0415  rarely needed
 
     for pushed in History(
         project.metadata, project.name, project.paths

@@ -14,10 +14,10 @@ import yaml
 
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
+from ordain.history.results import NodeResult, RunResult
 from ordain.runner.local import Listener, Options, run_project
 from ordain.runner.preflight import Plan, make_plan
 from ordain.runner.workspace_lock import Hold
-from ordain.runs.results import NodeResult, RunResult
 
 
 def plan_and_run(

@@ -7,8 +7,8 @@ ordain call it. Of another project the Trainer's log says it afterwards.
 from __future__ import annotations
 
 from ordain.config.project import Project
+from ordain.history.memory_estimate import measured_run
 from ordain.pipeline.cache_key import training_settings
-from ordain.runs.memory_estimate import measured_run
 
 
 def unseen_rows(project: Project, rows: int | None) -> str | None:

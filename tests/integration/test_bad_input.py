@@ -16,7 +16,7 @@ import pytest
 from sandbox import Sandbox, good_rows, write_csv
 
 from ordain.errors import ConfigError, ExitCode
-from ordain.runs.results import RunResult
+from ordain.history.results import RunResult
 
 GOOD = good_rows()
 HEADER = ["x", "c", "y"]

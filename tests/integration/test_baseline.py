@@ -11,7 +11,7 @@ import pytest
 from sandbox import Sandbox, states
 
 from ordain.errors import ExitCode, InfrastructureError
-from ordain.runs.results import RunResult
+from ordain.history.results import RunResult
 from ordain.serving.registry.labels import promote, read_labels, rollback
 from ordain.verdict import Outcome, Verdict
 

@@ -22,8 +22,8 @@ from pods import ROOT, Host, PodRun, hosting
 from sandbox import Sandbox, good_rows
 
 from ordain.config.loading import load_project
+from ordain.history.runs import History
 from ordain.metadata.store import open_store
-from ordain.runs.history import History
 from ordain.serving.registry.object_store import list_object_versions
 from ordain.storage.artifact_store import PLACE
 from ordain.storage.bucket_artifacts import MARKER

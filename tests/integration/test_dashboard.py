@@ -20,11 +20,11 @@ from sandbox import PROJECTS, Sandbox, good_rows, write_csv
 
 from benchmarks.history import write_runs
 from ordain.config.loading import load_project
+from ordain.history.results import RunResult
+from ordain.history.runs import History
 from ordain.reports.at_run_end import write_quietly
 from ordain.retraining.decision_log import log_decision
 from ordain.retraining.retrain import decide_now
-from ordain.runs.history import History
-from ordain.runs.results import RunResult
 from ordain.serving.registry.labels import set_canary
 
 #: A column, a reason and a folder that would be code if they were let.

@@ -13,7 +13,7 @@ import tensorflow_data_validation as tfdv
 from sandbox import Sandbox, good_rows, states
 
 from ordain.errors import ExitCode
-from ordain.runs.results import RunResult
+from ordain.history.results import RunResult
 
 ALL = {"ExampleGen": "tfx", "StatisticsGen": "tfx", "Transform": "tfx", "Evaluator": "tfx"}
 #: A limit that no AUC reaches.

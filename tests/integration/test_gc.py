@@ -16,14 +16,14 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from sandbox import Sandbox, states
 
 from ordain.errors import ConfigError
+from ordain.history.gc import REMOVED_PREFIX
 from ordain.metadata.store import open_store
-from ordain.runs.gc import REMOVED_PREFIX
 
 ROOT = Path(__file__).resolve().parents[2]
 #: Kills itself with -9 after the step it is told.
 KILLED = """
 import os, signal, sys
-from ordain.runs import gc as garbage
+from ordain.history import gc as garbage
 from ordain.cli.main import main
 
 step = sys.argv.pop(1)

@@ -13,9 +13,9 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 from sandbox import Sandbox
 
+from ordain.history.recovery import CLOSED_PROPERTY
+from ordain.history.runs import History
 from ordain.metadata.store import connection_config
-from ordain.runs.history import History
-from ordain.runs.recovery import CLOSED_PROPERTY
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPT = ROOT / "tests" / "support" / "paused_runs.py"

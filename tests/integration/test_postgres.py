@@ -24,13 +24,13 @@ from sandbox import Sandbox, states
 
 from ordain.config.loading import load_project
 from ordain.errors import InfrastructureError
+from ordain.history.runs import History
 from ordain.metadata.location import PostgresDatabase, parse_location
 from ordain.metadata.portable_paths import AS_THEY_ARE
 from ordain.metadata.store import connection_config, open_store
 from ordain.runner.local import Options, new_run_id
 from ordain.runner.run import plan_and_run
 from ordain.runner.workspace_lock import workspace_lock
-from ordain.runs.history import History
 
 ROOT = Path(__file__).resolve().parents[2]
 

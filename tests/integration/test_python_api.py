@@ -65,7 +65,7 @@ def test_results_show_as_tables_and_the_report_opens_inline(cells):
     assert re.search(r"^Trainer +complete +[\d.]+ s", printed, re.MULTILINE)
     assert "the model passed every gate and is version 1, stable" in printed
     assert "<td>Trainer</td>" in result and "version 1" in result
-    printed, _ = shown(cells, "print(\"  \", reason.text)")
+    printed, _ = shown(cells, 'print("  ", reason.text)')
     assert "evaluation passed" in printed
     _, report = shown(cells, "ordain.report(project)")
     assert report.startswith("<iframe srcdoc=") and "sandbox" in report and "<script" not in report

@@ -18,12 +18,12 @@ from playwright.sync_api import expect
 from sandbox import PROJECTS, Sandbox, write_csv
 
 from ordain.config.loading import load_project
+from ordain.history.results import RunResult
+from ordain.history.runs import History
 from ordain.reports.at_run_end import write_quietly
 from ordain.reports.facts.intervals import Histogram, auc
 from ordain.reports.facts.model import read_evaluation
 from ordain.reports.facts.run_record import read_record
-from ordain.runs.history import History
-from ordain.runs.results import RunResult
 
 SECTIONS = [
     "verdict",

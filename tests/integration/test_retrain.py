@@ -16,11 +16,11 @@ import pytest
 from sandbox import Sandbox, good_rows, states, write_csv
 
 from ordain.config.loading import load_project
+from ordain.history.results import RunResult
 from ordain.retraining.decision_log import read_decisions
 from ordain.retraining.retrain import Outcome, retrain_once
 from ordain.retraining.types import Decision
 from ordain.runner.workspace_lock import workspace_lock
-from ordain.runs.results import RunResult
 
 ORDAIN = str(Path(sys.executable).parent / "ordain")
 HEAVY = ("tensorflow", "tfx", "apache_beam", "keras", "tfx_bsl", "tensorflow_data_validation")

@@ -9,8 +9,8 @@ from sandbox import Sandbox, good_rows, states, write_csv
 
 from ordain.cli.main import cli
 from ordain.errors import ExitCode
+from ordain.history.results import RunResult
 from ordain.project.schema import read_schema, write_schema
-from ordain.runs.results import RunResult
 from ordain.serving.registry.verification import read_manifest
 from ordain.serving.server.models.signature_defs import read_signatures
 from ordain.verdict import Outcome, Reason

@@ -22,8 +22,8 @@ from sandbox import Sandbox, good_rows, write_csv
 from webhook import hooked
 
 from ordain.config.loading import load_project
+from ordain.history.runs import History
 from ordain.metadata.store import open_store
-from ordain.runs.history import History
 
 pytestmark = pytest.mark.timeout(1800)
 HEADER = ["x", "c", "y"]

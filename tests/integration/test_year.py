@@ -16,8 +16,8 @@ from replayed_year import Year, plan_kills, story
 from sandbox import Sandbox, good_rows, write_csv
 from year_checks import check_year, properties_of
 
+from ordain.history.runs import History
 from ordain.metadata.store import open_store
-from ordain.runs.history import History
 
 HEADER = ["x", "c", "y"]
 CORRUPT, DRIFTED, NOISE = 6, 9, 12

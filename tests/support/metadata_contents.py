@@ -15,7 +15,7 @@ from typing import Any
 from google.protobuf import json_format
 
 from ordain.components.artifacts.types import JUDGED_PROPERTY
-from ordain.runs.recovery import MARKS
+from ordain.history.recovery import MARKS
 
 #: TFX names an artifact's folder by its execution, and Transform's after a number of their own.
 _EXECUTION = re.compile(r"(/artifacts/\w+/[\w.]+)/\d+")

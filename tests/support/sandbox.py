@@ -11,10 +11,10 @@ from typing import Any
 import yaml
 
 from ordain.config.loading import load_project
+from ordain.history.results import NodeResult, RunResult
 from ordain.metadata.portable_paths import PortablePaths
 from ordain.runner.local import Options, new_run_id, run_project
 from ordain.runner.preflight import make_plan
-from ordain.runs.results import NodeResult, RunResult
 
 PROJECTS = Path(__file__).parent.parent / "projects"
 #: What a serving directory holds that is no version and no staging.

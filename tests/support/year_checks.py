@@ -11,9 +11,9 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from sandbox import BESIDE_VERSIONS
 
 from ordain.config.project import Project
+from ordain.history.retention import LOOKED_BACK
 from ordain.metadata.store import open_store
 from ordain.project.source import fingerprint
-from ordain.runs.retention import LOOKED_BACK
 from ordain.serving.registry.label_file import read_labels
 from ordain.serving.registry.verification import read_manifest, verify
 from ordain.serving.registry.versions import list_versions

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ordain.common.node_id import NodeId
+from ordain.history.runs import Output
 from ordain.reports.facts.run_record import Record
-from ordain.runs.history import Output
 
 BOX_WIDTH, BOX_HEIGHT = 168, 44
 _COLUMN, _ROW, _MARGIN = 196, 72, 10

@@ -13,7 +13,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
-from ordain.runs.history import History, NodeRun, Output, Run, verdict_of
+from ordain.history.runs import History, NodeRun, Output, Run, verdict_of
 from ordain.storage import artifact_store
 from ordain.verdict import Verdict
 

@@ -12,7 +12,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from ordain.cli.main import main
 from ordain.config.loading import load_project
-from ordain.runs.results import NodeResult, RunResult
+from ordain.history.results import NodeResult, RunResult
 from ordain.verdict import Outcome, Reason, Verdict
 
 ROOT = Path(__file__).resolve().parents[3]

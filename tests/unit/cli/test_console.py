@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from ordain.cli.console import MAX_REASONS, RunView, print_result, print_verdict
-from ordain.runs.results import Failure, NodeResult, RunResult
+from ordain.history.results import Failure, NodeResult, RunResult
 from ordain.verdict import Outcome, Reason, Verdict
 
 BLOCKED = Reason(

@@ -7,7 +7,7 @@ import signal
 import pytest
 
 from ordain.cli.sigterm import ended_between_nodes
-from ordain.runs.results import NodeResult
+from ordain.history.results import NodeResult
 
 
 class Recorder:

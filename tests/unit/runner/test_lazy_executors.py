@@ -15,8 +15,8 @@ from tfx.orchestration.portable import (
 from tfx.proto.orchestration import executable_spec_pb2, pipeline_pb2
 from tfx.types import standard_artifacts
 
+from ordain.history.gc import REMOVED_PREFIX
 from ordain.runner.lazy_executors import OPERATORS
-from ordain.runs.gc import REMOVED_PREFIX
 from ordain.storage import artifact_store
 
 PYTHON = executable_spec_pb2.PythonClassExecutableSpec(class_path="no_such_module.Executor")

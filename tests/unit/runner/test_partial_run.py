@@ -15,10 +15,10 @@ from tfx.types import artifact_utils
 
 from ordain.config.project import Project
 from ordain.errors import ConfigError
+from ordain.history.runs import History
 from ordain.metadata.portable_paths import AS_THEY_ARE
 from ordain.pipeline import graph, span_binding
 from ordain.runner import partial_run
-from ordain.runs.history import History
 
 SPANS = (2, 3)
 RESOLVERS = ("AnalyzerCache", "Baseline", "Stable")

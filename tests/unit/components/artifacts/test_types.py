@@ -4,7 +4,7 @@ import pytest
 from tfx.types import standard_artifacts
 
 from ordain.components.artifacts.types import MAX_PROPERTY_CHARS, GateVerdict, keep_verdict
-from ordain.runs.history import Output, verdict_of
+from ordain.history.runs import Output, verdict_of
 from ordain.verdict import Outcome, Reason, Verdict
 
 

@@ -2,6 +2,8 @@
 
 from html.parser import HTMLParser
 
+from ordain.history.results import Failure, NodeResult, RunResult
+from ordain.history.runs import Output
 from ordain.kubeflow.pod.summary import (
     MAX_REPORT_BYTES,
     executor_output,
@@ -10,8 +12,6 @@ from ordain.kubeflow.pod.summary import (
     run_html,
     run_page,
 )
-from ordain.runs.history import Output
-from ordain.runs.results import Failure, NodeResult, RunResult
 from ordain.verdict import Outcome, Reason, Verdict
 
 HOSTILE = '<script>alert("1")</script>&\u202e' + "x" * 10_000

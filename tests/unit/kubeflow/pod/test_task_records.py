@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 
 from ordain.errors import ConfigError, InfrastructureError
+from ordain.history.results import Failure, NodeResult
 from ordain.kubeflow.pod.result_builder import task_failure
 from ordain.kubeflow.pod.task_records import FOLDER, read_record, recorded
-from ordain.runs.results import Failure, NodeResult
 
 ROOT = Path(__file__).resolve().parents[4]
 FAILURE = Failure("Trainer, span 2", "it fell", "read the log", 1)

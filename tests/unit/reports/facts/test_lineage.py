@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
+from ordain.history.runs import NodeRun, Output, Run
 from ordain.reports.facts.lineage import SOURCE, artifacts, graph
 from ordain.reports.facts.run_record import Record
-from ordain.runs.history import NodeRun, Output, Run
 
 
 def run_of(tmp_path, chain):

@@ -5,11 +5,11 @@ import re
 
 import pytest
 
+from ordain.history.runs import NodeRun, Output, Run
 from ordain.reports.facts.model import read_evaluation
 from ordain.reports.facts.run_record import Record
 from ordain.reports.facts.slices import ranked
 from ordain.reports.page import render
-from ordain.runs.history import NodeRun, Output, Run
 from ordain.verdict import Outcome, Reason, Verdict
 
 WHY = "26 rows, no positive"

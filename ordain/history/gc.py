@@ -1,4 +1,4 @@
-"""Carrying out what `ordain.runs.retention` chooses: old artifacts are marked, renamed and deleted.
+"""Carries out what `retention` chooses: old artifacts are marked, renamed and deleted.
 
 The order is what makes it safe to be killed: first ML Metadata says of all of them that they are
 DELETED, and from then on TFX's cache takes none (it takes live artifacts only); then each folder
@@ -18,8 +18,8 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
-from ordain.runs.history import History
-from ordain.runs.retention import LOOKED_BACK, Step, choose_kept, choose_runs
+from ordain.history.retention import LOOKED_BACK, Step, choose_kept, choose_runs
+from ordain.history.runs import History
 from ordain.serving.registry.label_file import read_labels
 from ordain.serving.registry.retention import size_of
 from ordain.serving.registry.versions import list_versions

@@ -2,8 +2,8 @@
 
 import pytest
 
-from ordain.runs.history import Output
-from ordain.runs.result_builder import count_rows
+from ordain.history.result_builder import count_rows
+from ordain.history.runs import Output
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ import json
 
 import pytest
 
-from ordain.runs.results import Failure, NodeResult, RunResult, merge_states
+from ordain.history.results import Failure, NodeResult, RunResult, merge_states
 from ordain.verdict import Outcome, Reason, Verdict
 
 

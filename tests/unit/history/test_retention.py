@@ -2,7 +2,7 @@
 
 import pytest
 
-from ordain.runs.retention import Step, choose_kept, choose_runs
+from ordain.history.retention import Step, choose_kept, choose_runs
 
 DAY_MS = 86_400_000
 

@@ -9,8 +9,8 @@ from click.testing import CliRunner
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from ordain.cli.main import cli
-from ordain.runs.diff import Change, RunFacts, compare_runs, read_facts
-from ordain.runs.history import History
+from ordain.history.diff import Change, RunFacts, compare_runs, read_facts
+from ordain.history.runs import History
 
 FIRST, SECOND = "20260101-000000-aaaa", "20260102-000000-bbbb"
 

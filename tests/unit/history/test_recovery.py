@@ -7,9 +7,9 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from ordain.history.recovery import CLOSED_PROPERTY, close_dead_runs, mark_pods, unrecorded_version
+from ordain.history.runs import History
 from ordain.metadata.portable_paths import AS_THEY_ARE
-from ordain.runs.history import History
-from ordain.runs.recovery import CLOSED_PROPERTY, close_dead_runs, mark_pods, unrecorded_version
 from ordain.serving.registry.manifest import Manifest
 
 ACTIVE = (pb.Execution.NEW, pb.Execution.RUNNING)

@@ -25,9 +25,9 @@ import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from ordain.errors import InfrastructureError
-from ordain.runs.history import History
-from ordain.runs.resource_usage import last_record
-from ordain.runs.results import Recovered
+from ordain.history.resource_usage import last_record
+from ordain.history.results import Recovered
+from ordain.history.runs import History
 from ordain.serving.registry.verification import read_manifest
 from ordain.serving.registry.versions import list_versions
 from ordain.storage import artifact_store

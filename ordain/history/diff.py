@@ -17,8 +17,8 @@ import yaml
 
 from ordain.common.node_id import NodeId
 from ordain.config.project import Project
-from ordain.runs.history import History, Run
-from ordain.runs.results import merge_states
+from ordain.history.results import merge_states
+from ordain.history.runs import History, Run
 
 #: What the Evaluator leaves beside TFMA's files (`ordain.components.evaluator.results_json`).
 _READOUT_FILE = "readout.json"

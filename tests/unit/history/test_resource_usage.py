@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ordain.common.memory import Memory
-from ordain.runs.resource_usage import LastRecord, Meter, last_record, size_of
+from ordain.history.resource_usage import LastRecord, Meter, last_record, size_of
 
 #: Large enough to stand out from what the test process does by itself.
 SOME_BYTES = 60_000_000
@@ -102,7 +102,8 @@ class TestMeter:
 
 def test_a_process_that_is_killed_leaves_what_there_was_of_memory(tmp_path):
     code = (
-        "import sys, time; from pathlib import Path; from ordain.runs.resource_usage import Meter\n"
+        "import sys, time; from pathlib import Path\n"
+        "from ordain.history.resource_usage import Meter\n"
         "with Meter(Path(sys.argv[1])): print(1, flush=True); time.sleep(60)"
     )
     record = tmp_path / "memory" / "Trainer.json"

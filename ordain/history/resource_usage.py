@@ -8,7 +8,7 @@ process.
 
 While a node is launched, a small file in the run's folder says how much memory there was. A process
 that the system kills for want of memory can say nothing any more, and this is what it leaves
-(`ordain.runs.recovery`).
+(`ordain.history.recovery`).
 """
 
 from __future__ import annotations

@@ -17,10 +17,10 @@ from typing import Any
 from ordain.common.node_id import NodeId
 from ordain.config.model import NoBaseline
 from ordain.config.project import Project
+from ordain.history.resource_usage import Cost
+from ordain.history.results import Failure, NodeResult, Recovered, RunResult, merge_states
+from ordain.history.runs import Output, verdict_of
 from ordain.project.source import library_versions
-from ordain.runs.history import Output, verdict_of
-from ordain.runs.resource_usage import Cost
-from ordain.runs.results import Failure, NodeResult, Recovered, RunResult, merge_states
 from ordain.verdict import Verdict
 
 CACHED_REASON = "same inputs, settings and source as before"

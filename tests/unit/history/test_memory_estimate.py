@@ -7,14 +7,14 @@ import pyarrow as pa
 import pytest
 from pyarrow import parquet
 
-from ordain.runner.preflight import make_plan
-from ordain.runs.memory_estimate import (
+from ordain.history.memory_estimate import (
     BYTES_PER_CELL,
     LIBRARIES_BYTES,
     SERVER_BYTES,
     estimate_memory,
     scaled,
 )
+from ordain.runner.preflight import make_plan
 
 GB = 10**9
 

@@ -7,9 +7,9 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from ordain.errors import InfrastructureError
+from ordain.history import gc as garbage
+from ordain.history.gc import REMOVED_PREFIX, carry_out, hide, plan_sweep
 from ordain.metadata.store import open_store
-from ordain.runs import gc as garbage
-from ordain.runs.gc import REMOVED_PREFIX, carry_out, hide, plan_sweep
 
 DAY_MS = 86_400_000
 FAR = 10**15

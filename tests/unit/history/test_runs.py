@@ -7,8 +7,8 @@ import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
 from ordain.errors import InfrastructureError
+from ordain.history.runs import History, Output, verdict_of
 from ordain.metadata.portable_paths import AS_THEY_ARE
-from ordain.runs.history import History, Output, verdict_of
 from ordain.verdict import Outcome, Reason, Verdict
 
 VERDICT = Verdict.of("data", [Reason(Outcome.BLOCKED, "drift", "too far", measured=0.5)])
