@@ -59,7 +59,7 @@ DEV = [
     "pytest-timeout>=2.3,<3",
     "pytest-xdist>=3.6,<4",
     "ruff>=0.8,<1",
-    "setuptools>=70",
+    "setuptools>=77",
     "sphinx>=8,<10",
     "sphinx-copybutton>=0.5,<1",
     "types-psutil",

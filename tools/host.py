@@ -1,6 +1,6 @@
-"""What the machine offers to set-up: running its commands, its glibc, its apt archive.
+"""Host functions of set-up: running commands, detecting glibc, downloading from the apt archive.
 
-Standard library only, like `bootstrap.py`, which is the only caller.
+Standard library only, as for `bootstrap.py`.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ SUITE_ALIASES = {"stable", "oldstable", "testing", "unstable", "sid"}
 
 
 class BootstrapError(Exception):
-    """Set-up cannot go on; the text says what to do.
+    """Set-up cannot continue; the text has the next step.
 
     Args:
-        message: What failed and what to do.
-        output: What the failed command printed, whole.
+        message: What failed, and the next step.
+        output: Complete output of the failed command.
     """
 
     def __init__(self, message: str, output: str = "") -> None:
@@ -33,7 +33,7 @@ class BootstrapError(Exception):
 
 
 class AptSource(NamedTuple):
-    """One archive that apt is configured to use."""
+    """An archive from apt's configuration."""
 
     mirror: str
     suite: str
@@ -43,17 +43,17 @@ class AptSource(NamedTuple):
 def run(
     *command: str | Path, cwd: Path | None = None, variables: Mapping[str, str] | None = None
 ) -> str:
-    """Runs a command and returns what it prints.
+    """Run a command and return its output.
 
     Args:
         command: The program and its arguments.
         cwd: The folder to run it in.
-        variables: Added to the environment; one that the user has set is left as it is.
+        variables: Added to the environment, except those that the user has set.
 
     Raises:
-        BootstrapError: With the end of what it printed, if it fails.
+        BootstrapError: It fails; with the end of its output.
     """
-    # What a user or an activated environment sets for Python and pip is not meant for this one.
+    # Settings of the user or an activated environment for Python and pip do not apply here.
     dropped = {"PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "PIP_TARGET", "PIP_PREFIX"}
     environment = dict(variables or {})
     environment |= {k: v for k, v in os.environ.items() if k not in dropped}
@@ -68,7 +68,7 @@ def run(
         check=False,
         cwd=cwd,
         env=environment,
-        close_fds=False,  # the set-up's lock is inherited
+        close_fds=False,  # inherits the set-up's lock
     )
     if done.returncode:
         tail = "\n".join(done.stdout.strip().splitlines()[-12:])
@@ -77,13 +77,13 @@ def run(
     return done.stdout
 
 
-def say(text: str) -> None:
-    """One line of progress."""
+def report(text: str) -> None:
+    """Print a line of progress."""
     print(f"set-up: {text}", flush=True)
 
 
 def glibc_of(python: str | Path) -> tuple[int, ...]:
-    """The glibc an interpreter runs on; empty on another libc, or if it cannot start."""
+    """Return an interpreter's glibc version; empty for another libc, or if it does not start."""
     code = "import os; print(os.confstr('CS_GNU_LIBC_VERSION') or '')"
     with contextlib.suppress(BootstrapError, OSError):
         numbers = re.findall(r"\d+", run(python, "-c", code))
@@ -92,21 +92,21 @@ def glibc_of(python: str | Path) -> tuple[int, ...]:
 
 
 def os_release() -> dict[str, str]:
-    """The fields of the host's os-release file; empty where there is none."""
+    """Read the host's os-release file; empty if there is none."""
     with contextlib.suppress(OSError):
         return platform.freedesktop_os_release()
     return {}
 
 
 def distribution(release: Mapping[str, str]) -> str:
-    """`ubuntu`, `debian` or the empty string, from the fields of os-release."""
+    """Return `ubuntu`, `debian` or an empty string, from the fields of os-release."""
     names = [release.get("ID", ""), *release.get("ID_LIKE", "").split()]
-    # Ubuntu says ID_LIKE=debian, so the more specific name is looked for first.
+    # Ubuntu says ID_LIKE=debian, so the more specific name comes first.
     return next((name for name in ("ubuntu", "debian") if name in names), "")
 
 
 def read_apt_sources(files: Iterable[Path]) -> list[AptSource]:
-    """The archives in apt's one-line (`.list`) and deb822 (`.sources`) files, `main` only."""
+    """Read the archives in apt's one-line (`.list`) and deb822 (`.sources`) files, `main` only."""
     found = []
     for path in files:
         try:
@@ -135,9 +135,9 @@ def read_apt_sources(files: Iterable[Path]) -> list[AptSource]:
 
 
 def private_sources(files: Iterable[Path], release: Mapping[str, str], suite: str | None) -> str:
-    """The host's own archive, with another suite if one is named, as a one-line entry.
+    """Write the host's own archive, optionally with another suite, as a one-line entry.
 
-    Whatever mirror the host uses is used here too, with the keyring the host names for it.
+    It keeps the host's mirror and keyring.
     """
     name = distribution(release)
     own = release.get(f"{name.upper()}_CODENAME") or release.get("VERSION_CODENAME", "")
@@ -157,15 +157,15 @@ def private_sources(files: Iterable[Path], release: Mapping[str, str], suite: st
 
 
 def apt_download(packages: Iterable[str], suite: str | None, into: Path) -> Path:
-    """Downloads and unpacks Debian packages without root and without touching the system.
+    """Download and unpack Debian packages without root and without changes to the system.
 
     Args:
-        packages: Their names.
+        packages: Package names.
         suite: The release to take them from; None for the host's own.
         into: The folder for it, emptied first.
 
     Returns:
-        The folder that stands for `/` in the packages.
+        The folder that corresponds to `/` in the packages.
     """
     if shutil.which("apt-get") is None or shutil.which("dpkg-deb") is None:
         raise BootstrapError(

@@ -1,7 +1,7 @@
-"""Writes `ordain/config/metric_classes.json`: every metric of TFMA and Keras with its settings.
+"""Write `ordain/config/metric_classes.json`: every metric of TFMA and Keras with its settings.
 
-`ordain plan` checks `evaluate.metrics` against it in milliseconds; importing TFMA takes fifteen
-seconds. A test fails when the libraries have come to know something else:
+`ordain plan` checks `evaluate.metrics` with it in milliseconds; importing TFMA takes fifteen
+seconds. A test fails if the libraries have changed; then renew it:
 
     python tools/metric_classes.py
 """
@@ -22,20 +22,20 @@ from ordain.pipeline.eval_config import OWN_METRICS
 TARGET = Path(__file__).resolve().parent.parent / "ordain" / "config" / "metric_classes.json"
 #: Parameters that are not settings: the name is a key of its own, and TFMA computes in float32.
 _NOT_SETTINGS = {"self", "name", "dtype", "kwargs", "reduction", "preprocessors"}
-#: Types that a signature does not tell, because it has no annotations.
+#: Types of parameters without annotations.
 _UNTOLD = {"label_smoothing": "number", "normalizer": "list of numbers", "label_key": "text"}
 _KINDS = {int: "integer", float: "number", str: "text", bool: "true or false"}
 _PLURALS = {int: "list of integers", float: "list of numbers", str: "list of texts"}
 
 
 def read_classes() -> dict[str, dict[str, Any]]:
-    """Reads the metric classes of the installed TFMA and its Keras.
+    """Read the metric classes of the installed TFMA and its Keras.
 
     Returns:
         By class name, sorted: `settings`, the type of each in words; `required`, those without a
         default; `by_query`, if it needs `query_key`; `threshold`, the setting that is the decision
         threshold; `has_sub_keys`, if `class_id` and `top_k` mean what TFMA's `binarize` means;
-        `refused`, why it cannot be computed whatever the settings.
+        `refused`, why it cannot be computed with any settings.
     """
     found = dict(inside.registered_metrics())
     for name in dir(inside.keras_metrics):
@@ -75,7 +75,7 @@ def _entry(name: str, kind: Any, module: str) -> dict[str, Any]:
 
 
 def _in_words(parameter: inspect.Parameter) -> str:
-    """The type of a parameter; empty for one that a file cannot hold."""
+    """Describe the type of a parameter; empty if YAML cannot represent it."""
     if parameter.annotation is parameter.empty:
         return _KINDS.get(type(parameter.default), "")
     words = dict.fromkeys(map(_one, _members(parameter.annotation)))
@@ -95,7 +95,7 @@ def _one(kind: Any) -> str:
 
 
 def as_text(classes: dict[str, dict[str, Any]]) -> str:
-    """The file: one line for each class."""
+    """Format the file, one line per class."""
     lines = [f"{json.dumps(name)}: {json.dumps(entry)}" for name, entry in classes.items()]
     return "{\n" + ",\n".join(lines) + "\n}\n"
 

@@ -1,4 +1,4 @@
-"""Draws the structure of the package: modules in each room, circles, and imports that run up.
+"""Print the structure of the package: modules in each room, circles, and imports that run up.
 
 Run as `make structure`. Exits with 1 if there is a circle or an import that runs up; the floors are
 those that `lint-imports` holds (`tool.importlinter` in pyproject.toml).
@@ -39,7 +39,7 @@ def find_circle(imports: dict[str, set[str]]) -> list[str]:
 
 
 def main() -> int:
-    """Prints the structure."""
+    """Print the structure."""
     floors = read_floors((ROOT / "pyproject.toml").read_text())
     graph = grimp.build_graph(PACKAGE, cache_dir=None)
     imports = {name: set(graph.find_modules_directly_imported_by(name)) for name in graph.modules}

@@ -142,8 +142,8 @@ def _write(result: RunResult, folder: Path) -> None:
 
 
 def _write_page(project: Project, run_id: str, say: Say) -> Path | None:
-    from ordain.reports.at_run_end import write_quietly  # noqa: PLC0415  it takes a while to import
+    from ordain.reports.at_run_end import write_run_report  # noqa: PLC0415  it takes a while to import
 
-    path, line = write_quietly(project, run_id)
+    path, line = write_run_report(project, run_id)
     say(line)
     return path

@@ -1,4 +1,4 @@
-"""Drawing: the chain, a run while it goes on, verdicts. Knows nothing of how anything is done."""
+"""Terminal output of a run: progress of its nodes, verdicts, result."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ _STYLES = {
     Outcome.WARNED: "yellow",
     Outcome.BLOCKED: "bold red",
 }
-#: Reasons of one outcome shown before the rest is counted; all are in result.json.
+#: Reasons of one outcome that are shown; result.json has all.
 MAX_REASONS = 12
 
 
@@ -45,7 +45,7 @@ class RunView:
         self._live: Live | None = None
 
     def __enter__(self) -> RunView:
-        """Starts drawing and listening to training progress."""
+        """Start drawing, and following training progress."""
         self._listener = _ProgressHandler(self)
         logger = logging.getLogger("ordain.progress")
         logger.addHandler(self._listener)
@@ -61,7 +61,7 @@ class RunView:
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Leaves the last picture on the screen."""
+        """Stop drawing; the last state stays on the screen."""
         logging.getLogger("ordain.progress").removeHandler(self._listener)
         self._current = None
         self._note = ""
@@ -69,13 +69,13 @@ class RunView:
             self._live.stop()
 
     def note(self, text: str) -> None:
-        """What is going on before the first node."""
+        """Show a note until the first node starts."""
         self._note = text
         if self._live is None:
             self.console.print(escape(text), soft_wrap=True)
 
     def started(self, node: str, span: int | None) -> None:
-        """A launch begins."""
+        """Show that a node starts."""
         since = time.monotonic()
         if self._current is not None and self._current[0] == node:
             since = self._current[2]
@@ -83,7 +83,7 @@ class RunView:
         self._current = (node, span, since)
 
     def finished(self, result: NodeResult) -> None:
-        """A node is done."""
+        """Show the result of a node."""
         self._done.append(result)
         self._current = None
         self._progress = ""
@@ -91,7 +91,7 @@ class RunView:
             self.console.print(_line(result), soft_wrap=True)
 
     def progress(self, text: str) -> None:
-        """How far training is."""
+        """Show training progress."""
         self._progress = text
 
     def _draw(self) -> Group:
@@ -151,7 +151,7 @@ def _line(result: NodeResult) -> Text:
 
 
 def print_verdict(console: Console, verdict: Verdict) -> None:
-    """A gate's answer: what blocked first, what passed last."""
+    """Print a verdict: reasons that blocked first, those that passed last."""
     title = Text(f"{verdict.gate} gate: ")
     title.append(str(verdict.outcome), style=_STYLES[verdict.outcome])
     console.print(title, soft_wrap=True)
@@ -189,12 +189,12 @@ def _reason(reason: Reason) -> Text:
 
 
 def _names(text: str, name: str) -> bool:
-    """Whether a text already holds a name as a word of its own."""
+    """True if a text contains a name as a separate word."""
     return re.search(rf"(?<![\w.]){re.escape(name)}(?![\w.])", text) is not None
 
 
 def print_result(console: Console, result: RunResult, command: str) -> None:
-    """The end of a run: verdicts, where the model is, or what to do."""
+    """Print a run's result: verdicts, and the model's path or the next step."""
     console.print()
     for recovered in result.recovered:
         console.print(Text(recovered.text), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""`ordain dashboard`: all runs of one or several projects, in the browser."""
+"""`ordain dashboard`: web pages with all runs of one or several projects."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ import click
 from ordain.config.loading import load_project
 from ordain.errors import ConfigError
 
-#: Beside those of the model server, 8500 and 8501.
+#: Not one of the model server's, 8500 and 8501.
 DEFAULT_PORT = 8600
 
 
 @click.command()
 @click.argument("projects", metavar="PROJECT...", nargs=-1, required=True)
-@click.option("--env", metavar="NAME", help="Read pipeline.NAME.yaml on top, of each project.")
+@click.option(
+    "--env", metavar="NAME", help="Apply pipeline.NAME.yaml of each project over its pipeline.yaml."
+)
 @click.option(
     "--port",
     type=click.IntRange(0, 65535),
@@ -30,7 +32,7 @@ DEFAULT_PORT = 8600
 @click.option(
     "--allow-actions",
     is_flag=True,
-    help="Let whoever has the token in ORDAIN_DASHBOARD_TOKEN promote, roll back and label.",
+    help="Allow users with the token in ORDAIN_DASHBOARD_TOKEN to promote, roll back and label.",
 )
 @click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
 def dashboard(
@@ -38,9 +40,9 @@ def dashboard(
 ) -> None:
     """Show all runs of one or several projects in the browser.
 
-    Runs with their verdicts, live while one goes on; metrics of the blessed models and drift over
-    time; versions, labels and what serves; retraining decisions; disk use; reports and logs. It
-    listens on 127.0.0.1 only, and reads only, unless --allow-actions is given.
+    The pages show runs with verdicts, live during a run; metrics of blessed models and drift over
+    time; versions and labels; retraining decisions; disk usage; reports and logs. The server
+    listens on 127.0.0.1 only, and is read-only unless --allow-actions is given.
 
     \b
     Examples:
@@ -55,7 +57,7 @@ def dashboard(
     token = os.environ.get(TOKEN_VARIABLE, "") if allow_actions else ""
     if allow_actions and not token:
         raise ConfigError(
-            f"--allow-actions asks for a token, and {TOKEN_VARIABLE} is not set",
+            f"--allow-actions needs a token, and {TOKEN_VARIABLE} is not set",
             f'export {TOKEN_VARIABLE}="$(openssl rand -hex 16)"',
         )
     logging.basicConfig(
@@ -64,8 +66,8 @@ def dashboard(
     logging.getLogger("ordain").setLevel(logging.INFO)
 
     def announce(address: str) -> None:
-        click.echo(f"dashboard  {address}  (Ctrl-C ends it)")
+        click.echo(f"dashboard  {address}  (Ctrl-C stops it)")
         if is_opened and not webbrowser.open(address):
-            click.echo("there is no browser to open it in", err=True)
+            click.echo("no browser found to open the page", err=True)
 
     asyncio.run(serve_forever(loaded, port, token, announce))

@@ -1,4 +1,4 @@
-"""`ordain gc`: what old runs left, removed from the disk and marked so in ML Metadata."""
+"""`ordain gc`: remove artifacts and folders of old runs, and mark them deleted in the store."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from ordain.config.project import Project
 from ordain.history.gc import Sweep, carry_out, plan_sweep
 from ordain.runner.workspace_lock import workspace_lock
 
-#: What is kept unless told otherwise: enough to look back over a month, and ten runs of any age.
+#: Defaults: runs of the last month, and at least the ten newest.
 DEFAULT_RUNS = 10
 DEFAULT_DAYS = 30.0
 
@@ -28,16 +28,16 @@ DEFAULT_DAYS = 30.0
     type=click.IntRange(1),
     default=DEFAULT_RUNS,
     show_default=True,
-    help="Keep what this many of the newest runs left.",
+    help="Keep the artifacts of this many newest runs.",
 )
 @click.option(
     "--keep-days",
     type=click.FloatRange(0),
     default=DEFAULT_DAYS,
     show_default=True,
-    help="Keep what younger runs left, too.",
+    help="Also keep the artifacts of runs younger than this.",
 )
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Show what would be removed; remove nothing.")
 @json_option
 def gc(
     project: str,
@@ -50,8 +50,8 @@ def gc(
 ) -> None:
     """Remove artifacts and folders of old runs.
 
-    What a published version was made of stays, and so does every input of what is kept.
-    Published versions are not touched: ordain models prune.
+    Artifacts that a published version was built from are kept, and so are all inputs of kept
+    artifacts. To remove published versions use ordain models prune.
 
     \b
     Examples:
@@ -60,22 +60,22 @@ def gc(
     """
     loaded = load_project(project, env, settings)
     if not loaded.metadata.exists():
-        _say(Sweep((), (), 0, 0, 0, ()), dry_run, as_json)
+        _print(Sweep((), (), 0, 0, 0, ()), dry_run, as_json)
         return
     if dry_run:
-        _say(_plan(loaded, keep_runs, keep_days), dry_run, as_json)
+        _print(_plan(loaded, keep_runs, keep_days), dry_run, as_json)
         return
     with workspace_lock(loaded.workspace, "gc", False, lambda _: None, loaded.metadata):
         sweep = _plan(loaded, keep_runs, keep_days)
         carry_out(loaded, sweep)
-    _say(sweep, dry_run, as_json)
+    _print(sweep, dry_run, as_json)
 
 
 def _plan(project: Project, keep_runs: int, keep_days: float) -> Sweep:
     return plan_sweep(project, keep_runs, keep_days, int(time.time() * 1000))
 
 
-def _say(sweep: Sweep, is_dry_run: bool, as_json: bool) -> None:
+def _print(sweep: Sweep, is_dry_run: bool, as_json: bool) -> None:
     if as_json:
         click.echo(json.dumps(_as_dict(sweep, is_dry_run), indent=1))
         return
@@ -87,7 +87,7 @@ def _say(sweep: Sweep, is_dry_run: bool, as_json: bool) -> None:
     if sweep.runs:
         click.echo(f"{len(sweep.runs):>6}  {size(sweep.run_bytes):>9}  run folders")
     if sweep.unfinished:
-        click.echo(f"{len(sweep.unfinished):>6}  left by a removal that was interrupted")
+        click.echo(f"{len(sweep.unfinished):>6}  left by an interrupted removal")
     click.echo(
         f"{len(sweep.artifacts)} artifacts and {len(sweep.runs)} run folders {verb}, "
         f"{size(sweep.size_bytes)}; {sweep.kept_artifacts} artifacts of {sweep.kept_runs} runs kept"

@@ -1,7 +1,7 @@
 """`ordain`: the command line's entry point.
 
-Command groups are imported when they are called, so that `--help` answers at once. Errors a
-user caused are a headline and what to do next; a bug keeps its traceback.
+A command's module is imported when it is called, which keeps `--help` fast. Errors of the user are
+printed as a headline and the next step; a bug keeps its traceback.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ import click
 from ordain.cli.quiet import quiet_tensorflow
 from ordain.errors import ExitCode, OrdainError
 
-#: Command name -> module and attribute that hold it, and its line in `--help`.
+#: Command name -> its module and attribute, and its line in `--help`.
 COMMANDS = {
-    "plan": ("ordain.cli.plan:plan", "Check a project without running it, and draw its chain."),
-    "run": ("ordain.cli.run:run", "Run a project's chain on this machine."),
+    "plan": ("ordain.cli.plan:plan", "Check a project without running it, and show its nodes."),
+    "run": ("ordain.cli.run:run", "Run a project's pipeline on this machine."),
     "retrain": ("ordain.cli.retrain:retrain", "Run a project's chain if there is a reason to."),
     "schedule": (
         "ordain.cli.schedule:schedule",
@@ -41,7 +41,7 @@ COMMANDS = {
     ),
     "report": (
         "ordain.cli.report:report",
-        "Print where the page of a run is; write it if there is none.",
+        "Print the path of a run's report; write it if missing.",
     ),
     "dashboard": (
         "ordain.cli.dashboard:dashboard",
@@ -65,15 +65,15 @@ COMMANDS = {
 
 
 class LazyGroup(click.Group):
-    """A group that knows its commands' names and imports a command when it is called."""
+    """A group that imports a command's module when it is called."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names in the order a project meets them."""
+        """Return the names in order of use."""
         del ctx
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """Imports the module of a command."""
+        """Import the module of a command and return the command."""
         del ctx
         if cmd_name not in COMMANDS:
             return None
@@ -83,7 +83,7 @@ class LazyGroup(click.Group):
         return command
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Lists the commands from the table, importing none of them."""
+        """List the commands without importing them."""
         del ctx
         with formatter.section("Commands"):
             formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
@@ -95,9 +95,9 @@ class LazyGroup(click.Group):
 )
 @click.version_option(package_name="ordain")
 def cli() -> None:
-    """Raw data in, a model that passed every gate out.
+    """Run TFX pipelines that publish only models that passed every gate.
 
-    PROJECT is a folder that holds pipeline.yaml and model.py, such as examples/flights.
+    PROJECT is a folder with pipeline.yaml and model.py, such as examples/flights.
 
     \b
     Examples:
@@ -105,16 +105,16 @@ def cli() -> None:
       ordain run examples/flights
       ordain runs list examples/flights
 
-    Exit codes: 0 done, 1 a node failed, 2 configuration or usage, 3 data blocked,
-    4 model not blessed, 5 publishing or infrastructure.
+    Exit codes: 0 success, 1 a node failed, 2 configuration or usage error, 3 data blocked,
+    4 model not blessed, 5 publishing or infrastructure error.
     """
 
 
 def main() -> None:
-    """Runs the command line and exits with the documented code."""
+    """Run the command line and exit with the documented code."""
     quiet_tensorflow()
     try:
-        # Without standalone mode click returns the code that `ctx.exit` was given.
+        # Without standalone mode click returns the code passed to `ctx.exit`.
         code = cli(standalone_mode=False)
         sys.exit(code if isinstance(code, int) else int(ExitCode.DONE))
     except click.Abort:

@@ -1,4 +1,4 @@
-"""Options that several commands share, and how a project is loaded from them."""
+"""Options shared by several commands."""
 
 from __future__ import annotations
 
@@ -11,16 +11,16 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 
 
 def project_options(command: Command) -> Command:
-    """Adds PROJECT, --env and --set."""
+    """Add PROJECT, --env and --set to a command."""
     for decorate in (
         click.option(
             "--set",
             "settings",
             multiple=True,
             metavar="A.B=VALUE",
-            help="Override one key of pipeline.yaml; may be given more than once.",
+            help="Override a key of pipeline.yaml; repeatable.",
         ),
-        click.option("--env", metavar="NAME", help="Read pipeline.NAME.yaml on top."),
+        click.option("--env", metavar="NAME", help="Apply pipeline.NAME.yaml over pipeline.yaml."),
         click.argument("project", metavar="PROJECT"),
     ):
         command = decorate(command)

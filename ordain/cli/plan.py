@@ -14,7 +14,7 @@ from ordain.config.loading import load_project
 
 @click.command()
 @project_options
-@click.option("--span", type=int, help="Last span of the window; default: the newest there is.")
+@click.option("--span", type=int, help="Last span of the window; default: the newest.")
 @json_option
 def plan(
     project: str, env: str | None, settings: tuple[str, ...], span: int | None, as_json: bool

@@ -1,8 +1,8 @@
 """A filter that keeps TensorFlow's notices at its import from the commands' standard error.
 
-Its C++ code writes notices about oneDNN and CUDA to descriptor 2 before any setting of its own
-holds (TensorFlow 2.21), and whoever reads our errors reads them first. Only those lines are left
-out, and only during the import; all others come through, also where the import ends the process.
+Its C++ code writes notices about oneDNN and CUDA to descriptor 2 before its log settings apply
+(TensorFlow 2.21), in front of the commands' errors. Only these lines are dropped, and only during
+the import; all others come through, also if the import ends the process.
 """
 
 from __future__ import annotations
@@ -30,15 +30,15 @@ for line in sys.stdin.buffer:
 
 
 def quiet_tensorflow() -> None:
-    """Has TensorFlow say less, from its import on; has to be called before that."""
+    """Reduce TensorFlow's log output; must be called before its import."""
     level = os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
-    # Below 2 somebody asked for notices; without a standard error nothing is written.
+    # Below 2 the user wants notices; without a standard error nothing is written.
     if level not in ("0", "1") and sys.stderr is not None and _MODULE not in sys.modules:
         sys.meta_path.insert(0, _Finder())
 
 
 class _Finder(MetaPathFinder):
-    """Finds TensorFlow once, and gives it a loader that filters what it writes."""
+    """Finds TensorFlow once, with a loader that filters its output."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -46,7 +46,7 @@ class _Finder(MetaPathFinder):
         if fullname != _MODULE:
             return None
         sys.meta_path.remove(self)
-        # In another thread descriptor 2 is not ours to change: the main one may send it to a log.
+        # In another thread descriptor 2 must stay: the main thread may redirect it to a log.
         if threading.current_thread() is not threading.main_thread():
             return None
         spec = PathFinder.find_spec(fullname, path, target)
@@ -56,7 +56,7 @@ class _Finder(MetaPathFinder):
 
 
 class _Loader(Loader):
-    """The module's own loader, which is the only one that the module gets to see."""
+    """Wraps the module's own loader, which stays the one in its spec."""
 
     def __init__(self, own: Loader) -> None:
         self._own = own
@@ -73,18 +73,18 @@ class _Loader(Loader):
 
 @contextlib.contextmanager
 def _filtered() -> Iterator[None]:
-    """Sends descriptor 2 through a process that drops notices; it ends with the block."""
+    """Send descriptor 2 through a child process that drops notices, until the block ends."""
     sys.stderr.flush()
     reader, writer = os.pipe()
     try:
-        # In a group of its own: Ctrl-C is for us, and the filter ends when nobody writes any more.
+        # In its own process group, so that Ctrl-C reaches only us; it ends when all writers close.
         child = subprocess.Popen(  # noqa: S603  our own interpreter
             [sys.executable, "-I", "-S", "-c", _FILTER],
             stdin=reader,
             stdout=subprocess.DEVNULL,
             process_group=0,
         )
-    except OSError:  # no process to be had: with notices, then
+    except OSError:  # the process cannot be started: do not filter
         os.close(reader)
         os.close(writer)
         yield

@@ -1,4 +1,4 @@
-"""`ordain report`: one run's page, written into the run's folder."""
+"""`ordain report`: the report of a run, one page in the run's folder."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ REPORT_FILE = "report.html"
 @click.command()
 @project_options
 @click.argument("run", metavar="[RUN]", required=False)
-@click.option("--renew", is_flag=True, help="Write the page anew, though there is one.")
-@click.option("--open", "is_opened", is_flag=True, help="Open the page in the browser.")
+@click.option("--renew", is_flag=True, help="Write the report again even if it exists.")
+@click.option("--open", "is_opened", is_flag=True, help="Open the report in the browser.")
 def report(
     project: str,
     env: str | None,
@@ -31,10 +31,10 @@ def report(
     renew: bool,
     is_opened: bool,
 ) -> None:
-    """Print where the page of a run is; write it if there is none.
+    """Print the path of a run's report; write it if missing.
 
-    Every run writes its page when it ends, also one that was blocked or failed. The page is one
-    file that fetches nothing: open it, send it, keep it. RUN is the newest run if not given.
+    Every run writes its report when it ends, also if it was blocked or failed. The report is one
+    HTML file without external resources. RUN defaults to the newest run.
 
     \b
     Examples:
@@ -51,7 +51,7 @@ def report(
         path = _write(loaded, run_id)
     click.echo(str(path))
     if is_opened and not webbrowser.open(path.resolve().as_uri()):
-        click.echo("there is no browser to open it in", err=True)
+        click.echo("no browser found to open the report", err=True)
 
 
 def _write(project: Project, run_id: str) -> Path:

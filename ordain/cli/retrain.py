@@ -111,13 +111,13 @@ class _View:
         from rich.console import Console  # noqa: PLC0415
 
         from ordain.cli.console import print_result  # noqa: PLC0415
-        from ordain.reports.at_run_end import write_quietly  # noqa: PLC0415
+        from ordain.reports.at_run_end import write_run_report  # noqa: PLC0415
 
         if not self._as_json:
             command = shlex.join(["ordain", *sys.argv[1:]])
             print_result(Console(highlight=False), result, command)
         sys.stdout.flush()
-        _, line = write_quietly(self._project, result.run_id)
+        _, line = write_run_report(self._project, result.run_id)
         click.echo(f"  {line}", err=self._as_json)
 
 

@@ -1,4 +1,4 @@
-"""`ordain run`: the chain on this machine."""
+"""`ordain run`: the pipeline on this machine."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ordain.cli.options import json_option, project_options
 from ordain.common.process_exit import leave
 from ordain.config.loading import load_project
 from ordain.errors import OrdainError
-from ordain.reports.at_run_end import write_quietly
+from ordain.reports.at_run_end import write_run_report
 from ordain.runner.local import Options, new_run_id
 from ordain.runner.node_log import console_stream
 from ordain.runner.preflight import Plan
@@ -27,17 +27,17 @@ from ordain.runner.workspace_lock import workspace_lock
 
 @click.command()
 @project_options
-@click.option("--span", type=int, help="Last span of the window; default: the newest there is.")
+@click.option("--span", type=int, help="Last span of the window; default: the newest.")
 @click.option(
     "--from",
     "from_node",
     metavar="NODE",
-    help="Take over everything before NODE from the last run; run NODE and the rest.",
+    help="Start at NODE; take the outputs of earlier nodes from the last run.",
 )
 @click.option("--to", "to_node", metavar="NODE", help="Stop after NODE.")
-@click.option("--no-cache", is_flag=True, help="Execute every node.")
-@click.option("--profile", is_flag=True, help="Draw a flame graph into the run's folder.")
-@click.option("--wait", is_flag=True, help="Wait for another run in this workspace to end.")
+@click.option("--no-cache", is_flag=True, help="Execute every node, even if it is cached.")
+@click.option("--profile", is_flag=True, help="Write a flame graph to the run's folder.")
+@click.option("--wait", is_flag=True, help="Wait until another run in this workspace ends.")
 @no_notify_option
 @json_option
 def run(
@@ -53,10 +53,10 @@ def run(
     no_notify: bool,
     as_json: bool,
 ) -> None:
-    """Run PROJECT's chain on this machine.
+    """Run PROJECT's pipeline on this machine.
 
-    What has run before on the same inputs, settings and source is cached; a run after a failure
-    goes on where it stopped.
+    Nodes that ran before on the same inputs, settings and source are taken from the cache, so a run
+    after a failure resumes at the failed node.
 
     \b
     Examples:
@@ -94,7 +94,7 @@ def run(
     else:
         print_result(view.console, result, shlex.join(["ordain", *sys.argv[1:]]))
     stream.flush()
-    _, line = write_quietly(loaded, run_id)
+    _, line = write_run_report(loaded, run_id)
     click.echo(f"  {line}", err=as_json)
     sys.stdout.flush()
     if not no_notify:
@@ -104,7 +104,7 @@ def run(
 
 @contextlib.contextmanager
 def drawn(view: RunView) -> Iterator[RunView]:
-    """Draws a run while its chain runs, from the long import at its beginning on."""
+    """Draw a run, starting with the import of TensorFlow before its first node."""
     with view:
         view.note("loading TensorFlow, TFX and Beam")
         yield view

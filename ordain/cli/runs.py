@@ -1,4 +1,4 @@
-"""`ordain runs`: what ran, what came of it, from what, and its logs."""
+"""`ordain runs`: past runs, their results, lineage and logs."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ordain.errors import ConfigError
 from ordain.history.diff import compare_runs, read_facts
 from ordain.history.runs import History, NodeRun, Run
 
-#: Lines of a log shown unless asked for more.
+#: Default number of log lines.
 LOG_LINES = 40
 
 
@@ -37,12 +37,19 @@ def runs() -> None:
 
 @runs.command("list")
 @project_options
-@click.option("--limit", type=click.IntRange(1), default=20, show_default=True)
+@click.option(
+    "--limit", type=click.IntRange(1), default=20, show_default=True, help="Number of runs."
+)
 @json_option
 def list_(
     project: str, env: str | None, settings: tuple[str, ...], limit: int, as_json: bool
 ) -> None:
-    """List runs, newest first."""
+    """List runs, newest first.
+
+    \b
+    Example:
+      ordain runs list examples/flights --limit 5
+    """
     loaded = load_project(project, env, settings)
     found = _history(loaded).list_runs()[:limit] if loaded.metadata.exists() else []
     rows = [
@@ -64,7 +71,15 @@ def list_(
 def show(
     project: str, env: str | None, settings: tuple[str, ...], run: str | None, as_json: bool
 ) -> None:
-    """Show one run: its nodes, its verdicts, its model."""
+    """Show one run: nodes, verdicts, model.
+
+    RUN defaults to the newest run.
+
+    \b
+    Examples:
+      ordain runs show examples/flights
+      ordain runs show examples/flights 20261121-081530-3f2a --json
+    """
     from rich.console import Console  # noqa: PLC0415  only this command draws
 
     from ordain.cli.console import print_verdict  # noqa: PLC0415
@@ -94,7 +109,14 @@ def show(
 def lineage(
     project: str, env: str | None, settings: tuple[str, ...], run: str | None, as_json: bool
 ) -> None:
-    """Show what each artifact of a run is and where it lies."""
+    """List the artifacts of a run by node, with type and path.
+
+    RUN defaults to the newest run.
+
+    \b
+    Example:
+      ordain runs lineage examples/flights 20261121-081530-3f2a
+    """
     loaded = load_project(project, env, settings)
     read = _history(loaded).read_run(run_id_of(loaded, run))
     if as_json:
@@ -112,8 +134,14 @@ def lineage(
 @runs.command()
 @project_options
 @click.argument("run", metavar="[RUN]", required=False)
-@click.option("--node", help="Only this node's log; default: the last one written.")
-@click.option("--lines", type=click.IntRange(1), default=LOG_LINES, show_default=True)
+@click.option("--node", metavar="NODE", help="The node; default: the one that logged last.")
+@click.option(
+    "--lines",
+    type=click.IntRange(1),
+    default=LOG_LINES,
+    show_default=True,
+    help="Number of lines from the end.",
+)
 def logs(
     project: str,
     env: str | None,
@@ -122,7 +150,14 @@ def logs(
     node: str | None,
     lines: int,
 ) -> None:
-    """Print the end of a node's log."""
+    """Print the end of a node's log.
+
+    RUN defaults to the newest run.
+
+    \b
+    Example:
+      ordain runs logs examples/flights --node Trainer --lines 200
+    """
     loaded = load_project(project, env, settings)
     folder = loaded.runs / run_id_of(loaded, run) / "logs"
     found = sorted(folder.glob("*.log"), key=lambda p: p.stat().st_mtime)
@@ -149,9 +184,9 @@ def compare(
     after: str | None,
     as_json: bool,
 ) -> None:
-    """Show two runs side by side: settings, nodes, times, memory, verdicts, metrics, versions.
+    """Compare two runs: settings, nodes, times, memory, verdicts, metrics, versions.
 
-    Without B it is the newest run, without A and B the two newest.
+    B defaults to the newest run. Without A and B the two newest runs are compared.
 
     \b
     Examples:
@@ -168,7 +203,7 @@ def compare(
         found = history.list_runs() if loaded.metadata.exists() else []
         if len(found) < 2:
             raise ConfigError(
-                f"{loaded.name} has {len(found)} run(s), and a comparison is of two",
+                f"{loaded.name} has {len(found)} run(s); a comparison needs two",
                 f"ordain run {project}",
             )
         chosen = [found[1].id, found[0].id]
@@ -186,10 +221,10 @@ def _history(project: Project) -> History:
 
 
 def run_id_of(project: Project, run: str | None) -> str:
-    """The run asked for, or the newest.
+    """Return a run's id, or that of the newest run.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such run.
     """
     if run is not None:
         if not (project.runs / run).is_dir() or Path(run).name != run:
@@ -197,7 +232,7 @@ def run_id_of(project: Project, run: str | None) -> str:
             near = difflib.get_close_matches(run, have, n=3, cutoff=0.5)
             named = f"nearest: {', '.join(near)}" if near else f"newest: {', '.join(have[:3])}"
             raise ConfigError(
-                f"there is no run {run!r} of {project.name}",
+                f"{project.name} has no run {run!r}",
                 f"{named}; all: ordain runs list" if have else "ordain runs list",
             )
         return run
@@ -208,7 +243,7 @@ def run_id_of(project: Project, run: str | None) -> str:
 
 
 def _brief(project: Project, run: Run) -> dict[str, Any]:
-    """Headline and verdicts from the run folder; without result.json a run never ended."""
+    """Read headline and verdicts from the run folder; a run without result.json never ended."""
     folder = project.runs / run.id
     if not folder.is_dir():
         return {"headline": "its folder is gone (ordain gc)", "exit_code": None}

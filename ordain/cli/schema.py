@@ -1,4 +1,4 @@
-"""`ordain schema`: the curated schema beside the project."""
+"""`ordain schema`: the frozen schema of a project."""
 
 from __future__ import annotations
 
@@ -30,9 +30,9 @@ def schema() -> None:
 
     \b
     Examples:
-      ordain schema freeze examples/flights   # the schema of the last run becomes schema.pbtxt
-      ordain schema diff examples/flights     # what the newest data would change
-      ordain schema accept examples/flights   # take those changes
+      ordain schema freeze examples/flights   # save the last run's schema as schema.pbtxt
+      ordain schema diff examples/flights     # show what the newest data would change
+      ordain schema accept examples/flights   # apply these changes
     """
 
 
@@ -40,7 +40,7 @@ def schema() -> None:
 @project_options
 @click.option("--force", is_flag=True, help="Replace a schema that is frozen already.")
 def freeze(project: str, env: str | None, settings: tuple[str, ...], force: bool) -> None:
-    """Copy the schema of the last run beside the project, to be curated and kept in git."""
+    """Save the schema of the last run in the project, to be edited and committed."""
     loaded = load_project(project, env, settings)
     if loaded.schema_file.exists() and not force:
         raise ConfigError(
@@ -58,7 +58,7 @@ def freeze(project: str, env: str | None, settings: tuple[str, ...], force: bool
 @schema.command()
 @project_options
 def diff(project: str, env: str | None, settings: tuple[str, ...]) -> None:
-    """Show what the newest span's statistics would change in the frozen schema."""
+    """Show the changes that the newest span would make to the frozen schema."""
     frozen, proposed, retyped = _proposal(load_project(project, env, settings))
     for line in _changes(frozen, proposed, retyped) or ["no difference"]:
         click.echo(line)
@@ -66,17 +66,19 @@ def diff(project: str, env: str | None, settings: tuple[str, ...]) -> None:
 
 @schema.command()
 @project_options
-@click.option("--feature", multiple=True, help="Only this feature; may be given more than once.")
+@click.option(
+    "--feature", multiple=True, help="Apply the changes of this feature only; repeatable."
+)
 def accept(
     project: str, env: str | None, settings: tuple[str, ...], feature: tuple[str, ...]
 ) -> None:
-    """Take the newest span's changes into the frozen schema."""
+    """Apply the changes of the newest span to the frozen schema."""
     loaded = load_project(project, env, settings)
     frozen, proposed, retyped = _proposal(loaded)
     if feature:
         unknown = set(feature) - {f.name for f in (*frozen.feature, *proposed.feature)}
         if unknown:
-            raise ConfigError(f"--feature {sorted(unknown)[0]}: there is no such feature")
+            raise ConfigError(f"--feature {sorted(unknown)[0]}: unknown feature")
         proposed = restrict(frozen, proposed, set(feature))
     for line in _changes(frozen, proposed, retyped):
         click.echo(line)
@@ -88,11 +90,14 @@ def accept(
 
 
 def _changes(frozen: Any, proposed: Any, retyped: Mapping[str, tuple[str, str]]) -> list[str]:
-    """The difference, and in words what it means for the model or does not change."""
+    """List the differences, with their effect on the model."""
     gone = deprecated(proposed) - deprecated(frozen)
     return [
         *compare(frozen, proposed),
-        *(f"! {name}: its column is gone; preprocessing_fn no longer gets it" for name in gone),
+        *(
+            f"! {name}: its column is missing; preprocessing_fn no longer receives it"
+            for name in gone
+        ),
         *(
             f"! {name}: is {data} in the data and {schema} in the schema; no command changes a "
             "type: edit its entry, or correct the data"
@@ -102,7 +107,7 @@ def _changes(frozen: Any, proposed: Any, retyped: Mapping[str, tuple[str, str]])
 
 
 def _proposal(loaded: Project) -> tuple[Any, Any, Mapping[str, tuple[str, str]]]:
-    """The frozen schema, the one the newest measured span would make of it, and other types."""
+    """Return the frozen schema, the one updated by the newest span, and changed types."""
     if not loaded.schema_file.exists():
         raise ConfigError(
             f"{loaded.schema_file} does not exist: the schema is not frozen",
@@ -117,7 +122,7 @@ def _proposal(loaded: Project) -> tuple[Any, Any, Mapping[str, tuple[str, str]]]
 
 
 def _latest(project: Project, node: str, key: str) -> Output:
-    """What a node left last, for the newest span it worked on."""
+    """Return the last output of a node, for its newest span."""
     history = History(project.metadata, project.name, project.paths)
     for run in history.list_runs():
         done = [

@@ -1,4 +1,4 @@
-"""`ordain tensorboard`: TensorBoard on the training logs of past runs, under names of their own."""
+"""`ordain tensorboard`: TensorBoard on the training logs of past runs."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ from ordain.serving.registry.label_file import read_labels
 from ordain.serving.registry.verification import read_manifest
 from ordain.serving.registry.versions import list_versions
 
-#: Runs that are shown unless they are named.
+#: Number of runs shown by default.
 DEFAULT_LIMIT = 10
-#: Artifacts of the Trainer, of any type, among which its logs are looked for.
+#: Artifacts of the Trainer, of any type, that are searched for logs.
 MAX_ARTIFACTS = 3000
-#: TensorBoard's own.
+#: TensorBoard's default.
 DEFAULT_PORT = 6006
 
 
@@ -40,7 +40,7 @@ DEFAULT_PORT = 6006
     type=click.IntRange(1, 1000),
     default=DEFAULT_LIMIT,
     show_default=True,
-    help="How many trainings are shown, newest first, if no RUN is given.",
+    help="Number of trainings to show, newest first, if no RUN is given.",
 )
 @click.option(
     "--port",
@@ -61,8 +61,8 @@ def tensorboard(
 ) -> None:
     """Start TensorBoard on the training logs of PROJECT's runs.
 
-    Each training is shown under its time, its run and the version it became. A run that took its
-    model from the cache shows the training that made it. What `ordain gc` removed is left out.
+    Each training is named by its time, run and published version. A run that took its model from
+    the cache shows the training that produced it. Logs removed by `ordain gc` are not shown.
 
     \b
     Examples:
@@ -74,32 +74,32 @@ def tensorboard(
     found = find_logs(loaded, [run_id_of(loaded, run) for run in runs], limit)
     if not found:
         raise InfrastructureError(
-            f"{loaded.name} has no training logs on this machine: no run came to its training, "
-            "or they were removed (ordain gc)",
+            f"{loaded.name} has no training logs on this machine: no run reached training, or "
+            "ordain gc removed them",
             f"ordain runs list {project}",
         )
     with tempfile.TemporaryDirectory(prefix="ordain-tensorboard-") as folder:
         for name, logs in found.items():
             (Path(folder) / name).symlink_to(logs, target_is_directory=True)
             click.echo(f"{name}")
-        click.echo(f"starting TensorBoard with {len(found)} trainings (Ctrl-C ends it)")
+        click.echo(f"starting TensorBoard with {len(found)} trainings (Ctrl-C stops it)")
         ctx.exit(start(folder, port))
 
 
 def find_logs(project: Project, run_ids: Sequence[str], limit: int) -> dict[str, Path]:
-    """The logs of trainings, by a name that a person recognizes, newest first.
+    """Find the logs of trainings, newest first, by display name.
 
     Args:
         project: The project.
         run_ids: The runs; empty for the newest.
-        limit: How many trainings, if no run is named.
+        limit: Number of trainings if `run_ids` is empty.
 
     Returns:
-        Folders that are there. The newest are named by the runs that trained; a run that was named
-        and took its model from the cache has the logs of the training that made it.
+        Existing folders. A run that took its model from the cache has the logs of the training that
+        produced it.
 
     Raises:
-        ConfigError: A run that was named left no logs that are there.
+        ConfigError: A run of `run_ids` has no logs.
         InfrastructureError: ML Metadata cannot be read.
     """
     history = ReadOnlyHistory(project)
@@ -114,7 +114,7 @@ def find_logs(project: Project, run_ids: Sequence[str], limit: int) -> dict[str,
         logs = _logs_of(history, run_id)
         if logs is None:
             raise ConfigError(
-                f"run {run_id} left no training logs that are still there",
+                f"run {run_id} has no training logs",
                 "a run that was blocked has none; ordain gc removes those of old runs",
             )
         found[_name(run_id, versions)] = logs
@@ -122,14 +122,14 @@ def find_logs(project: Project, run_ids: Sequence[str], limit: int) -> dict[str,
 
 
 def start(folder: str, port: int) -> int:
-    """Runs TensorBoard on loopback until it, or this process, is ended; returns its exit code."""
+    """Run TensorBoard on loopback until it or this process is stopped; return its exit code."""
     command = [sys.executable, "-m", "tensorboard.main", "--logdir", folder]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     child = subprocess.Popen(command)  # noqa: S603  our own interpreter
     before = signal.signal(signal.SIGTERM, lambda *_: child.terminate())
     try:
-        return max(0, child.wait())  # below 0: it was ended by our signal
-    except KeyboardInterrupt:  # Ctrl-C goes to TensorBoard as well
+        return max(0, child.wait())  # below 0: stopped by our signal
+    except KeyboardInterrupt:  # Ctrl-C also reaches TensorBoard
         child.wait()
         return 0
     finally:
@@ -137,7 +137,7 @@ def start(folder: str, port: int) -> int:
 
 
 def _logs_of(history: History, run_id: str) -> Path | None:
-    """TensorBoard's logs of a run: the Trainer's model run, its own or that of the cache."""
+    """Find the logs of a run: the Trainer's ModelRun, its own or the cached one."""
     context = history.store.get_context_by_type_and_name("pipeline_run", run_id)
     if context is None:
         return None
@@ -156,7 +156,7 @@ def _has_logs(folder: Path) -> bool:
 
 
 def _versions(project: Project) -> dict[str, str]:
-    """What the runs published: `version 3, stable`."""
+    """Map runs to what they published: `version 3, stable`."""
     if project.is_pushed_away:
         return {}
     found = {}
@@ -171,10 +171,10 @@ def _versions(project: Project) -> dict[str, str]:
 
 
 def _name(run_id: str, versions: dict[str, str]) -> str:
-    """A run's name in TensorBoard: `2026-11-21 15.29 0c5c, version 3, stable`."""
+    """Build a run's name in TensorBoard: `2026-11-21 15.29 0c5c, version 3, stable`."""
     try:
         began = datetime.datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S")
         name = f"{began:%Y-%m-%d %H.%M} {run_id[16:]}"
-    except ValueError:  # a run of a cluster has an id of its own form
+    except ValueError:  # ids of runs on a cluster have another format
         name = run_id.replace("/", "_")
     return f"{name}, {versions.get(run_id, 'not published')}"

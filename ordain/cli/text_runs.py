@@ -1,4 +1,4 @@
-"""`ordain runs compare` as text: two runs side by side."""
+"""Text output of `ordain runs compare`."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from rich.text import Text
 
 from ordain.history.diff import Change, RunComparison
 
-#: Slices shown with their metrics; all are in --json.
+#: Metrics on slices shown; --json has all.
 MAX_METRICS = 40
 _MB = 1e6
 
 
 def print_comparison(console: Console, compared: RunComparison) -> None:
-    """Prints what differs, and what does not where that is worth knowing.
+    """Print the differences of two runs.
 
     Args:
-        console: Where to.
-        compared: The runs.
+        console: The output.
+        compared: The comparison.
     """
     console.print(Text(f"{compared.before} -> {compared.after}"), soft_wrap=True)
     for change in compared.outcome:

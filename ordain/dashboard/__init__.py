@@ -1,1 +1,1 @@
-"""All runs of one or several projects as pages of a small web application on this machine."""
+"""Web application on this machine that shows all runs of one or several projects."""

@@ -1,7 +1,7 @@
-"""What the dashboard can change, if it may: promote, roll back, give or drop a canary.
+"""Label changes of the dashboard: promote, roll back, set or drop a canary.
 
-The change itself is `ordain.serving.registry.labels`', as for `ordain models`: one rename under a
-lock, with who and why.
+`ordain.serving.registry.labels` makes the change, as for `ordain models`: one atomic rename under
+a lock that records who made it and why.
 """
 
 from __future__ import annotations
@@ -22,19 +22,19 @@ from ordain.serving.registry.labels import (
     set_canary,
 )
 
-#: Longest reason that is kept.
+#: Maximum length of a reason.
 MAX_WHY_CHARS = 500
 
 
 @dataclass(frozen=True)
 class Action:
-    """A change that may be asked for.
+    """A label change.
 
     Attributes:
-        name: The last part of its address.
-        title: The button, before the version.
-        consequence: What it does, for the page that asks whether it is meant.
-        has_share: Whether it takes a share of the requests.
+        name: Last part of its URL.
+        title: Text of the button, followed by the version.
+        consequence: Its effect, shown on the confirmation page.
+        has_share: True if it takes a share of the requests.
     """
 
     name: str
@@ -49,13 +49,13 @@ ACTIONS = {
         Action(
             "promote",
             "Promote",
-            "It becomes stable: requests that name no version are answered by it. The next push "
-            "may move the label on.",
+            "It becomes stable and answers requests that name no version. The next push may move "
+            "the label to a newer version.",
         ),
         Action(
             "rollback",
             "Roll back to",
-            "It becomes stable, and stays it: no push moves the label until somebody promotes.",
+            "It becomes stable and is pinned: no push moves the label until the next promotion.",
         ),
         Action(
             "canary",
@@ -66,14 +66,14 @@ ACTIONS = {
         Action(
             "drop-canary",
             "Drop canary",
-            "It loses the label canary and its share; the version itself stays.",
+            "It loses the label canary and its share of requests; the version itself stays.",
         ),
     )
 }
 
 
 def offered(version: int, labels: Labels) -> list[Action]:
-    """The changes that make sense for a version."""
+    """Changes that apply to a version, given its labels."""
     if version == labels.stable:
         return [ACTIONS["promote"]] if labels.pinned else []
     if labels.canary is not None and labels.canary.version == version:
@@ -83,26 +83,26 @@ def offered(version: int, labels: Labels) -> list[Action]:
 
 
 def carry_out(project: Project, action: Action, version: int, form: Mapping[str, str]) -> str:
-    """Makes a change.
+    """Make a change.
 
     Args:
         project: The project.
-        action: Which change.
-        version: The version it is about.
-        form: `why`, and `share` in per cent where the change takes one.
+        action: The change.
+        version: The version to change.
+        form: `why`, and `share` in per cent if the change takes one.
 
     Returns:
-        What is so now, in a sentence.
+        The new state, as a sentence.
 
     Raises:
-        ConfigError: The reason is missing, the share is none, or the version is not there.
-        InfrastructureError: The version is not whole, or the labels cannot be written.
+        ConfigError: The reason is missing, the share is invalid, or the version does not exist.
+        InfrastructureError: The version fails verification, or the labels cannot be written.
     """
     why = " ".join(form.get("why", "").split())
     if not why or len(why) > MAX_WHY_CHARS:
         raise ConfigError(
-            f"a reason of 1 to {MAX_WHY_CHARS} characters is asked for, not {len(why)}",
-            "say why: whoever looks next month will ask",
+            f"the reason has {len(why)} characters; 1 to {MAX_WHY_CHARS} are allowed",
+            "enter why you make the change; it is recorded with the label",
         )
     base, trust, who = project.serving, project.trust, f"{this_user()} (dashboard)"
     if action.name == "promote":
@@ -113,9 +113,9 @@ def carry_out(project: Project, action: Action, version: int, form: Mapping[str,
         return f"Version {version} is stable, and pinned there."
     if action.name == "drop-canary":
         if read_labels(base, trust).version_of(CANARY) != version:
-            raise ConfigError(f"version {version} is not the canary any more")
+            raise ConfigError(f"version {version} is no longer the canary")
         drop_canary(base, who, why, trust)
-        return "There is no canary any more."
+        return "There is no canary now."
     share = _share(form.get("share", ""))
     set_canary(base, version, share, who, why, trust)
     return f"Version {version} gets {share:.0%} of the requests."
@@ -127,5 +127,7 @@ def _share(text: str) -> float:
     except ValueError:
         per_cent = 0.0
     if not 0 < per_cent < 100:
-        raise ConfigError(f"a canary's share is above 0 and below 100 per cent, not {text[:20]!r}")
+        raise ConfigError(
+            f"share: {text[:20]!r}; a number above 0 and below 100 (per cent) is required"
+        )
     return per_cent / 100

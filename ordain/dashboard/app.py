@@ -1,4 +1,4 @@
-"""The application's life: listen on loopback, answer, end."""
+"""Start, listening and shutdown of the application."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from aiohttp import web
 
 from ordain.config.project import Project
 from ordain.dashboard.security import Guard
-from ordain.dashboard.web import Front
+from ordain.dashboard.web import Router
 from ordain.dashboard.workspaces import Site
 from ordain.errors import InfrastructureError
 from ordain.serving.server.connections import Listener, Server
 from ordain.serving.server.settings import Settings
 
-#: The only address: whoever wants it from elsewhere takes a tunnel, which asks who they are.
+#: The only address: access from elsewhere goes through a tunnel, which authenticates users.
 HOST = "127.0.0.1"
-#: A form has a reason, a share, a token and a field of ours.
+#: A form holds a reason, a share, a token and a hidden field.
 MAX_BODY_BYTES = 16_000
 
 
 async def serve_forever(
     projects: Iterable[Project], port: int, token: str, announce: Callable[[str], None]
 ) -> None:
-    """Serves until SIGTERM or SIGINT.
+    """Serve until SIGTERM or SIGINT.
 
     Args:
-        projects: What is shown.
+        projects: The projects to show.
         port: Port on loopback; 0 takes a free one.
-        token: Token that a change has to bring; empty if nothing may be changed.
-        announce: Gets the address, once it answers.
+        token: Token required for changes; empty to allow none.
+        announce: Called with the URL once the server listens.
 
     Raises:
-        ConfigError: Two projects have one name, or the token is too short.
-        InfrastructureError: The port is taken.
+        ConfigError: Two projects have the same name, or the token is too short.
+        InfrastructureError: The port is in use.
     """
     site = Site(projects)
     settings = Settings(
@@ -48,7 +48,7 @@ async def serve_forever(
         max_body_bytes=MAX_BODY_BYTES,
         body_timeout_s=10.0,
     )
-    front = Front(site, Guard(token), settings)
+    front = Router(site, Guard(token), settings)
     runner = web.ServerRunner(Server(front.handle, settings))
     await runner.setup()
     listener = Listener(runner, None)
@@ -57,8 +57,8 @@ async def serve_forever(
     except OSError as error:
         await runner.cleanup()
         raise InfrastructureError(
-            f"port {port} of {HOST} cannot be listened on: {error.strerror or error}",
-            "name another: ordain dashboard PROJECT --port 0 takes a free one",
+            f"cannot listen on {HOST}:{port}: {error.strerror or error}",
+            "use another port: ordain dashboard PROJECT --port 0 takes a free one",
         ) from error
     ended = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -1,4 +1,4 @@
-"""The charts of the pages, drawn once: lines over time for metrics, over spans for drift."""
+"""Charts of the pages: metrics over time and over spans, drift over spans."""
 
 from __future__ import annotations
 
@@ -29,35 +29,35 @@ from ordain.reports.charts.renderer import draw_all
 from ordain.reports.facts.formatting import plain
 from ordain.verdict import Outcome
 
-#: Drawings that are kept: a page with its charts is a few, and a project has few pages.
+#: Charts in the cache; a page has a few, and a project has few pages.
 KEPT = 400
-#: Charts of features on one page; the table below them has all.
+#: Feature charts on one page; the table below them lists all features.
 MAX_CHARTS = 12
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A chart with its drawing, as the reports' templates take it."""
+class DrawnChart:
+    """A chart and its SVG, in the form that the reports' templates use."""
 
     chart: Chart
     svg: Markup
 
 
-class Drawings:
-    """Draws charts, and keeps what was drawn for as long as the data stays."""
+class ChartCache:
+    """Draw charts, with an in-memory cache keyed by their content."""
 
     def __init__(self) -> None:
-        """Begins with none."""
-        self._kept: OrderedDict[str, Drawn] = OrderedDict()
+        """Start with an empty cache."""
+        self._kept: OrderedDict[str, DrawnChart] = OrderedDict()
         self._lock = threading.Lock()
 
-    def draw(self, charts: Sequence[Chart]) -> list[Drawn]:
-        """The charts with their drawings."""
+    def draw(self, charts: Sequence[Chart]) -> list[DrawnChart]:
+        """Draw charts that are not in the cache; return all in order."""
         with self._lock:
             keys = [json.dumps([c.title, c.caption, c.keys, c.spec]) for c in charts]
             new = {key: c for key, c in zip(keys, charts, strict=True) if key not in self._kept}
             for (key, chart), svg in zip(new.items(), draw_all(list(new.values())), strict=True):
-                self._kept[key] = Drawn(chart, svg)
+                self._kept[key] = DrawnChart(chart, svg)
             drawn = [self._kept[key] for key in keys]
             for key in keys:
                 self._kept.move_to_end(key)
@@ -67,7 +67,7 @@ class Drawings:
 
 
 def metric_charts(series: Series) -> list[Chart]:
-    """A metric of the blessed models: over time, and over the newest span each was trained on."""
+    """Chart a metric of the blessed models over time, and over the newest span of each."""
     first, last = series.points[0].at, series.points[-1].at
     days = (last - first).days
     form = "%b %Y" if days > 400 else "%d %b" if days > 2 else "%H:%M"
@@ -80,7 +80,7 @@ def metric_charts(series: Series) -> list[Chart]:
     )
     layers, keys = _metric_layers(series, series.points, when)
     charts = [Chart(f"{title} over time", caption, layered(layers, 400, 180), keys)]
-    # A span that was trained on again counts with its newest model.
+    # Of several models with the same newest span, the newest counts.
     newest = {point.span: point for point in series.points if point.span is not None}
     if len(newest) > 1:
         ordered = [newest[span] for span in sorted(newest)][-60:]
@@ -122,7 +122,7 @@ def _metric_layers(
 
 
 def drift_chart(series: Series) -> Chart:
-    """A feature's distance from span to span."""
+    """Chart a feature's drift distance from span to span."""
     rows: Rows = [
         {"i": i, "s": str(p.span), "v": p.value, "l": p.limit, "over": _is_over(p.outcome)}
         for i, p in enumerate(series.points[-60:])
@@ -141,19 +141,19 @@ def drift_chart(series: Series) -> Chart:
         layers.append(points(over, x, y, LIMIT, size=90))
         keys.append(("above it", LIMIT, "point"))
     last = series.points[-1]
-    limit = "" if last.limit is None else f", may be at most {last.limit:g}"
+    limit = "" if last.limit is None else f", limit {last.limit:g}"
     caption = f"Span {last.span}, {series.what}: {last.value:.3f}{limit}."
     return Chart(plain(series.name, 60), caption, layered(layers, 250, 120), tuple(keys))
 
 
 def _by_span(title: str) -> Spec:
-    """An axis of spans in their order."""
+    """Build an axis of spans in order."""
     shown: Spec = {"title": title, "labelAngle": 0, "labelOverlap": True, "grid": False}
     return {"field": "s", "type": "ordinal", "sort": None, "axis": shown}
 
 
 def _limit(rows: Rows, x: Spec, y: Spec) -> list[Spec]:
-    """The limit as it was at each point; a single one as a tick."""
+    """Draw the limit at each point; a single one as a tick."""
     if len(rows) > 1:
         return [line(rows, x, y, LIMIT, strokeWidth=1.2, strokeDash=DASHED)]
     return [points(rows, x, y, LIMIT, shape="stroke", size=200, filled=False)]

@@ -1,4 +1,4 @@
-"""How much room a project takes, measured in a thread of its own: a walk may take a minute."""
+"""Disk usage of a project, measured in a background thread: a walk may take a minute."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from pathlib import Path
 from ordain.config.project import Project
 from ordain.serving.registry.retention import size_of
 
-#: So long a measurement is good enough.
+#: Age at which a measurement is repeated.
 FRESH_S = 300.0
 
 
 @dataclass(frozen=True)
-class Room:
-    """What was measured.
+class DiskUsage:
+    """One measurement of disk usage.
 
     Attributes:
-        parts: Bytes of each part of the workspace; None for what is not on this machine.
-        at: When, in seconds since 1970; 0 if nothing was measured yet.
+        parts: Name, path and bytes of each part; None bytes for what is not on this machine.
+        at: Time in seconds since 1970; 0 before the first measurement.
     """
 
     parts: tuple[tuple[str, str, int | None], ...] = ()
@@ -28,24 +28,24 @@ class Room:
 
     @property
     def total(self) -> int:
-        """All parts, in bytes."""
+        """Sum of all parts in bytes."""
         return sum(part[2] or 0 for part in self.parts)
 
 
 class Disk:
-    """Measures when somebody looks and the last measurement is old."""
+    """Measure on request, if the last measurement is old."""
 
     def __init__(self, project: Project) -> None:
-        """Takes the project."""
+        """Create it without measuring."""
         self._project = project
-        self._room = Room()
+        self._usage = DiskUsage()
         self._lock = threading.Lock()
 
-    def read(self) -> Room:
-        """The last measurement; a new one is begun if it is time for it."""
-        if time.time() - self._room.at > FRESH_S and self._lock.acquire(blocking=False):
+    def read(self) -> DiskUsage:
+        """Return the last measurement; start a new one if it is old."""
+        if time.time() - self._usage.at > FRESH_S and self._lock.acquire(blocking=False):
             threading.Thread(target=self._measure, name="disk use", daemon=True).start()
-        return self._room
+        return self._usage
 
     def _measure(self) -> None:
         try:
@@ -61,8 +61,8 @@ class Disk:
                 parts.append(("versions", str(project.serving), size_of(project.serving)))
             size = metadata.stat().st_size if isinstance(metadata, Path) else None
             parts.append(("ML Metadata", str(metadata), size))
-            self._room = Room(tuple(parts), time.time())
+            self._usage = DiskUsage(tuple(parts), time.time())
         except OSError:
-            self._room = Room(self._room.parts, time.time())
+            self._usage = DiskUsage(self._usage.parts, time.time())
         finally:
             self._lock.release()

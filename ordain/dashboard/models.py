@@ -1,4 +1,4 @@
-"""What the pages are about: a run in one line, a choice of runs, a page of them."""
+"""Data of the pages: a run in one line, and a filter of runs."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from urllib.parse import urlencode
 
 #: Runs on one page.
 PAGE_SIZE = 25
-#: Nobody leafs further; a number beyond it is no request of a person.
+#: Highest page number; a larger one is refused.
 MAX_PAGE = 10_000
 
 
 class State(StrEnum):
-    """Whether a run has come to its end."""
+    """State of a run."""
 
     RUNNING = "running"
     ENDED = "ended"
@@ -26,7 +26,7 @@ class State(StrEnum):
 
 
 class Verdict(StrEnum):
-    """What a run came to."""
+    """Outcome of a run."""
 
     PUSHED = "pushed"
     UNCHANGED = "nothing new"
@@ -38,21 +38,21 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class RunLine:
-    """A run as a list shows it.
+    """A run as one line of a list.
 
     Attributes:
         project: The project's name.
-        id: The run.
-        started: When it began, UTC.
-        state: Whether it has ended.
-        verdict: What it came to.
+        id: The run id.
+        started: Start time, UTC.
+        state: Its state.
+        verdict: Its outcome.
         headline: The outcome in one line.
-        seconds: How long it took; None if that is not known.
+        seconds: Duration; None if unknown.
         window: Its spans, oldest first.
-        version: The version that holds its model, or None.
-        has_report: Whether there is a page of it.
-        has_folder: Whether its folder is there.
-        node: While it runs: the node that executes, and how many are done.
+        version: The published version of its model, or None.
+        has_report: True if it has a report.
+        has_folder: True if its folder exists.
+        node: While it runs, the current node and the number of finished nodes.
     """
 
     project: str
@@ -70,7 +70,7 @@ class RunLine:
 
     @property
     def badge(self) -> str:
-        """The class of its badge."""
+        """CSS class of its badge."""
         if self.state is State.RUNNING:
             return "running"
         if self.state is State.FAILED:
@@ -81,7 +81,7 @@ class RunLine:
 
     @property
     def spans(self) -> str:
-        """Its window in words."""
+        """Its window as text."""
         if not self.window:
             return ""
         if len(self.window) == 1:
@@ -90,8 +90,8 @@ class RunLine:
 
 
 @dataclass(frozen=True)
-class Choice:
-    """Which runs are wanted: what stands in the address of the page.
+class RunFilter:
+    """Filter of runs, from the URL's query.
 
     Attributes:
         project: Name of a project; empty for all.
@@ -100,7 +100,7 @@ class Choice:
         since: First day, UTC, or None.
         until: Last day, UTC, or None.
         page: Number of the page, from 1 on.
-        problems: What the address asked for and could not be understood.
+        problems: Parts of the query that are invalid.
     """
 
     project: str = ""
@@ -112,14 +112,14 @@ class Choice:
     problems: tuple[str, ...] = ()
 
     @classmethod
-    def read(cls, query: Mapping[str, str], projects: tuple[str, ...]) -> Choice:
-        """Reads an address; what is no choice is left out, and said so."""
+    def read(cls, query: Mapping[str, str], projects: tuple[str, ...]) -> RunFilter:
+        """Read a query; invalid parts are dropped and listed in `problems`."""
         problems: list[str] = []
 
         def one_of(key: str, allowed: tuple[str, ...]) -> str:
             value = query.get(key, "")
             if value and value not in allowed:
-                problems.append(f"there is no {key} {value[:40]!r}")
+                problems.append(f"unknown {key} {value[:40]!r}")
                 return ""
             return value
 
@@ -128,13 +128,13 @@ class Choice:
             try:
                 return datetime.date.fromisoformat(value) if value else None
             except ValueError:
-                problems.append(f"{key}: {value[:40]!r} is not a day such as 2026-11-21")
+                problems.append(f"{key}: {value[:40]!r} is not a date like 2026-11-21")
                 return None
 
         number = query.get("page", "1")
         is_page = number.isascii() and number.isdecimal() and 0 < int(number[:6]) <= MAX_PAGE
         if not is_page:
-            problems.append(f"there is no page {number[:40]!r}")
+            problems.append(f"unknown page {number[:40]!r}")
         return cls(
             one_of("project", projects),
             one_of("state", tuple(State)),
@@ -147,21 +147,21 @@ class Choice:
 
     @property
     def is_filtered(self) -> bool:
-        """Whether anything is left out."""
+        """True if the filter excludes any run."""
         return bool(self.project or self.state or self.verdict or self.since or self.until)
 
     def covers_day(self, moment: datetime.datetime) -> bool:
-        """Whether a run that began then is wanted."""
+        """True if the filter includes runs that started then."""
         day = moment.date()
         is_late = self.since is None or day >= self.since
         return is_late and (self.until is None or day <= self.until)
 
     def covers(self, line: RunLine) -> bool:
-        """Whether a run is wanted."""
+        """True if the filter includes a run."""
         return self.state in ("", line.state) and self.verdict in ("", line.verdict)
 
     def address(self, page: int) -> str:
-        """The query of another page of the same choice."""
+        """Query of another page of the same filter."""
         parts: dict[str, Any] = {
             "project": self.project,
             "state": self.state,

@@ -1,4 +1,4 @@
-"""Views as HTML: the templates, with everything escaped, beside those of the reports."""
+"""Views as HTML, from templates with automatic escaping."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from ordain.reports.facts import formatting
 from ordain.retraining.report import describe_reason
 
 _OWN = Path(__file__).parent / "templates"
-_REPORTS = Path(__file__).parents[1] / "templates"
-#: What is handed out as a file: name, type, folder.
+_REPORTS = Path(__file__).parents[1] / "reports" / "templates"
+#: Static files: name, type, folder.
 ASSETS = {
     "style.css": ("text/css", _REPORTS),
     "dashboard.css": ("text/css", _OWN),
@@ -23,20 +23,20 @@ ASSETS = {
 
 
 class Pages:
-    """Draws pages."""
+    """Renders pages."""
 
     def __init__(self, projects: tuple[str, ...], allows_actions: bool) -> None:
-        """Takes what every page shows.
+        """Prepare what every page shows.
 
         Args:
             projects: Names of the projects.
-            allows_actions: Whether anything can be changed.
+            allows_actions: True if labels can be changed.
         """
         self._common = {"projects_all": projects, "allows_actions": allows_actions}
         self._templates = environment()
 
     def draw(self, view: View) -> str:
-        """The page of a view."""
+        """Render a view."""
         now = datetime.datetime.now(datetime.UTC)
         return self._templates.get_template(view.template).render(
             **self._common, view=view, now=now, **view.content
@@ -44,7 +44,7 @@ class Pages:
 
 
 def read_asset(name: str) -> tuple[bytes, str] | None:
-    """A style sheet or script, with its type; None if there is none of that name."""
+    """Return a static file and its type; None if there is none of that name."""
     if name not in ASSETS:
         return None
     kind, folder = ASSETS[name]
@@ -52,7 +52,7 @@ def read_asset(name: str) -> tuple[bytes, str] | None:
 
 
 def environment() -> jinja2.Environment:
-    """The templates; the reports' own are reached by their names."""
+    """Build the template environment, including the reports' templates."""
     found = jinja2.Environment(
         loader=jinja2.ChoiceLoader(
             [jinja2.FileSystemLoader(_OWN), jinja2.FileSystemLoader(_REPORTS)]
@@ -69,13 +69,13 @@ def environment() -> jinja2.Environment:
 
 
 def moment(value: datetime.datetime | str | float) -> str:
-    """A time as `2026-11-21 15:29 UTC`."""
+    """Format a time as `2026-11-21 15:29 UTC`."""
     when = _moment(value)
     return "–" if when is None else f"{when:%Y-%m-%d %H:%M} UTC"
 
 
 def ago(value: datetime.datetime | str | float, now: datetime.datetime) -> str:
-    """A time as a distance from now: `5 min ago`, `in 2 h`."""
+    """Format a time relative to now: `5 min ago`, `in 2 h`."""
     when = _moment(value)
     if when is None:
         return ""
@@ -89,7 +89,7 @@ def ago(value: datetime.datetime | str | float, now: datetime.datetime) -> str:
 
 
 def lines(value: str) -> str:
-    """A log: line breaks and tabs stay, what cannot be seen is replaced."""
+    """Make a log printable: line breaks and tabs stay, other control characters are replaced."""
     return "\n".join(
         formatting.plain(line.replace("\t", "    "), 2000) for line in value.split("\n")
     )

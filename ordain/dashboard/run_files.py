@@ -1,7 +1,7 @@
-"""Files of a run that the dashboard hands out: its report, and the end of its logs.
+"""Files of a run that the dashboard serves: its report, and the end of its logs.
 
-What a request names is looked for among what is there; nothing is joined to a path that was not
-found by listing a folder, and a link is not followed.
+Names from a request are compared with a folder's listing and never joined to a path; links are not
+followed.
 """
 
 from __future__ import annotations
@@ -10,9 +10,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-#: A report is a few megabytes at most.
+#: Limit on a report; it has a few megabytes at most.
 MAX_REPORT_BYTES = 50_000_000
-#: Of a log its end is shown.
+#: Bytes shown from the end of a log.
 MAX_LOG_BYTES = 200_000
 
 
@@ -23,8 +23,8 @@ class Log:
     Attributes:
         text: Whole lines.
         size_bytes: Size of the file.
-        is_cut: Whether its beginning is left out.
-        path: Where it is.
+        is_cut: True if its beginning is omitted.
+        path: Its path.
     """
 
     text: str
@@ -34,12 +34,12 @@ class Log:
 
 
 def run_folder(runs: Path, run_id: str) -> Path | None:
-    """A run's folder; None if there is none of that very name."""
+    """Find a run's folder; None if there is none of exactly that name."""
     return _entry(runs, run_id, is_folder=True)
 
 
 def read_report(runs: Path, run_id: str) -> bytes | None:
-    """A run's page as it was written; None if there is none."""
+    """Read a run's report; None if there is none."""
     folder = run_folder(runs, run_id)
     path = None if folder is None else _entry(folder, "report.html", is_folder=False)
     try:
@@ -51,7 +51,7 @@ def read_report(runs: Path, run_id: str) -> bytes | None:
 
 
 def list_logs(runs: Path, run_id: str) -> list[str]:
-    """The nodes of a run that have a log."""
+    """List the nodes of a run that have a log."""
     folder = run_folder(runs, run_id)
     try:
         with os.scandir((folder or runs) / "logs") as entries:
@@ -62,7 +62,7 @@ def list_logs(runs: Path, run_id: str) -> list[str]:
 
 
 def read_log(runs: Path, run_id: str, node: str) -> Log | None:
-    """The end of a node's log; None if there is none."""
+    """Read the end of a node's log; None if there is none."""
     folder = run_folder(runs, run_id)
     if folder is None or node not in list_logs(runs, run_id):
         return None
@@ -81,7 +81,7 @@ def read_log(runs: Path, run_id: str, node: str) -> Log | None:
 
 
 def _entry(folder: Path, name: str, is_folder: bool) -> Path | None:
-    """An entry of a folder by its exact name, if it is what it should be and no link."""
+    """Find an entry by its exact name, of the right type and no link."""
     try:
         with os.scandir(folder) as entries:
             for entry in entries:

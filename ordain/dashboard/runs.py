@@ -1,8 +1,8 @@
-"""The runs of a project: which there are, and each in one line.
+"""The runs of a project, each as one line.
 
-ML Metadata knows every run, also one whose folder was removed; a run that ended before its first
-node has a folder only. What came of a run stands in its `result.json`, or, if that is gone, in
-what its gates left in ML Metadata. What is final is read once.
+The ML Metadata store has every run, also those whose folder was removed; a run that ended before
+its first node has only a folder. The outcome of a run is in its `result.json` or, if that is gone,
+in the verdicts in the store. Final results are read once.
 """
 
 from __future__ import annotations
@@ -18,13 +18,13 @@ from typing import Any
 import psutil
 
 from ordain.config.project import Project
-from ordain.dashboard.models import Choice, RunLine, State, Verdict
+from ordain.dashboard.models import RunFilter, RunLine, State, Verdict
 from ordain.dashboard.store import ReadOnlyHistory
 from ordain.errors import InfrastructureError
 from ordain.history.runs import state_of
 
 _STAMP = re.compile(r"\d{8}-\d{6}")
-#: A larger `result.json` is none of ours.
+#: Limit on `result.json`; a larger one was not written by a run.
 MAX_RESULT_BYTES = 20_000_000
 _CODES = {3: Verdict.DATA_BLOCKED, 4: Verdict.NOT_BLESSED}
 _GONE = "its folder was removed (ordain gc)"
@@ -32,19 +32,19 @@ _CUT_OFF = "did not end: it was killed, or runs on another machine"
 
 
 class Runs:
-    """Reads a project's runs; to be used by one thread."""
+    """Reads a project's runs. Not thread-safe."""
 
     def __init__(self, project: Project, history: ReadOnlyHistory) -> None:
-        """Takes the project and its store."""
+        """Create it without reading."""
         self._project = project
         self._history = history
         self._known: dict[str, tuple[tuple[float, float], RunLine]] = {}
 
     def moments(self) -> tuple[list[tuple[datetime.datetime, str, int | None]], str]:
-        """Every run, newest first: when it began, its id, and ML Metadata's id of its context.
+        """List all runs, newest first: start time, run id, and context id in the store.
 
         Returns:
-            The runs, and what is the matter with ML Metadata; then only folders tell of runs.
+            The runs, and the problem with the store, if any; then only run folders are listed.
         """
         problem = ""
         found: dict[str, tuple[datetime.datetime, int | None]] = {}
@@ -59,16 +59,16 @@ class Runs:
         lines = [(began, name, context) for name, (began, context) in found.items()]
         return sorted(lines, key=lambda line: line[:2], reverse=True), problem
 
-    def lines(self, choice: Choice, skip: int = 0) -> tuple[Iterator[RunLine], int | None, str]:
-        """The runs of a choice, newest first, each read when it is asked for.
+    def lines(self, choice: RunFilter, skip: int = 0) -> tuple[Iterator[RunLine], int | None, str]:
+        """Read the runs of a filter lazily, newest first.
 
         Args:
-            choice: Which runs.
-            skip: How many that began on a wanted day are passed over, unread.
+            choice: The filter.
+            skip: Number of runs in the filter's days to skip without reading.
 
         Returns:
-            The runs; how many there are, None where that takes reading each; and what is the
-            matter with ML Metadata.
+            The runs; their number, None if that requires reading each; and the problem with the
+            store, if any.
         """
         moments, problem = self.moments()
         wanted = [line for line in moments if choice.covers_day(line[0])]
@@ -80,7 +80,7 @@ class Runs:
     def line(
         self, began: datetime.datetime, run_id: str, context: int | None, running: str | None
     ) -> RunLine:
-        """One run in a line."""
+        """Read one run."""
         folder = self._project.runs / run_id
         changed = (_changed(folder / "result.json"), _changed(folder / "report.html"))
         known = self._known.get(run_id)
@@ -92,9 +92,9 @@ class Runs:
         return made
 
     def running(self) -> str | None:
-        """The run that holds the workspace on this machine; None if none does.
+        """Return the run that holds the workspace lock on this machine; None if there is none.
 
-        The lock itself is not tried: whoever tries it holds it for a moment.
+        It does not try the lock: that would hold it for a moment.
         """
         path = self._project.workspace / ".lock.json"
         try:
@@ -104,7 +104,7 @@ class Runs:
             run_id = str(about["run_id"])
         except (OSError, ValueError, KeyError, TypeError, psutil.Error):
             return None
-        # The process of a scheduler lives on after its runs; a run that ended has its result.
+        # A scheduler's process outlives its runs; a run that ended has a result.
         has_ended = (self._project.runs / run_id / "result.json").exists()
         return run_id if is_it and not has_ended else None
 
@@ -129,7 +129,7 @@ class Runs:
                 started=began,
                 state=State.RUNNING,
                 verdict=Verdict.NONE,
-                headline=f"goes on: {node}" if node else "goes on",
+                headline=f"running: {node}" if node else "running",
                 node=node,
                 **common,
             )
@@ -147,7 +147,7 @@ class Runs:
         )
 
     def _node(self, context: int | None) -> str:
-        """The node that executes now, as ML Metadata has it."""
+        """Find the node that executes now, from the store."""
         if context is None:
             return ""
         try:
@@ -158,7 +158,7 @@ class Runs:
         return active[-1] if active else ""
 
     def _recalled(self, context: int, began: datetime.datetime) -> Verdict:
-        """What a run came to whose folder is gone, from what its gates left."""
+        """Read the outcome of a run without a folder from its verdicts in the store."""
         try:
             artifacts = self._history.ask("get_artifacts_by_context", context)
         except InfrastructureError:
@@ -175,12 +175,12 @@ class Runs:
             return Verdict.REFUSED
         if not pushed:
             return Verdict.NONE
-        # What was pushed before the run began came out of the cache.
+        # A version pushed before the run started came from the cache.
         is_new = max(pushed) >= began.timestamp() * 1000
         return Verdict.PUSHED if is_new else Verdict.UNCHANGED
 
     def _began(self, run_id: str) -> datetime.datetime:
-        """When a run began that ML Metadata does not know: its id says it, or its folder."""
+        """Return the start of a run that is not in the store, from its id or its folder."""
         if _STAMP.match(run_id):
             moment = datetime.datetime.strptime(run_id[:15], "%Y%m%d-%H%M%S")
             return moment.replace(tzinfo=datetime.UTC)
@@ -191,7 +191,7 @@ class Runs:
 
 
 def read_result(path: Path) -> dict[str, Any] | None:
-    """A run's `result.json`; None if it is not there, or none of ours."""
+    """Read a run's `result.json`; None if it is missing or invalid."""
     try:
         if path.stat().st_size > MAX_RESULT_BYTES:
             return None
@@ -242,7 +242,7 @@ def _folders(runs: Path) -> list[str]:
 
 
 def _changed(path: Path) -> float:
-    """When a file was written; 0 if it is not there."""
+    """Return a file's modification time; 0 if it does not exist."""
     try:
         return path.stat().st_mtime
     except OSError:

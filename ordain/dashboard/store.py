@@ -1,7 +1,7 @@
-"""ML Metadata as the dashboard reads it: never to write, a few questions at a time.
+"""Read-only access to the ML Metadata store.
 
-A SQLite file is opened for reading only, and each question is a transaction of its own that ends
-with its answer, so that nothing is held while a page is made or somebody looks at one.
+An SQLite file is opened read-only, and each query is its own transaction, so that no lock is held
+while a page is rendered.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ordain.history.runs import History
 from ordain.metadata.location import without_secret
 from ordain.metadata.store import connection_config, open_store
 
-#: After a failure nobody is asked for so long: a page that is polled must not wait each time.
+#: Time without queries after a failure: a page that is polled must not wait each time.
 PAUSE_S = 5.0
 
 
 class ReadOnlyHistory(History):
-    """A project's past runs, from a store that cannot be written."""
+    """A project's past runs, from a read-only store."""
 
     def __init__(self, project: Project) -> None:
-        """Opens the store at the first question."""
+        """Create it; the first query opens the store."""
         super().__init__(project.metadata, project.name, project.paths)
         self._failed: tuple[float, InfrastructureError] | None = None
 
@@ -34,7 +34,7 @@ class ReadOnlyHistory(History):
         """The open store.
 
         Raises:
-            InfrastructureError: There is none yet, or it cannot be opened.
+            InfrastructureError: It does not exist yet, or cannot be opened.
         """
         if self._store is not None:
             return self._store
@@ -49,15 +49,15 @@ class ReadOnlyHistory(History):
         return self._store
 
     def ask(self, method: str, *arguments: Any) -> Any:
-        """Asks the store.
+        """Query the store.
 
         Args:
-            method: A method of ml-metadata's client that reads.
+            method: A reading method of ml-metadata's client.
             arguments: Its arguments.
 
         Raises:
-            InfrastructureError: The store cannot be opened, or does not answer; the next question
-                opens it anew.
+            InfrastructureError: The store cannot be opened, or does not answer; the next query
+                opens it again.
         """
         store = self.store
         try:
@@ -73,7 +73,7 @@ class ReadOnlyHistory(History):
             raise failed from None
 
     def contexts(self) -> list[Any]:
-        """ML Metadata's contexts of all runs; none before the first."""
+        """Read the contexts of all runs; none before the first run."""
         if not self._location.exists():
             return []
         pipeline = self.ask("get_context_by_type_and_name", "pipeline", self._name)
@@ -83,12 +83,12 @@ class ReadOnlyHistory(History):
         return [context for context in found if context.type == "pipeline_run"]
 
     def newest_artifacts(self, node: str, kind: str, limit: int) -> list[Any]:
-        """The newest artifacts that a node left or took.
+        """Read the newest inputs and outputs of a node.
 
         Args:
             node: The node's id.
             kind: The artifacts' type.
-            limit: How many of the node's artifacts, of any type, are looked at.
+            limit: How many of the node's artifacts, of any type, are read.
         """
         from ml_metadata import ListOptions, OrderByField  # noqa: PLC0415  loads with the store
 
@@ -102,7 +102,7 @@ class ReadOnlyHistory(History):
         return [artifact for artifact in found if artifact.type == kind]
 
     def run_of(self, artifact_ids: Iterable[int]) -> dict[int, str]:
-        """The run that first left each artifact."""
+        """Find the run that produced each artifact."""
         found = {}
         for artifact in artifact_ids:
             contexts = self.ask("get_contexts_by_artifact", artifact)

@@ -1,7 +1,7 @@
-"""What the gates measured, run after run: metrics of blessed models, and drift of each feature.
+"""Measurements of the gates over runs: metrics of blessed models, and drift of each feature.
 
-Both come from the verdicts in ML Metadata, which outlive run folders and artifacts (`ordain gc`).
-A verdict is read once; a run that was cached left none of its own.
+Both come from the verdicts in the ML Metadata store, which `ordain gc` keeps. A verdict is read
+once; a cached run has none of its own.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ordain.dashboard.store import ReadOnlyHistory
 from ordain.history.runs import Output, verdict_of
 from ordain.verdict import Outcome, Reason, Verdict
 
-#: Artifacts of a node, of any type, among which its verdicts are looked for.
+#: Artifacts of a node, of any type, that are searched for verdicts.
 MAX_ARTIFACTS = 3000
-#: Verdicts that a trend goes back.
+#: Verdicts in a trend.
 MAX_VERDICTS = 300
 
 
 @dataclass(frozen=True)
 class Judged:
-    """A verdict with when and by which run it was given, and that run's newest span."""
+    """A verdict with its time, its run, and the newest span of that run."""
 
     at: datetime.datetime
     run: str
@@ -38,13 +38,13 @@ class Point:
     """One measured value.
 
     Attributes:
-        at: When it was measured.
+        at: Time of the measurement.
         run: The run that measured it.
-        span: The newest span, for drift the span that was compared with the one before it.
+        span: The newest span; for drift the span compared with the one before it.
         value: The value.
-        limit: The limit it was held against, or None.
+        limit: The limit it was compared with, or None.
         baseline: The baseline's value, or None.
-        outcome: What the gate made of it.
+        outcome: The gate's outcome.
     """
 
     at: datetime.datetime
@@ -62,8 +62,8 @@ class Series:
 
     Attributes:
         name: The metric, or the feature.
-        what: The part of it: `whole window` or `newest span`; for drift the distance's name.
-        bound: `min`, `max` or empty: the side the limit is on.
+        what: `whole window` or `newest span`; for drift the distance's name.
+        bound: Side of the limit: `min`, `max` or empty.
         points: The values.
     """
 
@@ -74,22 +74,22 @@ class Series:
 
     @property
     def nearness(self) -> float:
-        """The newest value as a share of its limit; 0 without a limit."""
+        """Ratio of the newest value to its limit; 0 without a limit."""
         last = self.points[-1]
         return last.value / last.limit if last.limit else 0.0
 
 
 class Trends:
-    """Reads a project's verdicts; to be used by one thread."""
+    """Reads a project's verdicts. Not thread-safe."""
 
     def __init__(self, history: ReadOnlyHistory, runs: Path) -> None:
-        """Takes the project's store, and the folder of its runs, which tell their spans."""
+        """Create it from the store and the folder of runs, whose results have the spans."""
         self._history = history
         self._runs = runs
         self._known: dict[int, Judged | None] = {}
 
     def metrics(self) -> list[Series]:
-        """Metrics with a threshold, of every blessed model.
+        """Read the metrics with a threshold of all blessed models.
 
         Raises:
             InfrastructureError: ML Metadata does not answer.
@@ -113,7 +113,7 @@ class Trends:
         ]
 
     def drift(self) -> list[Series]:
-        """Distances of each feature from span to span; what is nearest to its limit comes first.
+        """Read the distances of each feature from span to span, closest to the limit first.
 
         Raises:
             InfrastructureError: ML Metadata does not answer.
@@ -124,7 +124,7 @@ class Trends:
                 if reason.kind != "drift" or reason.measured is None or reason.span is None:
                     continue
                 key = (reason.where, reason.text.partition(" to ")[0])
-                # A span that was measured again, in a later version, replaces its value.
+                # A later measurement of the same span replaces the value.
                 points = found.setdefault(key, {})
                 points[reason.span] = _point(judged, reason, reason.span, reason.limit)
         series = [
@@ -134,7 +134,7 @@ class Trends:
         return sorted(series, key=lambda s: (-s.nearness, s.name))
 
     def _judged(self, node: str, kind: str) -> list[Judged]:
-        """A node's verdicts, oldest first."""
+        """Read a node's verdicts, oldest first."""
         artifacts = self._history.newest_artifacts(node, kind, MAX_ARTIFACTS)[:MAX_VERDICTS]
         new = [artifact for artifact in artifacts if artifact.id not in self._known]
         runs = self._history.run_of(artifact.id for artifact in new)
@@ -161,7 +161,7 @@ def _read(artifact: Any, run: str, newest: int | None) -> Judged | None:
     }
     try:
         verdict = verdict_of([Output(artifact.id, "", artifact.type, artifact.uri, texts)])
-    except (OSError, ValueError, KeyError, TypeError):  # its file was removed, or is none of ours
+    except (OSError, ValueError, KeyError, TypeError):  # its file was removed or is invalid
         return None
     at = datetime.datetime.fromtimestamp(artifact.create_time_since_epoch / 1000, datetime.UTC)
     return None if verdict is None else Judged(at, run, newest, verdict)
@@ -174,7 +174,7 @@ def _is_blessed(judged: Judged) -> bool:
 def _add(
     series: dict[str, Any], judged: Judged, reason: Reason, bound: str, span: int | None
 ) -> None:
-    """Adds a value; one metric may be held against a limit and against the baseline."""
+    """Add a value; a metric may have both a limit and a comparison with the baseline."""
     before = series["points"].get(judged.at)
     limit = reason.limit if bound in ("min", "max") else None
     if limit is not None:

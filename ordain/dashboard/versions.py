@@ -1,4 +1,4 @@
-"""Published versions with their labels, as the serving directory has them."""
+"""Published versions and labels of a serving directory."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ class Version:
 
     Attributes:
         number: Its number.
-        labels: Labels it has.
+        labels: Its labels.
         share: The canary's share of the requests, or None.
-        manifest: What it is; None if that cannot be read.
+        manifest: Its manifest; None if it cannot be read.
         metrics: Its metrics with a threshold, over the whole window.
-        problem: Why there is no manifest.
+        problem: Reason for a missing manifest.
     """
 
     number: int
@@ -35,14 +35,14 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Shelf:
+class ServedVersions:
     """A serving directory.
 
     Attributes:
         versions: Newest first.
-        labels: Who serves, and every change.
-        problem: Why there is nothing to see; empty if there is.
-        is_away: Whether versions are on an object store, which has no labels.
+        labels: Labels and their history.
+        problem: Reason for nothing to show; empty if there is none.
+        is_away: True if versions are in an object store, which has no labels.
     """
 
     versions: tuple[Version, ...] = ()
@@ -52,40 +52,40 @@ class Shelf:
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """Changes of the labels, newest first."""
+        """Label changes, newest first."""
         return tuple(reversed(self.labels.changes))
 
     @property
     def serving(self) -> Version | None:
-        """The version that serves what names none."""
+        """The version that answers requests without a version."""
         return self.find(self.labels.stable)
 
     def find(self, number: int | None) -> Version | None:
-        """A version by its number."""
+        """Find a version by number."""
         return next((v for v in self.versions if v.number == number), None)
 
 
 class Versions:
-    """Reads a serving directory; a manifest never changes, and is read once."""
+    """Reads a serving directory; manifests never change and are read once."""
 
     def __init__(self, project: Project) -> None:
-        """Takes the project."""
+        """Create it without reading."""
         self._project = project
         self._known: dict[int, tuple[float, Manifest]] = {}
 
-    def read(self) -> Shelf:
-        """The directory as it is now."""
+    def read(self) -> ServedVersions:
+        """Read the current state."""
         if self._project.is_pushed_away:
             where = self._project.push_base
-            return Shelf(
+            return ServedVersions(
                 problem=f"versions are pushed to {where}, which has no labels", is_away=True
             )
         try:
             labels = read_labels(self._project.serving, self._project.trust)
             numbers = list_versions(self._project.serving)
         except (InfrastructureError, OSError) as error:
-            return Shelf(problem=getattr(error, "message", str(error)))
-        return Shelf(tuple(self._version(n, labels) for n in reversed(numbers)), labels)
+            return ServedVersions(problem=getattr(error, "message", str(error)))
+        return ServedVersions(tuple(self._version(n, labels) for n in reversed(numbers)), labels)
 
     def _version(self, number: int, labels: Labels) -> Version:
         folder = self._project.serving / str(number)

@@ -1,4 +1,4 @@
-"""What each page shows: read in the project's own thread, to be drawn by a template."""
+"""Content of the pages, read in each project's own thread and rendered by a template."""
 
 from __future__ import annotations
 
@@ -10,32 +10,32 @@ from typing import Any
 
 from ordain.dashboard import charts
 from ordain.dashboard.actions import offered
-from ordain.dashboard.disk_usage import Room
-from ordain.dashboard.models import Choice, RunLine, State
+from ordain.dashboard.disk_usage import DiskUsage
+from ordain.dashboard.models import RunFilter, RunLine, State
 from ordain.dashboard.models import Verdict as CameTo
 from ordain.dashboard.run_files import list_logs, run_folder
 from ordain.dashboard.runs import read_result
-from ordain.dashboard.versions import Shelf
+from ordain.dashboard.versions import ServedVersions
 from ordain.dashboard.workspaces import RunPage, Site, Source
 from ordain.errors import InfrastructureError, OrdainError
 from ordain.scheduling.status import read_status
 from ordain.verdict import Outcome, Verdict
 
-#: Decisions on one page, and what the project's page shows of runs and decisions.
+#: Decisions on one page; runs and decisions on a project's page.
 DECISIONS, FEW = 50, 6
 
 
 @dataclass(frozen=True)
 class View:
-    """A page to be.
+    """Content of a page.
 
     Attributes:
         template: Its template.
         title: Its title.
-        content: What the template shows.
-        project: The project it is about; empty for pages about all.
-        tab: Which link of the navigation it is.
-        refresh_s: How often it is read again in the browser; 0 is never.
+        content: Variables of the template.
+        project: Its project; empty for pages about all projects.
+        tab: Its link in the navigation.
+        refresh_s: Interval of reloading in the browser; 0 for never.
         status: HTTP status.
     """
 
@@ -49,52 +49,52 @@ class View:
 
 
 @dataclass(frozen=True)
-class Standing:
-    """How a project stands.
+class ProjectState:
+    """State of a project.
 
     Attributes:
         name: Its name.
         folder: Its folder.
-        shelf: Its serving directory.
+        published: Its serving directory.
         runs: The newest runs.
-        total: How many runs there are.
+        total: Number of runs.
         status: Schedule and decisions; None if they cannot be read.
-        room: Disk use.
-        problems: What could not be read.
+        usage: Disk use.
+        problems: Errors while reading.
     """
 
     name: str
     folder: str
-    shelf: Shelf
+    published: ServedVersions
     runs: tuple[RunLine, ...]
     total: int
     status: dict[str, Any] | None
-    room: Room
+    usage: DiskUsage
     problems: list[str] = field(default_factory=list)
 
     @property
     def running(self) -> RunLine | None:
-        """The run that goes on."""
+        """The current run."""
         return next((run for run in self.runs if run.state is State.RUNNING), None)
 
     @property
     def last(self) -> RunLine | None:
-        """The newest run that does not go on any more."""
+        """The newest run that has ended."""
         return next((run for run in self.runs if run.state is not State.RUNNING), None)
 
 
 async def projects(site: Site) -> View:
-    """All projects, and the newest runs of all."""
+    """Page of all projects and their newest runs."""
     standings = await asyncio.gather(*(_standing(source) for source in site.sources.values()))
-    runs = await site.page_of_runs(Choice(), size=10)
+    runs = await site.page_of_runs(RunFilter(), size=10)
     is_live = any(standing.running for standing in standings)
     content = {"standings": standings, "runs": runs}
     return View("projects.html", "Projects", content, tab="projects", refresh_s=_refresh(is_live))
 
 
 async def runs(site: Site, query: Mapping[str, str]) -> View:
-    """The runs of a choice."""
-    choice = Choice.read(query, site.names)
+    """Page of the runs of a filter."""
+    choice = RunFilter.read(query, site.names)
     page = await site.page_of_runs(choice)
     is_live = any(line.state is State.RUNNING for line in page.lines)
     content = {
@@ -108,7 +108,7 @@ async def runs(site: Site, query: Mapping[str, str]) -> View:
 
 
 async def project(source: Source) -> View:
-    """One project."""
+    """Page of one project."""
     standing = await _standing(source)
     page = RunPage(standing.runs[:FEW], standing.total, False, ())
     return View(
@@ -122,19 +122,19 @@ async def project(source: Source) -> View:
 
 
 async def models(site: Site, source: Source, said: str, allows_actions: bool) -> View:
-    """Versions with labels, and the metrics of the blessed models."""
-    shelf, (series, problem) = await source.ask(
+    """Page of versions, labels, and metrics of the blessed models."""
+    published, (series, problem) = await source.ask(
         lambda: (source.versions.read(), _series(source.trends.metrics))
     )
     figures = await _drawn(site, [c for one in series for c in charts.metric_charts(one)])
     content = {
-        "shelf": shelf,
+        "published": published,
         "series": series,
         "figures": figures,
         "problem": problem,
         "said": said,
         "thresholds": list(source.project.evaluate.thresholds),
-        "offered": {v.number: offered(v.number, shelf.labels) for v in shelf.versions}
+        "offered": {v.number: offered(v.number, published.labels) for v in published.versions}
         if allows_actions
         else {},
     }
@@ -143,7 +143,7 @@ async def models(site: Site, source: Source, said: str, allows_actions: bool) ->
 
 
 async def drift(site: Site, source: Source) -> View:
-    """The drift of each feature from span to span."""
+    """Page of the drift of each feature from span to span."""
     series, problem = await source.ask(lambda: _series(source.trends.drift))
     shown = series[: charts.MAX_CHARTS]
     figures = await _drawn(site, [charts.drift_chart(one) for one in shown])
@@ -153,8 +153,8 @@ async def drift(site: Site, source: Source) -> View:
 
 
 async def decisions(source: Source, query: Mapping[str, str]) -> View:
-    """Retraining decisions with reasons, and how the schedule stands."""
-    page = Choice.read({"page": query.get("page", "1")}, ()).page
+    """Page of retraining decisions and the state of the schedule."""
+    page = RunFilter.read({"page": query.get("page", "1")}, ()).page
     status, problem = await source.ask(lambda: _status(source, page * DECISIONS + 1))
     found = status["decisions"] if status else []
     content = {
@@ -169,7 +169,7 @@ async def decisions(source: Source, query: Mapping[str, str]) -> View:
 
 
 async def run(source: Source, run_id: str) -> View | None:
-    """One run; None if there is no such run."""
+    """Page of one run; None if it does not exist."""
 
     def read() -> dict[str, Any] | None:
         moments, problem = source.runs.moments()
@@ -202,24 +202,28 @@ async def run(source: Source, run_id: str) -> View | None:
     return View("run.html", f"Run {run_id} of {name}", content, name, "runs", 2 if is_live else 0)
 
 
-async def _standing(source: Source) -> Standing:
-    def read() -> Standing:
-        found, total, problem = source.runs.lines(Choice())
+async def _standing(source: Source) -> ProjectState:
+    def read() -> ProjectState:
+        found, total, problem = source.runs.lines(RunFilter())
         lines = [line for line, _ in zip(found, range(FEW + 2), strict=False)]
         status, why = _status(source, FEW)
-        shelf = source.versions.read()
-        problems = [text for text in (problem, why, shelf.problem) if text]
+        published = source.versions.read()
+        problems = [text for text in (problem, why, published.problem) if text]
         at = source.project
-        room = source.disk.read()
+        usage = source.disk.read()
         count = total or 0
-        return Standing(at.name, str(at.folder), shelf, tuple(lines), count, status, room, problems)
+        return ProjectState(
+            at.name, str(at.folder), published, tuple(lines), count, status, usage, problems
+        )
 
     try:
         return await source.ask(read)
     except TimeoutError:
         at = source.project
         problem = "ML Metadata did not answer in time"
-        return Standing(at.name, str(at.folder), Shelf(), (), 0, None, Room(), [problem])
+        return ProjectState(
+            at.name, str(at.folder), ServedVersions(), (), 0, None, DiskUsage(), [problem]
+        )
 
 
 def _status(source: Source, limit: int) -> tuple[dict[str, Any] | None, str]:
@@ -237,7 +241,7 @@ def _series(read: Any) -> tuple[list[Any], str]:
 
 
 def _verdicts(result: dict[str, Any] | None) -> list[dict[str, Any]]:
-    """The gates' answers, with what did not simply pass."""
+    """Verdicts of the gates, with all reasons that did not pass."""
     found = []
     for raw in (result or {}).get("verdicts", ()):
         try:
@@ -250,10 +254,10 @@ def _verdicts(result: dict[str, Any] | None) -> list[dict[str, Any]]:
 
 
 async def _drawn(site: Site, wanted: list[Any]) -> list[Any]:
-    """Drawing is a process of its own: nobody else waits for it."""
+    """Draw charts in a thread: drawing waits for a child process."""
     return await asyncio.to_thread(site.drawings.draw, wanted)
 
 
 def _refresh(is_live: bool) -> int:
-    """Seconds until a page is read again: soon while a run goes on."""
+    """Seconds until a page is reloaded; fewer during a run."""
     return 2 if is_live else 15

@@ -1,6 +1,6 @@
-"""The HTTP side: which address shows what, and what every answer carries.
+"""HTTP routes of the dashboard, and headers of every response.
 
-The limits on heads, bodies and slow clients are those of the model server (`serving.server`).
+Limits on headers, bodies and slow clients are those of the model server (`serving.server`).
 """
 
 from __future__ import annotations
@@ -28,17 +28,17 @@ from ordain.serving.server.settings import Settings
 log = logging.getLogger("ordain.dashboard")
 
 HTML, PLAIN = "text/html", "text/plain"
-#: Fields of a form that are read; ours has four.
+#: Limit on fields of a form; the dashboard's has four.
 MAX_FIELDS = 10
 Answer = Awaitable[web.Response]
 Handler = Callable[..., Answer]
 
 
-class Front:
-    """Answers every request."""
+class Router:
+    """Routes requests to pages."""
 
     def __init__(self, site: Site, guard: Guard, settings: Settings) -> None:
-        """Takes what is shown, who may change it, and the limits."""
+        """Create it from the site, access control, and limits."""
         self._site = site
         self._guard = guard
         self._settings = settings
@@ -63,7 +63,7 @@ class Front:
         self._routes = [(method, re.compile(path), found) for method, path, found in routes]
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
-        """One request is one answer, with the policies that every answer carries."""
+        """Respond to a request, with the policies that every response carries."""
         try:
             response = await self._answer(request)
         except RequestError as error:
@@ -72,9 +72,7 @@ class Front:
             response = self._refuse(503, "ML Metadata did not answer in time; reload to try again")
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
-            response = self._refuse(
-                500, "this page could not be made; the dashboard's log says why"
-            )
+            response = self._refuse(500, "internal error; the dashboard's log has the cause")
         for name, value in security.HEADERS.items():
             response.headers.setdefault(name, value)
         response.headers.setdefault("Content-Security-Policy", security.PAGE_POLICY)
@@ -86,7 +84,7 @@ class Front:
         if not security.is_local_host(request.headers.get(hdrs.HOST)):
             raise RequestError(
                 Code.PERMISSION_DENIED,
-                "this dashboard answers to localhost and 127.0.0.1, not to another name",
+                "unknown host: use localhost or 127.0.0.1",
             )
         method = "GET" if request.method == "HEAD" else request.method
         allowed = set()
@@ -98,14 +96,16 @@ class Front:
                 return await handler(request, **self._resolved(found.groupdict()))
             allowed.add(known)
         if allowed:
-            raise RequestError(Code.METHOD_NOT_ALLOWED, f"{request.method} is not for this page")
-        raise _missing("there is no such page")
+            raise RequestError(
+                Code.METHOD_NOT_ALLOWED, f"method {request.method} is not allowed for this page"
+            )
+        raise _missing("page not found")
 
     def _resolved(self, parts: dict[str, Any]) -> dict[str, Any]:
         if "project" in parts:
             name = parts.pop("project")
             if name not in self._site.sources:
-                raise _missing("this dashboard was not started with a project of that name")
+                raise _missing("project not found: the dashboard was started without it")
             parts["source"] = self._site.sources[name]
         return parts
 
@@ -143,14 +143,14 @@ class Front:
         del request
         view = await views.run(source, run)
         if view is None:
-            raise _missing("this project has no such run")
+            raise _missing("run not found in this project")
         return self._page(view)
 
     async def _report(self, request: web.BaseRequest, source: Source, run: str) -> web.Response:
         del request
         page = await source.ask(lambda: read_report(source.project.runs, run))
         if page is None:
-            raise _missing("this run has no report: ordain report PROJECT RUN writes one")
+            raise _missing("this run has no report; ordain report PROJECT RUN writes it")
         response = web.Response(body=page, content_type=HTML, charset="utf-8")
         response.headers["Content-Security-Policy"] = security.REPORT_POLICY
         return response
@@ -161,7 +161,7 @@ class Front:
         del request
         found = await source.ask(lambda: read_log(source.project.runs, run, node))
         if found is None:
-            raise _missing("this run has no such log")
+            raise _missing("log not found in this run")
         content = {"log": found, "run": run, "node": node}
         return self._page(
             View("log.html", f"{node} in {run}", content, source.project.name, "runs")
@@ -171,7 +171,7 @@ class Front:
         del request
         found = read_asset(name)
         if found is None:
-            raise _missing("there is no such file")
+            raise _missing("file not found")
         return web.Response(body=found[0], content_type=found[1], charset="utf-8")
 
     async def _confirm(
@@ -190,15 +190,15 @@ class Front:
         problem: str = "",
         form: dict[str, str] | None = None,
     ) -> web.Response:
-        shelf = await source.ask(source.versions.read)
-        found = shelf.find(int(version))
+        published = await source.ask(source.versions.read)
+        found = published.find(int(version))
         if found is None:
-            raise _missing("there is no such version")
+            raise _missing("version not found")
         cookie = self._guard.new_cookie()
         content = {
             "action": ACTIONS[action],
             "version": found,
-            "labels": shelf.labels,
+            "labels": published.labels,
             "field": self._guard.form_field(cookie, request.path),
             "problem": problem,
             "form": form or {},
@@ -228,15 +228,17 @@ class Front:
         ):
             raise RequestError(
                 Code.PERMISSION_DENIED,
-                "this form was not shown by this dashboard, or is too old: open its page again",
+                "the form is expired or was not shown by this dashboard: reload its page",
             )
         if self._guard.is_closed:
             raise RequestError(
-                Code.RESOURCE_EXHAUSTED, "too many wrong tokens: wait for a minute, then try again"
+                Code.RESOURCE_EXHAUSTED, "too many wrong tokens: wait a minute, then try again"
             )
         if not self._guard.accepts(form.get("token", "")):
             log.warning("a wrong token for %s", request.path)
-            said = f"The token is not that of {security.TOKEN_VARIABLE}; nothing was changed."
+            said = (
+                f"Wrong token: it must be that of {security.TOKEN_VARIABLE}. Nothing was changed."
+            )
             return await self._form(request, source, version, action, 403, said, form)
         try:
             done = await source.change(
@@ -254,20 +256,20 @@ class Front:
 
     def _check_action(self, action: str) -> None:
         if action not in ACTIONS:
-            raise _missing("there is no such page")
+            raise _missing("page not found")
         if not self._guard.allows_actions:
             raise RequestError(
                 Code.PERMISSION_DENIED,
-                "this dashboard only reads; ordain dashboard --allow-actions lets it change labels",
+                "this dashboard is read-only; start it with --allow-actions to change labels",
             )
 
 
-#: What the page says after a change; the address names one of these, and no text of its own.
+#: Text after a change, by its name in the URL; the URL carries no text.
 SAID = {
     "promote": "The version is stable now.",
     "rollback": "The version is stable now, and pinned there.",
     "canary": "The version is the canary now.",
-    "drop-canary": "There is no canary any more.",
+    "drop-canary": "There is no canary now.",
 }
 
 
@@ -275,7 +277,7 @@ def _fields(body: bytes) -> dict[str, str]:
     try:
         found = parse_qs(body.decode("utf-8"), max_num_fields=MAX_FIELDS, keep_blank_values=True)
     except ValueError as error:
-        raise RequestError(Code.INVALID_ARGUMENT, "this is no form of ours") from error
+        raise RequestError(Code.INVALID_ARGUMENT, "malformed form submission") from error
     return {name: values[-1] for name, values in found.items()}
 
 

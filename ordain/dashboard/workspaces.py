@@ -1,7 +1,7 @@
-"""The projects that the application shows, each with threads of its own.
+"""The projects of the application, each with two threads of its own.
 
-One reads: ml-metadata's client is used by one thread at a time, and a database that does not answer
-keeps nobody waiting but those who ask for its project. The other changes labels, one at a time.
+One reads: ml-metadata's client must be used by one thread at a time, and a database that does not
+answer blocks only the pages of its project. The other changes labels, one change at a time.
 """
 
 from __future__ import annotations
@@ -14,26 +14,26 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from ordain.config.project import Project
-from ordain.dashboard.charts import Drawings
+from ordain.dashboard.charts import ChartCache
 from ordain.dashboard.disk_usage import Disk
-from ordain.dashboard.models import PAGE_SIZE, Choice, RunLine
+from ordain.dashboard.models import PAGE_SIZE, RunFilter, RunLine
 from ordain.dashboard.runs import Runs
 from ordain.dashboard.store import ReadOnlyHistory
 from ordain.dashboard.trends import Trends
 from ordain.dashboard.versions import Versions
 from ordain.errors import ConfigError
 
-#: Longest that a page waits for one project.
+#: Time that a page waits for one project.
 ANSWER_TIMEOUT_S = 30.0
 Read = TypeVar("Read")
 Made = TypeVar("Made")
 
 
 class Source:
-    """Everything that is known of one project."""
+    """Data of one project."""
 
     def __init__(self, project: Project) -> None:
-        """Takes the project; nothing is opened yet."""
+        """Create it; nothing is opened yet."""
         self.project = project
         self.history = ReadOnlyHistory(project)
         self.runs = Runs(project, self.history)
@@ -44,25 +44,25 @@ class Source:
         self._changes = ThreadPoolExecutor(1, thread_name_prefix=f"change {project.name}")
 
     async def ask(self, read: Callable[[], Read]) -> Read:
-        """Has the project's thread read something.
+        """Read in the project's thread.
 
         Raises:
-            TimeoutError: It takes too long, as with a database that does not answer.
+            TimeoutError: It takes too long, for example if a database does not answer.
         """
         loop = asyncio.get_running_loop()
         async with asyncio.timeout(ANSWER_TIMEOUT_S):
             return await loop.run_in_executor(self._thread, read)
 
     async def change(self, write: Callable[[], Made]) -> Made:
-        """Has something changed, however long that takes.
+        """Make a change, without a time limit.
 
-        A change scans its version first, which takes as long as the model is large; an answer
-        that says nothing of how it ended would be wrong. Pages are read meanwhile.
+        A change scans its version first, and the duration depends on the model's size; a timeout
+        would leave the outcome unknown. Pages can be read meanwhile.
         """
         return await asyncio.get_running_loop().run_in_executor(self._changes, write)
 
     def close(self) -> None:
-        """Lets the threads end."""
+        """End the threads."""
         for thread in (self._thread, self._changes):
             thread.shutdown(wait=False, cancel_futures=True)
 
@@ -73,9 +73,9 @@ class RunPage:
 
     Attributes:
         lines: The runs, newest first.
-        total: How many the choice covers; None where they were not counted.
-        has_more: Whether a further page follows.
-        problems: What could not be read, by project.
+        total: Number of runs in the filter; None if not counted.
+        has_more: True if another page follows.
+        problems: Errors while reading, by project.
     """
 
     lines: tuple[RunLine, ...]
@@ -88,19 +88,19 @@ class Site:
     """All projects of the application."""
 
     def __init__(self, projects: Iterable[Project]) -> None:
-        """Takes the projects.
+        """Create it from the projects.
 
         Raises:
-            ConfigError: Two of them have one name.
+            ConfigError: Two projects have the same name.
         """
         self.sources: dict[str, Source] = {}
-        self.drawings = Drawings()
+        self.drawings = ChartCache()
         for project in projects:
             if project.name in self.sources:
                 other = self.sources[project.name].project.folder
                 raise ConfigError(
                     f"two projects are named {project.name!r}: {other} and {project.folder}",
-                    "start a dashboard for each, on ports of their own",
+                    "start a dashboard for each, on separate ports",
                 )
             self.sources[project.name] = Source(project)
 
@@ -109,11 +109,11 @@ class Site:
         """The projects' names."""
         return tuple(self.sources)
 
-    async def page_of_runs(self, choice: Choice, size: int = PAGE_SIZE) -> RunPage:
-        """A page of the runs of a choice, of all projects together."""
+    async def page_of_runs(self, choice: RunFilter, size: int = PAGE_SIZE) -> RunPage:
+        """Read a page of the runs of a filter, over all projects."""
         chosen = [s for name, s in self.sources.items() if choice.project in ("", name)]
         end = choice.page * size
-        # The runs of one project that are only counted need not be read.
+        # Runs of one project that are only counted are not read.
         skip = end - size if len(chosen) == 1 and not (choice.state or choice.verdict) else 0
 
         async def newest(source: Source) -> tuple[list[RunLine], int | None, str]:
@@ -124,7 +124,7 @@ class Site:
             try:
                 return await source.ask(read)
             except TimeoutError:
-                return [], None, f"there was no answer within {ANSWER_TIMEOUT_S:g} s"
+                return [], None, f"timed out after {ANSWER_TIMEOUT_S:g} s"
 
         answers = await asyncio.gather(*(newest(source) for source in chosen))
         problems = [(s.project.name, a[2]) for s, a in zip(chosen, answers, strict=True) if a[2]]
@@ -142,6 +142,6 @@ class Site:
         )
 
     def close(self) -> None:
-        """Lets all threads end."""
+        """End all threads."""
         for source in self.sources.values():
             source.close()

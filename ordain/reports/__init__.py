@@ -1,1 +1,1 @@
-"""What a run came to, as a page: read from ML Metadata, artifacts and `result.json` only."""
+"""Reports of runs, from the ML Metadata store, artifacts and `result.json` only."""

@@ -1,4 +1,4 @@
-"""A run's page at the run's end: whatever becomes of it, the run's outcome stands."""
+"""Writing a run's report at its end, without effect on the run's outcome."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from pathlib import Path
 from ordain.config.project import Project
 
 
-def write_quietly(project: Project, run_id: str) -> tuple[Path | None, str]:
-    """Writes the page of a run that has just ended; never raises.
+def write_run_report(project: Project, run_id: str) -> tuple[Path | None, str]:
+    """Write the report of a run that has just ended; never raises.
 
     Args:
         project: The project.
         run_id: The run.
 
     Returns:
-        The page's path, None if there is none; and a line for whoever watches.
+        The report's path, None if it failed; and a line for the terminal.
     """
     try:
         from ordain.reports.page import write_report  # noqa: PLC0415  only now it is wanted

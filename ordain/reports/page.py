@@ -1,7 +1,7 @@
-"""One run's page: gathers the sections, draws their charts, fills the template.
+"""A run's report: builds the sections, draws their charts, renders the template.
 
-A section that cannot be made says so in its place and leaves the others alone. The page is one
-file with its styles and its script inside; its security policy forbids it to fetch anything.
+A section that fails shows its error and does not affect the others. The page is one file with
+inline style and script; its content security policy forbids fetching anything.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ from ordain.config.project import Project
 from ordain.reports import sections
 from ordain.reports.charts.base import Chart
 from ordain.reports.charts.renderer import draw_all
-from ordain.reports.charts.svg_cache import KeptDrawings
+from ordain.reports.charts.svg_cache import SvgCache
 from ordain.reports.facts import formatting
 from ordain.reports.facts.run_record import Record, read_record
 
-#: The page in a run's folder.
+#: File name in a run's folder.
 REPORT_FILE = "report.html"
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -36,7 +36,7 @@ Made = TypeVar("Made")
 
 @dataclass
 class Figure:
-    """A chart with its drawing, which comes when all charts of the page are known."""
+    """A chart and its SVG, which is set when all charts of the page are drawn."""
 
     chart: Chart
     svg: Markup = Markup("")  # noqa: RUF009  a string
@@ -45,13 +45,13 @@ class Figure:
 class Figures:
     """The charts of a page, drawn together."""
 
-    def __init__(self, kept: KeptDrawings | None = None) -> None:
-        """Takes where drawings of earlier pages are, if they are to be used."""
+    def __init__(self, kept: SvgCache | None = None) -> None:
+        """Create it with the cache of SVGs, or None."""
         self._kept = kept
         self._all: list[Figure] = []
 
     def add(self, chart: Chart | None) -> Figure | None:
-        """Takes a chart; None stays None."""
+        """Add a chart; None stays None."""
         if chart is None:
             return None
         figure = Figure(chart)
@@ -59,7 +59,7 @@ class Figures:
         return figure
 
     def draw(self) -> None:
-        """Draws all that was taken."""
+        """Draw all added charts."""
         drawn = draw_all([figure.chart for figure in self._all], self._kept)
         for figure, svg in zip(self._all, drawn, strict=True):
             figure.svg = svg
@@ -70,8 +70,8 @@ class Section:
     """A part of the page.
 
     Attributes:
-        content: What its template shows; None if there is nothing.
-        missing: Why there is nothing.
+        content: Variables of its template; None if there is nothing to show.
+        missing: Reason for nothing to show.
     """
 
     content: Any
@@ -79,7 +79,7 @@ class Section:
 
 
 def write_report(project: Project, run_id: str) -> Path:
-    """Writes the page of a run into its folder.
+    """Write the report of a run into its folder.
 
     Args:
         project: The project.
@@ -89,7 +89,7 @@ def write_report(project: Project, run_id: str) -> Path:
         The page's path.
 
     Raises:
-        InfrastructureError: There is no such run.
+        InfrastructureError: The run does not exist.
         OSError: The page cannot be written.
     """
     record = read_record(project, run_id)
@@ -103,8 +103,8 @@ def write_report(project: Project, run_id: str) -> Path:
 
 
 def render(record: Record) -> str:
-    """The page of a run as HTML."""
-    figures = Figures(KeptDrawings(record.project.home))
+    """Render the report of a run as HTML."""
+    figures = Figures(SvgCache(record.project.home))
     evaluation = _section(sections.evaluation, record, record.why_missing(NodeId.EVALUATOR))
     made = {
         "data": _section(
@@ -145,7 +145,7 @@ def render(record: Record) -> str:
 
 
 def environment() -> jinja2.Environment:
-    """The templates, with everything escaped that is not marked as ours."""
+    """Build the template environment, with automatic escaping."""
     found = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         autoescape=True,
@@ -162,7 +162,7 @@ def _section(make: Callable[[Record], Any], record: Record, why_empty: str) -> S
     try:
         content = make(record)
     except Exception as error:
-        # A page with a hole is worth more than none; the hole says what is the matter.
+        # A report without one section is better than none; the section shows the error.
         _LOG.warning("a section of the report could not be made", exc_info=True)
         return Section(None, f"this section could not be made: {type(error).__name__}: {error}")
     return Section(content, "" if content is not None else why_empty)

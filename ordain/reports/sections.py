@@ -1,4 +1,4 @@
-"""What each section of a run's page shows: the facts, and the charts that go with them."""
+"""Content of each section of a report: facts and charts."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from ordain.reports.facts.server_latency import latency_limit, read_server
 from ordain.reports.facts.training import read_training, read_trials
 from ordain.verdict import Outcome, Reason
 
-#: Features and distances with a chart; the numbers of the others are in their tables.
+#: Features and distances with a chart; tables hold the numbers of all.
 MAX_STRIPS = 100
 MAX_OVERLAYS = 48
 Add = Callable[[Chart | None], Any]
@@ -38,7 +38,7 @@ FORMULAS = {
 
 
 def verdict(record: Record, found: Evaluation | None) -> dict[str, Any]:
-    """The head of the page, and the gates."""
+    """Build the head of the page, and the gates."""
     return {
         "summary": gates.summarize(record, found),
         "gates": gates.gates(record),
@@ -47,12 +47,12 @@ def verdict(record: Record, found: Evaluation | None) -> dict[str, Any]:
 
 
 def evaluation(record: Record) -> Evaluation | None:
-    """The evaluation, which several sections show."""
+    """Read the evaluation, which several sections use."""
     return read_evaluation(record)
 
 
 def data(record: Record, add: Add) -> dict[str, Any] | None:
-    """Features with their distributions, anomalies, and distances."""
+    """Build features with their distributions, anomalies, and distances."""
     features = read_features(record, record.project.data.label)
     if not features:
         return None
@@ -91,7 +91,7 @@ def data(record: Record, add: Add) -> dict[str, Any] | None:
 
 
 def _distances(features: list[Feature], spans: list[int], add: Add) -> list[dict[str, Any]]:
-    """Drift and skew, nearest to its limit first, each with both distributions."""
+    """Build drift and skew, closest to the limit first, each with both distributions."""
     pairs = [(feature, reason) for feature in features for reason in feature.distances]
     pairs.sort(key=lambda pair: (pair[1].outcome is Outcome.PASSED, -_ratio(pair[1])))
     found = []
@@ -118,7 +118,7 @@ def _ratio(reason: Reason) -> float:
 
 
 def training(record: Record, add: Add) -> dict[str, Any] | None:
-    """Curves of the training."""
+    """Build the curves of the training."""
     found = read_training(record)
     if found is None:
         return None
@@ -126,13 +126,13 @@ def training(record: Record, add: Add) -> dict[str, Any] | None:
 
 
 def tuning(record: Record, add: Add) -> dict[str, Any] | None:
-    """The Tuner's trials; None without a Tuner."""
+    """Build the Tuner's trials; None without a Tuner."""
     found = read_trials(record)
     return None if found is None else {"trials": found, "figure": add(charts_run.trials(found))}
 
 
 def model(record: Record, found: Evaluation, add: Add) -> dict[str, Any]:
-    """Metrics, curves, confusion, slices and importance."""
+    """Build metrics, curves, confusion, slices and importance."""
     metric = slices.primary_metric(found, record.verdicts)
     gate = next((v for v in record.verdicts if v.gate == "evaluation"), None)
     figures = [
@@ -161,7 +161,7 @@ def model(record: Record, found: Evaluation, add: Add) -> dict[str, Any]:
 
 
 def server(record: Record, add: Add) -> dict[str, Any] | None:
-    """The trial of the server gate."""
+    """Build the trial of the server gate."""
     found = read_server(record)
     if found is None:
         return None
@@ -171,7 +171,7 @@ def server(record: Record, add: Add) -> dict[str, Any] | None:
 
 
 def time(record: Record, add: Add) -> dict[str, Any] | None:
-    """When each node ran, and what it took."""
+    """Build start, duration and cost of each node."""
     found = timeline.costs(record)
     if not found:
         return None
@@ -179,7 +179,7 @@ def time(record: Record, add: Add) -> dict[str, Any] | None:
 
 
 def lineage(record: Record) -> dict[str, Any] | None:
-    """The graph, and the artifacts of each node."""
+    """Build the graph, and the artifacts of each node."""
     version = record.result.get("version") if record.result else None
     drawn = lineage_graph.graph(record, version)
     if drawn is None:

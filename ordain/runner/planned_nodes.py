@@ -12,7 +12,7 @@ from ordain.serving.registry.label_file import STABLE
 
 
 def planned_nodes(project: Project, plan: Plan) -> list[tuple[str, str]]:
-    """The chain's nodes, each with what it will do in this project."""
+    """Lists the nodes, each with what it will do in this project."""
     data, evaluate = project.data, project.evaluate
     size = sum(s.size_bytes for s in plan.window) / 1e6
     first, last = (describe_span(plan.window[i].number, data) for i in (0, -1))
@@ -63,7 +63,7 @@ def planned_nodes(project: Project, plan: Plan) -> list[tuple[str, str]]:
     ]
     server = project.gate.server
     if server.compares_signatures and evaluate.baseline != STABLE:
-        nodes.append((NodeId.STABLE, "the stable version, whose clients the model has to serve"))
+        nodes.append((NodeId.STABLE, "the stable version, whose signatures must stay compatible"))
     if server.none is None:
         nodes.append((NodeId.SERVER_GATE, _server_gate(server)))
     nodes.append((NodeId.PUSHER, f"{project.serving}"))
@@ -72,7 +72,7 @@ def planned_nodes(project: Project, plan: Plan) -> list[tuple[str, str]]:
 
 
 def _server_gate(server: ServerGate) -> str:
-    """What the server gate will do, in a line."""
+    """Describes the server gate in one line."""
     if server.runner != "ordain":
         where = "in docker" if server.runner == "tensorflow_serving_docker" else "in Kubernetes"
         return f"TensorFlow Serving {where} has to load it within {server.max_load_s:g} s"

@@ -22,7 +22,7 @@ from benchmarks.history import write_runs
 from ordain.config.loading import load_project
 from ordain.history.results import RunResult
 from ordain.history.runs import History
-from ordain.reports.at_run_end import write_quietly
+from ordain.reports.at_run_end import write_run_report
 from ordain.retraining.decision_log import log_decision
 from ordain.retraining.retrain import decide_now
 from ordain.serving.registry.labels import set_canary
@@ -66,7 +66,7 @@ def project(tmp_path_factory: pytest.TempPathFactory) -> tuple[Sandbox, dict[str
     ended["failed"] = sandbox.run("train.parameters.learning_rate=fast", span=3)
     loaded = load_project(folder)
     for result in ended.values():
-        write_quietly(loaded, result.run_id)
+        write_run_report(loaded, result.run_id)
     (loaded.runs / IMAGE.replace("/", "")).mkdir()
     set_canary(loaded.serving, 2, 0.1, f"somebody {TURNED}", SCRIPT)
     log_decision(loaded.home, decide_now(loaded), time.time(), [], 0)
@@ -127,7 +127,7 @@ def test_runs_are_listed_with_what_came_of_them(browser, shown, project):
     for name, outcome in (("pushed1", "pushed"), ("blocked", "data blocked"), ("failed", "failed")):
         row = listed[ended[name].run_id]
         assert row["Outcome"] == outcome
-        assert row["What came of it"] == ended[name].headline
+        assert row["Summary"] == ended[name].headline
         assert row["Report"] == "report"
 
 
@@ -180,7 +180,7 @@ def test_filters_stand_in_the_address_and_work_without_scripts(browser, shown, p
         assert page.locator("tbody tr").count() == 1
         assert ended["blocked"].run_id in page.inner_text("tbody")
         page.goto(f"{shown.url}/runs?to=2020-01-01")
-        assert "No run is like that" in page.inner_text("main")
+        assert "No run matches the filter" in page.inner_text("main")
         page.goto(f"{shown.url}/runs?state=odd&page=x&from=yesterday")
         assert page.locator(".problem").count() == 3
         page.goto(f"{shown.url}/projects/small")
@@ -238,10 +238,10 @@ def test_a_run_is_seen_while_it_goes_on_and_is_not_hindered(browser, fresh):
                 while run.poll() is None and time.monotonic() < deadline:
                     for path in ("/", "/runs", "/projects/small"):
                         assert shown.ask(path).status == 200
-                    if "goes on: " in shown.ask("/runs?state=running").text:
+                    if "running: " in shown.ask("/runs?state=running").text:
                         break
                 page.reload()
-                page.get_by_text("goes on").first.wait_for(timeout=240_000)
+                page.get_by_text("running: ").first.wait_for(timeout=240_000)
                 while run.poll() is None and time.monotonic() < deadline:
                     shown.ask("/projects/small/drift")
                     for folder in runs.iterdir():
@@ -274,7 +274,7 @@ def test_pages_of_a_long_history(fresh):
         assert "60 runs" in shown.ask("/runs").text
         removed = shown.ask("/runs?state=removed&verdict=nothing+new&page=3").text
         assert removed.count("its folder was removed") == 8
-        assert "No run is like that" in shown.ask("/runs?state=removed&verdict=pushed").text
+        assert "No run matches the filter" in shown.ask("/runs?state=removed&verdict=pushed").text
 
 
 def test_a_database_that_is_not_there_is_a_page_that_says_so(fresh):

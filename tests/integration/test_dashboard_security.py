@@ -1,4 +1,4 @@
-"""What the dashboard refuses: foreign hosts, forged forms, wrong tokens, paths that lead out."""
+"""Requests refused by the dashboard: foreign hosts, forged forms, wrong tokens, escaping paths."""
 
 from __future__ import annotations
 

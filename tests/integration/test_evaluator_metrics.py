@@ -17,7 +17,7 @@ from sklearn import metrics as sklearn
 
 from ordain.config.loading import load_project
 from ordain.errors import ConfigError, DataBlockedError
-from ordain.reports.at_run_end import write_quietly
+from ordain.reports.at_run_end import write_run_report
 from ordain.reports.facts.confusion import read_confusion
 from ordain.reports.facts.model import read_evaluation
 from ordain.reports.facts.run_record import read_record
@@ -315,7 +315,7 @@ def test_the_page_of_a_run_shows_the_gates_numbers_at_one_threshold(
     assert matrix.threshold == 0.57
     assert matrix.recalls[1] == pytest.approx(measured["recall.min"])
     assert matrix.precisions[1] == pytest.approx(measured["precision.min"])
-    write_quietly(loaded, result.run_id)
+    write_run_report(loaded, result.run_id)
     page = (loaded.runs / result.run_id / "report.html").read_text()
     assert all(f"{name} at 0.57" in page for name in DECIDED)
     assert not re.search(r"at (the threshold )?0\.5\b", page)

@@ -20,7 +20,7 @@ from sandbox import PROJECTS, Sandbox, write_csv
 from ordain.config.loading import load_project
 from ordain.history.results import RunResult
 from ordain.history.runs import History
-from ordain.reports.at_run_end import write_quietly
+from ordain.reports.at_run_end import write_run_report
 from ordain.reports.facts.intervals import Histogram, auc
 from ordain.reports.facts.model import read_evaluation
 from ordain.reports.facts.run_record import read_record
@@ -61,7 +61,7 @@ def hostile_rows(shift: int = 0) -> list[list[Any]]:
 def page_of(sandbox: Sandbox, result: RunResult) -> Path:
     """Writes the page as `ordain run` does, and says where it is."""
     project = load_project(sandbox.folder)
-    _, line = write_quietly(project, result.run_id)
+    _, line = write_run_report(project, result.run_id)
     path = project.runs / result.run_id / "report.html"
     assert str(path) in line, line
     return path
@@ -479,7 +479,7 @@ def test_a_page_that_cannot_be_written_is_one_line(hostile, second):
     path.mkdir()
     (path / "in-the-way").touch()
     try:
-        _, line = write_quietly(load_project(hostile.folder), result.run_id)
+        _, line = write_run_report(load_project(hostile.folder), result.run_id)
     finally:
         shutil.rmtree(path)
         path.write_bytes(kept)
@@ -495,7 +495,7 @@ def test_charts_that_cannot_be_drawn_leave_the_facts(
     with monkeypatch.context() as patch:
         # The process that draws dies at once.
         patch.setattr("ordain.reports.charts.renderer.sys.executable", shutil.which("false"))
-        patch.setattr("ordain.reports.page.KeptDrawings", lambda _: None)
+        patch.setattr("ordain.reports.page.SvgCache", lambda _: None)
         written = page_of(hostile, result)
     try:
         with looking_at(browser, written) as sight:

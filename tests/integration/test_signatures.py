@@ -108,7 +108,7 @@ def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
     # The other way round: clients of version 3 send z, and the column is gone.
     write_csv(project.data / "4" / "rows.csv", good_rows(), HEADER)
     assert project.run().exit_code is ExitCode.DATA_BLOCKED
-    assert "! z: its column is gone" in schema(project, "accept")
+    assert "! z: its column is missing" in schema(project, "accept")
     gone = project.run(NO_BASELINE)
     assert gone.exit_code is ExitCode.INFRASTRUCTURE
     (reason,) = signature_reasons(gone)

@@ -48,7 +48,7 @@ Import = tuple[str, str, str]
 
 
 class Source:
-    """What one file imports at its top, and what each function in it imports and uses."""
+    """Imports of a file at its top, and imports and uses of each of its functions."""
 
     def __init__(self, path: Path) -> None:
         self._tree = ast.parse(path.read_text())
@@ -58,7 +58,7 @@ class Source:
 
     @functools.cached_property
     def functions(self) -> dict[str, tuple[list[Import], set[tuple[str, str]]]]:
-        """What each function or class imports and uses, as ("", name) or (name, attribute).
+        """Imports and uses of each function or class, as ("", name) or (name, attribute).
 
         The entry "" is what the file uses at its top; `top` has the imports.
         """

@@ -1,8 +1,8 @@
-"""What a chart is, and the look that all charts share.
+"""The chart type, and style and layers that all charts share.
 
-A chart is a Vega-Lite specification with the sentence that says what it shows. Colours are CSS
-variables of the page's style sheet, so that one drawing serves light, dark and print. Data goes
-into values only, never into field names or expressions: what a data set holds cannot become code.
+A chart is a Vega-Lite specification with title and caption. Colours are CSS variables of the page's
+style sheet, so that one SVG fits light, dark and print. Data is used as values only, never as field
+names or expressions, so that it cannot become code.
 """
 
 from __future__ import annotations
@@ -16,17 +16,17 @@ TRAIN, EVAL = "var(--train)", "var(--eval)"
 LIMIT = "var(--blocked)"
 #: Width and height of a square chart, in pixels.
 SIDE = 290
-#: Dashes that tell apart what colour alone would have to.
+#: Dashes, so that colour is not the only difference.
 DASHED, DOTTED = [5, 3], [1, 3]
 
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
 
 _CONFIG: Spec = {
-    # The figure's label says what the chart shows; Vega's own roles would read out every mark.
+    # The figure has a label; with Vega's own roles screen readers would read every mark.
     "aria": False,
     "background": None,
-    # Vega measures labels in it; the page asks for a font of the same widths.
+    # Vega measures labels in this font; the page uses one of the same widths.
     "font": "Arial",
     "padding": {"left": 6, "right": 12, "top": 6, "bottom": 4},
     "view": {"stroke": None},
@@ -48,11 +48,11 @@ _CONFIG: Spec = {
 
 @dataclass(frozen=True)
 class Chart:
-    """A drawing to be.
+    """A chart to draw.
 
     Attributes:
-        title: What it shows, in a few words.
-        caption: How to read it: axes, units, what was computed how.
+        title: Title, a few words.
+        caption: How to read it: axes, units, computation.
         spec: Vega-Lite specification without a `config`.
         keys: Legend: a label, a CSS colour, and `line`, `dashed`, `area` or `point`.
     """
@@ -64,12 +64,12 @@ class Chart:
 
     @property
     def full_spec(self) -> Spec:
-        """The specification as it is drawn."""
+        """The complete specification."""
         return {**self.spec, "config": _CONFIG, "autosize": {"type": "pad"}}
 
 
 def axis(field: str, title: str | None, **more: Any) -> Spec:
-    """A quantitative channel.
+    """Build a quantitative channel.
 
     Args:
         field: Name of the value in the rows.
@@ -94,7 +94,7 @@ def axis(field: str, title: str | None, **more: Any) -> Spec:
 
 
 def line(rows: Rows, x: Spec, y: Spec, colour: str, **mark: Any) -> Spec:
-    """A layer: a line through the rows in their order."""
+    """Build a layer: a line through the rows in order."""
     return {
         "data": {"values": rows},
         "mark": {"type": "line", "color": colour, "strokeWidth": 1.8, **mark},
@@ -103,7 +103,7 @@ def line(rows: Rows, x: Spec, y: Spec, colour: str, **mark: Any) -> Spec:
 
 
 def points(rows: Rows, x: Spec, y: Spec, colour: str, **mark: Any) -> Spec:
-    """A layer of points."""
+    """Build a layer of points."""
     return {
         "data": {"values": rows},
         "mark": {
@@ -119,7 +119,7 @@ def points(rows: Rows, x: Spec, y: Spec, colour: str, **mark: Any) -> Spec:
 
 
 def rule(value: float, channel: str, colour: str = LIMIT, **mark: Any) -> Spec:
-    """A layer: a straight line at a value of `x` or `y`."""
+    """Build a layer: a straight line at a value of `x` or `y`."""
     return {
         "data": {"values": [{"v": value}]},
         "mark": {"type": "rule", "color": colour, "strokeWidth": 1.2, "strokeDash": DASHED, **mark},
@@ -128,18 +128,18 @@ def rule(value: float, channel: str, colour: str = LIMIT, **mark: Any) -> Spec:
 
 
 def diagonal(x: Spec, y: Spec) -> Spec:
-    """A layer: the line from (0, 0) to (1, 1)."""
+    """Build a layer: the line from (0, 0) to (1, 1)."""
     rows = [{"x": 0, "y": 0, "i": 0}, {"x": 1, "y": 1, "i": 1}]
     return line(rows, x, y, SOFT, strokeWidth=1, strokeDash=DOTTED)
 
 
 def layered(layers: list[Spec], width: int, height: int, **more: Any) -> Spec:
-    """Layers over each other on the same axes."""
+    """Put layers over each other on the same axes."""
     return {"width": width, "height": height, "layer": layers, **more}
 
 
 def thinned(rows: Rows, most: int = 300) -> Rows:
-    """At most so many of the rows, evenly chosen, the last among them."""
+    """Select at most `most` rows, evenly spaced, including the last."""
     if len(rows) <= most:
         return rows
     step = (len(rows) - 1) / (most - 1)

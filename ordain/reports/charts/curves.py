@@ -1,4 +1,4 @@
-"""Charts of a model's predictions: its curves, its calibration, how its scores spread."""
+"""Charts of a model's predictions: curves, calibration, distribution of scores."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from ordain.reports.facts.model import Evaluation
 #: Ticks of an axis from 0 to 1.
 _UNIT = [0, 0.2, 0.4, 0.6, 0.8, 1]
 _CALIBRATION_BINS = 20
-#: Across and up, at the lower end of each bucket from high to low.
+#: x and y at the lower end of each bucket, from high to low.
 Curve = Callable[[Histogram], tuple[list[float], list[float]]]
 _KEYS = (("candidate", CANDIDATE, "line"), ("baseline", BASELINE, "dashed"))
 
 
 def roc(evaluation: Evaluation) -> Chart | None:
-    """ROC curves; None without a positive or a negative."""
+    """Chart ROC curves; None without a positive or a negative."""
     if evaluation.candidate is None or not _has_both(evaluation.candidate):
         return None
     x = axis("x", "false positive rate", domain=[0, 1], values=_UNIT)
@@ -55,7 +55,7 @@ def roc(evaluation: Evaluation) -> Chart | None:
 
 
 def precision_recall(evaluation: Evaluation) -> Chart | None:
-    """Precision-recall curves."""
+    """Chart precision-recall curves."""
     if evaluation.candidate is None or not _has_both(evaluation.candidate):
         return None
     x = axis("x", "recall", domain=[0, 1], values=_UNIT)
@@ -73,7 +73,7 @@ def precision_recall(evaluation: Evaluation) -> Chart | None:
 
 
 def calibration(evaluation: Evaluation) -> Chart | None:
-    """Observed share of positives by prediction, with its interval."""
+    """Chart the observed share of positives by prediction, with its interval."""
     if evaluation.candidate is None:
         return None
     x = axis("x", "mean prediction", domain=[0, 1], values=_UNIT)
@@ -101,7 +101,7 @@ def calibration(evaluation: Evaluation) -> Chart | None:
 
 
 def spread(evaluation: Evaluation) -> Chart | None:
-    """How the predictions are distributed, by label."""
+    """Chart the distribution of predictions, by label."""
     if evaluation.candidate is None:
         return None
     x = axis("x", "prediction", domain=[0, 1], values=_UNIT, grid=False)
@@ -144,7 +144,7 @@ def _both(evaluation: Evaluation) -> list[tuple[Histogram, str, list[int]]]:
 
 
 def _curves(evaluation: Evaluation, curve: Curve, x: Spec, y: Spec) -> list[Spec]:
-    """Both models' curves, and the point of the candidate's that is its threshold."""
+    """Build both models' curves, and the candidate's point at its threshold."""
     layers = []
     for histogram, colour, dash in _both(evaluation):
         pairs = [pair for pair in zip(*curve(histogram), strict=True) if np.isfinite(pair[1])]
@@ -152,7 +152,7 @@ def _curves(evaluation: Evaluation, curve: Curve, x: Spec, y: Spec) -> list[Spec
         layers.append(line(thinned(rows), x, y, colour, strokeDash=dash))
     cut = _cut(evaluation)
     if cut is not None:
-        # From high to low: nothing, then what lies at the threshold or above.
+        # From high to low: nothing, then the bucket from the threshold on.
         across, up = (values[1] for values in curve(cut))
         if np.isfinite(up):
             layers.append(points([{"x": across, "y": up}], x, y, INK))
@@ -160,7 +160,7 @@ def _curves(evaluation: Evaluation, curve: Curve, x: Spec, y: Spec) -> list[Spec
 
 
 def _rates(histogram: Histogram) -> tuple[list[float], list[float]]:
-    """False and true positive rates at the lower end of each bucket, from high to low."""
+    """Compute false and true positive rates at the lower end of each bucket, from high to low."""
     rates = []
     for values in (histogram.negatives, histogram.positives):
         total = values.sum()
@@ -180,7 +180,7 @@ def _precision_recall(histogram: Histogram) -> tuple[list[float], list[float]]:
 
 
 def _cut(evaluation: Evaluation) -> Histogram | None:
-    """The candidate's predictions in two buckets: below the threshold, and at it or above."""
+    """Split the candidate's predictions into two buckets: below the threshold, and from it on."""
     found = read_confusion(evaluation)
     if evaluation.candidate is None or found is None or found.threshold is None:
         return None
@@ -212,7 +212,7 @@ def _reliability(histogram: Histogram) -> Rows:
 
 
 def _rebin(values: Floats, count: int) -> Floats:
-    """Sums of neighbouring buckets."""
+    """Sum neighbouring buckets."""
     places = np.minimum(np.arange(len(values)) * count // len(values), count - 1)
     sums: Floats = np.bincount(places, weights=values, minlength=count).astype(np.float64)
     return sums

@@ -1,4 +1,4 @@
-"""Charts of the data: a feature's distribution in every span, and drift."""
+"""Charts of the data: a feature's distribution in each span, and drift."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from ordain.reports.facts.binning import OTHERS, binned, common_edges, common_va
 from ordain.reports.facts.data import Distribution, Feature
 from ordain.reports.facts.formatting import number, plain
 
-#: Panels side by side; of a longer window the newest spans are drawn.
+#: Panels side by side; for a longer window the newest spans.
 MAX_PANELS = 12
 _STRIP_WIDTH, _STRIP_HEIGHT, _MAX_PANEL_WIDTH = 900, 52, 180
 _OVERLAY_WIDTH, _OVERLAY_HEIGHT = 228, 110
@@ -29,7 +29,7 @@ _LABEL_CHARS = 13
 
 
 def strip(feature: Feature, spans: Sequence[int]) -> Chart | None:
-    """A panel for each span: the train split filled, the eval split as an outline.
+    """Chart a panel per span: the train split filled, the eval split as an outline.
 
     Args:
         feature: The feature.
@@ -67,7 +67,7 @@ def strip(feature: Feature, spans: Sequence[int]) -> Chart | None:
 
 
 def _corners(shares: Sequence[float], place: int, has_gaps: bool) -> list[tuple[float, float]]:
-    """The outline of a histogram within a panel that is 1 wide, `_GAP` of it empty."""
+    """Compute the outline of a histogram in a panel of width 1, `_GAP` of it empty."""
     width = (1 - _GAP) / len(shares)
     inset = width * 0.12 if has_gaps else 0.0
     corners: list[tuple[float, float]] = []
@@ -99,7 +99,7 @@ def _strip_spec(filled: Rows, outlined: Rows, spans: Sequence[int], highest: flo
             },
             {
                 "data": {"values": filled},
-                # A line that is filled: an area mark would sort the corners by x.
+                # A filled line: an area mark would sort the corners by x.
                 "mark": {"type": "line", "fill": TRAIN, "stroke": None},
                 "encoding": encoding,
             },
@@ -120,14 +120,14 @@ def _strip_spec(filled: Rows, outlined: Rows, spans: Sequence[int], highest: flo
 def overlay(
     title: str, before: Distribution, after: Distribution, names: tuple[str, str], caption: str
 ) -> Chart | None:
-    """Two distributions of one feature over each other.
+    """Chart two distributions of one feature over each other.
 
     Args:
         title: The feature.
-        before: The one it is compared with.
-        after: The newest.
-        names: What the two are called.
-        caption: What the distance between them is.
+        before: The older distribution.
+        after: The newest distribution.
+        names: Names of the two.
+        caption: Their distance.
 
     Returns:
         None if either is empty.
@@ -175,7 +175,7 @@ def _curves(shares: Sequence[Sequence[float]], edges: Sequence[float]) -> Spec:
 
 
 def _bars(shares: Sequence[Sequence[float]], labels: Sequence[str]) -> Spec:
-    # A number before the label keeps apart values that are cut to the same text.
+    # A number before the label distinguishes values that are cut to the same text.
     rows = [
         {"l": label, "k": i, "y0": a, "y1": b}
         for i, (label, a, b) in enumerate(zip(labels, *shares, strict=True))
@@ -220,6 +220,6 @@ def _has_others(feature: Feature) -> bool:
 
 
 def _cut(value: str) -> str:
-    """A label short enough to stand below a bar."""
+    """Shorten a label to fit below a bar."""
     text = plain(value, 60)
     return text if len(text) <= _LABEL_CHARS else f"{text[: _LABEL_CHARS - 1]}…"

@@ -1,4 +1,4 @@
-"""Charts of a model: its slices, its features' importance, its residuals."""
+"""Charts of a model: slices, feature importance, residuals."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ from ordain.reports.facts.formatting import fixed, number, plain
 from ordain.reports.facts.intervals import Floats
 from ordain.reports.facts.model import Evaluation, Importance
 
-#: Slices and features in a chart; the tables hold them all.
+#: Slices and features in a chart; tables list all.
 MAX_BARS = 30
 
 
 def slices(evaluation: Evaluation, metric: str, limits: dict[str, float]) -> Chart | None:
-    """One metric of every slice with its interval, baseline and limit, worst first.
+    """Chart one metric of every slice with its interval, baseline and limit, worst first.
 
     Args:
         evaluation: The evaluation.
         metric: The metric.
-        limits: Limit by slice, as far as there are any.
+        limits: Limit by slice, where there is one.
     """
     from ordain.reports.facts.slices import ranked  # noqa: PLC0415  it takes the names from here
 
@@ -89,7 +89,7 @@ def slices(evaluation: Evaluation, metric: str, limits: dict[str, float]) -> Cha
 
 
 def importance(found: Importance) -> Chart | None:
-    """What shuffling each feature costs."""
+    """Chart the cost of shuffling each feature."""
     if not found.features:
         return None
     rows = [
@@ -119,7 +119,7 @@ def importance(found: Importance) -> Chart | None:
 
 
 def residuals(labels: Floats, predictions: Floats) -> list[Chart]:
-    """Predicted against actual, and the distribution of the errors."""
+    """Chart predicted against actual values, and the distribution of errors."""
     rows = [{"x": float(a), "y": float(p)} for a, p in zip(labels, predictions, strict=True)]
     low = float(min(labels.min(), predictions.min()))
     high = float(max(labels.max(), predictions.max()))

@@ -1,7 +1,7 @@
-"""Draws charts as SVG, in a process of its own.
+"""Drawing of charts as SVG, in a child process.
 
-vl-convert runs Vega in a JavaScript engine of 150 MB. Should that die, the process that ran a
-pipeline for an hour must not: the page then says in the chart's place what happened.
+vl-convert runs Vega in a JavaScript engine of 150 MB. A crash there must not end the process of the
+pipeline: the page shows the error in the chart's place.
 
 Run as `python -m ordain.reports.charts.renderer`: a list of specifications on standard input, a
 list of `{"svg": ...}` or `{"error": ...}` on standard output.
@@ -22,11 +22,11 @@ from markupsafe import Markup, escape
 
 from ordain.common.package import ROOT
 from ordain.reports.charts.base import Chart
-from ordain.reports.charts.svg_cache import KeptDrawings
+from ordain.reports.charts.svg_cache import SvgCache
 
-#: Seconds for all charts of one process.
+#: Time limit in seconds for all charts of one process.
 TIME_LIMIT_S = 120
-#: From so many charts on, two processes are faster than one.
+#: Number of charts from which two processes are faster than one.
 MANY = 16
 _ROLES = re.compile(r' (role|aria-[a-z]+)="[^"]*"')
 _EMPTY = re.compile(r'<path class="(?:background|foreground)"[^>]*?display="none"/>')
@@ -34,15 +34,15 @@ _GEOMETRY = re.compile(r' (?:d|transform|x2|y2)="[^"]*"')
 _LONG_NUMBER = re.compile(r"(\d+\.\d{2})\d+")
 
 
-def draw_all(charts: Sequence[Chart], kept: KeptDrawings | None = None) -> list[Markup]:
-    """Draws charts.
+def draw_all(charts: Sequence[Chart], kept: SvgCache | None = None) -> list[Markup]:
+    """Draw charts.
 
     Args:
-        charts: What to draw.
-        kept: Where drawings of earlier pages are; None to draw all anew.
+        charts: The charts.
+        kept: Cache of SVGs; None to draw all charts.
 
     Returns:
-        For each the SVG element, or a paragraph that says why there is none.
+        For each the SVG element, or a paragraph with the error.
     """
     specs = [chart.full_spec for chart in charts]
     found = [kept.find(spec) if kept is not None else None for spec in specs]
@@ -92,10 +92,10 @@ def _markup(chart: Chart, answer: dict[str, str]) -> Markup:
         return Markup('<p class="missing">This chart could not be drawn: {}</p>').format(reason)
     svg = _ROLES.sub("", svg)
     svg = _EMPTY.sub("", svg)
-    # Hundredths of a pixel are enough; numbers in texts stay as they are.
+    # Hundredths of a pixel suffice; numbers in texts stay unchanged.
     svg = _GEOMETRY.sub(lambda match: _LONG_NUMBER.sub(r"\1", match.group()), svg)
     label = escape(f"{chart.title}. {chart.caption}")
-    # Not a replacement text: a caption may hold what `re` would take for a group.
+    # A function: in a replacement text `re` would interpret parts of the caption as groups.
     return Markup(svg.replace("<svg", f'<svg role="img" aria-label="{label}"', 1))  # noqa: S704
 
 

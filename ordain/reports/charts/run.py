@@ -1,4 +1,4 @@
-"""Charts of the run: training, the Tuner's trials, server latency, time."""
+"""Charts of a run: training, the Tuner's trials, server latency, time."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _COLOURS = {
 
 
 def curves(training: Training) -> list[Chart]:
-    """A chart for each value, and one for the learning rate."""
+    """Build a chart for each value, and one for the learning rate."""
     charts = [_curve(curve) for curve in training.curves if curve.train or curve.validation]
     if training.learning_rate:
         rows = _rows(training.learning_rate)
@@ -77,7 +77,7 @@ def _rows(series: Sequence[tuple[int, float]]) -> Rows:
 
 
 def trials(found: Trials) -> Chart:
-    """Parallel coordinates: an axis for each hyperparameter and one for the score."""
+    """Chart parallel coordinates: an axis per hyperparameter and one for the score."""
     columns = [*zip(*(values for _, _, values in found.rows), strict=True)]
     columns.append(tuple(score for _, score, _ in found.rows))
     names = [*found.names, "score"]
@@ -128,7 +128,7 @@ def trials(found: Trials) -> Chart:
 
 
 def _heights(column: Sequence[Any]) -> tuple[list[float | None], list[tuple[float, str]]]:
-    """Heights from 0 to 1 of a column's values, and the labels of its axis."""
+    """Scale a column's values to 0 to 1, with labels for its axis."""
     known = [v for v in column if v is not None]
     is_number = all(isinstance(v, int | float) and not isinstance(v, bool) for v in known)
     if is_number and known:
@@ -145,7 +145,7 @@ def _heights(column: Sequence[Any]) -> tuple[list[float | None], list[tuple[floa
 
 
 def latency(found: Sequence[Latency], limit_ms: float | None) -> Chart | None:
-    """Share of the requests answered within a time, by protocol."""
+    """Chart the share of requests answered within a time, by protocol."""
     layers: list[Spec] = []
     keys = []
     highest = max((max(item.times_ms) for item in found if item.times_ms), default=0.0)
@@ -171,7 +171,7 @@ def latency(found: Sequence[Latency], limit_ms: float | None) -> Chart | None:
 
 
 def gantt(bars: Sequence[Bar]) -> Chart | None:
-    """When each execution ran, a line for each node."""
+    """Chart the executions over time, a line per node."""
     if not bars:
         return None
     end = max(bar.end_s for bar in bars)
@@ -182,7 +182,7 @@ def gantt(bars: Sequence[Bar]) -> Chart | None:
         {
             "n": bar.node,
             "a": bar.start_s,
-            # A bar of a tenth of a second could not be seen.
+            # A bar of a tenth of a second would be invisible.
             "b": max(bar.end_s, bar.start_s + end / 400),
             "c": _COLOURS.get(bar.state, SOFT),
         }

@@ -1,8 +1,8 @@
-"""Drawings kept from page to page.
+"""Cache of charts' SVGs over reports.
 
-Compiling and drawing the charts takes most of a report's time, and a run in which little is new
-has most charts of the run before. A drawing is kept under the digest of what was to be drawn, so
-that it can be no other; the folder may be removed at any time.
+Compiling and drawing charts takes most of the time of a report, and a run with few changes has most
+charts of the run before. An SVG is stored under the digest of its specification; the folder may be
+removed at any time.
 """
 
 from __future__ import annotations
@@ -18,24 +18,24 @@ from ordain.common.file_cache import KeptFiles
 
 #: Folder in the project's part of the workspace.
 FOLDER = "drawings"
-#: Kept for one project; a page of flights has about 60.
+#: SVGs of one project; a report of flights has about 60.
 KEPT = 1000
 
 
-class KeptDrawings:
-    """The drawings of one project."""
+class SvgCache:
+    """The SVGs of one project."""
 
     def __init__(self, home: Path) -> None:
-        """Takes the project's part of the workspace."""
+        """Create it in the project's part of the workspace."""
         self._files = KeptFiles(home / FOLDER, KEPT)
 
     def find(self, spec: Any) -> str | None:
-        """The SVG of a specification that was drawn before."""
+        """Find the SVG of a specification."""
         content = self._files.find(_name(spec))
         return content.decode("utf-8", "replace") if content else None
 
     def keep(self, drawn: list[tuple[Any, str]]) -> None:
-        """Keeps drawings; where that is not possible, they are drawn again the next time."""
+        """Store SVGs; a failure is logged and they are drawn again the next time."""
         self._files.keep({_name(spec): svg.encode() for spec, svg in drawn})
 
 

@@ -1,4 +1,4 @@
-"""Distributions made comparable: the same bins, or the same values, for all that are drawn."""
+"""Common bins or values for distributions that are drawn together."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from collections.abc import Sequence
 
 from ordain.reports.facts.data import Distribution
 
-#: As many as TFDV's own histograms have: with the same range the bars are TFDV's.
+#: As in TFDV's histograms: with the same range the bars are TFDV's.
 BINS = 10
-#: Values of a text feature that are drawn; the rest is one bar.
+#: Values of a text feature with a bar; the others share one.
 TOP_VALUES = 9
 OTHERS = "(others)"
 
 
 def common_edges(distributions: Sequence[Distribution]) -> list[float]:
-    """Edges of equally wide bins over the range of all distributions; empty if none has one."""
+    """Edges of equally wide bins over the range of all distributions; empty without a range."""
     filled = [d for d in distributions if d.buckets and d.present]
     if not filled:
         return []
@@ -36,7 +36,7 @@ def binned(distribution: Distribution, edges: Sequence[float]) -> list[float]:
 
     Args:
         distribution: A numeric one.
-        edges: From `common_edges`.
+        edges: Result of `common_edges`.
     """
     counts = [0.0] * (len(edges) - 1)
     width = edges[1] - edges[0]
@@ -63,7 +63,7 @@ def common_values(distributions: Sequence[Distribution]) -> list[str]:
 
 
 def valued(distribution: Distribution, values: Sequence[str]) -> list[float]:
-    """Share of the rows with a value that has each of the values; the last is all the others."""
+    """Share of each value among rows that have one; the last share is that of all other values."""
     counts = dict(distribution.values)
     shares = [
         counts.get(value, 0.0) / distribution.present if distribution.present else 0.0

@@ -1,4 +1,4 @@
-"""What was predicted as what: the confusion matrix, for two classes or many."""
+"""Confusion matrix for two or more classes."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from ordain.reports.facts.formatting import plain
 from ordain.reports.facts.model import Evaluation
 
-#: With more classes only the most frequent confusions are listed.
+#: With more classes only the most frequent mistakes are listed.
 MAX_CLASSES = 25
 MAX_CONFUSIONS = 12
 #: TFMA's predicted class of an example whose highest prediction is below the threshold.
@@ -16,7 +16,7 @@ NO_CLASS = -1
 
 @dataclass(frozen=True)
 class Cell:
-    """How many examples of a class were predicted as one; `share` is of the actual class."""
+    """Number of examples of a class predicted as another; `share` is of the actual class."""
 
     count: float
     share: float
@@ -30,8 +30,8 @@ class Confusion:
     Attributes:
         classes: Names, in the order of the outputs.
         rows: Actual class by predicted class; empty for too many classes.
-        recalls: Share of each actual class that is predicted as it.
-        precisions: Share of each predicted class that is right; NaN if it is never predicted.
+        recalls: Recall of each class.
+        precisions: Precision of each class; NaN if it is never predicted.
         confusions: The most frequent mistakes: actual, predicted, count, share of the actual.
         threshold: Of a binary model, else None.
     """
@@ -45,7 +45,7 @@ class Confusion:
 
 
 def read_confusion(evaluation: Evaluation) -> Confusion | None:
-    """The matrix of the whole window; None for a model that predicts a number."""
+    """Read the matrix of the whole window; None for a regression model."""
     if evaluation.confusion:
         return _of_matrix(_named(evaluation), evaluation.confusion, None)
     counts = evaluation.matrix

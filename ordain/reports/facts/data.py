@@ -1,4 +1,4 @@
-"""The window's features: how they are distributed, what the schema expects, what was found.
+"""Features of the window: distributions, schema expectations, anomalies.
 
 Reads TFDV's statistics, TFX's anomalies and the schema as they lie on disk, without TensorFlow.
 """
@@ -65,7 +65,7 @@ class Distribution:
 
 @dataclass(frozen=True)
 class Anomaly:
-    """Something that ExampleValidator found."""
+    """An anomaly found by ExampleValidator."""
 
     span: int
     split: str
@@ -94,7 +94,7 @@ class Feature:
 
     @property
     def is_conspicuous(self) -> bool:
-        """Whether there is an anomaly, or a distance beyond its limit."""
+        """True if there is an anomaly, or a distance beyond its limit."""
         return bool(self.anomalies) or any(
             reason.outcome is not Outcome.PASSED for reason in self.distances
         )
@@ -106,7 +106,7 @@ class Feature:
 
 
 def read_features(record: Record, label: str) -> list[Feature]:
-    """The features of a run's window, conspicuous ones first.
+    """Read the features of a run's window, those with findings first.
 
     Args:
         record: The run.
@@ -152,7 +152,7 @@ def read_features(record: Record, label: str) -> list[Feature]:
 
 
 def dataset_anomalies(record: Record) -> list[Anomaly]:
-    """Anomalies of a whole split, such as too few rows."""
+    """Read anomalies of a whole split, such as too few rows."""
     return _anomalies(record).get("", [])
 
 
@@ -161,7 +161,7 @@ def _distribution(raw: Any, span: int, split: str, rows: float) -> Distribution:
     stats = getattr(raw, kind) if kind else None
     common = getattr(stats, "common_stats", None)
     present = int(common.num_non_missing) if common else 0
-    # TFDV does not count rows of a feature that no row of the split has.
+    # TFDV has no row counts for a feature that is missing in all rows of the split.
     missing = int(common.num_missing) if common and present else int(rows) - present
     base: dict[str, Any] = {
         "span": span,
@@ -217,7 +217,7 @@ def _schema(record: Record) -> schema_pb2.Schema:
 
 
 def _expectation(feature: Any, schema: schema_pb2.Schema) -> str:
-    """What a schema says of a feature, in a line."""
+    """Describe a feature's schema entry in one line."""
     parts = [_TYPES.get(feature.type, "any type")]
     if feature.presence.min_fraction >= 1:
         parts.append("in every row")
@@ -245,7 +245,7 @@ def _expectation(feature: Any, schema: schema_pb2.Schema) -> str:
 
 
 def _split_files(uri: str, name: str) -> Iterable[tuple[str, Path]]:
-    """Files of that name in the splits of an artifact, as far as they are on this machine."""
+    """Find files of a name in the splits of an artifact on this machine."""
     if "://" in uri:
         return
     artifact_store.fetch(uri)

@@ -1,4 +1,4 @@
-"""Values as text: numbers with a fixed number of digits, hostile strings made harmless."""
+"""Formatting of numbers, sizes, times and untrusted text."""
 
 from __future__ import annotations
 
@@ -6,16 +6,16 @@ import datetime
 import math
 import unicodedata
 
-#: Longer texts are cut: a page has to stay readable whatever the data holds.
+#: Longer texts are cut to keep pages readable.
 MAX_CHARS = 160
 _UNITS = ((1e9, "GB"), (1e6, "MB"), (1e3, "kB"))
 
 
 def plain(value: object, limit: int = MAX_CHARS) -> str:
-    """A text that a page can show as it is.
+    """Make a text safe to show.
 
     Control characters, lone surrogates and marks that change the direction of what follows are
-    replaced; a long text is cut, and says how long it was.
+    replaced; a long text is cut and its length noted.
     """
     text = str(value)
     short = text[:limit]
@@ -31,7 +31,7 @@ def _is_unseen(char: str) -> bool:
 
 
 def number(value: float | None, digits: int = 4) -> str:
-    """A value with so many significant digits; a dash where there is none."""
+    """Format a value with significant digits; a dash for None."""
     if value is None or math.isnan(value):
         return "–"
     if math.isinf(value):
@@ -44,14 +44,14 @@ def number(value: float | None, digits: int = 4) -> str:
 
 
 def fixed(value: float | None, places: int = 4) -> str:
-    """A value with so many decimals, so that a column of them lines up; a dash for none."""
+    """Format a value with a fixed number of decimals; a dash for None."""
     if value is None or not math.isfinite(value):
         return "–"
     return f"{value:,.{places}f}".replace("-", "−")
 
 
 def share(value: float | None) -> str:
-    """A share as a percentage with one decimal; 0 % only if it is exactly 0."""
+    """Format a share as a percentage with one decimal; 0 % only if it is exactly 0."""
     if value is None or math.isnan(value):
         return "–"
     if 0 < value < 0.0005:
@@ -60,7 +60,7 @@ def share(value: float | None) -> str:
 
 
 def size(bytes_: float | None) -> str:
-    """A size in decimal units."""
+    """Format a size in decimal units."""
     if bytes_ is None:
         return "–"
     for factor, unit in _UNITS:
@@ -70,7 +70,7 @@ def size(bytes_: float | None) -> str:
 
 
 def duration(seconds: float | None) -> str:
-    """A time span: 0.3 s, 41.2 s, 2 min 08 s, 1 h 05 min."""
+    """Format a duration: 0.3 s, 41.2 s, 2 min 08 s, 1 h 05 min."""
     if seconds is None:
         return "–"
     if 0 < seconds < 0.05:
@@ -84,6 +84,6 @@ def duration(seconds: float | None) -> str:
 
 
 def moment(iso: str) -> str:
-    """A time of `result.json` for a reader: `2026-11-21 15:29 UTC`."""
+    """Format a time of `result.json`: `2026-11-21 15:29 UTC`."""
     when = datetime.datetime.fromisoformat(iso).astimezone(datetime.UTC)
     return f"{when:%Y-%m-%d %H:%M} UTC"

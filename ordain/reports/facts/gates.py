@@ -1,4 +1,4 @@
-"""The verdict: what became of the run, and what each gate measured against which limit."""
+"""Summary of a run, and the gates' measurements with their limits."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from ordain.reports.facts.model import Evaluation
 from ordain.reports.facts.run_record import Record
 from ordain.verdict import Outcome, Reason, Verdict
 
-#: Gates in the order of the chain, with the node that holds each.
+#: Gates in pipeline order, with their nodes.
 GATES = (
     ("data", NodeId.DATA_GATE),
     ("evaluation", NodeId.EVALUATOR),
     ("server", NodeId.SERVER_GATE),
 )
-#: So many checks that passed are shown at once; more are behind a click.
+#: Number of passed checks shown; more are collapsed.
 SHOWN = 12
 
 
@@ -28,10 +28,10 @@ class Gate:
     Attributes:
         name: `data`, `evaluation` or `server`.
         outcome: `passed`, `warned`, `blocked`, or `not run`.
-        notable: What did not simply pass, or everything where that is little.
-        others: The rest.
-        why: Why it did not run.
-        compared_with: What the evaluation gate compared with (`Verdict.compared_with`).
+        notable: Reasons that did not pass, or all if they are few.
+        others: The other reasons.
+        why: Reason for not running.
+        compared_with: The evaluation gate's baseline (`Verdict.compared_with`).
     """
 
     name: str
@@ -50,8 +50,8 @@ class Summary:
         word: `Pushed`, `Not pushed`, `Failed`, `Done`, `Nothing new` or `Did not end`.
         outcome: `passed`, `warned` or `blocked`, for its colour.
         headline: The outcome in one line.
-        hint: What to do next; empty if there is nothing.
-        facts: Label and value of what a reader asks first.
+        hint: The next step, or empty.
+        facts: Labels and values of the key facts.
     """
 
     word: str
@@ -62,7 +62,7 @@ class Summary:
 
 
 def summarize(record: Record, evaluation: Evaluation | None) -> Summary:
-    """The head of a run's page."""
+    """Build the head of a report."""
     result = record.result
     if result is None:
         headline = "there is no result.json: the run was killed, or is still going on"
@@ -83,7 +83,7 @@ def summarize(record: Record, evaluation: Evaluation | None) -> Summary:
 
 
 def gates(record: Record) -> list[Gate]:
-    """The gates in the order of the chain, those that did not run among them."""
+    """List the gates in pipeline order, including those that did not run."""
     answered = {verdict.gate: verdict for verdict in record.verdicts}
     found = [_gate(name, answered.get(name), record.why_missing(node)) for name, node in GATES]
     none = record.project.gate.server.none
@@ -98,7 +98,7 @@ def gates(record: Record) -> list[Gate]:
 
 
 def why_blocked(record: Record) -> list[Reason]:
-    """The reasons that kept a run from its end."""
+    """List the reasons that blocked a run."""
     return [r for v in record.verdicts for r in v.reasons if r.outcome is Outcome.BLOCKED]
 
 

@@ -1,9 +1,9 @@
-"""Confidence intervals of metrics, from what the evaluation keeps.
+"""Confidence intervals of metrics, from the stored evaluation.
 
-TFMA's own (jackknife, Poisson bootstrap over examples) would evaluate the examples twenty times.
-What is kept says enough: the histogram of predictions by label is, up to the width of its
-buckets, the sample itself, and drawing its cells again is the bootstrap of the examples (Poisson
-bootstrap: Chamandy et al., Estimating Uncertainty for Massive Data Streams, Google, 2012).
+TFMA's own intervals (jackknife, Poisson bootstrap over examples) evaluate the examples twenty
+times. The histogram of predictions by label is the sample up to the width of its buckets, so
+resampling its cells is a bootstrap of the examples (Poisson bootstrap: Chamandy et al., Estimating
+Uncertainty for Massive Data Streams, Google, 2012).
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ class Histogram:
     predictions: Floats
 
     def place(self, threshold: float) -> int:
-        """The first bucket that lies at a threshold or above."""
+        """Index of the first bucket at or above a threshold."""
         return int(np.searchsorted(self.edges, threshold, side="left"))
 
 
@@ -74,25 +74,25 @@ def average_precision(positives: Floats, negatives: Floats, start: int = 0) -> F
 
 
 def _above(values: Floats, start: int) -> Floats:
-    """Weight of the predictions from a bucket on."""
+    """Sum the weights from a bucket on."""
     return values[..., start:].sum(-1)
 
 
 def accuracy(positives: Floats, negatives: Floats, start: int) -> Floats:
-    """Share of the examples on the right side of where a bucket begins."""
+    """Accuracy with the decision threshold at the start of a bucket."""
     total = positives.sum(-1) + negatives.sum(-1)
     right = _above(positives, start) + negatives.sum(-1) - _above(negatives, start)
     return right / np.maximum(total, 1e-12)
 
 
 def precision(positives: Floats, negatives: Floats, start: int) -> Floats:
-    """Share of label 1 among the predictions from a bucket on."""
+    """Precision of predictions from a bucket on."""
     true, false = _above(positives, start), _above(negatives, start)
     return true / np.maximum(true + false, 1e-12)
 
 
 def recall(positives: Floats, negatives: Floats, start: int) -> Floats:
-    """Share of label 1 that is predicted from a bucket on."""
+    """Recall of predictions from a bucket on."""
     return _above(positives, start) / np.maximum(positives.sum(-1), 1e-12)
 
 
@@ -112,16 +112,16 @@ _ERRORS: dict[str, Callable[[Floats], Floats]] = {
 
 
 def bootstrap(histogram: Histogram, name: str, value: float, threshold: float) -> Interval | None:
-    """An interval around a measured value, from Poisson draws of the histogram's cells.
+    """Bootstrap an interval around a measured value, from Poisson draws of the histogram's cells.
 
     Args:
-        histogram: Where the value comes from.
+        histogram: The predictions.
         name: One of `OF_HISTOGRAM`.
-        value: What TFMA measured; the draws' spread is laid around it.
-        threshold: Where the second class begins, for metrics that depend on it.
+        value: TFMA's value, the centre of the interval.
+        threshold: Decision threshold, for metrics that depend on it.
 
     Returns:
-        None if there are not both labels.
+        None unless both labels occur.
     """
     compute = OF_HISTOGRAM[name]
     if not (histogram.positives.sum() and histogram.negatives.sum()):
@@ -160,7 +160,7 @@ def normal(name: str, value: float, errors: Floats, count: float) -> Interval | 
 
     Args:
         name: The metric.
-        value: What TFMA measured over all examples.
+        value: TFMA's value over all examples.
         errors: Prediction minus label of the sample.
         count: Number of all examples.
     """
@@ -182,7 +182,7 @@ def interval_of(
     errors: Floats | None,
     threshold: float,
 ) -> Interval | None:
-    """The interval of a kind of metric by the first way that fits; None where there is none."""
+    """Compute an interval with the first applicable method; None if there is none."""
     if kind in _SHARES and count:
         return wilson(value, count)
     if kind in OF_HISTOGRAM and histogram is not None:

@@ -1,7 +1,7 @@
-"""From the data's spans to the pushed version: which node took what from which.
+"""Lineage graph of a run, from spans to the pushed version.
 
-Nodes stand in rows, each below everything it took something from; the drawing is laid out here,
-and the template makes boxes with links of it.
+Nodes are in rows, each below the nodes of its inputs. The layout is computed here; the template
+draws boxes with links.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ SOURCE, TARGET = "spans", "version"
 
 @dataclass(frozen=True)
 class Artifact:
-    """Something a node left.
+    """An output of a node.
 
     Attributes:
         id: ML Metadata's id.
         type: TFX's type.
         span: The span it belongs to, or None.
-        uri: Where it lies.
-        link: The way there from the run's folder; empty if it is not on this machine.
+        uri: Its path.
+        link: Relative path from the run's folder; empty if it is not on this machine.
     """
 
     id: int
@@ -52,7 +52,7 @@ class Box:
 
 @dataclass(frozen=True)
 class Edge:
-    """An arrow: an SVG path, and what it stands for."""
+    """An arrow: an SVG path with its meaning."""
 
     path: str
     text: str
@@ -69,7 +69,7 @@ class Graph:
 
 
 def artifacts(record: Record) -> dict[str, list[Artifact]]:
-    """What each node left, by node, in the order of the chain."""
+    """List the outputs of each node, in pipeline order."""
     found: dict[str, list[Artifact]] = {}
     for run in record.run.nodes:
         mine = found.setdefault(run.node, [])
@@ -83,7 +83,7 @@ def artifacts(record: Record) -> dict[str, list[Artifact]]:
 
 
 def graph(record: Record, version: int | None) -> Graph | None:
-    """The drawing of a run.
+    """Lay out the graph of a run.
 
     Args:
         record: The run.
@@ -96,7 +96,7 @@ def graph(record: Record, version: int | None) -> Graph | None:
     if not names:
         return None
     links = _links(record)
-    # A resolver that found nothing has no part in where the version comes from.
+    # A resolver without a result is not part of the version's lineage.
     linked = {name for link in links for name in link}
     names = [name for name in names if name in linked or not links]
     states = {run.node: run.state for run in record.run.nodes}
@@ -105,7 +105,7 @@ def graph(record: Record, version: int | None) -> Graph | None:
     before: dict[str, set[str]] = {name: set() for name in (SOURCE, *names)}
     for origin, target in links:
         before[target].add(origin)
-    # The chain begins with the node that reads the data.
+    # The pipeline starts with the node that reads the data.
     before[names[0]].add(SOURCE)
     names = [SOURCE, *names]
     if version is not None and NodeId.PUSHER in before:
@@ -131,7 +131,7 @@ def graph(record: Record, version: int | None) -> Graph | None:
 
 
 def _links(record: Record) -> set[tuple[str, str]]:
-    """Pairs of nodes, the second of which took something that the first left."""
+    """Find pairs of nodes where the second consumes an output of the first."""
     makers: dict[int, str] = {}
     for run in record.run.nodes:
         for output in run.outputs:
@@ -146,9 +146,9 @@ def _links(record: Record) -> set[tuple[str, str]]:
 
 
 def _rows(names: list[str], before: dict[str, set[str]]) -> dict[str, int]:
-    """Length of the longest way to each node; names are in an order that respects the ways.
+    """Compute the longest path to each node; names are in topological order.
 
-    A node that took nothing of this run, such as a resolver, stands just above what takes of it.
+    A node without inputs from this run, such as a resolver, is just above its consumers.
     """
     rows: dict[str, int] = {}
     for name in names:
@@ -161,9 +161,9 @@ def _rows(names: list[str], before: dict[str, set[str]]) -> dict[str, int]:
 
 
 def _direct(before: dict[str, set[str]], name: str) -> set[str]:
-    """The nodes that a node took from, without those that another of them took from already.
+    """Find the upstream nodes of a node, without those already upstream of another one.
 
-    Nearly every node reads the schema and the examples: with all arrows nothing could be seen.
+    Nearly every node reads the schema and the examples: all arrows would hide the structure.
     """
     mine = before[name]
 
@@ -197,7 +197,7 @@ def _path(origin: Box, target: Box) -> str:
 
 
 def _link(uri: str, folder: Path) -> str:
-    """A relative link, so that a workspace that moved as a whole keeps its links."""
+    """Build a relative link, which stays valid if the workspace moves."""
     if "://" in uri or not Path(uri).exists():
         return ""
     return Path(os.path.relpath(uri, folder)).as_posix()

@@ -1,4 +1,4 @@
-"""What the evaluation measured: metrics by slice, curves, confusion, residuals, importance."""
+"""Results of the evaluation: metrics by slice, curves, confusion, residuals, importance."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ from ordain.reports.facts.intervals import Floats, Histogram, Interval, interval
 from ordain.reports.facts.run_record import Record
 
 COUNT = "example_count"
-#: What the Evaluator leaves beside TFMA's files (`ordain.components.evaluator.results_json`,
+#: Files of the Evaluator beside TFMA's (`ordain.components.evaluator.results_json`,
 #: `importance`).
 READOUT_FILE, IMPORTANCE_FILE = "readout.json", "importance.json"
-#: Of a model that names none: the Evaluator takes it, too.
+#: Default decision threshold, as in the Evaluator.
 DEFAULT_THRESHOLD = 0.5
-#: Metrics that are errors: less is better.
+#: Metrics where less is better.
 _LESS_IS_BETTER = ("error", "loss", "crossentropy", "divergence", "hinge")
 Where = str
 
@@ -33,10 +33,10 @@ class Measured:
     Attributes:
         value: The candidate's; None if it is undefined.
         baseline: The baseline's, or None.
-        interval: 95 % interval of the candidate's value, or None where nothing gives one.
-        undefined: Why the candidate has no value, such as `26 rows, no positive`.
-        baseline_undefined: The same of the baseline.
-        trivial: Name and value of each predictor that answers the same to every row.
+        interval: 95 % interval of the candidate's value, or None.
+        undefined: Reason for a missing value of the candidate, such as `26 rows, no positive`.
+        baseline_undefined: The same for the baseline.
+        trivial: Name and value of each constant predictor.
     """
 
     value: float | None
@@ -48,7 +48,7 @@ class Measured:
 
     @property
     def difference(self) -> float | None:
-        """The candidate's value less the baseline's, of the same rows; None if one has none."""
+        """Candidate's value minus the baseline's, on the same rows; None if either is missing."""
         if self.value is None or self.baseline is None:
             return None
         return self.value - self.baseline
@@ -56,7 +56,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Importance:
-    """What shuffling a feature cost: `components.evaluator.importance` says how it is measured."""
+    """Permutation importance of a feature (`components.evaluator.importance`)."""
 
     measure: str
     score: float
@@ -74,16 +74,16 @@ class Evaluation:
         names: Metrics in the order of the configuration, without the count of examples.
         slices: Slices by name, the whole window under an empty one, each with its metrics.
         counts: Examples of each slice.
-        has_baseline: Whether there was a model to compare with.
+        has_baseline: True if there was a baseline.
         candidate, baseline: Predictions by label of the whole window, for a binary model.
-        classes: Names of the classes, as far as the model tells.
-        threshold: At it or above a binary model says the second class.
+        classes: Names of the classes, if the model has them.
+        threshold: Decision threshold of a binary model.
         confusion: Weight by actual and predicted class, for several classes.
-        sample: Labels and predictions of a sample, each `[rows]`, for a number.
+        sample: Labels and predictions of a sample, each `[rows]`, for regression.
         importance: Of the features, or None.
         matrix: Examples by actual and predicted class at `threshold`, of a binary model that names
             its threshold; None for others.
-        kinds: What a metric is (`mean_squared_error`), by its name in the project.
+        kinds: Kind of each metric (`mean_squared_error`), by its name in the project.
         titles: Names with the threshold that the metric was computed at: `recall at 0.8`.
     """
 
@@ -109,12 +109,12 @@ class Evaluation:
 
 
 def is_less_better(kind: str) -> bool:
-    """True if a smaller value of a kind of metric is the better one."""
+    """True if smaller values of a kind of metric are better."""
     return any(word in kind for word in _LESS_IS_BETTER)
 
 
 def read_evaluation(record: Record) -> Evaluation | None:
-    """The evaluation of a run; None if it left none on this machine.
+    """Read the evaluation of a run; None if there is none on this machine.
 
     Raises:
         InfrastructureError: It was made without `readout.json`.
@@ -172,7 +172,7 @@ def _kind(entry: dict[str, Any]) -> str:
 
 
 def _title(entry: dict[str, Any]) -> str:
-    """A metric's name, with the thresholds it was computed at if it depends on one."""
+    """Build a metric's title, with its decision thresholds."""
     own, base = entry.get("threshold"), entry.get("baseline_threshold")
     if own is None:
         return str(entry["name"])
@@ -196,7 +196,7 @@ def _measured(
     histograms: dict[tuple[Where, bool], Histogram],
     sample: tuple[Floats, Floats] | None,
 ) -> Measured:
-    # The sample is of the whole window: it says nothing about the spread within a slice.
+    # The sample covers the whole window and has no information on a slice's variance.
     errors = sample[1] - sample[0] if sample is not None and not where else None
     value = entry.get("value")
     interval = None
@@ -228,7 +228,7 @@ def _histogram(buckets: int, cells: list[list[float]]) -> Histogram:
 
 
 def _classes(record: Record) -> tuple[str, ...]:
-    """Classes, which an exported model carries with it."""
+    """Read the classes from the exported model."""
     folder = record.folder_of(NodeId.TRAINER, "model")
     if folder is None:
         return ()

@@ -1,4 +1,4 @@
-"""A run as the reports read it: ML Metadata's record, `result.json`, and the artifacts' places."""
+"""Data of a run for reports: its record in the store, `result.json`, and paths of artifacts."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from ordain.storage import artifact_store
 from ordain.verdict import Verdict
 
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT, pb.Event.INTERNAL_INPUT)
-#: Outputs that TFX adds for a condition: they are another node's.
+#: Outputs of another node that TFX adds for a condition.
 _HANDED_ON = "_"
 
 
 @dataclass(frozen=True)
 class Record:
-    """Everything a report is made of.
+    """Input of a report.
 
     Attributes:
-        project: The project as it is configured now.
-        run: The run with its executions; without any if it ended before the first.
+        project: The project with its current configuration.
+        run: The run with its executions, if any.
         folder: The run's folder.
         result: Its `result.json`; None for a run that did not end.
-        inputs: Ids of the artifacts that each execution took.
+        inputs: Ids of each execution's input artifacts.
     """
 
     project: Project
@@ -49,23 +49,23 @@ class Record:
 
     @property
     def failure(self) -> dict[str, Any] | None:
-        """What ended the run, if it failed."""
+        """The failure that ended the run, if any."""
         return self.result.get("failure") if self.result else None
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What the gates answered, in their order."""
+        """Verdicts of the gates, in order."""
         if self.result is not None:
             return tuple(Verdict.from_dict(raw) for raw in self.result["verdicts"])
         found = (verdict_of(_own(node)) for node in self.run.nodes)
         return tuple(verdict for verdict in found if verdict is not None)
 
     def executions(self, node: str) -> Iterator[NodeRun]:
-        """Executions of a node, in the order they started."""
+        """List the executions of a node in order of their start."""
         return (run for run in self.run.nodes if run.node == node)
 
     def outputs(self, node: str, key: str) -> list[tuple[int | None, Output]]:
-        """What a node left under a key, with the span each belongs to."""
+        """List the outputs of a node under a key, with their spans."""
         return [
             (run.span if run.span is not None else output.properties.get("span"), output)
             for run in self.executions(node)
@@ -74,7 +74,7 @@ class Record:
         ]
 
     def folder_of(self, node: str, key: str) -> Path | None:
-        """Folder of the one artifact a node left under a key; None if it left none here."""
+        """Return the folder of a node's only output under a key; None if there is none here."""
         found = self.outputs(node, key)
         if not found or "://" in found[-1][1].uri:
             return None
@@ -83,7 +83,7 @@ class Record:
         return folder if folder.is_dir() else None
 
     def why_missing(self, node: str) -> str:
-        """Why there is nothing of a node in this run."""
+        """Explain why a node has no output in this run."""
         for entry in (self.result or {}).get("nodes", ()):
             if entry["node"] == node:
                 reason = f": {entry['reason']}" if entry["reason"] else ""
@@ -96,14 +96,14 @@ class Record:
 
 
 def read_record(project: Project, run_id: str) -> Record:
-    """Reads a run.
+    """Read a run.
 
     Args:
         project: The project.
         run_id: One of its runs.
 
     Raises:
-        InfrastructureError: ML Metadata cannot be read, or knows the run as little as the disk.
+        InfrastructureError: The store cannot be read, or neither it nor the disk has the run.
     """
     folder = project.runs / run_id
     result = _read_json(folder / "result.json")

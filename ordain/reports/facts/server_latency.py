@@ -1,4 +1,4 @@
-"""What the server gate measured beyond its verdict."""
+"""Measurements of the server gate."""
 
 from __future__ import annotations
 
@@ -33,8 +33,8 @@ class Server:
     """A trial.
 
     Attributes:
-        load_s: Seconds to load the model.
-        peak_bytes: Most resident memory of the server.
+        load_s: Load time in seconds.
+        peak_bytes: Peak resident memory of the server in bytes.
         latencies: By protocol.
     """
 
@@ -44,7 +44,7 @@ class Server:
 
 
 def read_server(record: Record) -> Server | None:
-    """The trial of a run's model; None if there was none, or it did not get so far."""
+    """Read the trial of a run's model; None if it did not take place."""
     folder = record.folder_of(NodeId.SERVER_GATE, "blessing")
     if folder is None or not (folder / MEASUREMENTS_FILE).is_file():
         return None
@@ -54,6 +54,6 @@ def read_server(record: Record) -> Server | None:
 
 
 def latency_limit(verdicts: Iterable[Verdict]) -> float | None:
-    """The limit on p99 in milliseconds, from the gate's verdict."""
+    """Read the limit on p99 in milliseconds from the gate's verdict."""
     reasons = (r for v in verdicts if v.gate == "server" for r in v.reasons)
     return next((r.limit for r in reasons if r.kind.startswith("latency.")), None)

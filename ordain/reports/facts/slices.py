@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from ordain.reports.facts.model import Evaluation, Measured, is_less_better
 from ordain.verdict import Outcome, Reason, Verdict
 
-#: A slice smaller than this share of the window is marked: its values say little.
+#: Slices below this share of the window are marked as small.
 SMALL_SHARE = 0.01
 
 
@@ -20,8 +20,8 @@ class Slice:
     Attributes:
         where: The slice; empty for the whole window.
         count: Its examples.
-        is_small: Whether there are so few that its values say little.
-        cells: For each metric what was measured, and the thresholds on it.
+        is_small: True if it has too few examples for reliable values.
+        cells: Value and thresholds of each metric.
     """
 
     where: str
@@ -31,16 +31,16 @@ class Slice:
 
 
 def primary_metric(evaluation: Evaluation, verdicts: Iterable[Verdict]) -> str | None:
-    """The metric that slices are ranked by: the first that has a threshold, else the first."""
+    """Choose the metric that ranks slices: the first with a threshold, else the first."""
     limited = {r.kind.partition(".")[0] for v in verdicts for r in v.reasons}
     named = [name for name in evaluation.names if name in limited]
     return next(iter([*named, *evaluation.names]), None)
 
 
 def ranked(evaluation: Evaluation, metric: str) -> list[str]:
-    """Slices that have the metric, worst first; smaller ones first where they are equal.
+    """Sort slices by a metric, worst first; smaller ones first if equal.
 
-    Those where it is undefined come last.
+    Slices where it is undefined come last.
     """
     sign = -1 if is_less_better(evaluation.kinds.get(metric, metric)) else 1
 
@@ -53,7 +53,7 @@ def ranked(evaluation: Evaluation, metric: str) -> list[str]:
 
 
 def rows(evaluation: Evaluation, metric: str, verdict: Verdict | None) -> list[Slice]:
-    """The table's rows, worst first.
+    """Build the table's rows, worst first.
 
     Args:
         evaluation: The evaluation.
@@ -74,7 +74,7 @@ def rows(evaluation: Evaluation, metric: str, verdict: Verdict | None) -> list[S
 
 
 def limits(verdict: Verdict | None, metric: str) -> dict[str, float]:
-    """Limits on the values of a metric, by slice."""
+    """Collect limits on a metric, by slice."""
     return {
         reason.where: reason.limit
         for reason in (verdict.reasons if verdict else ())
@@ -83,7 +83,7 @@ def limits(verdict: Verdict | None, metric: str) -> dict[str, float]:
 
 
 def worst(reasons: Iterable[Reason]) -> Outcome:
-    """The worst outcome of some reasons."""
+    """Return the worst outcome of some reasons."""
     return Outcome.BLOCKED if any(r.outcome is Outcome.BLOCKED for r in reasons) else Outcome.PASSED
 
 

@@ -1,4 +1,4 @@
-"""When each node ran, and what it took."""
+"""Timeline and cost of nodes."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ class Bar:
 
 @dataclass(frozen=True)
 class NodeCost:
-    """What a node took over all its spans.
+    """Cost of a node over all its spans.
 
     Attributes:
         node: The node.
-        state: What became of it.
+        state: Its state.
         seconds: Wall time.
-        cpu_s: Processor time; None where it was not measured.
-        peak_bytes: Most resident memory of the run's process and its children meanwhile; None where
+        cpu_s: CPU time in seconds; None if not measured.
+        peak_bytes: Peak resident memory of the run's process and its children meanwhile; None where
             it was not measured.
         rows: Rows it handled, or None.
-        reason: Why it was cached, skipped or failed.
+        reason: Reason for being cached, skipped or failed.
     """
 
     node: str
@@ -44,7 +44,7 @@ class NodeCost:
 
 
 def bars(record: Record) -> list[Bar]:
-    """Executions in the order they started."""
+    """List executions in order of their start."""
     runs = record.run.nodes
     if not runs:
         return []
@@ -62,7 +62,7 @@ def bars(record: Record) -> list[Bar]:
 
 
 def costs(record: Record) -> list[NodeCost]:
-    """What each node took, in the order of the chain."""
+    """Compute the cost of each node, in pipeline order."""
     if record.result is None:
         return [
             NodeCost(run.node, run.state, run.seconds, None, None, None, "")

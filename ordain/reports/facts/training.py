@@ -1,4 +1,4 @@
-"""How training went: losses and metrics by step, learning rate, and the Tuner's trials."""
+"""Training history: losses and metrics by step, learning rate, the Tuner's trials."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ class Curve:
 
 @dataclass(frozen=True)
 class Training:
-    """A training as its callback wrote it down.
+    """Training history, as recorded by the Trainer's callback.
 
     Attributes:
         curves: Losses first.
-        learning_rate: Steps and rates; empty if the optimizer does not say.
+        learning_rate: Steps and rates; empty if the optimizer has none.
         steps: Steps of all epochs.
-        epochs: Epochs that ended.
+        epochs: Finished epochs.
         seconds: From the first batch's beginning to the last line.
-        final: Last value of everything measured, by name.
+        final: Last value of each measure, by name.
     """
 
     curves: tuple[Curve, ...]
@@ -55,11 +55,11 @@ class Training:
 
 @dataclass(frozen=True)
 class Trials:
-    """What the Tuner tried.
+    """Trials of the Tuner.
 
     Attributes:
         names: Hyperparameters.
-        rows: Trials as the Tuner ranks them, the best first: id, score, values.
+        rows: Trials, best first: id, score, values.
     """
 
     names: tuple[str, ...]
@@ -67,7 +67,7 @@ class Trials:
 
 
 def read_training(record: Record) -> Training | None:
-    """The training of a run; None if there is no record of it on this machine."""
+    """Read the training history of a run; None if there is none on this machine."""
     folder = record.folder_of(NodeId.TRAINER, "model_run")
     if folder is None or not (folder / HISTORY_FILE).is_file():
         return None
@@ -76,7 +76,7 @@ def read_training(record: Record) -> Training | None:
         try:
             lines.append(json.loads(text))
         except ValueError:
-            continue  # the last line of a training that was killed
+            continue  # incomplete last line of a killed training
     if not lines:
         return None
     names = [
@@ -100,7 +100,7 @@ def read_training(record: Record) -> Training | None:
 
 
 def read_trials(record: Record) -> Trials | None:
-    """The Tuner's trials; None if it did not run."""
+    """Read the Tuner's trials; None if it did not run."""
     folder = record.folder_of(NodeId.TUNER, "tuner_results")
     if folder is None or not (folder / TRIALS_FILE).is_file():
         return None

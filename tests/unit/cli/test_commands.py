@@ -105,8 +105,8 @@ class TestErrors:
                 ["train.module: ", "cannot be read"],
             ),
             (["run", "FOLDER", "--set", "evaluate.thresholds={}"], ["limits nothing"]),
-            (["runs", "show", "FOLDER", "../../etc"], ["there is no run '../../etc'"]),
-            (["runs", "logs", "FOLDER", "no-run"], ["there is no run 'no-run'"]),
+            (["runs", "show", "FOLDER", "../../etc"], ["toy has no run '../../etc'"]),
+            (["runs", "logs", "FOLDER", "no-run"], ["toy has no run 'no-run'"]),
             (["runs", "list", "FOLDER", "--limit", "0"], ["0 is not in the range"]),
             (["schema", "diff", "FOLDER"], ["the schema is not frozen", "ordain schema freeze"]),
         ],
@@ -152,7 +152,7 @@ class TestPlan:
         code, out, _ = ordain("plan", folder)
         assert code == 0
         for words in (
-            "toy: everything that can be checked before a run is fine",
+            "toy: all pre-run checks passed",
             "2 span(s), 2 to 3",
             "split 3:1 by hash of x",
             "tuner_fn of model.py",
@@ -179,7 +179,7 @@ class TestPlan:
         assert "data.window is 5; only 3 spans exist so far" in document["notes"]
 
     def test_the_chain_it_draws_is_the_chain_that_runs(self, make_project):
-        from ordain.cli.plan import chain
+        from ordain.cli.plan import nodes_of
         from ordain.pipeline import graph
         from ordain.runner.preflight import make_plan
 
@@ -192,7 +192,7 @@ class TestPlan:
             project = make_project(module=WITH_TUNER, **keys)
             ir = graph.compile_ir(project, 3)
             nodes = [n.pipeline_node.node_info.id for n in ir.nodes]
-            drawn = [name for name, _ in chain(project, make_plan(project))]
+            drawn = [name for name, _ in nodes_of(project, make_plan(project))]
             # The resolver of the analyzer cache is part of Transform to who reads the plan.
             assert [n for n in drawn if n != "Baseline" or n in nodes] == [
                 n for n in nodes if n != "AnalyzerCache"

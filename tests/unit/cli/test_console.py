@@ -1,4 +1,4 @@
-"""What a run looks like where there is no terminal to draw on."""
+"""Output of a run without a terminal."""
 
 import dataclasses
 import io

@@ -1,4 +1,4 @@
-"""Which changes are offered for which version."""
+"""Label changes offered for each version."""
 
 from __future__ import annotations
 

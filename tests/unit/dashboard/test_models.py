@@ -1,4 +1,4 @@
-"""What an address asks for."""
+"""Filters of runs from URL queries."""
 
 from __future__ import annotations
 
@@ -6,47 +6,47 @@ import datetime
 
 import pytest
 
-from ordain.dashboard.models import Choice, RunLine, State, Verdict
+from ordain.dashboard.models import RunFilter, RunLine, State, Verdict
 
 PROJECTS = ("flights", "churn")
 
 
 def test_an_address_is_read_and_written_again():
     query = {"project": "churn", "state": "failed", "verdict": "none", "from": "2026-01-02"}
-    choice = Choice.read({**query, "to": "2026-02-03", "page": "7"}, PROJECTS)
-    assert choice == Choice(
+    choice = RunFilter.read({**query, "to": "2026-02-03", "page": "7"}, PROJECTS)
+    assert choice == RunFilter(
         "churn", "failed", "none", datetime.date(2026, 1, 2), datetime.date(2026, 2, 3), 7
     )
     assert choice.address(8) == (
         "?project=churn&state=failed&verdict=none&from=2026-01-02&to=2026-02-03&page=8"
     )
-    assert Choice().address(1) == "?"
-    assert not Choice().is_filtered
+    assert RunFilter().address(1) == "?"
+    assert not RunFilter().is_filtered
 
 
 @pytest.mark.parametrize(
     ("query", "said"),
     [
-        ({"project": "other"}, "there is no project 'other'"),
-        ({"state": "<script>"}, "there is no state '<script>'"),
-        ({"verdict": "x" * 5000}, f"there is no verdict '{'x' * 40}'"),
-        ({"from": "2026-13-01"}, "from: '2026-13-01' is not a day such as 2026-11-21"),
-        ({"to": "today"}, "to: 'today' is not a day such as 2026-11-21"),
-        ({"page": "0"}, "there is no page '0'"),
-        ({"page": "-1"}, "there is no page '-1'"),
-        ({"page": "²"}, "there is no page '²'"),
-        ({"page": "9" * 5000}, f"there is no page '{'9' * 40}'"),
+        ({"project": "other"}, "unknown project 'other'"),
+        ({"state": "<script>"}, "unknown state '<script>'"),
+        ({"verdict": "x" * 5000}, f"unknown verdict '{'x' * 40}'"),
+        ({"from": "2026-13-01"}, "from: '2026-13-01' is not a date like 2026-11-21"),
+        ({"to": "today"}, "to: 'today' is not a date like 2026-11-21"),
+        ({"page": "0"}, "unknown page '0'"),
+        ({"page": "-1"}, "unknown page '-1'"),
+        ({"page": "²"}, "unknown page '²'"),
+        ({"page": "9" * 5000}, f"unknown page '{'9' * 40}'"),
     ],
 )
 def test_what_is_no_choice_is_left_out_and_said(query, said):
-    choice = Choice.read(query, PROJECTS)
+    choice = RunFilter.read(query, PROJECTS)
     assert choice.problems == (said,)
     assert not choice.is_filtered
     assert choice.page == 1
 
 
 def test_days_are_those_of_utc_and_both_ends_count():
-    choice = Choice(since=datetime.date(2026, 1, 2), until=datetime.date(2026, 1, 2))
+    choice = RunFilter(since=datetime.date(2026, 1, 2), until=datetime.date(2026, 1, 2))
 
     def at(day: int, hour: int) -> datetime.datetime:
         return datetime.datetime(2026, 1, day, hour, tzinfo=datetime.UTC)

@@ -219,7 +219,7 @@ class TestCommand:
 
     def test_an_unknown_one_is_told_with_the_nearest(self, two):
         error = self.invoke(two, "20260102-000000-bbbc").exception
-        assert error.message == "there is no run '20260102-000000-bbbc' of toy"
+        assert error.message == "toy has no run '20260102-000000-bbbc'"
         assert error.hint.startswith(f"nearest: {SECOND}")
         error = self.invoke(two, FIRST, "zzz").exception
         assert error.hint.startswith(f"newest: {SECOND}, {FIRST}")

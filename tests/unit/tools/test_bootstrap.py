@@ -212,7 +212,7 @@ class TestCreate:
 
 @pytest.mark.process
 class TestInstall:
-    """What is left of a finished environment when its update fails."""
+    """State of a finished environment after a failed update."""
 
     def fail_after(self, folder: Path, action: str) -> None:
         packages = folder / ".venv" / "lib" / "python3.12" / "site-packages"
@@ -400,5 +400,5 @@ class TestMake:
 
     def test_help_is_the_default_and_names_every_target(self, tree):
         printed = self.make(tree).stdout
-        for target in ("run", "test", "lint", "lock", "bench", "clean", "help"):
+        for target in ("run", "check", "test", "lint", "lock", "bench", "clean", "help"):
             assert f"make {target} " in printed

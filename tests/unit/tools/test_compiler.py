@@ -46,7 +46,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Machine:
 
 @pytest.fixture
 def archive(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
-    """What is taken from an apt archive that has Python's headers."""
+    """Headers of Python in an apt archive."""
     taken = []
 
     def download(packages: list[str], suite: str | None, into: Path) -> Path:

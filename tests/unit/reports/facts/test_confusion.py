@@ -1,4 +1,4 @@
-"""What was predicted as what."""
+"""Confusion matrices."""
 
 import numpy as np
 import pytest
