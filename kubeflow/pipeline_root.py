@@ -1,7 +1,7 @@
 """What a run's pods share, its pipeline root: a folder on a volume, or `gs://bucket/folder`.
 
-With a bucket each pod has a workspace of its own below `bucket.PLACE`, named after the address:
-the path says which bucket it stands for, in every task, and in every URI in ML Metadata.
+With a bucket each pod has a workspace of its own below `BUCKET_ROOT`, named after the address: the
+path says which bucket it stands for, in every task, and in every URI in ML Metadata.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ordain.config.kubernetes_types import Root
 from ordain.config.project import Project
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.storage import artifact_store
-from ordain.storage.artifact_store import PLACE
+from ordain.storage.artifact_store import BUCKET_ROOT
 from ordain.storage.bucket import address_of, workspace_of
 from ordain.storage.bucket_artifacts import RunBucket
 from ordain.storage.gcs import is_object_store
@@ -85,7 +85,7 @@ def check_bucket(root: str, metadata: str, push: str, beam_args: Sequence[str]) 
             f"pipeline_root {root} they have no file system in common",
             server,
         )
-    if not push or Path(push).is_relative_to(PLACE):
+    if not push or Path(push).is_relative_to(BUCKET_ROOT):
         raise ConfigError(
             f"push.directory: is not set, and with pipeline_root {root} a version that is "
             "published to the workspace would be gone with its pod",
@@ -108,7 +108,7 @@ def check_project(project: Project) -> None:
     Raises:
         ConfigError: As `check_bucket`.
     """
-    if project.workspace.is_relative_to(PLACE):
+    if project.workspace.is_relative_to(BUCKET_ROOT):
         root = address_of(project.workspace)
         push = project.push.directory or ""
         check_bucket(root, str(project.metadata), push, project.beam_args)
@@ -121,10 +121,10 @@ def shared(path: Path) -> Iterator[None]:
     Args:
         path: The workspace, or a file in it.
     """
-    if not path.is_relative_to(PLACE):
+    if not path.is_relative_to(BUCKET_ROOT):
         yield
         return
-    with artifact_store.shared_through(RunBucket(path)):
+    with artifact_store.use_store(RunBucket(path)):
         yield
 
 

@@ -1,13 +1,13 @@
-"""The one tree of errors a user can cause or meet, each with its exit code.
+"""Errors that a user can cause or meet, each with its exit code.
 
     OrdainError
-    +-- NodeFailedError       1  a node of the chain raised
+    +-- NodeFailedError       1  a node of the pipeline raised
     +-- ConfigError           2  configuration or usage
     +-- DataBlockedError      3  data refused while reading, or by the data gate
     +-- NotBlessedError       4  the model did not pass evaluation
     +-- InfrastructureError   5  metadata store, disk, lock, publishing
 
-Anything else that reaches the top is a bug and keeps its traceback.
+Any other exception that reaches the command line is a bug and is shown with its traceback.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ HINT_MARK = "\n  next: "
 
 
 class ExitCode(IntEnum):
-    """What a process of ours exits with; scheduled jobs act on these numbers."""
+    """Exit codes of all commands and pods; scheduled jobs act on these numbers."""
 
     DONE = 0
     NODE_FAILED = 1
@@ -29,51 +29,52 @@ class ExitCode(IntEnum):
 
 
 class OrdainError(Exception):
-    """A failure with a headline, and what to do next.
+    """A failure with its cause and the next step.
 
     Args:
-        message: What failed, where, what it got and what is allowed.
-        hint: The next command or edit; empty when there is none.
+        message: One sentence: what failed, where (file and key), the value found, and what is
+            allowed.
+        hint: The next command or edit; empty if there is none.
     """
 
     exit_code = ExitCode.NODE_FAILED
 
     def __init__(self, message: str, hint: str = "") -> None:
-        # Beam makes an error anew from its arguments: the hint has to be one of them.
+        # Beam rebuilds an error from its arguments, so the hint has to be one of them.
         super().__init__(message, hint)
         self.message = message
         self.hint = hint
 
     def __str__(self) -> str:
-        """Headline and hint: all that is left of an error that crosses a Beam worker."""
+        """Message and hint: all that is kept of an error raised in a Beam worker."""
         return f"{self.message}{HINT_MARK}{self.hint}" if self.hint else self.message
 
 
 class NodeFailedError(OrdainError):
-    """A node of the chain raised."""
+    """A node of the pipeline raised."""
 
     exit_code = ExitCode.NODE_FAILED
 
 
 class ConfigError(OrdainError):
-    """The configuration, the project's files or the command's arguments are wrong."""
+    """The configuration, a file of the project or an argument of the command is wrong."""
 
     exit_code = ExitCode.CONFIG
 
 
 class DataBlockedError(OrdainError):
-    """The data cannot be read as what it should be, or a gate refused it."""
+    """The data cannot be read in its declared format, or a gate refused it."""
 
     exit_code = ExitCode.DATA_BLOCKED
 
 
 class NotBlessedError(OrdainError):
-    """The model did not pass its thresholds."""
+    """The model failed a threshold."""
 
     exit_code = ExitCode.NOT_BLESSED
 
 
 class InfrastructureError(OrdainError):
-    """Metadata store, disk, lock or publishing."""
+    """The metadata store, a disk, a lock, a server or publishing failed."""
 
     exit_code = ExitCode.INFRASTRUCTURE

@@ -1,6 +1,6 @@
-"""The verdict: the one form in which every gate answers.
+"""The verdict, which is the result of every gate.
 
-The same object is shown on the console, kept in `result.json` and in ML Metadata, and drawn
+The same object is printed on the console, stored in `result.json` and in ML Metadata, and shown
 in the report.
 """
 
@@ -14,10 +14,10 @@ from typing import Any
 
 
 class Outcome(StrEnum):
-    """What a gate says, from best to worst."""
+    """Result of a gate or of one of its checks, from best to worst."""
 
     PASSED = "passed"
-    #: Not judged, and the project wants neither a warning nor a block for that.
+    #: Not judged, and configured neither to warn nor to block for that.
     SKIPPED = "skipped"
     WARNED = "warned"
     BLOCKED = "blocked"
@@ -28,21 +28,22 @@ _ORDER = (Outcome.PASSED, Outcome.SKIPPED, Outcome.WARNED, Outcome.BLOCKED)
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing a gate looked at.
+    """Result of one check of a gate.
 
     Attributes:
-        outcome: What this one thing means for the gate.
+        outcome: Outcome of this check.
         kind: Stable identifier, such as `missing_column`, `drift` or `auc.min`.
-        text: One sentence for a person.
-        where: The feature, or the slice as `origin=JFK`; empty for the whole.
+        text: One sentence that explains the outcome.
+        where: The feature, or the slice as `origin=JFK`; empty for the whole data set.
         span: The data span it concerns, or None.
         measured: The measured value, in the unit of `limit`, or None.
-        limit: The limit, or None where there is no number.
-        baseline: The baseline's value of the same measure, or None.
-        advice: What to do; empty where nothing needs doing.
-        rows: Rows that were looked at, or None where no rows were counted.
-        undefined: Why it was not judged, such as `26 rows, no positive`; empty if it was.
-        trivial: Value of the same measure for a predictor that looks at no feature, or None.
+        limit: The limit, or None if there is no number.
+        baseline: The baseline's value of the same metric, or None.
+        advice: The next step; empty if there is none.
+        rows: Number of rows measured, or None if no rows were counted.
+        undefined: Reason that there is no value, such as `26 rows, no positive`; empty if there
+            is one.
+        trivial: Value of the same metric for a predictor that uses no feature, or None.
     """
 
     outcome: Outcome
@@ -61,14 +62,14 @@ class Reason:
 
 @dataclass(frozen=True)
 class Verdict:
-    """A gate's answer: the worst outcome among its reasons; a skipped one holds up nothing.
+    """Result of a gate: the worst outcome among its reasons, where a skipped one counts as passed.
 
     Attributes:
         gate: The gate.
         outcome: The worst outcome among the reasons.
-        reasons: What it looked at, worst first.
-        compared_with: Of the evaluation gate: the baseline by its version, such as
-            `version 3 (stable)`, or `nothing: ` and why; empty for other gates.
+        reasons: Results of its checks, worst first.
+        compared_with: Baseline of the evaluation gate, such as `version 3 (stable)`, or `nothing: `
+            and the reason; empty for other gates.
     """
 
     gate: str
@@ -78,29 +79,29 @@ class Verdict:
 
     @classmethod
     def of(cls, gate: str, reasons: Iterable[Reason]) -> Verdict:
-        """Builds the verdict of a gate from its reasons, worst first."""
+        """Builds the verdict of a gate from its reasons, in any order."""
         ranked = sorted(reasons, key=lambda r: -_ORDER.index(r.outcome))
         worst = ranked[0].outcome if ranked else Outcome.PASSED
         return cls(gate, Outcome.PASSED if worst is Outcome.SKIPPED else worst, tuple(ranked))
 
     @property
     def is_blocked(self) -> bool:
-        """Whether nothing may pass this gate."""
+        """True if the gate blocks the run."""
         return self.outcome is Outcome.BLOCKED
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form; fields that say nothing are left out."""
+        """Converts to JSON types; empty fields are left out."""
         keep = [{k: v for k, v in asdict(r).items() if v not in (None, "")} for r in self.reasons]
         against = {"compared_with": self.compared_with} if self.compared_with else {}
         return {"gate": self.gate, "outcome": str(self.outcome), "reasons": keep, **against}
 
     def to_json(self) -> str:
-        """The verdict as indented JSON text."""
+        """Formats the verdict as indented JSON."""
         return json.dumps(self.to_dict(), indent=1, sort_keys=True)
 
     @classmethod
     def from_dict(cls, raw: dict[str, Any]) -> Verdict:
-        """Reads what `to_dict` wrote.
+        """Builds a verdict from what `to_dict` returned.
 
         Raises:
             KeyError, ValueError: `raw` is not a verdict.
@@ -113,5 +114,5 @@ class Verdict:
 
     @classmethod
     def from_json(cls, text: str) -> Verdict:
-        """Reads what `to_json` wrote."""
+        """Parses what `to_json` returned."""
         return cls.from_dict(json.loads(text))

@@ -18,7 +18,7 @@ import sys
 from importlib import metadata
 from typing import Any
 
-from ordain.common.file_cache import KeptFiles
+from ordain.common.file_cache import FileCache
 from ordain.common.package import PACKAGE
 from ordain.config.project import Project
 from ordain.pipeline.preload import load_graph, loading_tfx
@@ -47,14 +47,14 @@ def compiled_ir(project: Project, newest_span: int) -> Any:
     with loading_tfx():
         from ordain.metadata.server_client import rewrite  # noqa: PLC0415  three seconds
 
-    kept = KeptFiles(project.home / FOLDER, _KEPT)
+    kept = FileCache(project.home / FOLDER, _KEPT)
     name = f"{_key(project, newest_span)}.binpb"
-    ir = _parse(kept.find(name))
+    ir = _parse(kept.get(name))
     if ir is None:
         ir = load_graph().compile_ir(project, newest_span)
         portable = copy.deepcopy(ir)
         rewrite(portable, project.paths.portable)
-        kept.keep({name: portable.SerializeToString(deterministic=True)})
+        kept.put({name: portable.SerializeToString(deterministic=True)})
         return ir
     rewrite(ir, project.paths.absolute)
     return ir

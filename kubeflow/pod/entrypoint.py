@@ -19,7 +19,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ordain.common.process_exit import leave
+from ordain.common.process_exit import exit_process
 from ordain.errors import ConfigError, ExitCode, InfrastructureError, OrdainError
 from ordain.kubeflow.pipeline_root import concluding
 from ordain.kubeflow.pod import summary
@@ -196,4 +196,4 @@ def _add_project(task: argparse.ArgumentParser) -> None:
 
 
 if __name__ == "__main__":
-    leave(main())
+    exit_process(main())

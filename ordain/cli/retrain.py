@@ -14,7 +14,7 @@ import click
 
 from ordain.cli.notify import no_notify_option, tell
 from ordain.cli.options import json_option, project_options
-from ordain.common.process_exit import leave
+from ordain.common.process_exit import exit_process
 from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.history.results import RunResult
@@ -133,5 +133,5 @@ def print_decision(decision: Decision) -> None:
 
 def _leave(outcome: Outcome) -> None:
     if outcome.runs:
-        leave(int(outcome.exit_code))
+        exit_process(int(outcome.exit_code))
     sys.exit(int(outcome.exit_code))

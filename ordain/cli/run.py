@@ -14,7 +14,7 @@ import click
 from ordain.cli.console import RunView, print_result
 from ordain.cli.notify import no_notify_option, tell
 from ordain.cli.options import json_option, project_options
-from ordain.common.process_exit import leave
+from ordain.common.process_exit import exit_process
 from ordain.config.loading import load_project
 from ordain.errors import OrdainError
 from ordain.reports.at_run_end import write_run_report
@@ -99,7 +99,7 @@ def run(
     sys.stdout.flush()
     if not no_notify:
         tell(loaded, started, [result.to_dict()], None)
-    leave(int(result.exit_code))
+    exit_process(int(result.exit_code))
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ import click
 
 from ordain.cli.options import project_options
 from ordain.common.memory import read_memory
-from ordain.common.process_exit import leave
+from ordain.common.process_exit import exit_process
 from ordain.config.loading import load_to_serve
 from ordain.config.project import Project
 from ordain.errors import ConfigError
@@ -220,4 +220,4 @@ def _run(settings: Settings, trust: Trust) -> None:
     from ordain.serving.server.app import serve as run_server  # noqa: PLC0415  seconds to import
 
     run_server(settings, click.echo, trust)
-    leave(0)  # everything was answered
+    exit_process(0)  # everything was answered

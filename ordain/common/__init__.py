@@ -1,1 +1,1 @@
-"""Small tools that know nothing of pipelines: files, digests, locks, JSON, processes."""
+"""Utilities without knowledge of pipelines: files, digests, locks, JSON, memory, processes."""

@@ -1,4 +1,4 @@
-"""Files written whole or not at all, and files read that somebody else may have put there."""
+"""Atomic writes, locks, and safe reads from folders that others may write to."""
 
 from __future__ import annotations
 
@@ -11,23 +11,23 @@ from pathlib import Path
 
 from ordain.errors import InfrastructureError
 
-#: A push that copies gigabytes holds no lock while it does; what does is done in seconds.
+#: Holders of a lock finish in seconds: a push copies its gigabytes without one.
 LOCK_TIMEOUT_S = 60.0
 
 
 def read_plain(folder: Path, name: str, max_bytes: int) -> bytes:
-    """The content of a plain file inside a folder that others may write to.
+    """Reads a plain file in a folder that others may write to.
 
-    Nothing but a plain file is opened: a pipe would block, a link or a device leads elsewhere.
+    Nothing else is opened: a pipe would block, and a link or a device leads elsewhere.
 
     Args:
-        folder: The folder; it may be a link itself.
-        name: The file's name in it, with `/`.
-        max_bytes: A larger file is not read.
+        folder: The folder; it may itself be a link.
+        name: The file's path in it, with `/`.
+        max_bytes: Largest size that is read.
 
     Raises:
         FileNotFoundError: There is no such file.
-        InfrastructureError: It is no plain file, too large, or cannot be read; names it.
+        InfrastructureError: It is not a plain file, too large, or cannot be read.
     """
     path = folder / name
     try:
@@ -69,10 +69,10 @@ def _kind(mode: int) -> str:
     return names.get(stat.S_IFMT(mode), "a device or socket")
 
 
-def write_whole(path: Path, text: str) -> None:
-    """Replaces a small file by one rename; the caller sees to it that it is the only writer."""
+def write_atomic(path: Path, text: str) -> None:
+    """Replaces a small file by one rename; the caller has to be its only writer."""
     staged = path.with_name(f".{path.name}.staged")
-    # A new file, and not one that somebody put in the way: a link would lead elsewhere.
+    # A new file, never one that others put there: a link would lead elsewhere.
     staged.unlink(missing_ok=True)
     descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
     with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a descriptor
@@ -84,14 +84,14 @@ def write_whole(path: Path, text: str) -> None:
 
 
 def write_file(path: Path, text: str) -> None:
-    """Writes a small file whole or not at all, and makes its folder.
+    """Writes a small file atomically, and makes its folder.
 
     Raises:
         InfrastructureError: It cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, text)
+        write_atomic(path, text)
     except OSError as error:
         raise InfrastructureError(
             f"{path} cannot be written: {error}", "free space or correct permissions"
@@ -99,7 +99,7 @@ def write_file(path: Path, text: str) -> None:
 
 
 def sync(path: Path) -> None:
-    """Has a file or a folder written to the disk."""
+    """Flushes a file or a folder entry to the disk."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -108,7 +108,7 @@ def sync(path: Path) -> None:
 
 
 def sync_tree(folder: Path) -> None:
-    """Has a folder and everything in it written to the disk."""
+    """Flushes a folder and everything below it to the disk."""
     for parent, _, files in os.walk(folder):
         for name in files:
             sync(Path(parent, name))
@@ -117,10 +117,10 @@ def sync_tree(folder: Path) -> None:
 
 @contextlib.contextmanager
 def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
-    """Holds a lock that the system releases when the process ends, however it ends.
+    """Holds a file lock, which the system releases when the process ends in any way.
 
     Raises:
-        InfrastructureError: Somebody else held it for the whole time, or it cannot be made.
+        InfrastructureError: Another process held it all the time, or it cannot be made.
     """
     import filelock  # noqa: PLC0415  a third of the time that `ordain models list` takes
 
@@ -130,8 +130,8 @@ def locked(path: Path, timeout_s: float = LOCK_TIMEOUT_S) -> Iterator[None]:
         lock.acquire()
     except filelock.Timeout as error:
         raise InfrastructureError(
-            f"{path} has been held by another process for {timeout_s:g} s",
-            "find it with `fuser`, wait or stop it, then try again",
+            f"{path}: another process has held the lock for {timeout_s:g} s",
+            "find it with `fuser`; wait for it or stop it, then run again",
         ) from error
     except OSError as error:
         raise InfrastructureError(

@@ -1,19 +1,20 @@
-"""The commit protocol of all writers: a retried, doubled or killed piece of work gives one result.
+"""Commit protocol of all writers: work that is retried, run twice or killed gives one result.
 
-A runner may do a piece of work (an element of a Beam pipeline) more than once: it restarts what a
-dead worker had in hand, and some run a slow piece twice at the same time. A worker that was given
-up may still be writing then. Hence no worker writes under a name that a reader knows:
+A runner may process a piece of work (an element of a Beam pipeline) more than once: it restarts the
+pieces of a dead worker, and some run a slow piece twice at the same time, while a worker that was
+given up may still be writing. Hence no worker writes under a name that a reader knows:
 
 1. `Staging` makes one temporary folder, `<root>/.temp/<token>`, for each attempt at an execution,
    and removes what earlier attempts left in the root.
-2. Each attempt at a piece writes files of its own there (`Staging.new_path`), and names them in its
-   result. What no completed piece names was written by an attempt that did not count.
-3. The process that drives the work takes one result for each piece (`one_each`).
-4. `Staging.commit` gives the files of those results their final names, checks that they are what
-   their writers counted, and lists them in `committed.json`, last of all. The rest is removed.
-5. Readers take what is listed there (`list_committed`).
+2. Each attempt at a piece writes its own files there (`Staging.new_path`), and names them in its
+   result. A file that no result names belongs to a failed attempt.
+3. The driving process takes one result for each piece (`one_each`).
+4. `Staging.commit` renames the files of those results to their final names, compares their sizes
+   with those that their writers recorded, and lists them in `committed.json`, last of all. The rest
+   is removed.
+5. Readers take the files that are listed there (`list_committed`).
 
-Neither TFX nor TensorFlow is imported here: files are reached through a `Files`.
+Neither TFX nor TensorFlow is imported here: files are accessed through a `Files`.
 """
 
 from __future__ import annotations
@@ -31,45 +32,45 @@ from typing import Any, Protocol
 
 from ordain.errors import InfrastructureError, NodeFailedError
 
-#: The list of committed files, in the root of what was committed.
+#: The list of committed files, in the artifact's folder.
 COMMITTED_FILE = "committed.json"
 _TEMPORARY = ".temp"
-#: Beam's and TFX's name for a shard: which, of how many.
+#: A shard's name in Beam and TFX: its number and the number of shards.
 _SHARD = re.compile(r"-(\d{5})-of-(\d{5})(?:\.[a-z]+)*$")
 _log = logging.getLogger(__name__)
 
 
 class Files(Protocol):
-    """Files by path, local or in an object store."""
+    """File operations by path, local or in an object store."""
 
     def names(self, folder: str) -> list[str]:
-        """Names of the files and folders in a folder, sorted; none if there is no such folder."""
+        """Lists the names in a folder, sorted; none if the folder does not exist."""
 
     def make_folder(self, path: str) -> None:
-        """Makes a folder and those above it, unless they are there."""
+        """Makes a folder and its parents, if they do not exist."""
 
     def remove(self, path: str) -> None:
-        """Removes a file, or a folder with all that is in it; it need not be there."""
+        """Removes a file, or a folder with its content; it need not exist."""
 
     def move(self, source: str, target: str) -> None:
-        """Renames a file, over another one if need be.
+        """Renames a file, and replaces an existing target.
 
         Raises:
-            FileNotFoundError: There is no such file.
+            FileNotFoundError: The source does not exist.
         """
 
     def size(self, path: str) -> int | None:
-        """A file's bytes; None if it is not there."""
+        """Returns a file's size in bytes; None if it does not exist."""
 
     def read(self, path: str) -> bytes:
-        """A file's content."""
+        """Reads a file."""
 
     def write(self, path: str, content: bytes) -> None:
-        """Writes a file; its folder has to be there."""
+        """Writes a file; its folder has to exist."""
 
 
 class LocalFiles:
-    """`Files` of this machine."""
+    """`Files` on local disks."""
 
     def names(self, folder: str) -> list[str]:
         """See `Files.names`."""
@@ -108,12 +109,12 @@ class LocalFiles:
 
 @dataclass(frozen=True)
 class Written:
-    """A file that an attempt has written and closed.
+    """A file that an attempt wrote and closed.
 
     Attributes:
-        path: Where it is staged.
-        rows: Rows that the writer counted.
-        size_bytes: Size of the file once it was closed.
+        path: Its path in the temporary folder.
+        rows: Number of rows written.
+        size_bytes: Size after it was closed.
     """
 
     path: str
@@ -122,80 +123,80 @@ class Written:
 
 
 class Staging:
-    """The temporary folder of one attempt at an execution; workers get it by pickling.
+    """The temporary folder of one attempt at an execution; it is pickled to the workers.
 
-    While entered the folder is there. Only the driving process enters, commits and leaves.
+    The folder exists while it is entered. Only the driving process enters, commits and exits.
     """
 
     def __init__(self, root: str, files: Files) -> None:
-        """Takes where the outputs go.
+        """Takes the folder of the outputs.
 
         Args:
-            root: Folder that belongs to the execution alone: what is in it on entry is removed.
-            files: Reaches the root, from every worker too.
+            root: Folder of this execution alone; its content is removed on entry.
+            files: Accesses the root, from every worker too.
         """
         self._root = root
         self._files = files
         self.folder = f"{root}/{_TEMPORARY}/{uuid.uuid4().hex}"
 
     def __enter__(self) -> Staging:
-        """Removes what earlier attempts left, and makes the folder."""
+        """Removes what earlier attempts left, and makes the temporary folder."""
         self._clear(self._root)
         self._files.make_folder(self.folder)
         return self
 
     def __exit__(self, *error: object) -> None:
-        """Removes the folder with all that was not committed."""
+        """Removes the temporary folder with all that was not committed."""
         del error
         try:
             self._files.remove(f"{self._root}/{_TEMPORARY}")
-        except OSError as reason:  # a worker that was given up writes into it at this moment
-            _log.warning("%s/%s is left behind: %s", self._root, _TEMPORARY, reason)
+        except OSError as reason:  # a worker that was given up is still writing into it
+            _log.warning("%s/%s cannot be removed: %s", self._root, _TEMPORARY, reason)
 
     def new_path(self, suffix: str = "") -> str:
-        """A path in the folder that no other attempt at any piece has."""
+        """Returns a path in the temporary folder that no other attempt uses."""
         return f"{self.folder}/{uuid.uuid4().hex}{suffix}"
 
     def written(self, path: str, rows: int) -> Written:
-        """Describes a file once it is closed."""
+        """Describes a file that was closed."""
         size = self._files.size(path)
         if size is None:
-            raise NodeFailedError(f"{path} was removed while it was written")
+            raise NodeFailedError(f"{path}: was removed while it was written")
         return Written(path, rows, size)
 
     def keep_results(self, results: Iterable[Any], name: str) -> None:
-        """Leaves the results of a pipeline for the driving process, in one step.
+        """Stores the results of a pipeline for the driving process, with one rename.
 
-        Whoever does so last wins: each attempt's results name files that are all there.
+        The last attempt wins: the files that any attempt's results name all exist.
         """
         path = self.new_path()
         self._files.write(path, pickle.dumps(list(results)))
         self._files.move(path, f"{self.folder}/{name}")
 
     def results(self, name: str) -> list[Any]:
-        """Reads the results that `keep_results` left.
+        """Reads the results that `keep_results` stored.
 
         Raises:
-            NodeFailedError: The pipeline ended without leaving any.
+            NodeFailedError: The pipeline ended without storing any.
         """
         if self._files.size(f"{self.folder}/{name}") is None:
             raise NodeFailedError(
-                f"the Beam pipeline ended, but left no results in {self.folder}",
-                "its workers have to reach the workspace under the path that it has here",
+                f"{self.folder}: the Beam pipeline ended without storing its results",
+                "mount the workspace at this path in every worker",
             )
         content = self._files.read(f"{self.folder}/{name}")
         return list(pickle.loads(content))  # noqa: S301 - our own worker wrote it
 
     def commit(self, uri: str, folders: Mapping[str, Mapping[str, Written]]) -> None:
-        """Gives files their final names; `committed.json`, which lists them, appears last.
+        """Renames files to their final names, and lists them in `committed.json` last.
 
         Args:
-            uri: Folder of the artifact. All that an earlier attempt left in it is removed.
-            folders: Files by name, by their folder in the artifact; an empty name stands for the
-                artifact's own.
+            uri: Folder of the artifact; its previous content is removed.
+            folders: Files by name, for each folder in the artifact; an empty folder name is the
+                artifact's own folder.
 
         Raises:
-            NodeFailedError: A file is not there, or not as it was when its writer closed it.
+            NodeFailedError: A file does not exist, or changed after its writer closed it.
         """
         self._clear(uri, kept=_TEMPORARY if uri == self._root else "")
         for folder, content in folders.items():
@@ -212,7 +213,7 @@ class Staging:
         self._files.move(path, f"{uri}/{COMMITTED_FILE}")
 
     def _clear(self, uri: str, kept: str = "") -> None:
-        """Removes what earlier attempts left in a folder, what says that it is whole first."""
+        """Removes what earlier attempts left in a folder, its list of committed files first."""
         self._files.remove(f"{uri}/{COMMITTED_FILE}")
         for name in self._files.names(uri):
             if name != kept:
@@ -223,21 +224,21 @@ class Staging:
             self._files.move(written.path, target)
         except FileNotFoundError as error:
             raise NodeFailedError(
-                f"{target}: the file that was written for it, {written.path}, is gone"
+                f"{target}: its staged file {written.path} does not exist any more"
             ) from error
         size = self._files.size(target)
         if size != written.size_bytes:
             raise NodeFailedError(
-                f"{target}: has {size} bytes and had {written.size_bytes} when its writer closed it"
+                f"{target}: {size} bytes; its writer closed it with {written.size_bytes}"
             )
 
 
 def one_each(results: Iterable[tuple[int, Any]], count: int) -> list[Any]:
-    """One result for each piece, whatever was done twice, in the order of the pieces.
+    """Picks the first result of each piece, and orders them by piece.
 
     Args:
-        results: Number of the piece and its result, in any order.
-        count: How many pieces there are.
+        results: Piece numbers with their results, in any order; a number may occur twice.
+        count: Number of pieces.
 
     Raises:
         NodeFailedError: A piece has no result.
@@ -248,8 +249,7 @@ def one_each(results: Iterable[tuple[int, Any]], count: int) -> list[Any]:
     missing = sorted(set(range(count)) - chosen.keys())
     if missing:
         raise NodeFailedError(
-            f"{len(missing)} of {count} pieces of work came to no result: the first is "
-            f"number {missing[0]}",
+            f"{len(missing)} of {count} pieces of work have no result, number {missing[0]} first",
             "run again: what is finished is cached",
         )
     return [chosen[number] for number in range(count)]
@@ -257,11 +257,11 @@ def one_each(results: Iterable[tuple[int, Any]], count: int) -> list[Any]:
 
 @dataclass(frozen=True)
 class Listing:
-    """The content of one folder of an artifact.
+    """Content of one folder of an artifact.
 
     Attributes:
-        paths: Files that were committed, sorted by name.
-        strays: Names of what lies beside them and was not.
+        paths: Committed files, sorted by name.
+        strays: Names of other files and folders beside them.
     """
 
     paths: tuple[str, ...]
@@ -269,21 +269,21 @@ class Listing:
 
 
 def list_committed(folder: str, files: Files) -> Listing:
-    """The files of a folder that a reader may take.
+    """Lists the files of a folder that a reader may take.
 
-    An artifact without `committed.json`, left by a component that is not ours, has its shards
-    (`-00000-of-00002`) or, if it has none, whatever is not hidden.
+    In an artifact without `committed.json`, from a component that is not ours, they are the shards
+    (`-00000-of-00002`), or all that is not hidden if there are none.
 
     Args:
         folder: A folder of an artifact, such as a split's.
-        files: Reaches it.
+        files: Accesses it.
 
     Raises:
-        InfrastructureError: A file is missing or has another size, or shards are no whole set.
+        InfrastructureError: A file is missing or has another size, or a shard is missing.
     """
     uri, _, name = folder.rstrip("/").rpartition("/")
     present = files.names(folder)
-    advice = "ordain run PROJECT --from ExampleGen --no-cache makes the artifacts anew"
+    advice = "ordain run PROJECT --from ExampleGen --no-cache recreates the artifacts"
     if files.size(f"{uri}/{COMMITTED_FILE}") is not None:
         listed = json.loads(files.read(f"{uri}/{COMMITTED_FILE}")).get(name, {})
         for file, facts in listed.items():
@@ -291,19 +291,19 @@ def list_committed(folder: str, files: Files) -> Listing:
             if size != facts["bytes"]:
                 found = "is missing" if size is None else f"has {size} bytes"
                 raise InfrastructureError(
-                    f"{folder}/{file}: {found}; {facts['bytes']} bytes were committed", advice
+                    f"{folder}/{file}: {found}; committed were {facts['bytes']} bytes", advice
                 )
         taken = sorted(listed)
     else:
         visible = [file for file in present if not file.startswith((".", "_"))]
         taken = [file for file in visible if _SHARD.search(file)] or visible
-        _require_whole(folder, taken, advice)
+        _require_complete(folder, taken, advice)
     strays = tuple(file for file in present if file not in taken)
     return Listing(tuple(f"{folder}/{file}" for file in taken), strays)
 
 
-def _require_whole(folder: str, names: Sequence[str], advice: str) -> None:
-    """Refuses shards of two attempts, and a set with one missing."""
+def _require_complete(folder: str, names: Sequence[str], advice: str) -> None:
+    """Refuses shards of two attempts, and a missing shard."""
     found = [match for name in names if (match := _SHARD.search(name))]
     by_base: dict[str, list[tuple[int, int]]] = {}
     for match in found:
@@ -312,4 +312,6 @@ def _require_whole(folder: str, names: Sequence[str], advice: str) -> None:
     for base, shards in by_base.items():
         if sorted(shards) != [(number, len(shards)) for number in range(len(shards))]:
             had = ", ".join(f"{number} of {count}" for number, count in sorted(shards))
-            raise InfrastructureError(f"{folder}: {base} is no whole set of shards: {had}", advice)
+            raise InfrastructureError(
+                f"{folder}: shards of {base} are incomplete or mixed: {had}", advice
+            )

@@ -1,15 +1,15 @@
-"""When a cron expression is due, also across the two nights on which the clock is changed.
+"""Ticks of cron expressions, also in the two nights on which daylight saving time changes.
 
-cronsim works out the moments the way Debian's cron does. Two things are added to it:
+cronsim computes them as Debian's cron does. Two things are added:
 
-- A job of fixed hours is never due twice or not at all because of its minutes: `*/15 2 * * *` is
-  written out as `0-59/15 2 * * *`, which cronsim then treats as it treats `30 2 * * *`.
-- Every moment handed out is in UTC and later than the one asked about; two local times of the
-  repeated hour compare equal in Python.
+- The minutes of a job with fixed hours neither repeat nor drop a tick: `*/15 2 * * *` is written
+  out as `0-59/15 2 * * *`, which cronsim then treats as it treats `30 2 * * *`.
+- Every tick is in UTC and later than the requested moment; two local times of the repeated hour
+  compare equal in Python.
 
-So in the night that skips 02:00 to 03:00 a tick of 02:30 comes once, at 03:00; in the night that
-has the hour twice it comes once, the first time. Where the hour is `*`, ticks go on by the clock
-on the wall: none in the skipped hour, and every one of both repeated hours.
+In the night that skips 02:00 to 03:00 a tick of 02:30 comes once, at 03:00; in the night that has
+the hour twice it comes once, the first time. If the hour is `*`, ticks follow local time: none in
+the skipped hour, and all of them in both repeated hours.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from dataclasses import dataclass
 
 from cronsim import CronSim, CronSimError
 
-#: Ticks that are listed one by one. A minute's cron that was down for a year has half a million,
-#: and one run answers them all.
+#: Most ticks that are listed. A cron of every minute that was down for a year has half a million,
+#: and one run covers them all.
 MOST_TICKS = 1000
 _FIELDS = 5
 
@@ -33,31 +33,31 @@ class Cron:
 
     Attributes:
         expression: Minute, hour, day of the month, month, day of the week.
-        timezone: A name of the IANA database, such as `Europe/Berlin`.
+        timezone: A name in the IANA database, such as `Europe/Berlin`.
     """
 
     expression: str
     timezone: str = "UTC"
 
     def next_after(self, moment: datetime.datetime) -> datetime.datetime:
-        """The first tick later than a moment, in UTC.
+        """Returns the first tick later than a moment, in UTC.
 
         Args:
-            moment: Any aware time.
+            moment: Any aware datetime.
         """
         zone = zoneinfo.ZoneInfo(self.timezone)
         after = moment.astimezone(datetime.UTC)
         ticks = CronSim(_written_out(self.expression), after.astimezone(zone))
         while True:
             tick = next(ticks).astimezone(datetime.UTC)
-            # Asked in the second of two equal hours, cronsim answers with the first.
+            # In the second of two equal hours, cronsim returns a tick of the first.
             if tick > after:
                 return tick
 
     def between(
         self, after: datetime.datetime, until: datetime.datetime
     ) -> list[datetime.datetime]:
-        """The ticks later than `after` and not later than `until`: the `MOST_TICKS` oldest."""
+        """Lists the ticks in (`after`, `until`], at most the `MOST_TICKS` oldest."""
         found: list[datetime.datetime] = []
         tick = self.next_after(after)
         while tick <= until and len(found) < MOST_TICKS:
@@ -67,10 +67,10 @@ class Cron:
 
 
 def check_cron(expression: str) -> str:
-    """Returns a cron expression that can be used.
+    """Validates a cron expression and returns it.
 
     Raises:
-        ValueError: It is none, or names a day that no month has.
+        ValueError: It is not a cron expression, or names a day that no month has.
     """
     if len(expression.split()) != _FIELDS:
         raise ValueError(
@@ -85,10 +85,10 @@ def check_cron(expression: str) -> str:
 
 
 def check_timezone(name: str) -> str:
-    """Returns the name of a time zone that exists.
+    """Validates the name of a time zone and returns it.
 
     Raises:
-        ValueError: There is none of that name; names the nearest one.
+        ValueError: It does not exist; names the nearest one.
     """
     try:
         zoneinfo.ZoneInfo(name)
@@ -100,7 +100,7 @@ def check_timezone(name: str) -> str:
 
 
 def show_time(moment: datetime.datetime, timezone: str) -> str:
-    """A moment as a person in that zone reads it: `2026-03-29 03:00 CEST`."""
+    """Formats a moment in a time zone: `2026-03-29 03:00 CEST`."""
     return moment.astimezone(zoneinfo.ZoneInfo(timezone)).strftime("%Y-%m-%d %H:%M %Z")
 
 

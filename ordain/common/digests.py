@@ -1,4 +1,4 @@
-"""Digests of files: SHA-256 and size, of one file or of all below a folder."""
+"""SHA-256 and size of one file, or of all files below a folder."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ _CHUNK_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class FileDigest:
-    """One file of a version.
+    """Digest of one file.
 
     Attributes:
-        path: Relative to the version's folder, with `/`.
+        path: Path relative to the digested folder, with `/`.
         sha256: SHA-256 of the content, 64 lower-case hexadecimal digits.
         size_bytes: Size of the content.
     """
@@ -26,7 +26,7 @@ class FileDigest:
 
 
 def digest_file(path: Path, name: str) -> FileDigest:
-    """SHA-256 and size of a file, under a name of the caller's."""
+    """Digests a file under a given name."""
     digest, size = hashlib.sha256(), 0
     with path.open("rb") as file:
         while chunk := file.read(_CHUNK_BYTES):
@@ -36,12 +36,12 @@ def digest_file(path: Path, name: str) -> FileDigest:
 
 
 def digest_tree(folder: Path) -> list[FileDigest]:
-    """The digests of all plain files below a folder, by their relative names."""
+    """Digests all plain files below a folder, sorted by relative path."""
     return [digest_file(path, name) for name, path in walk(folder) if path.is_file()]
 
 
 def walk(folder: Path) -> list[tuple[str, Path]]:
-    """Everything below a folder that is no folder itself, by its relative name."""
+    """Lists everything below a folder but folders, as relative and full path; links are listed."""
     entries = []
     for parent, folders, files in os.walk(folder, onerror=_raise):
         links = [name for name in folders if Path(parent, name).is_symlink()]

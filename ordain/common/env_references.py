@@ -1,4 +1,4 @@
-"""`${env:NAME}` references: replaced at use, so that no written form ever holds the value."""
+"""`${env:NAME}` references, which are resolved at use, so that no file holds the value."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 def has_reference(value: object) -> bool:
-    """Whether a value is a text that holds a reference."""
+    """Returns True for a string that contains a reference."""
     return isinstance(value, str) and _REFERENCE.search(value) is not None
 
 
 def is_reference(value: object) -> bool:
-    """Whether a value is one reference and nothing else."""
+    """Returns True for a string that is one reference and nothing else."""
     return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
 
 
 def resolve_references(value: Any, where: str) -> Any:
-    """A copy of nested dicts and lists with every reference in a text replaced.
+    """Copies nested dicts and lists with every reference in their strings resolved.
 
     Args:
-        value: Anything; only texts inside it are looked at.
-        where: Where the value stands, for the error.
+        value: Any value; other types inside it are kept.
+        where: Key of the value, for the error.
 
     Raises:
         ConfigError: A variable is not set; names it and the key.

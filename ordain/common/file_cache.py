@@ -1,6 +1,6 @@
-"""Files kept from run to run as making them takes long, each under the digest of what it is of.
+"""A folder of files that take long to compute, each named by the digest of its inputs.
 
-What is kept may be removed at any time: who does not find it makes it again.
+Files may be deleted at any time: a missing one is computed again.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 
-class KeptFiles:
-    """A folder of such files, of which the longest unused go."""
+class FileCache:
+    """A cache folder from which the least recently used files are deleted."""
 
     def __init__(self, folder: Path, limit: int) -> None:
-        """Takes the folder, which need not be there, and how many files stay."""
+        """Takes the folder, which need not exist, and the number of files to keep."""
         self._folder = folder
         self._limit = limit
 
-    def find(self, name: str) -> bytes | None:
-        """A file's content; None if it is not kept or cannot be read."""
+    def get(self, name: str) -> bytes | None:
+        """Returns a file's content; None if it is missing or cannot be read."""
         path = self._folder / name
         try:
             content = path.read_bytes()
@@ -30,12 +30,12 @@ class KeptFiles:
         except FileNotFoundError:
             return None
         except OSError as error:
-            log.warning("%s cannot be read, so it is made anew: %s", path, error)
+            log.warning("%s cannot be read, and is computed again: %s", path, error)
             return None
         return content
 
-    def keep(self, files: Mapping[str, bytes]) -> None:
-        """Keeps files by their names, each whole or not at all; what cannot be written is told."""
+    def put(self, files: Mapping[str, bytes]) -> None:
+        """Writes files by name, each atomically; logs a warning if that fails."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             for name, content in files.items():
@@ -46,4 +46,4 @@ class KeptFiles:
             for old in by_age[: -self._limit]:
                 old.unlink(missing_ok=True)
         except OSError as error:
-            log.warning("%s cannot be kept: %s", self._folder, error)
+            log.warning("%s cannot be written: %s", self._folder, error)

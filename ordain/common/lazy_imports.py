@@ -1,15 +1,15 @@
-"""Libraries that are imported when they are used, not when they are named.
+"""Deferred imports of large libraries: they are executed at their first use.
 
-TFX's launcher imports every component TFX has, and with them Kubernetes, MongoDB, IPython and all
-of TensorFlow: 14 s of processor time before a run can say that all its nodes are cached. What is
-named here costs nothing until somebody asks it for something.
+TFX's launcher imports every component of TFX, and with them Kubernetes, MongoDB, IPython and all of
+TensorFlow: 14 s of processor time (`python -X importtime -c "import tfx.v1"`) before a run can
+report that all its nodes are cached.
 
-- A *deferred* module is in `sys.modules` at once, and is executed at the first use of one of its
-  names. Its submodules can be imported without it.
-- An *absent* module cannot be imported while `frameworks()` is open. Those who import it then do
-  without it: each import of it stands in a `try` there.
+- A *deferred* module is in `sys.modules` at once, and is executed when one of its names is first
+  used. Its free submodules can be imported without executing it.
+- An *absent* module cannot be imported inside `frameworks()`. Whoever imports it there does so in a
+  `try`, and works without it.
 
-The costs are those of `python -X importtime -c "import tfx.v1"`.
+`importlib.util.LazyLoader` does not do: it executes a package to import any of its submodules.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-#: A module is deferred as a whole; `docker` and `tfx.components` import what a run does not use.
+#: Deferred as a whole; `docker` and `tfx.components` import what a run does not use.
 DEFERRED = (
     "IPython",
     "docker",
@@ -36,10 +36,10 @@ DEFERRED = (
     "tfx.components",
     "tqdm.notebook",
 )
-#: Beam's MongoDB and InfraValidator's cluster, which Beam and TFX take for optional.
+#: Needed by Beam for MongoDB and by InfraValidator for a cluster; optional in Beam and TFX.
 ABSENT = ("bson", "kubernetes", "pymongo")
-#: What of a deferred package can be had without executing the package: protobufs and plain Python
-#: that TFX's launcher asks for. Any other submodule may count on what the package did before.
+#: Submodules that do not need their deferred package: protobufs and plain Python, imported by TFX's
+#: launcher. Any other submodule may rely on the package's own code.
 FREE = (
     "tensorflow_model_analysis.constants",
     "tensorflow_model_analysis.sdk",
@@ -57,7 +57,7 @@ FREE_WITH_ALL_BELOW = (
     "tensorflow.tools",
     "tensorflow_model_analysis.proto",
 )
-#: What the import system asks a module for; that is no use of it.
+#: Read by the import system; not a use of the module.
 _OF_THE_IMPORT_SYSTEM = frozenset(
     {"__class__", "__dict__", "__file__", "__loader__", "__name__", "__package__", "__path__"}
     | {"__spec__", "__cached__"}
@@ -66,10 +66,10 @@ _OF_THE_IMPORT_SYSTEM = frozenset(
 
 @contextlib.contextmanager
 def frameworks() -> Iterator[None]:
-    """Around the first import of TensorFlow, Beam and TFX in a process; later ones change nothing.
+    """Encloses the first import of TensorFlow, Beam and TFX in a process.
 
-    The garbage collector rests meanwhile: it would walk the growing heap again and again for next
-    to nothing, a fifth of the whole time.
+    The garbage collector is off meanwhile: it would take a fifth of the time, and free next to
+    nothing.
     """
     defer()
     hidden = _Absent()
@@ -85,13 +85,13 @@ def frameworks() -> Iterator[None]:
 
 
 def defer() -> None:
-    """Defers what is not imported yet, for the rest of the process."""
+    """Defers `DEFERRED` modules that are not imported yet, for the rest of the process."""
     if not any(isinstance(finder, _Deferring) for finder in sys.meta_path):
         sys.meta_path.insert(0, _Deferring())
 
 
 class _Absent(importlib.abc.MetaPathFinder):
-    """Finds `ABSENT` to be not installed."""
+    """Reports the modules in `ABSENT` as not installed."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -103,7 +103,7 @@ class _Absent(importlib.abc.MetaPathFinder):
 
 
 class _Deferring(importlib.abc.MetaPathFinder):
-    """Finds `DEFERRED`, and gives them a loader that waits."""
+    """Finds the modules in `DEFERRED`, and gives them a deferring loader."""
 
     def find_spec(
         self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
@@ -115,7 +115,7 @@ class _Deferring(importlib.abc.MetaPathFinder):
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path, target)
         if spec is not None and isinstance(spec.loader, importlib.machinery.SourceFileLoader):
-            spec.loader = _Waiting(spec.loader)
+            spec.loader = _DeferringLoader(spec.loader)
         return spec
 
 
@@ -123,8 +123,8 @@ def _is_free(name: str) -> bool:
     return name in FREE or any(f"{name}.".startswith(f"{free}.") for free in FREE_WITH_ALL_BELOW)
 
 
-class _Waiting(importlib.abc.Loader):
-    """Makes a module that is executed at its first use."""
+class _DeferringLoader(importlib.abc.Loader):
+    """Creates a module that is executed at its first use."""
 
     def __init__(self, loader: importlib.machinery.SourceFileLoader) -> None:
         self._loader = loader
@@ -139,10 +139,10 @@ class _Waiting(importlib.abc.Loader):
 
 
 class _Deferred(ModuleType):
-    """A module that waits for its first use.
+    """A module that is executed when one of its names is first used.
 
-    Whoever asks while another thread executes it waits; the executing thread itself sees what
-    there is so far, as with any import.
+    Other threads wait while it is executed; the executing thread sees the names defined so far, as
+    with any import.
     """
 
     def __getattribute__(self, name: str) -> Any:
@@ -158,13 +158,13 @@ class _Deferred(ModuleType):
 
 
 def _execute(module: ModuleType | None) -> None:
-    """Executes a module that waits; any other is left alone."""
+    """Executes a deferred module; does nothing for any other."""
     if type(module) is not _Deferred:
         return
     spec: Any = module.__spec__
     state: _State = spec.loader_state
     with state.lock:
-        if state.is_begun:  # by this very thread
+        if state.is_begun:  # by this thread
             return
         state.is_begun = True
         spec.loader.exec_module(module)
@@ -173,7 +173,7 @@ def _execute(module: ModuleType | None) -> None:
 
 @dataclass
 class _State:
-    """How far the execution of a deferred module is."""
+    """Progress of a deferred module's execution."""
 
     lock: threading.RLock = field(default_factory=threading.RLock)
     is_begun: bool = False

@@ -1,4 +1,4 @@
-"""How much memory this machine, or the container it is seen from, has and has left."""
+"""Memory of the machine or the container, and its release between nodes."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from pathlib import Path
 import psutil
 
 _CGROUP = Path("/sys/fs/cgroup")
-#: Limit, use, and the statistics that hold what can be given back: cgroup v2, then v1.
-_FORMS = (
+#: Files of limit, use and statistics, and the key of the reclaimable cache: cgroup v2, then v1.
+_CGROUP_FILES = (
     ("memory.max", "memory.current", "memory.stat", "inactive_file"),
     (
         "memory/memory.limit_in_bytes",
@@ -28,8 +28,8 @@ class Memory:
     """Memory in bytes.
 
     Attributes:
-        total_bytes: What there is: the machine's, or the container's limit if that is lower.
-        available_bytes: What can be had without swapping.
+        total_bytes: Memory of the machine, or the container's limit if that is lower.
+        available_bytes: Memory that can be allocated without swapping.
     """
 
     total_bytes: int
@@ -37,14 +37,14 @@ class Memory:
 
 
 def read_memory(cgroup: Path = _CGROUP) -> Memory:
-    """The memory there is now.
+    """Reads the current memory.
 
     Args:
-        cgroup: Where the limits of this process's container are mounted.
+        cgroup: Folder of the container's control group.
     """
     machine = psutil.virtual_memory()
     total, available = machine.total, machine.available
-    for names in _FORMS:
+    for names in _CGROUP_FILES:
         try:
             limit, used = (int((cgroup / name).read_text()) for name in names[:2])
         except (OSError, ValueError):  # no such file, or `max`: no limit
@@ -57,30 +57,29 @@ def read_memory(cgroup: Path = _CGROUP) -> Memory:
 
 
 class _Nothing:
-    """Something to share that holds nothing."""
+    """An empty object to share."""
 
 
-def give_back() -> None:
-    """Gives the system back what this process does not use any more.
+def release_memory() -> None:
+    """Returns unused memory of this process to the system.
 
-    The graphs of a training are cycles of objects, Beam keeps the model that was shared last, and
-    Arrow and the C library keep what was freed: two hundred megabytes that the next node, or its
-    server, would stand on top of.
+    Graphs of a training are cycles of objects, Beam keeps the model that was shared last, and Arrow
+    and the C library keep freed memory: 200 MB beside those of the next node or its server.
     """
     shared = sys.modules.get("apache_beam.utils.shared")
     if shared is not None:
-        shared.Shared().acquire(_Nothing)  # what was shared before it is let go
+        shared.Shared().acquire(_Nothing)  # releases what was shared before
     gc.collect()
     arrow = sys.modules.get("pyarrow")
     if arrow is not None:
         arrow.default_memory_pool().release_unused()
-    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # of glibc, not of every C library
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)  # glibc only
     if trim is not None:
         trim(0)
 
 
 def _reclaimable(statistics: Path, key: str) -> int:
-    """Cached file content, which counts as used and is given back when it is needed."""
+    """Bytes of cached file content, which count as used and are freed on demand."""
     try:
         lines = statistics.read_text().splitlines()
     except OSError:

@@ -1,10 +1,10 @@
-"""Where this package lies: for processes that import it and nothing else of the caller's."""
+"""Folders of this package, for child processes that import it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-#: The folder `ordain`.
+#: The package's folder.
 PACKAGE = Path(__file__).resolve().parents[1]
-#: What a process has on its path to import it.
+#: The folder to put on `sys.path` to import it.
 ROOT = PACKAGE.parent

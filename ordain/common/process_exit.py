@@ -1,4 +1,4 @@
-"""The quick way out of a process in which TensorFlow and gRPC run."""
+"""Fast exit of a process that has loaded TensorFlow or gRPC."""
 
 from __future__ import annotations
 
@@ -10,36 +10,36 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NoReturn
 
-#: Modules that AutoGraph writes into the folder for temporary files, to be removed at the
-#: interpreter's end.
+#: Prefix of modules that AutoGraph writes into the folder for temporary files, and removes at the
+#: interpreter's exit.
 _AUTOGRAPH = "__autograph_generated_file"
 
-_last: list[Callable[[], None]] = []
+_actions: list[Callable[[], None]] = []
 
 
-def before_leaving(action: Callable[[], None]) -> None:
-    """Has something short done at the end of this process, by `leave` or in the usual way."""
-    _last.append(action)
+def before_exit(action: Callable[[], None]) -> None:
+    """Registers a short action for the end of this process, by `exit_process` or otherwise."""
+    _actions.append(action)
     atexit.register(action)
 
 
-def leave(exit_code: int) -> NoReturn:
-    """Ends this process without tearing TensorFlow and gRPC down, which takes seconds.
+def exit_process(exit_code: int) -> NoReturn:
+    """Ends this process without the teardown of TensorFlow and gRPC, which takes seconds.
 
-    Nothing may be left to save. What libraries registered with `atexit` is not done: some of it
-    waits for processes and threads that have no reason to end. What `before_leaving` was given is.
+    Everything has to be saved before. Actions of `before_exit` are run; those that libraries
+    registered with `atexit` are not, as some wait for processes and threads that do not end.
 
     Args:
         exit_code: The process's exit code.
     """
-    for action in _last:
-        with contextlib.suppress(Exception):  # the code is still due
+    for action in _actions:
+        with contextlib.suppress(Exception):  # the exit code matters more
             action()
     for name, module in list(sys.modules.items()):
         if name.startswith(_AUTOGRAPH) and module.__file__:
-            with contextlib.suppress(OSError):  # gone, or not to be removed; the code is still due
+            with contextlib.suppress(OSError):  # deleted already, or not permitted
                 Path(module.__file__).unlink()
     for stream in (sys.stdout, sys.stderr):
-        with contextlib.suppress(OSError):  # nobody reads any more
+        with contextlib.suppress(OSError):  # the reader is gone
             stream.flush()
     os._exit(exit_code)

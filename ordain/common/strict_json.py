@@ -1,4 +1,4 @@
-"""JSON of files that somebody else may have written: what no file of ours holds is refused."""
+"""Strict parsing and validation of JSON from files that others may have written."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def parse_json(text: str | bytes) -> Any:
         text: The JSON text; bytes are UTF-8.
 
     Raises:
-        ValueError: It is no JSON, or it holds NaN or an infinity, a number that is too large, a
-            key twice, half a character, or lists and objects too deep in each other.
+        ValueError: It is not JSON, or contains NaN, an infinity, a number that is too large, a
+            duplicate key or half a surrogate pair, or is nested too deeply.
     """
     try:
         text = text.decode("utf-8") if isinstance(text, bytes) else text
@@ -30,24 +30,24 @@ def parse_json(text: str | bytes) -> Any:
             object_pairs_hook=_each_key_once,
         )
         if _SURROGATE.search(text):
-            # Half of a pair is a text that no file and no terminal takes.
+            # Half a surrogate pair can be written to no file or terminal.
             json.dumps(value, ensure_ascii=False).encode("utf-8")
     except RecursionError:
-        raise ValueError("it is nested too deep") from None
+        raise ValueError("it is nested too deeply") from None
     except UnicodeError as error:
-        raise ValueError(f"it is no UTF-8 text: {error.reason}") from None  # type: ignore[attr-defined]
+        raise ValueError(f"it is not valid UTF-8: {error.reason}") from None  # type: ignore[attr-defined]
     except ValueError as error:
         if "int_max_str_digits" in str(error):
-            raise ValueError("it holds a number of more than 4300 digits") from None
+            raise ValueError("it contains a number of more than 4300 digits") from None
         raise
     return value
 
 
 def whole_number(value: object, what: str, least: int = 0) -> int:
-    """A whole number from `least` to the largest that 64 bits hold.
+    """Validates a whole number from `least` to 2**63 - 1.
 
     Raises:
-        ValueError: It is something else; `what` names it.
+        ValueError: It is anything else; `what` names it.
     """
     if type(value) is not int or not least <= value < 2**63:
         raise ValueError(f"{what} is {_short(value)}, not a whole number from {least}")
@@ -55,10 +55,10 @@ def whole_number(value: object, what: str, least: int = 0) -> int:
 
 
 def number(value: object, what: str) -> float:
-    """A finite number.
+    """Validates a finite number.
 
     Raises:
-        ValueError: It is something else; `what` names it.
+        ValueError: It is anything else; `what` names it.
     """
     if type(value) not in (int, float) or not -1e308 <= value <= 1e308:  # type: ignore[operator]
         raise ValueError(f"{what} is {_short(value)}, not a number")
@@ -66,21 +66,21 @@ def number(value: object, what: str) -> float:
 
 
 def text_of(value: object, what: str) -> str:
-    """A text.
+    """Validates a string.
 
     Raises:
-        ValueError: It is something else; `what` names it.
+        ValueError: It is anything else; `what` names it.
     """
     if not isinstance(value, str):
-        raise ValueError(f"{what} is {_short(value)}, not a text")
+        raise ValueError(f"{what} is {_short(value)}, not a string")
     return value
 
 
 def object_of(value: object, what: str) -> dict[str, Any]:
-    """An object.
+    """Validates an object.
 
     Raises:
-        ValueError: It is something else; `what` names it.
+        ValueError: It is anything else; `what` names it.
     """
     if not isinstance(value, dict):
         raise ValueError(f"{what} is {_short(value)}, not an object")
@@ -88,10 +88,10 @@ def object_of(value: object, what: str) -> dict[str, Any]:
 
 
 def record_of(value: object, kind: type[Any], what: str) -> dict[str, Any]:
-    """An object whose keys are fields of a dataclass, none unknown and none missing.
+    """Validates an object whose keys are the fields of a dataclass, no other and none missing.
 
     Raises:
-        ValueError: It is something else; `what` names it.
+        ValueError: It is anything else; `what` names it.
     """
     found, known = object_of(value, what), {field.name: field for field in fields(kind)}
     for key in found:
@@ -104,10 +104,10 @@ def record_of(value: object, kind: type[Any], what: str) -> dict[str, Any]:
 
 
 def list_of(value: object, what: str) -> list[Any]:
-    """A list.
+    """Validates a list.
 
     Raises:
-        ValueError: It is something else; `what` names it.
+        ValueError: It is anything else; `what` names it.
     """
     if not isinstance(value, list):
         raise ValueError(f"{what} is {_short(value)}, not a list")
@@ -117,7 +117,7 @@ def list_of(value: object, what: str) -> list[Any]:
 def _short(value: object) -> str:
     if isinstance(value, (dict, list)):
         return "an object" if isinstance(value, dict) else "a list"
-    # A whole number of thousands of digits has no text.
+    # Python refuses to format a number of thousands of digits.
     is_long = type(value) is int and abs(value) >= 10**40
     return "a very large number" if is_long else f"{value!r:.60}"
 
@@ -125,12 +125,12 @@ def _short(value: object) -> str:
 def _finite(text: str) -> float:
     value = float(text)
     if not math.isfinite(value):
-        raise ValueError(f"it holds the number {text[:40]}, which is too large")
+        raise ValueError(f"it contains the number {text[:40]}, which is too large")
     return value
 
 
 def _no_constant(name: str) -> float:
-    raise ValueError(f"it holds {name}, which is no JSON")
+    raise ValueError(f"it contains {name}, which is not JSON")
 
 
 def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -138,5 +138,5 @@ def _each_key_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     if len(found) != len(pairs):
         keys = [key for key, _ in pairs]
         twice = next(key for key in keys if keys.count(key) > 1)
-        raise ValueError(f"it holds the key {twice!r:.60} twice")
+        raise ValueError(f"it contains the key {twice!r:.60} twice")
     return found

@@ -26,7 +26,7 @@ from ordain.errors import ConfigError
 from ordain.metadata.location import Location, parse_location
 from ordain.metadata.portable_paths import PortablePaths, project_paths
 from ordain.serving.registry.trust import Trust
-from ordain.storage.artifact_store import PLACE
+from ordain.storage.artifact_store import BUCKET_ROOT
 
 DEFAULT_BEAM_ARGS = (
     # Beam 2.77's DirectRunner first tries a runner whose binary it downloads at run time.
@@ -120,7 +120,7 @@ class Project(Section):
     def paths(self) -> PortablePaths:
         """How ML Metadata keeps the paths of this project."""
         # Of a bucket's stand-in every pod has the same path, and others tell by it what it is.
-        workspace = None if self.workspace.is_relative_to(PLACE) else self.workspace
+        workspace = None if self.workspace.is_relative_to(BUCKET_ROOT) else self.workspace
         return project_paths(self.name, self.folder, workspace, self._source.beside)
 
     @property

@@ -1,1 +1,1 @@
-"""ML Metadata: where it is, how it is opened, asked and locked."""
+"""The ML Metadata store: its location, its clients, its queries and its locks."""

@@ -1,23 +1,22 @@
-"""TFX's questions to ML Metadata, asked so that a long history does not slow a run down.
+"""Replacements of TFX's queries of ML Metadata, whose cost does not grow with the history.
 
-The trap. TFX 1.21 finds executions with filter queries, which ml-metadata 1.21 no longer has
-(they needed ZetaSQL). Each falls back to reading *every* execution of the pipeline, of the node
-and of the run, and to intersecting them in Python. ml-metadata hands them out in pages of 100
-and reads the whole list of ids again for each page, so the cost of one launch grows with the
-square of the number of past runs, and a launch asks several times.
+TFX 1.21 finds executions with filter queries, which ml-metadata 1.21 no longer has (they needed
+ZetaSQL). Each falls back to reading *every* execution of the pipeline, the node and the run, and
+intersecting them in Python. ml-metadata returns them in pages of 100 and reads the whole list of
+ids again for each page, so the cost of one launch grows with the square of the number of past runs,
+and a launch queries several times.
 
-Here the same questions have exact answers:
+The replacements give the same results:
 
-- executions of this run: everything this run registered went through this process, which notes
-  the contexts of each (`Association` has no index by execution, so asking would scan);
-- artifacts of all runs (what a resolver looks back to): by their type;
+- executions of this run: this process registered all of them, and records the contexts of each
+  (`Association` has no index by execution, so a query would scan);
+- artifacts of all runs, for resolvers: by their type;
 - the cache: the newest execution under the key, not all of them.
 
-The cache's key is another one as well: TFX's is made of absolute paths among others, so that no
-node would be cached in a workspace that was moved. Here it is made of what ML Metadata keeps.
+The cache key is replaced too: TFX's contains absolute paths, so that no node would be cached in a
+workspace that was moved. Here it contains the portable paths that ML Metadata stores.
 
-`tests/unit/metadata/test_exact_queries.py` fails when upstream mends it, so that this module
-can go.
+`tests/unit/metadata/test_exact_queries.py` fails once upstream fixes it, and this module can go.
 """
 
 from __future__ import annotations
@@ -40,27 +39,27 @@ from ordain.metadata.portable_paths import PortablePaths
 from ordain.metadata.server_client import rewrite
 from ordain.storage import artifact_store
 
-#: The newest execution under a cache key nearly always has live outputs; further ones are asked
-#: for only where it has not.
+#: The newest execution under a cache key nearly always has live outputs; older ones are read only
+#: if it has not.
 _FIRST_PAGE = 1
 _PAGE = 100
-#: How the names of inputs that only a node's condition reads begin in TFX.
+#: TFX's prefix for inputs that only a node's condition reads.
 _CONDITION = "_"
 
 
 @contextlib.contextmanager
 def exact_queries(run_id: str, pipeline_root: str) -> Iterator[None]:
-    """Answers TFX's questions exactly while a run is walked.
+    """Replaces TFX's queries while a run is executed.
 
     Args:
         run_id: The run.
-        pipeline_root: Folder of the pipeline's artifacts; tells them from other pipelines'.
+        pipeline_root: Folder of the pipeline's artifacts, which excludes other pipelines'.
     """
     queries = _Queries(run_id, pipeline_root)
     with contextlib.ExitStack() as stack:
         for module, name, replacement in (
-            (execution_lib, "put_execution", queries.noting(execution_lib.put_execution)),
-            (execution_lib, "put_executions", queries.noting(execution_lib.put_executions)),
+            (execution_lib, "put_execution", queries.recording(execution_lib.put_execution)),
+            (execution_lib, "put_executions", queries.recording(execution_lib.put_executions)),
             (
                 execution_lib,
                 "get_executions_associated_with_all_contexts",
@@ -84,12 +83,12 @@ def exact_queries(run_id: str, pipeline_root: str) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replaced(module: Any, name: str, replacement: Any) -> Iterator[None]:
-    """Replaces a function where its callers look it up: TFX calls these by their module's name.
+    """Replaces a function of a module, which TFX calls through the module.
 
     Args:
         module: The module.
         name: The function's name in it.
-        replacement: What is called instead, until this is left.
+        replacement: The function to call instead while entered.
     """
     original = getattr(module, name)
     setattr(module, name, replacement)
@@ -101,7 +100,7 @@ def replaced(module: Any, name: str, replacement: Any) -> Iterator[None]:
 
 @contextlib.contextmanager
 def portable_keys(paths: PortablePaths) -> Iterator[None]:
-    """Makes the cache's keys such as a move does not change, while a run is walked.
+    """Makes cache keys from portable paths while a run is executed.
 
     Args:
         paths: The folders that may move.
@@ -112,10 +111,10 @@ def portable_keys(paths: PortablePaths) -> Iterator[None]:
 
 
 def _portable_key(original: Callable[..., Any], paths: PortablePaths) -> Callable[..., Any]:
-    """`cache_utils.get_cache_context` on paths as they are kept."""
+    """Wraps `cache_utils.get_cache_context` to use portable paths."""
 
-    def kept(message: Any) -> Any:
-        """An artifact or a message in the form that ML Metadata keeps."""
+    def portable(message: Any) -> Any:
+        """Copies an artifact or a message with portable paths."""
         copied = copy.deepcopy(message)
         rewrite(getattr(copied, "mlmd_artifact", copied), paths.portable)
         return copied
@@ -129,45 +128,45 @@ def _portable_key(original: Callable[..., Any], paths: PortablePaths) -> Callabl
         output_artifacts: Mapping[str, Sequence[Any]] | None = None,
         parameters: Mapping[str, Any] | None = None,
     ) -> Any:
-        told = {key: paths.portable(str(value)) for key, value in (parameters or {}).items()}
+        values = {key: paths.portable(str(value)) for key, value in (parameters or {}).items()}
         module = (parameters or {}).get("module_file")
         if module:
-            # TFX adds the text of the file; it would look for it where there is none.
-            told["module"] = told.pop("module_file")
-            told["module_text"] = Path(module).read_text(encoding="utf-8")
+            # TFX would read the file at its portable path, to add its text to the key.
+            values["module"] = values.pop("module_file")
+            values["module_text"] = Path(module).read_text(encoding="utf-8")
         return original(
             metadata_handle=metadata_handle,
             pipeline_node=pipeline_node,
             pipeline_info=pipeline_info,
-            executor_spec=executor_spec and kept(executor_spec),
+            executor_spec=executor_spec and portable(executor_spec),
             input_artifacts={
-                key: [kept(artifact) for artifact in artifacts]
+                key: [portable(artifact) for artifact in artifacts]
                 for key, artifacts in (input_artifacts or {}).items()
                 if not is_condition(key)
             },
             output_artifacts=output_artifacts,
-            parameters=told,
+            parameters=values,
         )
 
     return get
 
 
 def is_condition(key: str) -> bool:
-    """True for an input that says whether a node runs, not what it makes: a gate's verdict."""
+    """Returns True for an input that only a condition reads, such as a gate's verdict."""
     return key.startswith(_CONDITION)
 
 
 def newest_cached_outputs(metadata_handle: Any, cache_context: Any) -> Any:
-    """Outputs of the newest successful execution under a cache key that are all live and there.
+    """Finds the newest successful execution under a cache key whose outputs all exist.
 
-    The rule is `cache_utils.get_cached_outputs`; only the reading stops where the answer is.
+    The rule is that of `cache_utils.get_cached_outputs`, which reads all executions first.
 
     Args:
         metadata_handle: TFX's handle, opened.
         cache_context: The context of the cache key.
 
     Returns:
-        Artifacts by output key, or None.
+        Its artifacts by output key, or None.
     """
     for execution in newest_executions(metadata_handle.store, cache_context.id):
         if not execution_lib.is_execution_successful(execution):
@@ -175,17 +174,17 @@ def newest_cached_outputs(metadata_handle: Any, cache_context: Any) -> Any:
         outputs = cache_utils._get_outputs_of_execution(metadata_handle, execution.id)
         if outputs is None:
             continue
-        # TFX looks at the workspace alone (`artifact_utils.verify_artifacts`).
+        # TFX checks only the workspace (`artifact_utils.verify_artifacts`), not a bucket.
         if all(artifact_store.has(a.uri) for artifacts in outputs.values() for a in artifacts):
             return outputs
     return None
 
 
 def newest_executions(store: mlmd.MetadataStore, context_id: int) -> Iterator[Any]:
-    """Executions of a context, newest first, read as far as the caller goes."""
+    """Yields the executions of a context, newest first, and reads them on demand."""
     limit, seen = _FIRST_PAGE, 0
     while True:
-        # By id, which a database has in order beside the context; by time it sorts them all.
+        # By id, which the index of the context has in order; by time the database sorts them all.
         options = mlmd.ListOptions(limit=limit, order_by=mlmd.OrderByField.ID, is_asc=False)
         executions = store.get_executions_by_context(context_id, list_options=options)
         yield from executions[seen:]
@@ -195,7 +194,7 @@ def newest_executions(store: mlmd.MetadataStore, context_id: int) -> Iterator[An
 
 
 class _Queries:
-    """What this process knows of its run's executions."""
+    """The executions of a run that this process registered."""
 
     def __init__(self, run_id: str, pipeline_root: str) -> None:
         self._run_id = run_id
@@ -203,8 +202,8 @@ class _Queries:
         self._contexts: dict[int, set[int]] = {}
         self._is_read = False
 
-    def noting(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """Notes the contexts of what `put_execution` and `put_executions` register."""
+    def recording(self, original: Callable[..., Any]) -> Callable[..., Any]:
+        """Wraps `put_execution` and `put_executions` to record the contexts of executions."""
 
         def put(metadata_handle: Any, written: Any, contexts: Any, *args: Any, **rest: Any) -> Any:
             done = original(metadata_handle, written, contexts, *args, **rest)
@@ -216,7 +215,7 @@ class _Queries:
         return put
 
     def executions_for(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """`execution_lib.get_executions_associated_with_all_contexts`."""
+        """Replaces `execution_lib.get_executions_associated_with_all_contexts`."""
 
         def get(metadata_handle: Any, contexts: Any) -> list[Any]:
             wanted = list(contexts)
@@ -228,7 +227,7 @@ class _Queries:
         return get
 
     def executions_by(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """`channel_resolver._get_executions_by_all_contexts`."""
+        """Replaces `channel_resolver._get_executions_by_all_contexts`."""
 
         def get(store: mlmd.MetadataStore, contexts: Any) -> list[Any]:
             if not self._is_of_run(contexts):
@@ -238,7 +237,7 @@ class _Queries:
         return get
 
     def channel(self, original: Callable[..., Any]) -> Callable[..., Any]:
-        """`channel_resolver.resolve_single_channel`."""
+        """Replaces `channel_resolver.resolve_single_channel`."""
 
         def resolve(handle_like: Any, channel: Any) -> list[Any]:
             kinds = {query.type.name for query in channel.context_queries}
@@ -255,7 +254,7 @@ class _Queries:
                 if artifact.state == pb.Artifact.LIVE
                 and artifact.uri.startswith(self._root)
                 # Machines with workspaces of their own may share the database.
-                and not artifact_store.is_gone(artifact.uri)
+                and not artifact_store.is_missing(artifact.uri)
             ]
             return list(artifact_utils.deserialize_artifacts(kind, mine))
 
@@ -265,7 +264,7 @@ class _Queries:
         return any(context.name == self._run_id for context in contexts)
 
     def _executions(self, store: mlmd.MetadataStore, contexts: Sequence[Any]) -> list[Any]:
-        """This run's executions that belong to all contexts."""
+        """Lists the executions of this run that belong to all contexts."""
         if not self._is_read:
             self._read(store, next(c.id for c in contexts if c.name == self._run_id))
         wanted = {context.id for context in contexts}
@@ -273,7 +272,7 @@ class _Queries:
         return list(store.get_executions_by_id(ids)) if ids else []
 
     def _read(self, store: mlmd.MetadataStore, run_context_id: int) -> None:
-        """Executions that the run had before this process took it up: none, as a rule."""
+        """Reads the executions that the run had before this process; normally there are none."""
         self._is_read = True
         for execution in store.get_executions_by_context(run_context_id):
             if execution.id not in self._contexts:

@@ -1,21 +1,18 @@
-r"""ML Metadata's client: every call goes through here, whatever holds the data.
+r"""Clients of ML Metadata, which translate paths and work around two bugs of ml-metadata 1.21.
 
-Paths. What is sent and what comes back goes through `ordain.metadata.portable_paths`.
+Paths in requests and responses are translated by `ordain.metadata.portable_paths`.
 
-For servers there are wrappers around two traps of ml-metadata 1.21 besides.
+Order, on servers. ml-metadata queries without `ORDER BY`. SQLite returns rows in the order of ids,
+PostgreSQL in that of the last updates. TFX relies on the former: to reuse outputs it pairs the
+events of an execution with its artifacts by position, and a cached Transform would return its graph
+as examples. So responses to requests without an order are sorted by id.
 
-Order. It asks without `ORDER BY`. SQLite answers in the order of ids; a server answers as it likes,
-PostgreSQL in that of the last updates. TFX takes the former for granted: to reuse outputs, it pairs
-the events of an execution with its artifacts by position, and a cached Transform would hand its
-graph out as examples. So what is not asked for in an order comes in the order of ids here.
+Backslashes, on PostgreSQL. ml-metadata has libpq quote a string, and cuts off the first and last
+character as the quotes. libpq quotes a string with a backslash as ` E'...'`, so the statement is
+invalid: `syntax error at or near "{"`. JSON within JSON, such as TFX's `custom_config`, contains
+backslashes. So a backslash is written as another character, and read back as one.
 
-Backslashes, PostgreSQL only. It has libpq quote a text and cuts off the first and the last
-character, which it takes for the quotes. A text with a backslash is quoted as ` E'...'`, and the
-statement that comes of it is none: `syntax error at or near "{"`. Every JSON within JSON, such as
-TFX's `custom_config`, holds backslashes. So a backslash is written as another character there, and
-read back as one.
-
-`tests/integration/test_postgres.py` fails when upstream mends one of them.
+`tests/integration/test_postgres.py` fails once upstream fixes one of them.
 """
 
 from __future__ import annotations
@@ -28,15 +25,15 @@ import ml_metadata as mlmd
 from ordain.metadata.location import Location, MetadataService, PostgresDatabase
 from ordain.metadata.portable_paths import SCHEME, PortablePaths
 
-#: Of Unicode's private use area, so that no text has it by itself.
-_STANDS_FOR_BACKSLASH = "\ue05c"
+#: From Unicode's private use area, so that no string contains it otherwise.
+_BACKSLASH = "\ue05c"
 
 
 class Store(mlmd.MetadataStore):
-    """A store whose paths survive a move of the folders they lie in."""
+    """A store with portable paths."""
 
     def __init__(self, config: Any, paths: PortablePaths) -> None:
-        """Takes the connection's configuration, and the folders that may move."""
+        """Takes the configuration of the connection, and the folders that may move."""
         super().__init__(config)
         self._paths = paths
 
@@ -50,7 +47,7 @@ class Store(mlmd.MetadataStore):
 
 
 class ServerStore(Store):
-    """The same, and its answers come in the order of ids."""
+    """A store whose responses are sorted by id."""
 
     def _call(
         self, method_name: str, request: Any, response: Any, extra_options: Any = None
@@ -61,14 +58,14 @@ class ServerStore(Store):
 
 
 class PostgresStore(ServerStore):
-    """The same, and it may hold any text."""
+    """A store whose strings may contain backslashes."""
 
     def _call_method(self, method_name: str, request: Any, response: Any) -> None:
         if b"\\" in request.SerializeToString():
-            rewrite(request, lambda text: text.replace("\\", _STANDS_FOR_BACKSLASH))
+            rewrite(request, lambda text: text.replace("\\", _BACKSLASH))
         super()._call_method(method_name, request, response)
-        if _STANDS_FOR_BACKSLASH.encode() in response.SerializeToString():
-            rewrite(response, lambda text: text.replace(_STANDS_FOR_BACKSLASH, "\\"))
+        if _BACKSLASH.encode() in response.SerializeToString():
+            rewrite(response, lambda text: text.replace(_BACKSLASH, "\\"))
 
 
 _STORES: dict[type, type[Store]] = {
@@ -78,18 +75,18 @@ _STORES: dict[type, type[Store]] = {
 
 
 def connected(location: Location, config: Any, paths: PortablePaths) -> Store:
-    """The client for a place.
+    """Connects to ML Metadata.
 
     Args:
-        location: The place.
-        config: Its configuration, from `ordain.metadata.store`.
+        location: The location.
+        config: Its configuration, from `ordain.metadata.store.connection_config`.
         paths: The folders that may move.
     """
     return _STORES.get(type(location), Store)(config, paths)
 
 
 def _order(response: Any) -> None:
-    """Brings the nodes and events of an answer into the order of their ids, in place."""
+    """Sorts the artifacts, executions, contexts and events of a response by id, in place."""
     for field, value in response.ListFields():
         if field.name in ("artifacts", "executions", "contexts"):
             value.sort(key=lambda node: node.id)
@@ -98,7 +95,7 @@ def _order(response: Any) -> None:
 
 
 def rewrite(message: Any, change: Callable[[str], str]) -> None:
-    """Changes every text of a protobuf message, in place."""
+    """Applies a function to every string of a protobuf message, in place."""
     for field, value in message.ListFields():
         is_repeated = field.label == field.LABEL_REPEATED
         if field.type == field.TYPE_STRING:

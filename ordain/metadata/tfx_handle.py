@@ -1,4 +1,4 @@
-"""TFX's handle on ML Metadata, opened by ourselves: where it is, TFX need not know."""
+"""TFX's handle of the ML Metadata store, for every location."""
 
 from __future__ import annotations
 
@@ -12,21 +12,21 @@ from ordain.metadata.store import connection_config, open_store
 
 
 class Handle(metadata.Metadata):
-    """A handle whose store is `ordain.metadata.store`'s.
+    """A handle on the store of `ordain.metadata.store.open_store`.
 
-    It is opened once and stays open: on PostgreSQL each opening is a connection and a look at
-    every table, and TFX opens it several times for each node.
+    It is opened once and stays open: TFX opens it several times for each node, and on PostgreSQL
+    each opening is a connection and a query of every table.
     """
 
     def __init__(self, location: Location, paths: PortablePaths) -> None:
-        """Takes the place (a SQLite file is made if need be) and the folders that may move."""
+        """Takes the location (a SQLite file is created) and the folders that may move."""
         super().__init__(connection_config(location, is_new=True))
         self._location = location
         self._paths = paths
         self._store: Any = None
 
     def __enter__(self) -> metadata.Metadata:
-        """Opens the store, the first time."""
+        """Opens the store the first time."""
         if self._store is None:
             self._store = open_store(self._location, self._paths, is_new=True)
         self._users += 1

@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ordain.common.atomic_files import locked, write_whole
+from ordain.common.atomic_files import locked, write_atomic
 from ordain.errors import InfrastructureError
 from ordain.retraining.types import Decision
 
@@ -70,7 +70,7 @@ def log_decision(
             lines.append(json.dumps(line))
             if sum(map(len, lines)) + len(lines) > MAX_BYTES:
                 lines = lines[len(lines) // 2 :]
-            write_whole(path, "".join(f"{text}\n" for text in lines))
+            write_atomic(path, "".join(f"{text}\n" for text in lines))
     except OSError as error:
         raise InfrastructureError(
             f"{path} cannot be written: {error}", "free space or correct permissions"

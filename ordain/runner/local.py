@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
-from ordain.common.memory import give_back
+from ordain.common.memory import release_memory
 from ordain.common.node_id import NodeId
 from ordain.common.profiler import FILE, Profiler
 from ordain.config.project import Project
@@ -200,7 +200,7 @@ class _Walk:
                 self._tally.add_failed(result)
             self._listener.finished(result)
             if result.seconds > HEAVY_S:
-                give_back()
+                release_memory()
             if failure is not None:
                 return failure
             if node.node_info.id == self._options.to_node:

@@ -1,1 +1,1 @@
-"""Buckets: the client, artifacts that pods share, and files kept there."""
+"""Cloud Storage: its client, artifacts that pods share, and files kept there."""

@@ -1,10 +1,11 @@
-"""Files that the tasks of a run share, where they have no file system in common.
+"""Access to files of the workspace, through a shared store where tasks have no common file system.
 
-A path in the workspace is a file. On one machine, and on a volume that all pods mount, whoever
-writes it is done, and whoever reads it finds it. Where pods share a bucket instead, each pod's
-workspace begins empty: artifacts are fetched before they are read and kept once they are written,
-and so are single files. By default nothing is moved. Neither TFX nor TensorFlow is imported
-here.
+A path in the workspace is a file. On one machine, and on a volume that all pods mount, nothing has
+to be copied: that is the default, `Store`. Where pods share a bucket instead, the workspace of each
+pod starts empty: artifacts are fetched before they are read and kept once they are written, and so
+are single files (`ordain.storage.bucket_artifacts.RunBucket`).
+
+Neither TFX nor TensorFlow is imported here.
 """
 
 from __future__ import annotations
@@ -13,48 +14,51 @@ import contextlib
 from collections.abc import Iterable, Iterator
 from contextvars import ContextVar
 from pathlib import Path
-from typing import Protocol
+
+#: Folder in a pod of the workspaces that stand for buckets, each at a path that names its bucket.
+#: It is fixed, and not the system's folder for temporary files, as paths have to be the same in
+#: every pod; an image with a read-only root can still write here.
+BUCKET_ROOT = Path("/tmp/ordain-gs")  # noqa: S108  mode 0700, and refused if another user owns it
 
 
-class Store(Protocol):
-    """What the tasks share instead of a file system.
+class Store:
+    """The default: all tasks see the same files, so nothing is copied.
 
-    Every method raises `InfrastructureError` if the store does not answer or refuses.
+    Every method of a subclass raises `InfrastructureError` if the store does not answer or refuses.
     """
 
     def fetch(self, uri: str) -> None:
-        """Brings an artifact's files here, unless they are; all of them or none."""
+        """Downloads an artifact unless it is in the workspace; all of its files or none."""
 
     def has(self, uri: str) -> bool:
-        """Whether an artifact's files are here, or can be fetched."""
+        """Returns True if an artifact is in the workspace or can be fetched."""
+        return bool(uri) and Path(uri).exists()
 
     def keep(self, uri: str) -> None:
-        """Takes an artifact's files to the store; returns when all of them are there."""
+        """Uploads an artifact; returns once all of its files are in the store."""
 
     def discard(self, uri: str) -> bool:
-        """Removes an artifact's files from the store, whole or not; says whether there were any."""
+        """Removes an artifact from the store, complete or not; returns True if it had files."""
+        return False
 
     def outputs_of(self, node: Path, execution_id: int) -> Iterable[Path]:
-        """Folders below a node's that an execution may have left in the store."""
+        """Lists folders below a node's folder that an execution may have left in the store."""
+        return ()
 
     def pull(self, path: Path) -> None:
-        """Brings a file, or all below a folder, as the store has it; it need not be there."""
+        """Downloads a file, or all files below a folder; they need not exist."""
 
     def push(self, path: Path) -> None:
-        """Takes a file, or all below a folder, to the store; it need not be there."""
+        """Uploads a file, or all files below a folder; they need not exist."""
 
 
-#: A bucket's workspace in a pod is below it, at a path that says which bucket it stands for. Not
-#: the system's folder of the moment: it has to be the same in every pod. The image, which may be
-#: read-only otherwise, can write here.
-PLACE = Path("/tmp/ordain-gs")  # noqa: S108  made with mode 0700, and refused if it is another user's
-
-_STORE: ContextVar[Store | None] = ContextVar("store", default=None)
+_LOCAL = Store()
+_STORE: ContextVar[Store] = ContextVar("store", default=_LOCAL)
 
 
 @contextlib.contextmanager
-def shared_through(store: Store) -> Iterator[None]:
-    """Names the store that the functions below go to while entered."""
+def use_store(store: Store) -> Iterator[None]:
+    """Makes the functions below use a store while entered."""
     token = _STORE.set(store)
     try:
         yield
@@ -64,50 +68,39 @@ def shared_through(store: Store) -> Iterator[None]:
 
 def fetch(uri: str) -> None:
     """See `Store.fetch`."""
-    store = _STORE.get()
-    if store is not None:
-        store.fetch(uri)
+    _STORE.get().fetch(uri)
 
 
 def has(uri: str) -> bool:
-    """See `Store.has`; by default, whether they are in the workspace."""
-    store = _STORE.get()
-    return store.has(uri) if store is not None else bool(uri) and Path(uri).exists()
+    """See `Store.has`."""
+    return _STORE.get().has(uri)
 
 
-def is_gone(uri: str) -> bool:
-    """True if an artifact's files are known not to be in the workspace; asks no store."""
-    return _STORE.get() is None and not Path(uri).exists()
+def is_missing(uri: str) -> bool:
+    """Returns True if files are known not to exist, without a request to a store."""
+    return _STORE.get() is _LOCAL and not Path(uri).exists()
 
 
 def keep(uri: str) -> None:
     """See `Store.keep`."""
-    store = _STORE.get()
-    if store is not None:
-        store.keep(uri)
+    _STORE.get().keep(uri)
 
 
 def discard(uri: str) -> bool:
     """See `Store.discard`."""
-    store = _STORE.get()
-    return store.discard(uri) if store is not None else False
+    return _STORE.get().discard(uri)
 
 
 def outputs_of(node: Path, execution_id: int) -> Iterable[Path]:
     """See `Store.outputs_of`."""
-    store = _STORE.get()
-    return store.outputs_of(node, execution_id) if store is not None else ()
+    return _STORE.get().outputs_of(node, execution_id)
 
 
 def pull(path: Path) -> None:
     """See `Store.pull`."""
-    store = _STORE.get()
-    if store is not None:
-        store.pull(path)
+    _STORE.get().pull(path)
 
 
 def push(path: Path) -> None:
     """See `Store.push`."""
-    store = _STORE.get()
-    if store is not None:
-        store.push(path)
+    _STORE.get().push(path)

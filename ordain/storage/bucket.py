@@ -1,13 +1,12 @@
-"""A bucket as what the pods of a run share, where there is no volume that all of them mount.
+"""Files in a bucket that the pods of a run share, where no volume is mounted in all of them.
 
-Every pod has the workspace at the same path, below `PLACE`, so that the URIs in ML Metadata mean
-the same in all of them; it begins empty and goes with the pod. What lies at a path of the workspace
-lies in the bucket under the same relative name.
+Every pod has the workspace at the same path below `BUCKET_ROOT`, so that URIs in ML Metadata are
+valid in all of them; it starts empty and ends with the pod. A file of the workspace is an object in
+the bucket under the same relative name.
 
-Here are the transfers, and small files that change, such as a log or `result.json`, which are
-pulled and pushed by their path. What an artifact is in a bucket is
-`ordain.storage.bucket_artifacts`'. Google's client compares checksums (CRC32C) of every transfer
-with the store, and repeats what a network cut.
+This module has the transfers, and pulls and pushes small files that change, such as a log or
+`result.json`. `ordain.storage.bucket_artifacts` has the format of artifacts. Google's client
+verifies the checksum (CRC32C) of every transfer and repeats one that was interrupted.
 """
 
 from __future__ import annotations
@@ -20,55 +19,55 @@ from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
 from ordain.errors import InfrastructureError
-from ordain.storage.artifact_store import PLACE
+from ordain.storage.artifact_store import BUCKET_ROOT
 from ordain.storage.gcs import SCHEME, named_errors, open_bucket
 
-#: Transfers at once: as many as the client keeps connections.
+#: Parallel transfers: as many as the client keeps connections.
 _TRANSFERS = 8
-#: Seconds for which a request that the network or the store failed is tried again.
+#: Seconds for which a failed request is repeated.
 PATIENCE_S = 120.0
 T = TypeVar("T")
 
 
 def workspace_of(address: str) -> Path:
-    """The pods' own folder for an address: `gs://bucket/folder` is `/tmp/ordain-gs/bucket/folder`.
+    """The pods' folder for an address: `gs://bucket/folder` is `/tmp/ordain-gs/bucket/folder`.
 
     Raises:
-        InfrastructureError: `PLACE` cannot be made, or belongs to another user.
+        InfrastructureError: `BUCKET_ROOT` cannot be made, or belongs to another user.
     """
     try:
-        PLACE.mkdir(mode=0o700, parents=True, exist_ok=True)
-        owner = PLACE.stat().st_uid
+        BUCKET_ROOT.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = BUCKET_ROOT.stat().st_uid
     except OSError as error:
         raise InfrastructureError(
-            f"{PLACE} cannot be made: {error.strerror}",
+            f"{BUCKET_ROOT} cannot be made: {error.strerror}",
             "with a read-only root file system mount an emptyDir at /tmp (docs/kubeflow.md)",
         ) from error
-    # The root's own is a volume that is mounted there.
+    # A volume that is mounted there belongs to root.
     if owner not in (0, os.geteuid()):
         raise InfrastructureError(
-            f"{PLACE} belongs to user {owner}: what lies there is not ours", f"rm -r {PLACE}"
+            f"{BUCKET_ROOT} belongs to user {owner}, not to this one", f"rm -r {BUCKET_ROOT}"
         )
-    return PLACE / PurePosixPath(address.removeprefix(SCHEME))
+    return BUCKET_ROOT / PurePosixPath(address.removeprefix(SCHEME))
 
 
 def address_of(path: Path) -> str:
-    """The address of a path below `PLACE`."""
-    return SCHEME + path.relative_to(PLACE).as_posix()
+    """The address of a path below `BUCKET_ROOT`."""
+    return SCHEME + path.relative_to(BUCKET_ROOT).as_posix()
 
 
 class Bucket:
-    """Moves files between a pod's workspace and the bucket of its pipeline root.
+    """Copies files between a pod's workspace and the bucket of its pipeline root.
 
     Every method raises `InfrastructureError`, with the address, if the store does not answer or
     refuses, and with the path if the workspace cannot be written.
     """
 
     def __init__(self, workspace: Path) -> None:
-        """Asks nothing of the store.
+        """Does not connect yet.
 
         Args:
-            workspace: The pod's own folder, as `workspace_of` names it, or a path in it.
+            workspace: The pod's folder from `workspace_of`, or a path in it.
         """
         self._workspace = workspace
         self._pulled: set[Path] = set()
@@ -79,70 +78,71 @@ class Bucket:
 
     @cached_property
     def _options(self) -> dict[str, Any]:
-        """Of every request. Uploads may be repeated, as nobody else writes under their names."""
+        """Options of every request; uploads may be repeated, as their names have one writer."""
         from google.cloud.storage.retry import DEFAULT_RETRY  # noqa: PLC0415  slow to import
 
         return {"retry": DEFAULT_RETRY.with_timeout(PATIENCE_S)}
 
     def pull(self, path: Path) -> None:
-        """Brings a file, or all files below a folder, as they are in the bucket; none is no error.
+        """Downloads a file, or all files below a folder; they need not exist.
 
         Args:
-            path: Where it is in the workspace.
+            path: Its path in the workspace.
         """
         names = self.find(path)
-        at_once(self._replace, names)
+        in_parallel(self._replace, names)
         self._pulled |= set(names)
 
     def push(self, path: Path) -> None:
-        """Takes a file, or all files below a folder, to the bucket.
+        """Uploads a file, or all files below a folder.
 
-        What was pulled and is no more here is removed there, and nothing else.
+        A file that was pulled or pushed before and is deleted here is removed from the bucket;
+        nothing else is.
 
         Args:
-            path: Where it is in the workspace.
+            path: Its path in the workspace.
         """
         here = {p for p in (path, *path.rglob("*")) if p.is_file()}
-        at_once(self.upload, here)
+        in_parallel(self.upload, here)
         gone = {p for p in self._pulled if p == path or p.is_relative_to(path)} - here
         self.remove(gone)
         self._pulled = (self._pulled | here) - gone
 
     def find(self, path: Path) -> list[Path]:
-        """What is in the bucket at a path or below it."""
-        bucket, name = self._place(path)
+        """Lists the objects at a path or below it."""
+        bucket, name = self._object(path)
         with named_errors(address_of(path)):
             blobs = [*self._client.list_blobs(bucket, prefix=name, **self._options)]
-        found = [PLACE / bucket.name / blob.name for blob in blobs]
+        found = [BUCKET_ROOT / bucket.name / blob.name for blob in blobs]
         # `logs/A` is a prefix of `logs/AB` too.
         return [p for p in found if p == path or p.is_relative_to(path)]
 
     def folders(self, path: Path) -> list[Path]:
-        """Folders in the bucket right below a path."""
-        bucket, name = self._place(path)
+        """Lists the folders in the bucket directly below a path."""
+        bucket, name = self._object(path)
         with named_errors(address_of(path)):
             found = self._client.list_blobs(
                 bucket, prefix=f"{name}/", delimiter="/", **self._options
             )
-            for _ in found:  # the folders come with the pages
+            for _ in found:  # prefixes are filled in as pages are read
                 pass
-        return sorted(PLACE / bucket.name / prefix for prefix in found.prefixes)
+        return sorted(BUCKET_ROOT / bucket.name / prefix for prefix in found.prefixes)
 
     def upload(self, path: Path) -> None:
-        """Takes one file to the bucket."""
-        bucket, name = self._place(path)
+        """Uploads one file."""
+        bucket, name = self._object(path)
         with named_errors(address_of(path)):
             bucket.blob(name).upload_from_filename(path, checksum="crc32c", **self._options)
 
     def write(self, path: Path, text: str) -> None:
-        """Writes a text to the bucket that has no file here."""
-        bucket, name = self._place(path)
+        """Uploads a text, without a file in the workspace."""
+        bucket, name = self._object(path)
         with named_errors(address_of(path)):
             bucket.blob(name).upload_from_string(text, checksum="crc32c", **self._options)
 
     def read(self, path: Path, most_bytes: int) -> bytes | None:
-        """What is in the bucket at a path; None if nothing is."""
-        bucket, name = self._place(path)
+        """Returns the content of an object; None if it does not exist."""
+        bucket, name = self._object(path)
         with named_errors(address_of(path)):
             blob = bucket.get_blob(name, **self._options)
             if blob is None:
@@ -152,18 +152,18 @@ class Bucket:
             return bytes(blob.download_as_bytes(checksum="crc32c", **self._options))
 
     def download(self, path: Path, to: Path) -> None:
-        """Brings one file of the bucket to a place in the workspace, whose folder is there."""
-        bucket, name = self._place(path)
+        """Downloads one object to a path whose folder exists."""
+        bucket, name = self._object(path)
         with named_errors(address_of(path)):
             bucket.blob(name).download_to_filename(to, checksum="crc32c", **self._options)
 
     def remove(self, paths: Iterable[Path]) -> int:
-        """Removes what is in the bucket at these paths, and not below them; how many there were."""
+        """Removes the objects at these paths, not below them; returns how many there were."""
         from google.api_core import exceptions  # noqa: PLC0415  slow to import
 
         removed = 0
         for path in paths:
-            bucket, name = self._place(path)
+            bucket, name = self._object(path)
             with named_errors(address_of(path)):
                 try:
                     bucket.blob(name).delete(**self._options)
@@ -172,14 +172,14 @@ class Bucket:
             removed += 1
         return removed
 
-    def _place(self, path: Path) -> tuple[Any, str]:
-        """The bucket, and the name of the object that stands for a path."""
-        bucket, _, name = path.relative_to(PLACE).as_posix().partition("/")
+    def _object(self, path: Path) -> tuple[Any, str]:
+        """The bucket and the name of the object at a path."""
+        bucket, _, name = path.relative_to(BUCKET_ROOT).as_posix().partition("/")
         return self._client.bucket(bucket), name
 
     def _replace(self, path: Path) -> None:
-        """Brings one file to its own path, whole or not at all."""
-        staged = staged_beside(path)
+        """Downloads one object to its own path with one rename."""
+        staged = staging_path(path)
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             self.download(path, staged)
@@ -190,8 +190,8 @@ class Bucket:
             staged.unlink(missing_ok=True)
 
 
-def at_once(work: Callable[[T], None], items: Iterable[T]) -> None:
-    """Does a piece of work for each item, several at once; the first error ends it."""
+def in_parallel(work: Callable[[T], None], items: Iterable[T]) -> None:
+    """Calls a function for each item in a few threads; the first error ends it."""
     pool = ThreadPoolExecutor(_TRANSFERS, thread_name_prefix="ordain-bucket")
     try:
         for _ in pool.map(work, items):
@@ -200,13 +200,13 @@ def at_once(work: Callable[[T], None], items: Iterable[T]) -> None:
         pool.shutdown(cancel_futures=True)
 
 
-def staged_beside(path: Path) -> Path:
-    """Where something is made before it is renamed to its path."""
+def staging_path(path: Path) -> Path:
+    """The path under which a file or folder is made before it is renamed."""
     return path.with_name(f".{path.name}.{os.getpid()}")
 
 
 def unwritable(path: Path, error: OSError) -> InfrastructureError:
-    """The error of a workspace that takes nothing."""
+    """The error of a workspace that cannot be written."""
     return InfrastructureError(
         f"{path} cannot be written: {error.strerror}",
         "give the pods more ephemeral storage, or mount a volume that has it at /tmp",

@@ -1,8 +1,7 @@
-"""Cloud Storage's client: an address as a bucket, and errors that say what to do.
+"""Google's client of Cloud Storage, with errors that name the address and the next step.
 
-What is uploaded or fetched through here is Google's own client's business; what objects mean is
-that of `ordain.serving.registry.object_store` (versions) and of `ordain.storage.bucket` (what pods
-share). Credentials are the client's to find: the machine's or pod's own account, or
+`ordain.serving.registry.object_store` stores versions with it, `ordain.storage.bucket` the files
+that pods share. The client finds credentials itself: the account of the machine or pod, or
 GOOGLE_APPLICATION_CREDENTIALS.
 """
 
@@ -15,25 +14,26 @@ from typing import Any
 from ordain.errors import InfrastructureError
 
 SCHEME = "gs://"
-#: Of what the client says of an error.
-_TOLD_CHARACTERS = 300
+#: Characters kept of an error's text.
+_MAX_ERROR_CHARACTERS = 300
 
 
 def is_object_store(base: str) -> bool:
-    """Whether a place is an address of an object store."""
+    """Returns True for an address of an object store."""
     return base.startswith(SCHEME)
 
 
 def open_bucket(address: str) -> tuple[Any, str]:
-    """The bucket of an address, and the prefix of its objects, which ends with `/`.
-
-    Nothing is asked of the store yet.
+    """Opens the bucket of an address, without a request yet.
 
     Args:
         address: `gs://bucket` or `gs://bucket/folder`.
 
+    Returns:
+        The bucket, and the prefix of its objects, which is empty or ends with `/`.
+
     Raises:
-        InfrastructureError: It names no bucket, or there are no credentials.
+        InfrastructureError: The address names no bucket, or there are no credentials.
     """
     from google.cloud import storage  # noqa: PLC0415  seconds, and only for gs://
 
@@ -48,7 +48,7 @@ def open_bucket(address: str) -> tuple[Any, str]:
 
 @contextlib.contextmanager
 def named_errors(address: str) -> Iterator[None]:
-    """Turns what the client raises into an error that names the address and says what to do."""
+    """Raises errors of the client as errors that name the address and the next step."""
     from google.api_core import exceptions  # noqa: PLC0415
     from google.auth import exceptions as auth  # noqa: PLC0415
     from google.cloud.storage.exceptions import DataCorruption  # noqa: PLC0415
@@ -69,10 +69,10 @@ def named_errors(address: str) -> Iterator[None]:
                 "bucket's objects (roles/storage.objectUser), then run again"
             )
         elif isinstance(error, DataCorruption):
-            hint = "the checksums of both sides differ: run again"
+            hint = "the checksums of the two sides differ: run again"
         brief = " ".join(str(error).split()) or type(error).__name__
-        if len(brief) > _TOLD_CHARACTERS:
-            # What went wrong stands at either end, and the request between them.
-            half = _TOLD_CHARACTERS // 2
+        if len(brief) > _MAX_ERROR_CHARACTERS:
+            # The cause is at either end of the text, and the request in between.
+            half = _MAX_ERROR_CHARACTERS // 2
             brief = f"{brief[:half]} ... {brief[-half:]}"
         raise InfrastructureError(f"{address}: {brief}", hint) from error

@@ -25,7 +25,7 @@ from ordain.config.loading import load_project
 from ordain.history.runs import History
 from ordain.metadata.store import open_store
 from ordain.serving.registry.object_store import list_object_versions
-from ordain.storage.artifact_store import PLACE
+from ordain.storage.artifact_store import BUCKET_ROOT
 from ordain.storage.bucket_artifacts import MARKER
 
 
@@ -48,7 +48,7 @@ class Pods(PodRun):
 
     @property
     def workspace(self) -> Path:
-        return PLACE / self.bucket
+        return BUCKET_ROOT / self.bucket
 
     def start(self, task: str, *words: str, **told: str) -> int:
         shutil.rmtree(self.workspace, ignore_errors=True)

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from ordain.storage.bucket import PLACE
+from ordain.storage.bucket import BUCKET_ROOT
 
 
 @contextlib.contextmanager
@@ -38,7 +38,7 @@ def new_bucket(client: Any) -> Iterator[Any]:
     try:
         yield bucket
     finally:
-        shutil.rmtree(PLACE / bucket.name, ignore_errors=True)
+        shutil.rmtree(BUCKET_ROOT / bucket.name, ignore_errors=True)
 
 
 class Wire:

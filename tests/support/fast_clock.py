@@ -7,7 +7,7 @@ import json
 import time
 from pathlib import Path
 
-from ordain.common.atomic_files import write_whole
+from ordain.common.atomic_files import write_atomic
 from ordain.scheduling.clock import Bell, Clock
 
 BASE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
@@ -62,4 +62,4 @@ class HeldClock(Clock):
 
     def _write(self, base: datetime.datetime, until: datetime.datetime) -> None:
         raw = {"origin": time.time(), "base": base.isoformat(), "until": until.isoformat()}
-        write_whole(self._path, json.dumps(raw))
+        write_atomic(self._path, json.dumps(raw))

@@ -21,7 +21,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from ordain.common.process_exit import leave
+from ordain.common.process_exit import exit_process
 
 
 def start(asked: dict[str, Any]) -> int:
@@ -47,7 +47,7 @@ def start(asked: dict[str, Any]) -> int:
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        leave(code)
+        exit_process(code)
 
 
 if __name__ == "__main__":

@@ -27,7 +27,7 @@ from typing import Any
 
 from scheduler_process import schedule
 
-from ordain.common.process_exit import leave
+from ordain.common.process_exit import exit_process
 from ordain.scheduling import child_process
 
 
@@ -55,7 +55,7 @@ def fork(what: Callable[[], None], output: int, is_session: bool = False) -> int
     except BaseException:
         sys.excepthook(*sys.exc_info())
     finally:
-        leave(code)
+        exit_process(code)
 
 
 def run_ordain(words: Sequence[str]) -> None:

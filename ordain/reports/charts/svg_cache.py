@@ -14,7 +14,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from ordain.common.file_cache import KeptFiles
+from ordain.common.file_cache import FileCache
 
 #: Folder in the project's part of the workspace.
 FOLDER = "drawings"
@@ -27,16 +27,16 @@ class SvgCache:
 
     def __init__(self, home: Path) -> None:
         """Create it in the project's part of the workspace."""
-        self._files = KeptFiles(home / FOLDER, KEPT)
+        self._files = FileCache(home / FOLDER, KEPT)
 
     def find(self, spec: Any) -> str | None:
         """Find the SVG of a specification."""
-        content = self._files.find(_name(spec))
+        content = self._files.get(_name(spec))
         return content.decode("utf-8", "replace") if content else None
 
     def keep(self, drawn: list[tuple[Any, str]]) -> None:
         """Store SVGs; a failure is logged and they are drawn again the next time."""
-        self._files.keep({_name(spec): svg.encode() for spec, svg in drawn})
+        self._files.put({_name(spec): svg.encode() for spec, svg in drawn})
 
 
 def _name(spec: Any) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
-from ordain.common.atomic_files import locked, write_whole
+from ordain.common.atomic_files import locked, write_atomic
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.serving.registry import tensorflow_serving
 from ordain.serving.registry.label_file import LABELS_FILE, Change, Labels, read_labels
@@ -73,7 +73,7 @@ def write_labels(base: Path, labels: Labels, trust: Trust | None) -> Labels:
     """
     signature = signature_of(labels, trust)
     try:
-        write_whole(base / LABELS_FILE, labels.to_json(signature))
+        write_atomic(base / LABELS_FILE, labels.to_json(signature))
     except OSError as error:
         raise InfrastructureError(
             f"{base / LABELS_FILE} cannot be written: {error.strerror}; the labels are as before",

@@ -21,7 +21,7 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
-from ordain.common.process_exit import before_leaving
+from ordain.common.process_exit import before_exit
 from ordain.errors import InfrastructureError
 
 PREFIX = "ordain-versions-"
@@ -143,7 +143,7 @@ def _own_folder() -> Path:
             # Locked before it has its name: whoever sees it sees it locked.
             making.rename(folder / _OWNER_FILE)
             _own[os.getpid()] = folder, owner
-            before_leaving(remove_copies)
+            before_exit(remove_copies)
         return _own[os.getpid()][0]
 
 

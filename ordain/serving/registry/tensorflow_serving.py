@@ -20,7 +20,7 @@ from __future__ import annotations
 import errno
 from pathlib import Path
 
-from ordain.common.atomic_files import write_whole
+from ordain.common.atomic_files import write_atomic
 from ordain.errors import InfrastructureError
 from ordain.serving.registry.label_file import CANARY, STABLE, Labels
 from ordain.serving.registry.versions import list_versions
@@ -103,7 +103,7 @@ def write_config(base: str | Path, labels: Labels) -> None:
             raise OSError(errno.ELOOP, "it is a link")
         folder.mkdir(exist_ok=True)
         for name, text in texts.items():
-            write_whole(folder / name, text)
+            write_atomic(folder / name, text)
     except OSError as error:
         raise InfrastructureError(
             f"{folder} cannot be written: {error.strerror}; the labels have changed, and a "

@@ -13,7 +13,7 @@ import sys
 from pathlib import Path
 
 from ordain.common.package import PACKAGE
-from ordain.common.process_exit import leave
+from ordain.common.process_exit import exit_process
 from ordain.errors import OrdainError
 from ordain.serving.sandbox.file_access import leave_files
 from ordain.serving.sandbox.sandbox import (
@@ -55,7 +55,7 @@ def main(folder: Path) -> None:
     _say(IMPORTED if is_confined else f"{IMPORTED} {HAS_FILES}")
     line = sys.stdin.readline()
     if not line:
-        leave(0)
+        exit_process(0)
     base = folder / CANDIDATE_FOLDER
     # The server copies the version that it loads: its largest file is one that is right.
     sizes = [path.stat().st_size for path in base.rglob("*") if path.is_file()]
@@ -72,8 +72,8 @@ def main(folder: Path) -> None:
         serve(settings, _say, is_trial=True)
     except OrdainError as error:
         sys.stderr.write(f"{error.message}\n")
-        leave(int(error.exit_code))
-    leave(0)
+        exit_process(int(error.exit_code))
+    exit_process(0)
 
 
 def _say(text: str) -> None:

@@ -16,7 +16,7 @@ import grpc
 import tensorflow as tf
 from aiohttp import web
 
-from ordain.common.process_exit import leave
+from ordain.common.process_exit import exit_process
 from ordain.errors import ConfigError, ExitCode, InfrastructureError
 from ordain.serving.registry.label_file import STABLE
 from ordain.serving.registry.trust import Trust
@@ -131,7 +131,7 @@ async def _serve(
 def _end_in_time(settings: Settings) -> None:
     """Has the process end soon after the drain's time, also if a thread hangs."""
     limit_s = settings.drain_grace_s + SETTLE_S + settings.drain_timeout_s + LEAVE_S
-    timer = threading.Timer(limit_s, leave, [int(ExitCode.NODE_FAILED)])
+    timer = threading.Timer(limit_s, exit_process, [int(ExitCode.NODE_FAILED)])
     timer.daemon = True
     timer.start()
 

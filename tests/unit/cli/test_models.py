@@ -239,7 +239,7 @@ class TestVerify:
     def test_damaged_labels_are_told_too(self, ordain, folder, push):
         (push.project.serving / "labels.json").write_text("[" * 200_000)
         code, out, err = ordain("verify", folder)
-        assert code == 5 and out.endswith("labels.json is damaged: it is nested too deep\n")
+        assert code == 5 and out.endswith("labels.json is damaged: it is nested too deeply\n")
         for command in ("list", "show", "prune"):
             code, _, err = ordain(command, folder)
             assert code == 5 and "nested too deep" in err, command

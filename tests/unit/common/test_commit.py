@@ -193,8 +193,8 @@ def change_size(path: Path) -> None:
 @pytest.mark.parametrize(
     ("damage", "problem"),
     [
-        (change_size, r"has 23 bytes and had 24 when its writer closed it"),
-        (Path.unlink, r"Split-train/a: the file that was written for it, .* is gone"),
+        (change_size, r"23 bytes; its writer closed it with 24"),
+        (Path.unlink, r"Split-train/a: its staged file .* does not exist"),
     ],
 )
 def test_what_is_not_as_it_was_written_is_not_committed(
@@ -211,7 +211,7 @@ def test_what_is_not_as_it_was_written_is_not_committed(
 @pytest.mark.parametrize(
     ("results", "problem"),
     [
-        ([], "2 of 2 pieces of work came to no result: the first is number 0"),
+        ([], "2 of 2 pieces of work have no result, number 0 first"),
         ([(0, "a"), (0, "b")], "1 of 2 pieces .* number 1"),
     ],
 )
@@ -222,7 +222,7 @@ def test_a_piece_without_a_result_is_an_error(results: list[Result], problem: st
 
 def test_a_pipeline_that_left_no_results_is_an_error(tmp_path: Path) -> None:
     with Staging(str(tmp_path), FILES) as staging:
-        with pytest.raises(NodeFailedError, match="left no results"):
+        with pytest.raises(NodeFailedError, match="ended without storing its results"):
             staging.results("pieces")
 
 
@@ -246,7 +246,10 @@ def test_what_lies_beside_committed_files_is_not_read_and_named(artifact: Path, 
 
 @pytest.mark.parametrize(
     ("damage", "problem"),
-    [(change_size, "a: has 23 bytes; 24 bytes were"), (Path.unlink, "a: is missing; 24 bytes")],
+    [
+        (change_size, "a: has 23 bytes; committed were 24"),
+        (Path.unlink, "a: is missing; committed were 24"),
+    ],
 )
 def test_a_committed_file_that_changed_is_an_error(
     artifact: Path, damage: Callable[[Path], None], problem: str
@@ -288,5 +291,5 @@ def test_of_other_components_half_a_set_of_shards_is_an_error(
 ) -> None:
     for name in names:
         (tmp_path / name).touch()
-    with pytest.raises(InfrastructureError, match="no whole set of shards: 0 of"):
+    with pytest.raises(InfrastructureError, match="are incomplete or mixed: 0 of"):
         list_committed(str(tmp_path), FILES)

@@ -7,7 +7,7 @@ import psutil
 import pytest
 from apache_beam.utils.shared import Shared
 
-from ordain.common.memory import give_back, read_memory
+from ordain.common.memory import read_memory, release_memory
 
 MB = 1_000_000
 
@@ -52,6 +52,6 @@ class _Model:
 def test_what_beam_shared_last_is_given_back() -> None:
     lasting = weakref.ref(Shared().acquire(_Model))
     gc.collect()
-    assert lasting() is not None, "Beam lets go by itself: give_back need not do it any more"
-    give_back()
+    assert lasting() is not None, "Beam lets go by itself: release_memory need not do it any more"
+    release_memory()
     assert lasting() is None

@@ -13,7 +13,7 @@ ROOT = Path(__file__).resolve().parents[3]
 PROGRAM = """
 import atexit, os, sys, threading
 import tensorflow as tf
-from ordain.common.process_exit import leave
+from ordain.common.process_exit import exit_process
 
 class TornDown:
     def __del__(self):
@@ -32,7 +32,7 @@ assert is_large(tf.constant(2))
 sys.stdout.write("said")
 sys.stderr.write("warned")
 if len(sys.argv) > 1:
-    leave(int(sys.argv[1]))
+    exit_process(int(sys.argv[1]))
 os._exit(0)
 """
 
@@ -63,12 +63,12 @@ def test_it_says_what_was_said_and_leaves_no_file(tmp_path: Path) -> None:
 def test_a_process_that_just_ends_leaves_what_autograph_wrote(tmp_path: Path) -> None:
     assert run(tmp_path).returncode == 0
     assert list((tmp_path / "temporary").glob("__autograph_generated_file*.py")), (
-        "AutoGraph writes no files any more: leave() need not remove them"
+        "AutoGraph writes no files any more: exit_process() need not remove them"
     )
 
 
 def test_the_code_is_told_although_nobody_reads() -> None:
-    program = "from ordain.common.process_exit import leave; print('said'); leave(4)"
+    program = "from ordain.common.process_exit import exit_process; print('said'); exit_process(4)"
     buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(
         [sys.executable, "-c", program], cwd=ROOT, env=buffered, stdout=subprocess.PIPE

@@ -27,16 +27,16 @@ def test_what_is_json_is_read(text, value):
     ("text", "words"),
     [
         ("", "Expecting value"),
-        ("NaN", "it holds NaN"),
-        ("[-Infinity]", "it holds -Infinity"),
+        ("NaN", "it contains NaN"),
+        ("[-Infinity]", "it contains -Infinity"),
         ("[1e309]", "the number 1e309, which is too large"),
         ("9" * 5000, "more than 4300 digits"),
         ("[" * 10**6, "nested too deep"),
         ('{"a":' * 10**5, "nested too deep"),
         ('{"a": 1, "b": {"c": 1, "c": 2}}', "the key 'c' twice"),
-        (r'["\ud800"]', "no UTF-8 text"),
-        (r'{"\uDFFF": 1}', "no UTF-8 text"),
-        (b"\xff", "no UTF-8 text"),
+        (r'["\ud800"]', "not valid UTF-8"),
+        (r'{"\uDFFF": 1}', "not valid UTF-8"),
+        (b"\xff", "not valid UTF-8"),
     ],
 )
 def test_what_no_file_of_ours_holds_is_a_value_error(text, words):

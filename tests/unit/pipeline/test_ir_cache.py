@@ -101,4 +101,4 @@ def test_a_workspace_that_cannot_be_written_costs_time_only(
     (load_project(folder).home).mkdir(parents=True)
     (load_project(folder).home / FOLDER).write_text("in the way")
     assert compiled_ir(load_project(folder), 3).nodes
-    assert "cannot be kept" in caplog.text
+    assert "cannot be written" in caplog.text

@@ -109,7 +109,7 @@ def launched(tmp_path, monkeypatch):
         )
         operator = OPERATORS[type(spec)](executor_spec=spec, platform_config=None)
         try:
-            with artifact_store.shared_through(Store()):
+            with artifact_store.use_store(Store()):
                 operator.run_executor(execution(tmp_path))
         finally:
             ran = [(what, uri.removeprefix(f"{tmp_path}/")) for what, uri in Noting.ran]

@@ -56,7 +56,7 @@ def test_without_a_store_a_file_is_where_it_is(tmp_path):
 
 def test_a_store_is_asked_while_it_is_named_and_no_longer():
     store, path = Store(), Path("/none/x")
-    with artifact_store.shared_through(store):
+    with artifact_store.use_store(store):
         assert ask(path)
     assert [what for what, _ in store.asked] == ["fetch", "keep", "pull", "push", "has"]
     assert not ask(path)

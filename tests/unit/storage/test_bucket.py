@@ -15,7 +15,7 @@ from bucket_server import Wire, new_bucket, storing
 
 from ordain.errors import InfrastructureError
 from ordain.storage import bucket as transfers
-from ordain.storage.bucket import PLACE, address_of, workspace_of
+from ordain.storage.bucket import BUCKET_ROOT, address_of, workspace_of
 from ordain.storage.bucket_artifacts import MARKER, RunBucket
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -63,9 +63,9 @@ def lose(work):
 
 
 def test_a_workspace_is_named_after_its_address(bucket, work):
-    assert work == PLACE / bucket.name / "ml"
+    assert work == BUCKET_ROOT / bucket.name / "ml"
     assert address_of(work / "toy") == f"gs://{bucket.name}/ml/toy"
-    assert PLACE.stat().st_mode & 0o777 == 0o700
+    assert BUCKET_ROOT.stat().st_mode & 0o777 == 0o700
 
 
 class TestArtifacts:
@@ -149,7 +149,7 @@ class TestArtifacts:
         assert subprocess.run(command, cwd=ROOT, check=False).returncode == -9
         before = contents(model)
         shutil.move(model, work / "kept")
-        with pytest.raises(InfrastructureError, match=r"model/8: is not whole: there is no gs://"):
+        with pytest.raises(InfrastructureError, match=r"model/8: artifact is incomplete: gs://"):
             RunBucket(work).fetch(str(model))
         assert not model.exists()
 
@@ -193,8 +193,9 @@ class TestArtifacts:
         bucket.blob(name).upload_from_string(changed)
         with pytest.raises(InfrastructureError) as caught:
             RunBucket(work).fetch(str(model))
-        assert caught.value.message.startswith(f"gs://{bucket.name}/{name}: {len(changed)} bytes")
-        assert "5 bytes with" in caught.value.message
+        found = f"gs://{bucket.name}/{name}: changed after its upload: {len(changed)} bytes with"
+        assert caught.value.message.startswith(found)
+        assert "uploaded were 5 bytes with" in caught.value.message
         assert "restore it" in caught.value.hint
         assert list(model.parent.iterdir()) == []
 
@@ -211,18 +212,18 @@ class TestArtifacts:
         [
             ("no json", "Expecting value"),
             ("[]", "list indices"),
-            ('{"form": 2}', "form 2, and this image reads form 1"),
-            ('{"form": 1, "files": [], "folders": ["../../up"]}', "is no path below"),
+            ('{"form": 2}', "format 2, and this image reads format 1"),
+            ('{"form": 1, "files": [], "folders": ["../../up"]}', "is not a path below"),
             (
                 '{"form": 1, "files": [{"path": "/etc/x", "bytes": 1, "sha256": ""}], '
                 '"folders": []}',
-                "'/etc/x' is no path below",
+                "'/etc/x' is not a path below",
             ),
         ],
     )
     def test_a_marker_of_somebody_else_is_refused(self, bucket, work, marker, problem):
         bucket.blob(f"ml/toy/5{MARKER}").upload_from_string(marker)
-        with pytest.raises(InfrastructureError, match="is not what a pod writes") as caught:
+        with pytest.raises(InfrastructureError, match="is not a marker") as caught:
             RunBucket(work).fetch(str(work / "toy" / "5"))
         assert problem in caught.value.message
         assert not (work / "toy").exists()
@@ -278,7 +279,7 @@ class TestFailures:
             with pytest.raises(InfrastructureError, match=r"gs://none-such/ml/runs: 404"):
                 RunBucket(work).pull(work / "runs")
         finally:
-            shutil.rmtree(PLACE / "none-such")
+            shutil.rmtree(BUCKET_ROOT / "none-such")
 
     def test_no_permission(self, work, model, monkeypatch):
         class Refusing(http.server.BaseHTTPRequestHandler):

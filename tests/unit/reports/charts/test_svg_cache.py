@@ -76,4 +76,4 @@ def test_a_folder_that_cannot_be_written_costs_time_only(tmp_path, caplog):
     (tmp_path / svg_cache.FOLDER).write_text("in the way")
     (svg,) = renderer.draw_all([chart()], SvgCache(tmp_path))
     assert svg.startswith("<svg ")
-    assert "cannot be kept" in caplog.text
+    assert "cannot be written" in caplog.text

@@ -35,13 +35,13 @@ HOSTILE = {
     "required or not": (_feature(is_required="no"), "is_required of 'x' is neither"),
     "a task there is not": (_put(task="steal"), "task is 'steal', known are binary"),
     "a task that is a list": (_put(task=[]), "task is a list"),
-    "a threshold NaN": (_put(threshold=float("nan")), "it holds NaN"),
+    "a threshold NaN": (_put(threshold=float("nan")), "it contains NaN"),
     "a threshold that is none": (_put(threshold={}), "threshold is an object, not a number"),
     "classes that are none": (_put(classes=4), "classes is 4, not a list"),
     "a class that is none": (_put(classes=[[]]), "a class is a list"),
     "signatures that are none": (_put(signatures=7), "signatures is 7, not an object"),
     "operations that are none": (_put(operations=5), "operations is 5, not a list"),
-    "an operation that is none": (_put(operations=[None]), "an operation is None, not a text"),
+    "an operation that is none": (_put(operations=[None]), "an operation is None, not a string"),
 }
 
 

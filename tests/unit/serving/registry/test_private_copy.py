@@ -118,13 +118,13 @@ def test_a_folder_swapped_for_a_link_is_not_followed(version, tmp_path):
 MAKES_ONE = """
 import os, sys, time
 from pathlib import Path
-from ordain.common.process_exit import leave
+from ordain.common.process_exit import exit_process
 from ordain.serving.registry.private_copy import copy_version
 print(copy_version(Path(sys.argv[1])).folder, flush=True)
 if sys.argv[2] == "killed":
     os.kill(os.getpid(), 9)
 elif sys.argv[2] == "leaves":
-    leave(0)
+    exit_process(0)
 elif sys.argv[2] == "stays":
     sys.stdin.read()
 """
