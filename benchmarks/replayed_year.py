@@ -2,9 +2,9 @@
 
     python -m benchmarks.replayed_year [--seed N] [--week-s 2] [--keep FOLDER]
 
-The months of `data/flights` come one by one into a copy of `examples/flights`. A scheduler looks
+The months of `data/flights` come one by one into a copy of `examples/flights`. A scheduler checks
 every Monday at three, on a clock that runs a week in `--week-s` seconds and waits for its runs;
-each look is `ordain retrain` as a process of its own. June comes without its distances and is
+each check is `ordain retrain` as a process of its own. June comes without its distances and is
 repaired by a new version, the distances of September are four times as long, and the
 scheduler, a run, and both are killed with -9 at moments that the seed decides. Afterwards the same
 is checked as in `tests/integration/test_year.py`, and the year is told as Markdown.
@@ -140,7 +140,7 @@ def _report(year: Year, sandbox: Sandbox) -> str:
     for kill in year.kills.values():
         lines.append(
             f"\nmonth {kill.month}: kill -9 of the {kill.victim}, {kill.after_s:.1f} s after the "
-            f"look began, at {kill.node}"
+            f"check began, at {kill.node}"
         )
     command = [ORDAIN, "schedule", "status", sandbox.folder, "--limit", "100"]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -18,10 +18,10 @@ from ordain.errors import ExitCode, OrdainError
 COMMANDS = {
     "plan": ("ordain.cli.plan:plan", "Check a project without running it, and show its nodes."),
     "run": ("ordain.cli.run:run", "Run a project's pipeline on this machine."),
-    "retrain": ("ordain.cli.retrain:retrain", "Run a project's chain if there is a reason to."),
+    "retrain": ("ordain.cli.retrain:retrain", "Check whether a retrain is due, and run it if so."),
     "schedule": (
         "ordain.cli.schedule:schedule",
-        "Run a project by the clock, or when its data changes; show how that stands.",
+        "Retrain on a schedule or when the data changes; show the status.",
     ),
     "runs": (
         "ordain.cli.runs:runs",

@@ -1,4 +1,4 @@
-"""`ordain retrain`: look once, decide, run if need be."""
+"""`ordain retrain`: checks whether a retrain is due, and runs it if so."""
 
 from __future__ import annotations
 
@@ -12,24 +12,22 @@ from contextlib import AbstractContextManager
 
 import click
 
-from ordain.cli.notify import no_notify_option, tell
+from ordain.cli.notify import no_notify_option, notify
 from ordain.cli.options import json_option, project_options
 from ordain.common.process_exit import exit_process
 from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.history.results import RunResult
-from ordain.retraining.retrain import Outcome, retrain_once
-from ordain.retraining.types import Decision, Effect
+from ordain.retraining.retrain import retrain_once
+from ordain.retraining.types import Decision
 from ordain.runner.local import Listener
 from ordain.runner.node_log import console_stream
-
-_MARKS = {Effect.RUN: "for", Effect.HOLD: "against", Effect.NOTE: "note"}
 
 
 @click.command()
 @project_options
-@click.option("--dry-run", is_flag=True, help="Decide and say why; run and write nothing.")
-@click.option("--force", is_flag=True, help="Run whatever speaks against it.")
+@click.option("--dry-run", is_flag=True, help="Print the decision; run and write nothing.")
+@click.option("--force", is_flag=True, help="Run despite blockers; incomplete spans are not used.")
 @click.option("--wait", is_flag=True, help="Wait for another run in this workspace to end.")
 @no_notify_option
 @json_option
@@ -43,11 +41,11 @@ def retrain(
     no_notify: bool,
     as_json: bool,
 ) -> None:
-    """Run PROJECT's chain if there is a reason to.
+    """Check whether a retrain is due, and run it if so.
 
-    Reasons are new and late data, a changed source or schema, drift and age; the keys below
-    `retrain` in pipeline.yaml say which, and what holds a run back. Where nothing is new, the
-    exit code is 0.
+    Prints why a run is due or not. Triggers are new and late data, a changed source or schema,
+    drift and age. The keys below `retrain` in pipeline.yaml select them, and the blockers that
+    postpone a run. The exit code is 0 if nothing is due.
 
     \b
     Examples:
@@ -58,38 +56,46 @@ def retrain(
     loaded = load_project(project, env, settings)
     started = datetime.datetime.now(datetime.UTC)
     view = _View(loaded, as_json)
-    outcome = retrain_once(loaded, view, force, dry_run, wait)
+    result = retrain_once(loaded, view, force, dry_run, wait)
     if as_json:
-        click.echo(json.dumps(outcome.to_dict(), indent=1))
-    if outcome.error is not None:
-        click.echo(f"error: {outcome.error.message}", err=True)
-        if outcome.error.hint:
-            click.echo(f"  next: {outcome.error.hint}", err=True)
+        click.echo(json.dumps(result.to_dict(), indent=1))
+    if result.error is not None:
+        click.echo(f"error: {result.error.message}", err=True)
+        if result.error.hint:
+            click.echo(f"  next: {result.error.hint}", err=True)
     if not no_notify and not dry_run:
         sys.stdout.flush()
-        told = outcome.to_dict()
-        tell(loaded, started, told["runs"], outcome.error, told["decision"])
-    _leave(outcome)
+        document = result.to_dict()
+        notify(loaded, started, document["runs"], result.error, document["decision"])
+    if result.runs:
+        exit_process(int(result.exit_code))
+    sys.exit(int(result.exit_code))
 
 
 class _View:
-    """Says what is decided, and draws each run as `ordain run` does."""
+    """Prints the decision, and each run as `ordain run` does."""
 
     def __init__(self, project: Project, as_json: bool) -> None:
         self._project = project
         self._as_json = as_json
 
     def decided(self, decision: Decision) -> None:
-        """The decision with its reasons."""
-        if not self._as_json:
-            print_decision(decision)
+        """Prints the decision with its reasons."""
+        if self._as_json:
+            return
+        click.echo(str(decision.action))
+        for reason in decision.reasons:
+            click.echo(f"  {reason.effect:<8} {reason.text}")
+        for window in decision.windows:
+            fresh = ", trained anew" if decision.is_fresh else ""
+            click.echo(f"  run      {len(window)} span(s) to {window[-1]}{fresh}")
 
     def waiting(self, holder: str) -> None:
-        """Another run holds the workspace."""
+        """Prints which run holds the workspace."""
         click.echo(f"waiting for {holder}", err=self._as_json)
 
     def running(self, window: tuple[int, ...]) -> AbstractContextManager[Listener]:
-        """A run begins."""
+        """Draws a run while it goes on."""
         from ordain.cli.sigterm import ended_between_nodes  # noqa: PLC0415
 
         return ended_between_nodes(self._drawn(window))
@@ -107,7 +113,7 @@ class _View:
                 yield listener
 
     def ended(self, result: RunResult) -> None:
-        """A run is over."""
+        """Prints the result of a run and writes its report."""
         from rich.console import Console  # noqa: PLC0415
 
         from ordain.cli.console import print_result  # noqa: PLC0415
@@ -119,19 +125,3 @@ class _View:
         sys.stdout.flush()
         _, line = write_run_report(self._project, result.run_id)
         click.echo(f"  {line}", err=self._as_json)
-
-
-def print_decision(decision: Decision) -> None:
-    """The decision and its reasons, a line each."""
-    click.echo(str(decision.action))
-    for reason in decision.reasons:
-        click.echo(f"  {_MARKS[reason.effect]:<8} {reason.text}")
-    for window in decision.windows:
-        fresh = ", trained anew" if decision.is_fresh else ""
-        click.echo(f"  run      {len(window)} span(s) to {window[-1]}{fresh}")
-
-
-def _leave(outcome: Outcome) -> None:
-    if outcome.runs:
-        exit_process(int(outcome.exit_code))
-    sys.exit(int(outcome.exit_code))

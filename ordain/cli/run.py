@@ -12,7 +12,7 @@ from collections.abc import Iterator
 import click
 
 from ordain.cli.console import RunView, print_result
-from ordain.cli.notify import no_notify_option, tell
+from ordain.cli.notify import no_notify_option, notify
 from ordain.cli.options import json_option, project_options
 from ordain.common.process_exit import exit_process
 from ordain.config.loading import load_project
@@ -87,7 +87,7 @@ def run(
             result = plan_and_run(loaded, run_id, span, options, drawn(view), hold, show)
     except OrdainError as error:
         if not no_notify:
-            tell(loaded, started, [], error)
+            notify(loaded, started, [], error)
         raise
     if as_json:
         click.echo(json.dumps(result.to_dict(), indent=1))
@@ -98,7 +98,7 @@ def run(
     click.echo(f"  {line}", err=as_json)
     sys.stdout.flush()
     if not no_notify:
-        tell(loaded, started, [result.to_dict()], None)
+        notify(loaded, started, [result.to_dict()], None)
     exit_process(int(result.exit_code))
 
 

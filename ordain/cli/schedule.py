@@ -1,4 +1,4 @@
-"""`ordain schedule`: looks at every tick and change, and says how the schedule stands."""
+"""`ordain schedule`: runs the scheduler, exports it, and shows its status."""
 
 from __future__ import annotations
 
@@ -23,29 +23,29 @@ from ordain.scheduling.status import read_status
 if TYPE_CHECKING:
     from ordain.scheduling.service import Service
 
-#: Decisions and runs that `status` shows unless told otherwise.
+#: Default number of decisions and runs that `status` shows.
 SHOWN = 5
 KINDS = ("systemd", "cron", "kubernetes")
 _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class ScheduleGroup(click.Group):
-    """A group whose command is `run` where none is named: `ordain schedule PROJECT`."""
+    """Group with the default command `run`: `ordain schedule PROJECT`."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Puts `run` before everything that neither names a command nor asks for help."""
+        """Inserts `run` unless the first word is a command or asks for help."""
         if args and args[0] not in {*self.commands, "-h", "--help"}:
             args = ["run", *args]
         return super().parse_args(ctx, args)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
-        """The command of a name; `run` for the name of a project."""
+        """Returns the command of a name; `run` for the name of a project."""
         return super().get_command(ctx, cmd_name) or self.commands["run"]
 
 
 @click.group(cls=ScheduleGroup)
 def schedule() -> None:
-    """Run PROJECT by the clock, or when its data changes; show how that stands.
+    """Retrain on a schedule or when the data changes; show the status.
 
     `ordain schedule PROJECT` is short for `ordain schedule run PROJECT`.
 
@@ -60,16 +60,16 @@ def schedule() -> None:
 
 @schedule.command()
 @project_options
-@click.option("--cron", metavar="EXPRESSION", help="When to look; default: schedule.cron.")
+@click.option("--cron", metavar="EXPRESSION", help="When to check; default: schedule.cron.")
 @click.option("--timezone", metavar="ZONE", help="Zone of --cron; default: schedule.timezone, UTC.")
 @click.option(
-    "--watch/--no-watch", default=None, help="Look when the data changes; default: schedule.watch."
+    "--watch/--no-watch", default=None, help="Check when the data changes; default: schedule.watch."
 )
-@click.option("--once", is_flag=True, help="Look once, now, and end with its exit code.")
+@click.option("--once", is_flag=True, help="Check once, now, and exit with its exit code.")
 @click.option(
     "--emit",
     type=click.Choice(KINDS),
-    help="Print the schedule for another clock, and end.",
+    help="Print the schedule for another scheduler, and exit.",
 )
 @click.option("--image", metavar="IMAGE", help="Container image, for --emit kubernetes.")
 def run(
@@ -83,11 +83,10 @@ def run(
     emit: str | None,
     image: str | None,
 ) -> None:
-    """Look at PROJECT at every tick and change, until SIGTERM.
+    """Check at every tick and data change whether PROJECT is to be retrained.
 
-    Each look is `ordain retrain PROJECT`, which decides and, if need be, runs. There is one look at
-    a time, also of two schedulers. On SIGTERM the look is stopped and the exit code is 0; the next
-    one goes on where it was.
+    Each check is `ordain retrain PROJECT`. There is one check at a time, also of two schedulers. On
+    SIGTERM the check is stopped and the exit code is 0; the next check resumes its run.
 
     \b
     Examples:
@@ -96,14 +95,14 @@ def run(
       ordain schedule examples/flights --cron "0 3 * * *" --emit cron
       ordain schedule examples/flights --cron "0 3 * * *" --emit kubernetes --image ordain:1
     """
-    from ordain.scheduling.service import Service  # noqa: PLC0415  `status` answers without it
+    from ordain.scheduling.service import Service  # noqa: PLC0415  `status` works without it
 
     loaded = load_project(project, env, settings)
     words = ("retrain", str(loaded.folder), "--json", "--wait", "--no-notify")
-    look = _arguments(loaded, *words)
+    check = _arguments(loaded, *words)
     service = Service(
         project=loaded,
-        command=(*_program(), *look),
+        command=(*_program(), *check),
         cron=_checked("--cron", check_cron, cron) if cron else loaded.schedule.cron,
         timezone=_checked("--timezone", check_timezone, timezone)
         if timezone
@@ -114,13 +113,13 @@ def run(
         click.echo(_emit(service, emit, image), nl=False)
         return
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         now = datetime.datetime.now(datetime.UTC)
         click.echo(f"{show_time(now, service.timezone)}  {text}")
 
     if once:
-        click.get_current_context().exit(service.look_once(say))
-    service.run(say)
+        click.get_current_context().exit(service.check_once(log))
+    service.run(log)
 
 
 @schedule.command()
@@ -151,12 +150,12 @@ def _emit(service: Service, emit: str, image: str | None) -> str:
     project: Project = service.project
     if service.cron is None:
         raise ConfigError(
-            f"--emit {emit}: there is no cron expression, and no other clock watches files",
+            f"--emit {emit}: there is no cron expression, and {emit} does not watch files",
             "--cron '0 3 * * *', or schedule.cron in pipeline.yaml",
         )
     words = ("schedule", str(project.folder), "--once")
     references = _REFERENCE.findall(json.dumps(project.effective, default=str))
-    wanted = exporters.Wanted(
+    export = exporters.Export(
         project=project,
         cron=Cron(service.cron, service.timezone),
         program=_program(),
@@ -169,17 +168,17 @@ def _emit(service: Service, emit: str, image: str | None) -> str:
         "cron": exporters.emit_cron,
         "kubernetes": exporters.emit_kubernetes,
     }
-    return emitters[emit](wanted)
+    return emitters[emit](export)
 
 
 def _program() -> tuple[str, ...]:
-    """What starts this installation's `ordain`."""
+    """Command that starts this installation's `ordain`."""
     script = Path(sys.executable).with_name("ordain")
     return (str(script),) if script.exists() else (sys.executable, "-P", "-m", "ordain.cli.main")
 
 
 def _arguments(project: Project, *words: str) -> tuple[str, ...]:
-    """Words of a command, followed by the project's own `--env` and `--set`."""
+    """Appends the project's overlay and settings to the words of a command."""
     overlay = () if project.environment is None else ("--env", project.environment)
     return (*words, *overlay, *(w for setting in project.settings for w in ("--set", setting)))
 

@@ -1,7 +1,7 @@
-"""SIGTERM in a run that a scheduler started: the run ends before its next node.
+"""SIGTERM in a run: the run ends before its next node.
 
-What a node had begun would be lost, so it may end first. A scheduler kills what takes longer than
-its grace time, and the next run closes what was left open (`ordain.history.recovery`).
+The current node finishes first, because its work would be lost. A scheduler kills a run that takes
+longer than the grace time, and the next run cleans up after it (`ordain.history.recovery`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ordain.runner.local import Listener
 
 @contextlib.contextmanager
 def ended_between_nodes(drawing: AbstractContextManager[Listener]) -> Iterator[Listener]:
-    """Lets SIGTERM end a run between two nodes, as Ctrl-C would there.
+    """Makes SIGTERM end a run between two nodes, like Ctrl-C.
 
     Args:
-        drawing: What is entered while the chain runs.
+        drawing: Context of the run's display, which gives the listener to wrap.
 
     Yields:
-        The listener to give to the run. Once SIGTERM came, it raises `KeyboardInterrupt` when the
-        next node, or the next span of a node, is about to start.
+        The listener for the run. After SIGTERM it raises `KeyboardInterrupt` when the next node,
+        or the next span of a node, is about to start.
     """
     with drawing as listener:
         gate = _Gate(listener)
@@ -36,7 +36,7 @@ def ended_between_nodes(drawing: AbstractContextManager[Listener]) -> Iterator[L
 
 
 class _Gate:
-    """Hands on what a run tells, until SIGTERM came."""
+    """Forwards the events of a run until SIGTERM arrives."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener

@@ -1,4 +1,4 @@
-"""How the state of a schedule is told in lines."""
+"""Text output of `ordain schedule status`."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ordain.retraining.report import describe_reason
 
 
 def status_lines(found: dict[str, Any]) -> Iterator[str]:
-    """The lines of `ordain schedule status`, from what `read_status` found."""
+    """Formats the document of `read_status` as lines."""
     zone = found["timezone"]
     yield from _now(found, zone)
     yield ""
@@ -28,7 +28,7 @@ def status_lines(found: dict[str, Any]) -> Iterator[str]:
         yield "not sent yet:"
     for entry in found["outbox"]:
         problem = f": {entry['problem']}" if entry["problem"] else ""
-        yield f"  {entry['event']}  {entry['id']}, {entry['tries']} tries{problem}"
+        yield f"  {entry['event']}  {entry['id']}, {entry['tries']} attempts{problem}"
 
 
 def _now(found: dict[str, Any], zone: str) -> Iterator[str]:
@@ -36,22 +36,22 @@ def _now(found: dict[str, Any], zone: str) -> Iterator[str]:
         since = _time(scheduler["started"], zone)
         yield f"scheduler  process {scheduler['pid']} on {scheduler['host']} since {since}"
     if not found["schedulers"]:
-        yield "scheduler  none runs here"
+        yield "scheduler  none is running"
     if found["cron"] is not None:
-        late = "" if found["schedulers"] else ", if a scheduler runs by then"
+        late = "" if found["schedulers"] else ", if a scheduler is running by then"
         yield f"next tick  {_time(found['next_tick'], zone)} ({found['cron']}, {zone}){late}"
     elif not found["watch"]:
         yield "next tick  none: no cron expression in schedule.cron, and no scheduler with one"
     if found["watch"]:
         yield "watch      on"
     if found["current"] is not None:
-        look = found["current"]
-        yield f"looking    since {_time(look['started'], zone)}: {look['why']}"
+        check = found["current"]
+        yield f"checking   since {_time(check['started'], zone)}: {check['why']}"
     if found["last"] is not None:
-        look = found["last"]
+        check = found["last"]
         yield (
-            f"last look  {_time(look['started'], zone)}, {look['why']}: "
-            f"{look['headline']} (exit code {look['exit_code']})"
+            f"last check {_time(check['started'], zone)}, {check['why']}: "
+            f"{check['headline']} (exit code {check['exit_code']})"
         )
 
 
@@ -60,16 +60,16 @@ def _decision(decision: dict[str, Any], zone: str) -> Iterator[str]:
         f", spans {window[0]} to {window[-1]}" if len(window) > 1 else f", span {window[0]}"
         for window in decision["windows"]
     )
-    what = f"{decision['action']}{spans}"
+    line = f"{decision['action']}{spans}"
     if decision["times"] > 1:
-        what += f" ({decision['times']} times until {_time(decision['until'], zone)})"
+        line += f" ({decision['times']} times until {_time(decision['until'], zone)})"
     if decision["exit_code"] is None:
-        what += ": did not end (running, or killed)"
-    yield f"  {_time(decision['at'], zone)}  {what}"
+        line += ": did not end (running, or killed)"
+    yield f"  {_time(decision['at'], zone)}  {line}"
     for reason in decision["reasons"]:
         yield f"      {describe_reason(reason)}"
 
 
 def _time(moment: str, zone: str) -> str:
-    """A moment in ISO 8601 as a person in that zone reads it."""
+    """Formats an ISO 8601 time in a time zone."""
     return show_time(datetime.datetime.fromisoformat(moment), zone)

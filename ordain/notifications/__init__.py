@@ -1,1 +1,1 @@
-"""Notices about runs: events, outbox, delivery."""
+"""Notifications of runs: events, outbox, delivery."""

@@ -1,7 +1,7 @@
-"""Sending one notice: to a command's standard input, or as a POST to a webhook.
+"""Delivery of one notification: to a command's standard input, or as a POST to a webhook.
 
-What a webhook's address holds may be a secret as a whole, path included, so nothing said here
-names more of it than scheme and host, and what a server answers is never repeated.
+A webhook's address may be a secret as a whole, path included. Messages name only its scheme and
+host, and never repeat the server's response.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from ordain.errors import ConfigError, InfrastructureError
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """A redirected POST would become a GET without its body and pass for delivered."""
+    """Refuses redirects: a redirected POST would become a GET without its body."""
 
     def redirect_request(self, *_: Any) -> None:
-        """Refuses; the answer is then an error like any other."""
+        """Makes the redirect an HTTP error."""
         return
 
 
@@ -36,14 +36,14 @@ _OPENER = urllib.request.build_opener(_NoRedirects)
 
 
 def send(notify: Notify, body: dict[str, Any]) -> None:
-    """Sends a notice once.
+    """Sends a notification once.
 
     Args:
-        notify: To whom; references are resolved here.
+        notify: The target; its references are resolved here.
         body: The JSON document.
 
     Raises:
-        InfrastructureError: It was not taken; the message holds no secret.
+        InfrastructureError: It was not accepted; the message holds no secret.
         ConfigError: A reference names a variable that is not set.
     """
     text = json.dumps(body).encode()
@@ -54,17 +54,17 @@ def send(notify: Notify, body: dict[str, Any]) -> None:
 
 
 def describe(notify: Notify) -> str:
-    """A target's name for a log: the program, or the webhook without what may be secret."""
+    """Name of a target for a log: the program, or the webhook without its secret parts."""
     if notify.command is not None:
         return f"command {notify.command[0]}"
     return _describe_address(str(notify.webhook))
 
 
-def check(notify: Notify) -> None:
-    """Looks up the references of a target, so that a missing one is met at the start.
+def check_target(notify: Notify) -> None:
+    """Resolves the references of a target, so that a missing variable is reported at the start.
 
     Raises:
-        ConfigError: A variable is not set, or the address that it holds is none.
+        ConfigError: A variable is not set, or its value is not an address.
     """
     resolve_references(notify.command, "notify.command")
     if notify.webhook is not None:
@@ -91,8 +91,8 @@ def _split(address: str) -> urllib.parse.SplitResult:
         is_usable = False
     if not is_usable:
         raise ConfigError(
-            "notify.webhook: the address is not one of http:// or https://",
-            "correct the variable that it is taken from",
+            "notify.webhook: the address must begin with http:// or https://",
+            "correct the variable that holds it",
         )
     return parts
 
@@ -102,7 +102,7 @@ def _post(address: str, text: bytes, timeout_s: float) -> None:
     headers = {"Content-Type": "application/json", "User-Agent": "ordain"}
     place = parts.netloc.rpartition("@")[2]
     if parts.username is not None:
-        # urllib takes what stands before the @ for a part of the host's name.
+        # urllib takes credentials before the @ for a part of the host name.
         words = (urllib.parse.unquote(parts.username), urllib.parse.unquote(parts.password or ""))
         token = base64.b64encode(":".join(words).encode()).decode()
         headers["Authorization"] = f"Basic {token}"
@@ -113,13 +113,13 @@ def _post(address: str, text: bytes, timeout_s: float) -> None:
             pass
     except urllib.error.HTTPError as error:
         error.close()
-        raise InfrastructureError(f"it answered with status {error.code}") from None
+        raise InfrastructureError(f"HTTP {error.code}") from None
     except urllib.error.URLError as error:
-        # Only the system's own words: others may repeat the address.
+        # Only the system's error text: other texts may repeat the address.
         why = error.reason.strerror if isinstance(error.reason, OSError) else None
-        raise InfrastructureError(f"no answer: {why or type(error.reason).__name__}") from None
+        raise InfrastructureError(f"no response: {why or type(error.reason).__name__}") from None
     except (OSError, http.client.HTTPException, ValueError) as error:
-        raise InfrastructureError(f"no answer: {type(error).__name__}") from None
+        raise InfrastructureError(f"no response: {type(error).__name__}") from None
 
 
 def _run(command: list[str], text: bytes, timeout_s: float) -> None:
@@ -127,7 +127,7 @@ def _run(command: list[str], text: bytes, timeout_s: float) -> None:
         process = subprocess.Popen(  # noqa: S603  the project names its own command
             command,
             stdin=subprocess.PIPE,
-            # Its output belongs in the log, not among the lines of `--json`.
+            # Its output goes to the log; standard output may be the document of `--json`.
             stdout=sys.stderr.fileno(),
             start_new_session=True,
         )
@@ -136,10 +136,10 @@ def _run(command: list[str], text: bytes, timeout_s: float) -> None:
     try:
         process.communicate(text, timeout=timeout_s)
     except subprocess.TimeoutExpired:
-        raise InfrastructureError(f"no end within {timeout_s:g} s") from None
+        raise InfrastructureError(f"timed out after {timeout_s:g} s") from None
     finally:
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
     if process.returncode != 0:
-        raise InfrastructureError(f"it ended with exit code {process.returncode}")
+        raise InfrastructureError(f"exit code {process.returncode}")

@@ -1,37 +1,34 @@
-"""What is worth telling of a look: blocked, failed, blessed, published.
+"""Notices of the events of a check or a run: blocked, failed, blessed, published.
 
 | Event | When |
 |---|---|
 | `blocked` | a gate blocked a run: data, evaluation or server |
-| `failed` | a run failed, or something else ended the command, before its first run or after |
+| `failed` | a run failed, or the command ended with another error before or after its runs |
 | `blessed` | the evaluation was executed, not taken from the cache, and passed |
-| `published` | a run published a version that was not there before |
+| `published` | a run published a new version |
 
-One run can be both blessed and published, and then there are two.
+A run that is blessed and published makes two notices.
 """
 
 from __future__ import annotations
 
 import datetime
-from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, get_args
+from typing import Any
 
 from ordain.common.node_id import NodeId
-from ordain.config.schedule import Notify, NotifyEvent
+from ordain.config.schedule import NotifyEvent
 from ordain.errors import ExitCode
 from ordain.retraining.report import Report
-
-EVENTS: tuple[NotifyEvent, ...] = get_args(NotifyEvent)
 
 
 @dataclass(frozen=True)
 class Notice:
-    """One thing to tell.
+    """One notification, for any target.
 
     Attributes:
-        id: The same if the same thing is told again, so that a receiver can tell.
-        event: One of `EVENTS`.
+        id: The same if the same event is sent again, so that a receiver can drop the repetition.
+        event: `blocked`, `failed`, `blessed` or `published`.
         body: The JSON document that is sent.
     """
 
@@ -41,12 +38,12 @@ class Notice:
 
 
 def notices_of(project: str, report: Report, started: datetime.datetime) -> list[Notice]:
-    """Everything worth telling of one look, in the order it happened.
+    """Lists the notices of one check, in the order of its runs.
 
     Args:
         project: The project's name.
-        report: What the command said.
-        started: When it was started, UTC.
+        report: The report of `ordain retrain`.
+        started: When the check started, UTC.
     """
     at = started.isoformat(timespec="seconds")
     common = {
@@ -55,35 +52,36 @@ def notices_of(project: str, report: Report, started: datetime.datetime) -> list
         "exit_code": report.exit_code,
         "decision": report.decision,
     }
+
+    def notice(mark: str, event: str, headline: str, run: dict[str, Any] | None) -> Notice:
+        body = {"id": f"{mark}-{event}", "event": event, "headline": headline, "run": run}
+        return Notice(f"{mark}-{event}", event, body | common)
+
     notices = []
     for run in report.runs:
-        mark = str(run.get("run_id") or at)
-        for event in _events_of_run(run):
-            told = {
-                "id": f"{mark}-{event}",
-                "event": event,
-                "headline": run.get("headline", ""),
-                "run": {key: below for key, below in run.items() if key != "nodes"},
-            }
-            notices.append(Notice(told["id"], event, told | common))
-    was_refused = report.exit_code != ExitCode.DONE and not report.runs
-    if was_refused or report.error:
-        told = {
-            "id": f"{at}-failed",
-            "event": "failed",
-            "headline": report.headline,
-            "run": None,
-        }
-        notices.append(Notice(told["id"], "failed", told | common))
+        about = {key: value for key, value in run.items() if key != "nodes"}
+        mark, headline = str(run.get("run_id") or at), str(run.get("headline", ""))
+        notices += [notice(mark, event, headline, about) for event in _events_of(run)]
+    has_failed_without_run = report.exit_code != ExitCode.DONE and not report.runs
+    if has_failed_without_run or report.error:
+        notices.append(notice(at, "failed", report.headline, None))
     return notices
 
 
-def wanted(notices: Sequence[Notice], notify: Notify) -> list[Notice]:
-    """Those of the notices that an entry of `notify` asks for."""
-    return [notice for notice in notices if notice.event in notify.on]
+def is_repeated(report: Report, exit_code: int | None, headline: str) -> bool:
+    """Tests whether a check without a run ended exactly like the one before.
+
+    A wrong configuration is the same error at every tick; each run that fails is an event.
+
+    Args:
+        report: The report of the check.
+        exit_code: Exit code of the check before.
+        headline: Headline of the check before.
+    """
+    return not report.runs and (exit_code, headline) == (report.exit_code, report.headline)
 
 
-def _events_of_run(run: dict[str, Any]) -> list[NotifyEvent]:
+def _events_of(run: dict[str, Any]) -> list[NotifyEvent]:
     verdicts = run.get("verdicts") or []
     blocked = {v.get("gate") for v in verdicts if v.get("outcome") == "blocked"}
     gates = {v.get("gate") for v in verdicts}
@@ -93,26 +91,8 @@ def _events_of_run(run: dict[str, Any]) -> list[NotifyEvent]:
         events.append("blessed")
     if run.get("is_new_version"):
         events.append("published")
-    is_refused = run.get("exit_code") not in (int(ExitCode.DONE), None)
     if blocked and not run.get("failure"):
         events.append("blocked")
-    elif run.get("failure") or is_refused:
+    elif run.get("failure") or run.get("exit_code") not in (int(ExitCode.DONE), None):
         events.append("failed")
     return events
-
-
-def without_repeats(
-    notices: Sequence[Notice], report: Report, before: tuple[int | None, str] | None
-) -> list[Notice]:
-    """Leaves out a refusal that was told after the look before, word for word the same.
-
-    A configuration that is wrong is wrong at every tick; a run that fails is told each time.
-
-    Args:
-        notices: What `notices_of` found.
-        report: The look's report.
-        before: Exit code and headline of the look before; None if there was none.
-    """
-    if not report.runs and before == (report.exit_code, report.headline):
-        return []
-    return list(notices)

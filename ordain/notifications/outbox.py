@@ -1,8 +1,8 @@
-"""Notices that wait to be sent: a file for each, so that a crash loses none.
+"""Outbox of unsent notifications: one file each, so that a crash loses none.
 
-A notice is written before it counts as told and removed after it was taken, so one that was
-under way when the process died is sent again: at least once, with the same `id`. The files hold
-the target's fingerprint and never its address.
+A notification is written before its event counts as handled and removed after it was accepted, so
+one that is being sent when the process dies is sent again: at least once, with the same `id`. The
+files hold a fingerprint of the target, never its address.
 """
 
 from __future__ import annotations
@@ -21,14 +21,19 @@ from ordain.common.atomic_files import write_file
 from ordain.config.schedule import Notify
 from ordain.errors import InfrastructureError, OrdainError
 from ordain.notifications.delivery import describe, send
-from ordain.notifications.events import Notice, wanted
+from ordain.notifications.events import Notice
+
+#: Seconds a stopping scheduler gives to the delivery in progress.
+_STOP_PATIENCE_S = 5.0
+#: Seconds until the outbox is tried again after its folder could not be used.
+_DISK_RETRY_S = 60.0
 
 
 @dataclass(frozen=True)
 class Backoff:
-    """How long to wait between tries: twice as long each time, up to a ceiling.
+    """Waits between attempts: doubled each time, up to a ceiling.
 
-    Two days, so that a weekend's outage of a chat server loses nothing.
+    Gives up after two days, so that a weekend's outage of a chat server loses nothing.
     """
 
     first_s: float = 10.0
@@ -36,59 +41,61 @@ class Backoff:
     give_up_s: float = 172800.0
 
     def after(self, tries: int) -> float:
-        """Seconds to wait after so many tries that failed."""
+        """Seconds to wait after this many failed attempts."""
         return min(self.ceiling_s, self.first_s * 2.0 ** min(tries - 1, 30))
 
 
 class Outbox:
-    """The notices of one project that were not taken yet."""
+    """Unsent notifications of one project."""
 
     def __init__(
         self,
         folder: Path,
         targets: Sequence[Notify],
-        say: Callable[[str], None],
+        log: Callable[[str], None],
         backoff: Backoff | None = None,
         now: Callable[[], float] = time.time,
     ) -> None:
-        """Names the folder; makes nothing.
+        """Sets the folder; creates nothing.
 
         Args:
             folder: `<workspace>/<name>/schedule/outbox`.
             targets: The project's `notify`.
-            say: Is told what was sent and what was not, in lines without secrets.
-            backoff: How long to wait between tries.
+            log: Receives a line without secrets for each attempt.
+            backoff: Waits between attempts.
             now: Seconds since 1970.
         """
         self._folder = folder
         self._targets = {_fingerprint(target): target for target in targets}
-        self._say = say
+        self._log = log
         self._backoff = backoff or Backoff()
         self._now = now
 
     def add(self, notices: Iterable[Notice]) -> int:
-        """Keeps notices for each target that asks for them; returns how many that makes.
+        """Writes notices for each target that subscribes to them; returns how many files.
 
         Raises:
             InfrastructureError: The folder cannot be written.
         """
-        made = 0
-        told = list(notices)
-        for mark, target in self._targets.items():
-            for notice in wanted(told, target):
-                entry = {
-                    "target": mark,
-                    "created": self._now(),
-                    "tries": 0,
-                    "not_before": 0.0,
-                    "body": notice.body,
-                }
-                write_file(self._folder / f"{notice.id}-{mark}.json", json.dumps(entry))
-                made += 1
-        return made
+        wanted = [
+            (mark, notice)
+            for notice in notices
+            for mark, target in self._targets.items()
+            if notice.event in target.on
+        ]
+        for mark, notice in wanted:
+            entry = {
+                "target": mark,
+                "created": self._now(),
+                "tries": 0,
+                "not_before": 0.0,
+                "body": notice.body,
+            }
+            write_file(self._folder / f"{notice.id}-{mark}.json", json.dumps(entry))
+        return len(wanted)
 
     def waiting(self) -> list[dict[str, Any]]:
-        """What was not taken yet, oldest first; an entry that cannot be read is left out."""
+        """Unsent notifications, oldest first; unreadable entries are left out."""
         entries = (self._read(path) for path in sorted(self._folder.glob("*.json")))
         return sorted((e for e in entries if e is not None), key=lambda e: float(e["created"]))
 
@@ -96,11 +103,11 @@ class Outbox:
         """Sends what is due, each once.
 
         Returns:
-            Seconds until the next try is due; None if nothing waits.
+            Seconds until the next attempt is due; None if the outbox is empty.
         """
         if not any(self._folder.glob("*.json")):
             return None
-        import filelock  # noqa: PLC0415  whoever only reads takes no lock
+        import filelock  # noqa: PLC0415  `ordain schedule status` takes no lock
 
         try:
             # Two schedulers of one project share the outbox; one of them sends.
@@ -113,10 +120,10 @@ class Outbox:
         return max(0.0, min(times) - self._now()) if times else None
 
     def deliver_within(self, seconds: float) -> None:
-        """Sends what is due, again and again, for a command that starts and ends.
+        """Sends what is due and retries, for a command that does not stay.
 
         Args:
-            seconds: No try begins later than this; what is left goes out with the next look.
+            seconds: No attempt starts later than this; the rest stays in the outbox.
         """
         end = time.monotonic() + seconds
         pause = self.deliver()
@@ -129,88 +136,88 @@ class Outbox:
         if entry is None or float(entry["not_before"]) > self._now():
             return
         body = entry["body"]
-        what = f"notice {body.get('event')} ({body.get('id')})"
+        name = f"notification {body.get('event')} ({body.get('id')})"
         target = self._targets.get(entry["target"])
         if target is None:
-            self._say(f"{what} dropped: its target is no longer in notify")
+            self._log(f"{name} dropped: its target is no longer in notify")
             path.unlink(missing_ok=True)
             return
         try:
             send(target, body)
         except OrdainError as error:
-            self._put_off(path, entry, f"{what} to {describe(target)}", error.message)
+            self._postpone(path, entry, f"{name} to {describe(target)}", error.message)
             return
         path.unlink(missing_ok=True)
-        self._say(f"{what} sent to {describe(target)}")
+        self._log(f"{name} sent to {describe(target)}")
 
-    def _put_off(self, path: Path, entry: dict[str, Any], what: str, why: str) -> None:
+    def _postpone(self, path: Path, entry: dict[str, Any], name: str, why: str) -> None:
         tries = int(entry["tries"]) + 1
         if self._now() - float(entry["created"]) > self._backoff.give_up_s:
-            self._say(f"{what} given up after {tries} tries: {why}")
+            self._log(f"{name} given up after {tries} attempts: {why}")
             path.unlink(missing_ok=True)
             return
         pause = self._backoff.after(tries)
-        self._say(f"{what} not sent: {why}; try {tries + 1} in {pause:g} s")
+        self._log(f"{name} not sent: {why}; attempt {tries + 1} in {pause:g} s")
         entry |= {"tries": tries, "not_before": self._now() + pause, "problem": why}
         write_file(path, json.dumps(entry))
 
     def _read(self, path: Path) -> dict[str, Any] | None:
         try:
             entry = json.loads(path.read_text(encoding="utf-8"))
-            is_whole = isinstance(entry["body"], dict) and isinstance(entry["target"], str)
+            is_valid = isinstance(entry["body"], dict) and isinstance(entry["target"], str)
             _ = float(entry["created"]), float(entry["not_before"]), int(entry["tries"])
         except FileNotFoundError:
             return None
         except (OSError, ValueError, KeyError, TypeError):
-            is_whole = False
-        if not is_whole:
-            self._say(f"{path} is no notice; remove it")
+            is_valid = False
+        if not is_valid:
+            self._log(f"{path} is not a notification; remove it")
             return None
         return dict(entry)
 
 
-class Postman(threading.Thread):
-    """Sends what lies in the outbox, in a thread of its own, so that no run waits for it."""
+class DeliveryThread(threading.Thread):
+    """Sends the outbox in a thread of its own, so that no check waits for a delivery."""
 
-    def __init__(self, outbox: Outbox, say: Callable[[str], None]) -> None:
-        super().__init__(name="postman", daemon=True)
+    def __init__(self, outbox: Outbox, log: Callable[[str], None]) -> None:
+        super().__init__(name="delivery", daemon=True)
         self._outbox = outbox
-        self._say = say
-        self._news = threading.Event()
+        self._log = log
+        self._wake_event = threading.Event()
         self._is_ending = False
 
-    def call(self) -> None:
-        """Something new lies in the outbox."""
-        self._news.set()
+    def wake(self) -> None:
+        """Ends its wait, because the outbox has a new entry."""
+        self._wake_event.set()
 
-    def end(self, patience_s: float) -> None:
-        """Lets the try that goes on come to its end, for so long; the rest stays in the outbox."""
+    def end(self, patience_s: float = _STOP_PATIENCE_S) -> None:
+        """Waits for the delivery in progress, for a while; the rest stays in the outbox."""
         self._is_ending = True
-        self._news.set()
+        self._wake_event.set()
         self.join(patience_s)
 
     def run(self) -> None:
-        """Sends until `end`."""
+        """Sends until `end` is called."""
         while not self._is_ending:
-            self._news.clear()
+            self._wake_event.clear()
             try:
                 pause = self._outbox.deliver()
             except (InfrastructureError, OSError) as error:
-                # A full disk: whatever could not be written is still in the file of before.
-                self._say(f"the outbox cannot be used: {error}")
-                pause = 60.0
+                # Such as a full disk: entries that could not be rewritten are unchanged.
+                self._log(f"the outbox cannot be used: {error}")
+                pause = _DISK_RETRY_S
             if not self._is_ending:
-                self._news.wait(pause)
+                self._wake_event.wait(pause)
 
 
 def _fingerprint(target: Notify) -> str:
-    """Names a target by its unresolved form: the same after a restart, and no secret."""
+    """Identifies a target by its unresolved form: stable across restarts, and no secret."""
     form = json.dumps([target.command, target.webhook])
     return hashlib.sha256(form.encode()).hexdigest()[:12]
 
 
 def describe_waiting(entry: dict[str, Any]) -> dict[str, Any]:
-    """What `ordain schedule status` tells of an entry."""
+    """Summary of an entry for `ordain schedule status`."""
     created = datetime.datetime.fromtimestamp(float(entry["created"]), datetime.UTC)
     return {
         "id": entry["body"].get("id"),

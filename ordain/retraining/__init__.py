@@ -1,1 +1,1 @@
-"""The decision whether to retrain: facts, triggers, blockers, log."""
+"""Retraining decision: facts, triggers, blockers, log."""

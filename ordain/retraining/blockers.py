@@ -1,4 +1,4 @@
-"""What holds a run back: one window by what is in it, any by the clock."""
+"""Blockers, the reasons to postpone a run: per window (data) and global (cool-down, budget)."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from ordain.retraining.window_state import Situation
 DAY_S = 86_400.0
 
 
-def held_by_content(
+def content_blocker(
     situation: Situation, policy: Retrain, window: tuple[int, ...], is_forced: bool
 ) -> Reason | None:
-    """Why a window cannot be run now, or would come to the same again; None if it may be run.
+    """Returns why a window cannot run now or would end the same way again; None if it may run.
 
-    The rules, first that applies: a delivery in it is not whole; a span in it could not be read;
-    the data gate blocked it, or a span in it; the same run failed `attempts` times in a row. But
-    for the first they hold until the files change, or what was asked of them.
+    The first rule that applies: a span is incomplete; a span could not be read; the data gate
+    blocked the window or a span in it; the same run failed `attempts` times in a row. All but the
+    first apply until the files change, or the settings that they are checked against.
     """
     for span in window:
         if what := situation.missing(situation.delivery(span)):
-            text = f"{situation.name(span)} is not whole yet: {what}"
-            return Reason(Effect.HOLD, "incomplete", text, span)
+            text = f"{situation.name(span)} is incomplete: {what}"
+            return Reason(Effect.BLOCKER, "incomplete", text, span)
     if is_forced:
         return None
     return (
@@ -33,10 +33,10 @@ def held_by_content(
     )
 
 
-def held_by_clock(
+def clock_blockers(
     situation: Situation, policy: Retrain, windows: list[tuple[int, ...]]
 ) -> tuple[list[tuple[int, ...]], list[Reason]]:
-    """The windows that may be run now, and what holds the others back."""
+    """Returns the windows that may run now, and the blockers of the others."""
     attempts, now = situation.facts.attempts, situation.now
     reasons = []
     if windows and attempts and policy.cool_down_minutes:
@@ -45,10 +45,10 @@ def held_by_clock(
         rule = f"retrain.cool_down_minutes is {policy.cool_down_minutes:g}"
         if left_s > 0:
             text = f"run {last.run_id} ended {_ago(now - last.ended)} ago; {rule}"
-            reasons.append(Reason(Effect.HOLD, "cool_down", text))
+            reasons.append(Reason(Effect.BLOCKER, "cool_down", text))
             windows = []
         elif len(windows) > 1:
-            text = f"{len(windows) - 1} more run(s) are due, each after the cool-down; {rule}"
+            text = f"{len(windows) - 1} more run(s) are due, each after a cool-down; {rule}"
             reasons.append(Reason(Effect.NOTE, "cool_down", text))
             windows = windows[:1]
     if windows and policy.runs_per_day is not None:
@@ -57,9 +57,9 @@ def held_by_clock(
         if left < len(windows):
             text = (
                 f"{done} run(s) started in the last 24 hours; retrain.runs_per_day is "
-                f"{policy.runs_per_day}, so {len(windows) - left} run(s) have to wait"
+                f"{policy.runs_per_day}, {len(windows) - left} run(s) have to wait"
             )
-            reasons.append(Reason(Effect.HOLD, "budget", text))
+            reasons.append(Reason(Effect.BLOCKER, "budget", text))
             windows = windows[:left]
     return windows, reasons
 
@@ -75,9 +75,9 @@ def _unreadable(situation: Situation, window: tuple[int, ...]) -> Reason | None:
                     f"run {attempt.run_id} could not read {situation.name(span)}, "
                     "which has not changed since"
                 )
-                return Reason(Effect.HOLD, "unreadable", text, span)
+                return Reason(Effect.BLOCKER, "unreadable", text, span)
             seen.add(span)
-        # Whatever was read by a later run can be read.
+        # A later run has read these.
         seen.update(_unchanged(situation, attempt, window))
     return None
 
@@ -92,10 +92,10 @@ def _blocked(situation: Situation, window: tuple[int, ...]) -> Reason | None:
                 return None
             cleared |= same
             continue
-        is_same_question = (
+        is_same_policy = (
             attempt.gate == situation.facts.gate and attempt.schema == situation.facts.schema
         )
-        if attempt.state is not State.BLOCKED or not is_same_question:
+        if attempt.state is not State.BLOCKED or not is_same_policy:
             continue
         bad = [span for span in attempt.bad if span in same and span not in cleared]
         if bad:
@@ -103,13 +103,13 @@ def _blocked(situation: Situation, window: tuple[int, ...]) -> Reason | None:
                 f"the data gate blocked run {attempt.run_id} for {situation.name(*bad)}, "
                 f"which {'have' if len(bad) > 1 else 'has'} not changed since"
             )
-            return Reason(Effect.HOLD, "blocked", text, bad[-1])
+            return Reason(Effect.BLOCKER, "blocked", text, bad[-1])
         if attempt.spans == wanted:
             text = (
                 f"the data gate blocked run {attempt.run_id} over {situation.name(*window)}, "
                 "and nothing has changed since"
             )
-            return Reason(Effect.HOLD, "blocked", text, window[-1])
+            return Reason(Effect.BLOCKER, "blocked", text, window[-1])
     return None
 
 
@@ -121,15 +121,15 @@ def _failed_before(situation: Situation, policy: Retrain, window: tuple[int, ...
         f"{len(failed)} runs in a row failed on the same data, source and schema, the last was "
         f"{failed[0].run_id}; retrain.attempts is {policy.attempts}"
     )
-    return Reason(Effect.HOLD, "failed", text, window[-1])
+    return Reason(Effect.BLOCKER, "failed", text, window[-1])
 
 
 def _failures(situation: Situation, window: tuple[int, ...]) -> Iterator[Attempt]:
-    """The newest runs, as long as they failed on what this window is."""
+    """Yields the newest runs for as long as they failed on the files of this window."""
     wanted = situation.fingerprints(window)
     facts = situation.facts
     for attempt in facts.attempts:
-        if attempt.state is State.UNFINISHED:  # killed, or a part that was asked for
+        if attempt.state is State.UNFINISHED:  # killed, or a partial run
             continue
         is_same = (
             attempt.state is State.FAILED
@@ -143,7 +143,7 @@ def _failures(situation: Situation, window: tuple[int, ...]) -> Iterator[Attempt
 
 
 def _unchanged(situation: Situation, attempt: Attempt, window: tuple[int, ...]) -> set[int]:
-    """Spans of the window that an attempt read as they are now."""
+    """Returns the spans of the window whose files are unchanged since an attempt."""
     wanted = situation.fingerprints(window)
     return {span for span, mark in attempt.spans.items() if wanted.get(span) == mark}
 

@@ -1,12 +1,12 @@
-"""Whether to run again, and over what: a pure function of what is known and the time.
+"""Retraining decision: a pure function of facts, policy and time.
 
-Reasons to run (`ordain.retraining.triggers`): there is no model yet; a new span is whole; late
-data; the source or the schema changed since the served model; the newest span has drifted; the
-served model is old; somebody forces it.
+Triggers (`ordain.retraining.triggers`): there is no model yet; a new span is complete; late data;
+the source or the schema changed since the served model; the newest span has drifted; the served
+model is old; `--force`.
 
-What holds a run back (`ordain.retraining.blockers`): a delivery that is not whole; a span that
-could not be read, or that the data gate blocked, and has not changed since; the same run having
-failed too often; a cool-down; a budget of runs. Forcing overrides all of it but the first.
+Blockers (`ordain.retraining.blockers`): a span is incomplete; a span could not be read or was
+blocked by the data gate, and has not changed since; the same run failed too often; a cool-down; a
+budget of runs. Forcing overrides all but the first.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ordain.config.schedule import Retrain
-from ordain.retraining.blockers import held_by_clock, held_by_content
+from ordain.retraining.blockers import clock_blockers, content_blocker
 from ordain.retraining.triggers import FRESH_KINDS, find_triggers
 from ordain.retraining.types import Action, Decision, Effect, Facts, Reason, ordered
 from ordain.retraining.window_state import Situation
@@ -24,25 +24,25 @@ def decide(facts: Facts, policy: Retrain, now: float, is_forced: bool = False) -
     """Decides whether to run, and over what.
 
     Args:
-        facts: What is known.
-        policy: What counts as a reason.
+        facts: The facts.
+        policy: The project's `retrain` section.
         now: The time, in seconds since 1970.
-        is_forced: Whether to run whatever speaks against it.
+        is_forced: Whether to ignore all blockers but incomplete spans.
     """
     situation = Situation(facts, policy.complete, now)
     triggers = list(find_triggers(situation, policy, is_forced))
-    reasons = [*triggers, *_unfinished_deliveries(situation)]
-    wanted = {reason.kind for reason in triggers if reason.effect is Effect.RUN}
+    reasons = [*triggers, *_incomplete_spans(situation)]
+    wanted = {reason.kind for reason in triggers if reason.effect is Effect.TRIGGER}
     windows: list[tuple[int, ...]] = []
     if wanted:
-        windows, holds = _choose(situation, policy, wanted, is_forced)
-        reasons += holds
+        windows, blockers = _choose(situation, policy, wanted, is_forced)
+        reasons += blockers
         if windows and not is_forced:
-            windows, holds = held_by_clock(situation, policy, windows)
-            reasons += holds
+            windows, blockers = clock_blockers(situation, policy, windows)
+            reasons += blockers
     if windows:
         action = Action.RUN
-    elif wanted or any(reason.effect is Effect.HOLD for reason in reasons):
+    elif wanted or any(reason.effect is Effect.BLOCKER for reason in reasons):
         action = Action.WAIT
     else:
         action = Action.NOTHING
@@ -54,57 +54,59 @@ def decide(facts: Facts, policy: Retrain, now: float, is_forced: bool = False) -
 def _choose(
     situation: Situation, policy: Retrain, wanted: set[str], is_forced: bool
 ) -> tuple[list[tuple[int, ...]], list[Reason]]:
-    """The windows to run, and what holds back those that are not among them."""
-    windows, holds = [], []
+    """Returns the windows to run, and the blockers of the others."""
+    windows, blockers = [], []
     if "new_span" in wanted and policy.catch_up == "each":
         for end in situation.new:
             window = situation.window(end)
-            hold = held_by_content(situation, policy, window, is_forced)
-            if hold is None:
+            blocker = content_blocker(situation, policy, window, is_forced)
+            if blocker is None:
                 windows.append(window)
             else:
-                holds.append(hold)
+                blockers.append(blocker)
     if windows:
-        return windows, holds
+        return windows, blockers
     for end in reversed(_ends(situation, wanted)):
         window = situation.window(end)
-        hold = held_by_content(situation, policy, window, is_forced)
-        if hold is None:
-            return [window], holds
-        holds.append(hold)
-    return [], holds
+        blocker = content_blocker(situation, policy, window, is_forced)
+        if blocker is None:
+            return [window], blockers
+        blockers.append(blocker)
+    return [], blockers
 
 
 def _ends(situation: Situation, wanted: set[str]) -> Sequence[int]:
-    """Last spans of the windows that would answer the triggers, oldest first.
+    """Returns the last spans of the windows that the triggers ask for, oldest first.
 
-    Never older than what was taken: a model of older data would replace one of newer.
+    Never older than the newest used span: a model of older data would replace one of newer data.
     """
     if wanted <= {"new_span", "first"}:
         return situation.new
-    newest = situation.newest_taken
-    old = [span for span in situation.whole if newest is not None and span <= newest]
+    newest = situation.newest_used
+    old = [span for span in situation.complete if newest is not None and span <= newest]
     return [*old[-1:], *situation.new]
 
 
-def _unfinished_deliveries(situation: Situation) -> list[Reason]:
-    """Deliveries in progress that a run will take: the newest ones, or of the newest window."""
+def _incomplete_spans(situation: Situation) -> list[Reason]:
+    """Returns a blocker for each incomplete span that is new or in the newest window."""
     spans = [delivery.span for delivery in situation.facts.deliveries]
     window = situation.window(spans[-1]) if spans else ()
-    newest = situation.newest_taken
+    newest = situation.newest_used
     reasons = []
     for delivery in situation.facts.deliveries:
-        is_wanted = delivery.span in window or newest is None or delivery.span > newest
+        is_relevant = delivery.span in window or newest is None or delivery.span > newest
         what = situation.missing(delivery)
-        if what and is_wanted:
-            text = f"{situation.name(delivery.span)} is not whole yet: {what}"
-            reasons.append(Reason(Effect.HOLD, "incomplete", text, delivery.span))
+        if what and is_relevant:
+            text = f"{situation.name(delivery.span)} is incomplete: {what}"
+            reasons.append(Reason(Effect.BLOCKER, "incomplete", text, delivery.span))
     return reasons
 
 
 def _nothing_new(situation: Situation) -> Reason:
     if not situation.facts.deliveries:
         return Reason(Effect.NOTE, "no_data", "there is no data yet")
-    newest = situation.newest_taken
-    taken = "nothing was taken yet" if newest is None else f"{situation.name(newest)} was taken"
-    return Reason(Effect.NOTE, "nothing_new", f"nothing new: {taken}, and nothing changed since")
+    newest = situation.newest_used
+    used = (
+        "no span was used yet" if newest is None else f"{situation.name(newest)} was already used"
+    )
+    return Reason(Effect.NOTE, "nothing_new", f"nothing new: {used}, and nothing has changed since")

@@ -1,8 +1,8 @@
-"""What was decided, a line for each decision, in `<workspace>/<name>/decisions.jsonl`.
+"""Log of decisions, one line each, in `<workspace>/<name>/decisions.jsonl`.
 
-ML Metadata knows every run and nothing of the decisions that led to none; those are kept here,
-for whoever asks why nothing happened. A decision to run is written before the run and again after
-it, so that a run that was killed has left its reasons. Nothing is ever decided by this file.
+ML Metadata records runs, but not the decisions that led to none. A decision to run is written
+before the run and replaced after it, so that a killed run leaves its reasons. No decision is based
+on this file.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from ordain.retraining.types import Decision
 
 LOG_FILE = "decisions.jsonl"
 _LOCK_FILE = ".decisions.lock"
-#: A file longer than this loses its older half.
+#: A longer file loses its older half.
 MAX_BYTES = 1_000_000
-#: What a line has; another is none of ours, or was cut.
+#: Keys of a line; lines without them are ignored.
 _KEYS = {"at", "until", "times", "action", "reasons", "windows", "runs", "exit_code"}
 
 
@@ -34,16 +34,16 @@ def log_decision(
     exit_code: int | None,
     mark: str = "",
 ) -> None:
-    """Adds a decision; one that repeats the last, and led to no run, only counts up.
+    """Adds a decision; one that repeats the last and led to no run only raises its counter.
 
     Args:
         home: Folder of the project in the workspace.
         decision: The decision.
         now: When it was made, in seconds since 1970.
-        runs: What came of it: `result.json` of each run.
-        exit_code: What the command ends with; None while it goes on. A line that keeps it is of
-            a process that was killed or stopped.
-        mark: Names the decision; the line that has it already is replaced.
+        runs: `result.json` of each run it led to.
+        exit_code: Exit code of the command; None before its runs. None stays in the line of a
+            process that was killed or stopped.
+        mark: Identifies the decision; a line with the same mark is replaced.
 
     Raises:
         InfrastructureError: The file cannot be written.
@@ -78,14 +78,14 @@ def log_decision(
 
 
 def read_decisions(home: Path, limit: int = 20) -> list[dict[str, Any]]:
-    """The newest decisions, newest first; lines that are none are passed over.
+    """Reads the newest decisions, newest first; invalid lines are ignored.
 
     Args:
         home: Folder of the project in the workspace.
-        limit: The most that are returned.
+        limit: Maximum number of decisions.
 
     Raises:
-        InfrastructureError: The file is there and cannot be read.
+        InfrastructureError: The file exists and cannot be read.
     """
     path = home / LOG_FILE
     try:
@@ -112,10 +112,10 @@ def _parsed(text: str) -> dict[str, Any] | None:
 
 
 def _is_same(last: dict[str, Any], line: dict[str, Any]) -> bool:
-    """Whether two decisions say the same; minutes and days in their sentences pass."""
+    """Compares two decisions, apart from durations in their sentences."""
 
     def of(raw: dict[str, Any]) -> list[Any]:
-        said = [(r.get("kind"), r.get("effect"), r.get("span")) for r in raw["reasons"]]
-        return [raw["action"], raw["windows"], raw["exit_code"], said]
+        reasons = [(r.get("kind"), r.get("effect"), r.get("span")) for r in raw["reasons"]]
+        return [raw["action"], raw["windows"], raw["exit_code"], reasons]
 
     return not last["runs"] and of(last) == of(line)

@@ -1,8 +1,8 @@
-"""Gathers what the retraining decision rests on, without TensorFlow or TFX.
+"""Gathers the facts of the retraining decision, without TensorFlow or TFX.
 
-From ML Metadata: past runs, what they read and what the gates answered. From the serving
-directory: the stable version's manifest. From the data folder: what lies there now. From the
-project: its source, its schema, its settings. Nothing is written.
+From ML Metadata: past runs, the spans they read and their verdicts. From the serving directory: the
+manifest of the stable version. From the data folder: its spans. From the project: source, schema
+and settings. Nothing is written.
 """
 
 from __future__ import annotations
@@ -25,22 +25,22 @@ from ordain.retraining.types import Attempt, Facts, Served, State
 from ordain.serving.registry.label_file import read_labels
 from ordain.serving.registry.verification import read_manifest
 
-#: Runs that are read in any case, so that failures in a row are seen.
+#: Least number of runs to read, so that failures in a row are seen.
 _LEAST_RUNS = 10
-#: Runs that are read at most: whatever matters for a decision was tried since.
+#: Most runs to read: older ones do not matter for a decision.
 _MOST_RUNS = 60
 
 
 def gather_facts(project: Project, now: float) -> Facts:
-    """What is known of a project.
+    """Gathers the facts of a project.
 
     Args:
         project: The project.
-        now: The time, in seconds since 1970; runs of the last day are all read if there is a
-            budget of them.
+        now: The time, in seconds since 1970; all runs of the last day are read if there is a
+            budget of runs.
 
     Raises:
-        ConfigError: The data folder, the schema or the project's files are not what they should be.
+        ConfigError: The data folder, the schema or the project's files are invalid.
         InfrastructureError: ML Metadata or the serving directory cannot be read.
     """
     deliveries = find_deliveries(project.data, project.retrain.complete)
@@ -52,19 +52,19 @@ def gather_facts(project: Project, now: float) -> Facts:
         served=_served(project, attempts),
         source=fingerprint(project.folder),
         schema=hashlib.sha256(schema.read_bytes()).hexdigest() if schema.exists() else "",
-        gate=_as_kept(gate_settings(project)),
-        ingest=_as_kept(ingest_settings(project)),
+        gate=_as_stored(gate_settings(project)),
+        ingest=_as_stored(ingest_settings(project)),
         window=project.data.window,
         names={d.span: describe_span(d.span, project.data) for d in deliveries},
     )
 
 
 def _attempts(project: Project, deliveries: list[Delivery], now: float) -> tuple[Attempt, ...]:
-    """Past runs, back to where every span of the newest window was taken."""
+    """Reads past runs, back to where every span of the newest window was used."""
     if not project.metadata.exists():
         return ()
     budget = project.retrain.runs_per_day or 0
-    # As many failures in a row have to be seen as the policy counts.
+    # `retrain.attempts` failures in a row have to be seen.
     least = max(_LEAST_RUNS, project.retrain.attempts)
     most = max(_MOST_RUNS, least)
     missing = {delivery.span for delivery in deliveries[-project.data.window :]}
@@ -83,7 +83,7 @@ def _attempts(project: Project, deliveries: list[Delivery], now: float) -> tuple
 
 
 def _served(project: Project, attempts: tuple[Attempt, ...]) -> Served | None:
-    """The stable version; of an object store, which has no labels, what was pushed last."""
+    """Returns the stable version; for an object store, which has no labels, the last push."""
     stable = None
     if not project.is_pushed_away:
         stable = read_labels(project.serving, project.trust).stable
@@ -92,7 +92,7 @@ def _served(project: Project, attempts: tuple[Attempt, ...]) -> Served | None:
             manifest = read_manifest(project.serving / str(stable))
             created = datetime.datetime.fromisoformat(manifest.created).timestamp()
         except (InfrastructureError, ValueError, OverflowError):
-            return None  # something else published it: nothing tells what it is
+            return None  # published by another program, without a usable manifest
         return Served(
             name=f"version {stable}",
             created=created,
@@ -114,7 +114,7 @@ def _served(project: Project, attempts: tuple[Attempt, ...]) -> Served | None:
     return None
 
 
-def _as_kept(settings: dict[str, Any]) -> dict[str, Any]:
-    """Settings as they come back from ML Metadata, where they are JSON."""
-    kept = json.loads(json.dumps(settings))
-    return dict(kept)
+def _as_stored(settings: dict[str, Any]) -> dict[str, Any]:
+    """Returns settings as ML Metadata returns them, where they are stored as JSON."""
+    stored = json.loads(json.dumps(settings))
+    return dict(stored)

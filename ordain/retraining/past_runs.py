@@ -1,8 +1,7 @@
-"""What earlier runs tried and what came of it, as far as a decision to run again needs it.
+"""Past runs and their results, as far as the retraining decision needs them.
 
-Everything is read from ML Metadata, newest run first and no further back than is asked for. The
-one thing that it does not know is what kind of error ended a run; that stands in the run's own
-`result.json`, and a run that has none did not end by itself.
+Runs are read lazily from ML Metadata, newest first. The kind of error that ended a run is not
+recorded there; it is read from the run's `result.json`, which a killed run does not have.
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from ordain.history.runs import History, Output, state_of, verdict_of
 from ordain.retraining.types import Attempt, Distance, State
 from ordain.verdict import Outcome, Verdict
 
-#: Nodes by the class of their component, which TFX names the type of an execution by.
+#: Class names of components, by which TFX names the types of executions.
 _EXAMPLE_GEN = "ArrowExampleGen"
 _GATES = {
     "DataGate": "data",
@@ -30,16 +29,16 @@ _GATES = {
 }
 _PUSHERS = ("Publisher", "Pusher")
 _CURATED, _INFERRED = "CuratedSchema", ("WindowSchemaGen", "SchemaGen")
-#: Kinds of blocking reasons that are about two spans, not about the one they name.
+#: Kinds of blocking reasons that concern two spans, not only the one they name.
 _BETWEEN_SPANS = ("drift", "skew")
 
 
 def read_attempts(history: History, runs: Path) -> Iterator[Attempt]:
-    """The runs of a project, newest first, each read when it is asked for.
+    """Yields the runs of a project, newest first, each read when it is consumed.
 
     Args:
         history: The project's past runs.
-        runs: Folder that holds one folder per run.
+        runs: Folder with one folder per run.
     """
     for run in history.list_runs():
         context = history.store.get_context_by_type_and_name("pipeline_run", run.id)
@@ -55,14 +54,14 @@ def _read(
         by_node.setdefault(execution.type.rpartition(".")[2], []).append(execution)
     outputs = history.outputs_of([e.id for e in executions])
 
-    def left(*nodes: str) -> list[Output]:
+    def outputs_of(*nodes: str) -> list[Output]:
         return [o for n in nodes for e in by_node.get(n, []) for o in outputs.get(e.id, [])]
 
     ended = [e.last_update_time_since_epoch / 1000 for e in executions]
-    known = [_verdict(gate, o) for node, gate in _GATES.items() for o in left(node)]
+    known = [_verdict(gate, o) for node, gate in _GATES.items() for o in outputs_of(node)]
     verdicts = [verdict for verdict in known if verdict is not None]
     failure = _failure(runs / run_id)
-    state = _state(left(*_PUSHERS), left("Evaluator"), verdicts, failure)
+    state = _state(outputs_of(*_PUSHERS), outputs_of("Evaluator"), verdicts, failure)
     reading = _reading(by_node.get(_EXAMPLE_GEN, [])) if state is State.UNREADABLE else None
     gate = _property(by_node, "DataGate", "policy")
     blocked = [v for v in verdicts if v.gate == "data" and v.is_blocked]
@@ -73,7 +72,7 @@ def _read(
         state=state,
         spans={
             int(o.properties["span"]): str(o.properties.get("input_fingerprint", ""))
-            for o in left(_EXAMPLE_GEN)
+            for o in outputs_of(_EXAMPLE_GEN)
             if "span" in o.properties
         },
         schema=_schema(by_node),
@@ -91,7 +90,7 @@ def _state(
     verdicts: list[Verdict],
     failure: tuple[str, int] | None,
 ) -> State:
-    """The rules, first that applies; a killed run has neither verdict nor `result.json`."""
+    """Returns the first state that applies; a killed run has no `result.json`."""
     if any(output.properties.get("pushed") == 1 for output in pushed):
         return State.PUBLISHED
     blocked = {verdict.gate for verdict in verdicts if verdict.is_blocked}
@@ -109,7 +108,7 @@ def _state(
 
 
 def _verdict(gate: str, output: Output) -> Verdict | None:
-    """The verdict that an output carries; without its reasons if they were removed (`gc`)."""
+    """Returns the verdict of an output; without reasons if `ordain gc` removed them."""
     try:
         return verdict_of([output])
     except OSError:
@@ -117,7 +116,7 @@ def _verdict(gate: str, output: Output) -> Verdict | None:
 
 
 def _failure(folder: Path) -> tuple[str, int] | None:
-    """Node and exit code of the error that ended a run; None if none did."""
+    """Returns node and exit code of the error that ended a run; None without one."""
     try:
         raw = json.loads((folder / "result.json").read_text(encoding="utf-8"))
         failure = raw["failure"]
@@ -127,14 +126,14 @@ def _failure(folder: Path) -> tuple[str, int] | None:
 
 
 def _reading(executions: list[Any]) -> tuple[int, float, Mapping[str, Any]] | None:
-    """Which span ExampleGen failed on, when it began, and under which settings."""
+    """Returns the span that ExampleGen failed on, its start time, and its settings."""
     failed = [e for e in executions if state_of(e) not in ("complete", "cached")]
     if not failed:
         return None
     last = max(failed, key=lambda execution: execution.id)
-    asked = _json(last, "range_config") or {}
+    wanted = _json(last, "range_config") or {}
     options = (_json(last, "custom_config") or {}).get("custom_config", {}).get("value", "{}")
-    span = int(asked.get("static_range", {}).get("start_span_number", 0))
+    span = int(wanted.get("static_range", {}).get("start_span_number", 0))
     return span, last.create_time_since_epoch / 1000, json.loads(options)
 
 
@@ -159,7 +158,7 @@ def _json(execution: pb.Execution, name: str) -> dict[str, Any] | None:
 
 
 def _bad_spans(blocked: list[Verdict]) -> tuple[int, ...]:
-    """Spans that stand in the way of every window that holds them."""
+    """Returns the spans that block every window that contains them."""
     found = {
         reason.span
         for verdict in blocked

@@ -1,4 +1,4 @@
-"""The report of `ordain retrain --json`, read from the file that its output went to."""
+"""Report of `ordain retrain --json`, read from a file with its standard output."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Report:
-    """What `ordain retrain --json` said.
+    """Report of `ordain retrain --json`.
 
     Attributes:
-        exit_code: What it ended with.
-        decision: `action`, `reasons` and more; empty if it ended before it decided.
+        exit_code: Its exit code.
+        decision: `action`, `reasons` and more; empty if it ended before a decision.
         runs: The `result.json` of each run, oldest first.
-        error: What ended it beside a run's own failure; empty if nothing did.
+        error: Error other than a failure of a run; empty without one.
     """
 
     exit_code: int
@@ -27,7 +27,7 @@ class Report:
 
     @property
     def headline(self) -> str:
-        """What came of it, in one line."""
+        """Its result in one line."""
         parts = [str(run.get("headline", "a run")) for run in self.runs]
         parts += [self.error] if self.error else []
         if parts:
@@ -38,20 +38,20 @@ class Report:
             return first if first.startswith(action) else f"{action}: {first}"
         if self.decision.get("action"):
             return str(self.decision["action"])
-        return f"ended with exit code {self.exit_code} before it decided anything"
+        return f"ended with exit code {self.exit_code} before a decision"
 
 
 def describe_reason(reason: Mapping[str, Any]) -> str:
-    """A reason of a decision in words; its kind where an older line has no text."""
+    """Text of a reason of a decision; its kind if it has no text."""
     return str(reason.get("text") or reason.get("kind"))
 
 
 def read_report(output: Path, exit_code: int) -> Report:
-    """What a command left in its output file, whole or not.
+    """Reads the report from an output file; without a decision if the document is incomplete.
 
     Args:
         output: The file.
-        exit_code: What the process ended with; below 0 is a signal.
+        exit_code: Exit code of the process; negative for a signal.
     """
     ours = 128 - exit_code if exit_code < 0 else exit_code
     raw = _read(output)
@@ -67,9 +67,9 @@ def read_report(output: Path, exit_code: int) -> Report:
 
 
 def find_report(output: Path) -> Report | None:
-    """What a command left that nobody saw end; None if it left no whole document.
+    """Reads the report of a command whose end was not observed; None without a full document.
 
-    The document is the last thing it writes, and holds the exit code.
+    The command writes the document last, and it holds the exit code.
     """
     raw = _read(output)
     if raw is None or not isinstance(raw.get("exit_code"), int):

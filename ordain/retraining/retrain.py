@@ -1,7 +1,7 @@
-"""Looks once, decides, and runs if need be: what `ordain retrain` and the clock do.
+"""Checks whether a retrain is due, and runs it if so: the body of `ordain retrain`.
 
-It decides without the workspace's lock, so that looking is never held up, and once more with
-it, before each run: what another process did meanwhile is known then.
+It decides first without the workspace's lock, so that a check never waits for a run, and again
+under the lock before each run, to take into account what another process did meanwhile.
 """
 
 from __future__ import annotations
@@ -24,37 +24,37 @@ from ordain.runner.local import Listener, Options, new_run_id
 from ordain.runner.run import plan_and_run
 from ordain.runner.workspace_lock import workspace_lock
 
-#: What a run of what was run before has to do again to be of use.
+#: Nodes that execute again when the model is trained anew on unchanged inputs.
 _FRESH_NODES = (NodeId.TUNER, NodeId.TRAINER)
-#: After these the next window would meet the same: the chain or the machine is at fault.
+#: Exit codes whose cause is the pipeline or the machine, so that the next window would fail too.
 _STOPS = (ExitCode.NODE_FAILED, ExitCode.CONFIG, ExitCode.INFRASTRUCTURE)
 
 
 class RetrainListener(Protocol):
-    """Whoever is told what is decided and run."""
+    """Receives the events of a retrain."""
 
     def decided(self, decision: Decision) -> None:
-        """The first decision is made."""
+        """Called with the first decision."""
 
     def waiting(self, holder: str) -> None:
-        """Another run holds the workspace."""
+        """Called when another run holds the workspace."""
 
     def running(self, window: tuple[int, ...]) -> AbstractContextManager[Listener]:
-        """A run over a window begins; what it gives is told what happens."""
+        """Called before a run; the context gives the listener of that run."""
 
     def ended(self, result: RunResult) -> None:
-        """A run is over."""
+        """Called after a run."""
 
 
 @dataclass(frozen=True)
-class Outcome:
-    """What came of looking once.
+class RetrainResult:
+    """Result of one check.
 
     Attributes:
-        decision: The decision that was made first; if another process was faster and there was
-            nothing left to run, the one after that.
+        decision: The first decision; if another process was faster and nothing was left to run,
+            the decision under the lock.
         runs: The runs it led to, oldest first.
-        error: What ended it beside a run's own failure, such as a workspace in use; or None.
+        error: Error other than a failure of a run, such as a workspace in use; or None.
     """
 
     decision: Decision
@@ -63,7 +63,7 @@ class Outcome:
 
     @property
     def exit_code(self) -> ExitCode:
-        """Of the error, else of the first run that did not end well, else 0."""
+        """Exit code of the error, else of the first run that did not end with 0, else 0."""
         if self.error is not None:
             return self.error.exit_code
         return next((run.exit_code for run in self.runs if run.exit_code), ExitCode.DONE)
@@ -80,7 +80,7 @@ class Outcome:
 
 
 def decide_now(project: Project, is_forced: bool = False) -> Decision:
-    """Gathers the facts and decides, at this moment."""
+    """Gathers the facts and decides now."""
     now = time.time()
     return decide(gather_facts(project, now), project.retrain, now, is_forced)
 
@@ -91,43 +91,42 @@ def retrain_once(
     is_forced: bool = False,
     is_dry: bool = False,
     wait: bool = False,
-) -> Outcome:
-    """Looks once, decides, and runs if need be.
+) -> RetrainResult:
+    """Checks whether a retrain is due, and runs it if so.
 
     Args:
         project: The project.
-        listener: Is told what happens.
-        is_forced: Whether to run whatever speaks against it.
-        is_dry: Whether only to decide; nothing is written then.
-        wait: Whether to wait for another run in the workspace to end; otherwise the outcome has
-            an error.
+        listener: Receives the events.
+        is_forced: Whether to ignore all blockers but incomplete spans.
+        is_dry: Whether to decide only, and write nothing.
+        wait: Whether to wait for another run in the workspace; otherwise the result has an error.
 
     Raises:
-        OrdainError: It came to no decision.
+        OrdainError: No decision could be made.
     """
     now = time.time()
     decision = decide_now(project, is_forced)
     listener.decided(decision)
     if is_dry:
-        return Outcome(decision)
+        return RetrainResult(decision)
     runs: list[RunResult] = []
     error = None
     mark = secrets.token_hex(8)
     if decision.action is Action.RUN:
         try:
-            # Killed from here on, it has left why it ran.
+            # Written before the run, so that a killed run leaves its reasons.
             log_decision(project.home, decision, now, [], None, mark)
             last = _run(project, listener, decision, is_forced, wait, runs)
             decision = decision if runs else last
         except OrdainError as stop:
             error = stop
-    outcome = Outcome(decision, tuple(runs), error)
-    results = [run.to_dict() for run in runs]
+    result = RetrainResult(decision, tuple(runs), error)
+    documents = [run.to_dict() for run in runs]
     try:
-        log_decision(project.home, decision, now, results, int(outcome.exit_code), mark)
-    except OrdainError as problem:  # what was done counts for more than the note of it
-        outcome = replace(outcome, error=error or problem)
-    return outcome
+        log_decision(project.home, decision, now, documents, int(result.exit_code), mark)
+    except OrdainError as problem:  # the runs are reported even if the log cannot be written
+        result = replace(result, error=error or problem)
+    return result
 
 
 def _run(
@@ -138,10 +137,10 @@ def _run(
     wait: bool,
     runs: list[RunResult],
 ) -> Decision:
-    """Runs what is due, one window after the other, deciding anew before each.
+    """Runs the windows that are due, deciding again before each.
 
     Returns:
-        The decision that it ended with.
+        The last decision.
     """
     done: set[tuple[int, ...]] = set()
     decision = first

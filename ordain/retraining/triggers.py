@@ -1,4 +1,4 @@
-"""What speaks for a run: each trigger is one rule, and says so in a sentence."""
+"""Triggers of a run: one rule and one sentence each."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from ordain.retraining.blockers import DAY_S
 from ordain.retraining.types import Effect, Reason, Served
 from ordain.retraining.window_state import Situation
 
-#: Triggers that a run of what was run before answers only if it trains anew.
+#: Triggers for which a run on unchanged inputs is of use only if it trains anew.
 FRESH_KINDS = frozenset({"age", "forced"})
 
 
 def find_triggers(situation: Situation, policy: Retrain, is_forced: bool) -> Iterator[Reason]:
-    """Everything that speaks for a run, and what is worth a note beside it."""
+    """Yields the triggers of a run, and notes on what is close to one."""
     if is_forced:
-        yield Reason(Effect.RUN, "forced", "a run is forced")
-    if situation.newest_taken is None:
-        if situation.whole:
-            text = f"there is no model yet, and {situation.name(*situation.whole)} can be taken"
-            yield Reason(Effect.RUN, "first", text)
+        yield Reason(Effect.TRIGGER, "forced", "--force")
+    if situation.newest_used is None:
+        if situation.complete:
+            text = f"there is no model yet, and {situation.name(*situation.complete)} can be used"
+            yield Reason(Effect.TRIGGER, "first", text)
         return
     yield from _new_spans(situation, policy)
     if policy.late_data:
@@ -37,35 +37,35 @@ def _new_spans(situation: Situation, policy: Retrain) -> Iterator[Reason]:
         return
     are = "are" if len(new) > 1 else "is"
     if policy.new_spans is None:
-        text = f"{situation.name(*new)} {are} new; retrain.new_spans takes none as a reason"
+        text = f"{situation.name(*new)} {are} new; retrain.new_spans is null"
         yield Reason(Effect.NOTE, "new_span", text, new[-1])
     elif len(new) < policy.new_spans:
-        text = (
-            f"{situation.name(*new)} {are} new; a run takes {policy.new_spans} (retrain.new_spans)"
-        )
+        text = f"{situation.name(*new)} {are} new; retrain.new_spans is {policy.new_spans}"
         yield Reason(Effect.NOTE, "new_span", text, new[-1])
     else:
-        yield Reason(Effect.RUN, "new_span", f"{situation.name(*new)} {are} new", new[-1])
+        yield Reason(Effect.TRIGGER, "new_span", f"{situation.name(*new)} {are} new", new[-1])
 
 
 def _late_data(situation: Situation) -> Iterator[Reason]:
-    """Spans of the window that came, or came again, after a newer one was taken."""
-    newest = situation.newest_taken
-    old = [s for s in situation.whole if newest is not None and s <= newest]
+    """Yields spans that arrived, or arrived again, after a newer one was used."""
+    newest = situation.newest_used
+    old = [s for s in situation.complete if newest is not None and s <= newest]
     if not old:
         return
-    window = situation.window(situation.whole[-1])
+    window = situation.window(situation.complete[-1])
     for span in old:
         if not situation.is_changed(span):
             continue
         version = situation.delivery(span).version
-        again = "came again" if version is None else f"came again, as version {version}"
+        again = "arrived again" if version is None else f"arrived again as version {version}"
         if span in window:
-            how = again if span in situation.taken else f"came after {situation.name(newest or 0)}"
-            text = f"{situation.name(span)} {how}: the window is brought up to date"
-            yield Reason(Effect.RUN, "late_data", text, span)
-        elif span in situation.taken:
-            text = f"{situation.name(span)} {again}, and no run takes it any more: data.window"
+            how = (
+                again if span in situation.used else f"arrived after {situation.name(newest or 0)}"
+            )
+            text = f"{situation.name(span)} {how}, and is in the newest window"
+            yield Reason(Effect.TRIGGER, "late_data", text, span)
+        elif span in situation.used:
+            text = f"{situation.name(span)} {again}, and is older than the newest window"
             yield Reason(Effect.NOTE, "late_data", text, span)
 
 
@@ -79,21 +79,21 @@ def _changes(situation: Situation, policy: Retrain) -> Iterator[Reason]:
     changed = []
     if "source" in policy.changes and source and source != facts.source:
         changed.append(("source", f"the project's source has changed since {name}"))
-    # While no schema is frozen, each run infers one, and no two need be alike.
+    # While no schema is frozen, each run infers one, and they may differ.
     if "schema" in policy.changes and facts.schema and schema != facts.schema:
         changed.append(("schema", f"the schema has changed since {name}"))
     for kind, text in changed:
-        if said := _tried_already(situation):
-            yield Reason(Effect.NOTE, kind, f"{text}; {said}")
+        if tried := _tried_already(situation):
+            yield Reason(Effect.NOTE, kind, f"{text}; {tried}")
         else:
-            yield Reason(Effect.RUN, kind, text)
+            yield Reason(Effect.TRIGGER, kind, text)
 
 
 def _drift(situation: Situation, policy: Retrain, served: Served) -> Iterator[Reason]:
-    """Of the newest span against the one before, as the data gate measured it in a run."""
-    if policy.drift is None or not situation.whole:
+    """Yields the drift of the newest span, as the data gate measured it in a run."""
+    if policy.drift is None or not situation.complete:
         return
-    newest = situation.whole[-1]
+    newest = situation.complete[-1]
     if newest in served.spans:
         return
     mark = situation.delivery(newest).fingerprint
@@ -104,8 +104,8 @@ def _drift(situation: Situation, policy: Retrain, served: Served) -> Iterator[Re
         before = max((s for s in attempt.spans if s < newest), default=None)
         if before not in served.spans:
             text = (
-                f"how far {situation.name(newest)} is from what {served.name} was made of is not "
-                f"known: run {attempt.run_id} compared it with another span"
+                f"the drift of {situation.name(newest)} from the data of {served.name} is unknown: "
+                f"run {attempt.run_id} compared it with another span"
             )
             yield Reason(Effect.NOTE, "drift", text, newest)
             return
@@ -116,12 +116,12 @@ def _drift(situation: Situation, policy: Retrain, served: Served) -> Iterator[Re
                 f"{situation.name(newest)} has drifted: {worst.feature}, {measured}; "
                 f"retrain.drift is {policy.drift:g}"
             )
-            said = _tried_already(situation)
-            effect = Effect.NOTE if said else Effect.RUN
-            yield Reason(effect, "drift", f"{text}; {said}" if said else text, newest)
+            tried = _tried_already(situation)
+            effect = Effect.NOTE if tried else Effect.TRIGGER
+            yield Reason(effect, "drift", f"{text}; {tried}" if tried else text, newest)
         return
     text = (
-        f"how far {situation.name(newest)} has drifted is not known: no run has measured it "
+        f"the drift of {situation.name(newest)} is unknown: no run has measured it "
         "(ordain run PROJECT --to DataGate does)"
     )
     yield Reason(Effect.NOTE, "drift", text, newest)
@@ -138,21 +138,21 @@ def _age(situation: Situation, policy: Retrain, served: Served) -> Iterator[Reas
     )
     last = max(situation.concluded, key=lambda attempt: attempt.ended, default=None)
     if last is not None and (situation.now - last.ended) / DAY_S <= policy.max_age_days:
-        said = f"run {last.run_id} has tried to replace it: {_how(last.state)}"
-        yield Reason(Effect.NOTE, "age", f"{text}; {said}")
+        tried = f"run {last.run_id} tried to replace it: {_result(last.state)}"
+        yield Reason(Effect.NOTE, "age", f"{text}; {tried}")
     else:
-        yield Reason(Effect.RUN, "age", text)
+        yield Reason(Effect.TRIGGER, "age", text)
 
 
 def _tried_already(situation: Situation) -> str:
-    """What came of the newest window with this source and schema; empty if it was not tried."""
-    if not situation.whole:
+    """Describes the run that tried the newest window with this source and schema, or empty."""
+    if not situation.complete:
         return ""
-    attempt = situation.tried(situation.window(situation.whole[-1]))
-    return f"run {attempt.run_id} has tried it: {_how(attempt.state)}" if attempt else ""
+    attempt = situation.tried(situation.window(situation.complete[-1]))
+    return f"run {attempt.run_id} tried it: {_result(attempt.state)}" if attempt else ""
 
 
-def _how(state: str) -> str:
+def _result(state: str) -> str:
     return {
         "published": "its model was published",
         "not_blessed": "its model was not blessed",

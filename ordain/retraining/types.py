@@ -1,4 +1,4 @@
-"""The forms of the retraining decision: what it rests on, and what it says."""
+"""Types of the retraining decision: facts, reasons, decision."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ordain.project.span_status import Delivery
 
 
 class Action(StrEnum):
-    """What is to be done now."""
+    """Action that a decision leads to."""
 
     RUN = "run"
     WAIT = "wait"
@@ -19,21 +19,21 @@ class Action(StrEnum):
 
 
 class Effect(StrEnum):
-    """What a reason speaks for."""
+    """Effect of a reason on the decision."""
 
-    RUN = "run"
-    HOLD = "hold"
+    TRIGGER = "trigger"
+    BLOCKER = "blocker"
     NOTE = "note"
 
 
 @dataclass(frozen=True)
 class Reason:
-    """One thing a decision rests on.
+    """One reason of a decision.
 
     Attributes:
-        effect: Whether it speaks for a run, holds one back, or is only to be known.
+        effect: Whether it triggers a run, blocks one, or is only a note.
         kind: Stable identifier, such as `new_span` or `cool_down`.
-        text: One sentence for a person, without its full stop.
+        text: One sentence, without its full stop.
         span: The data span it concerns, or None.
     """
 
@@ -50,15 +50,15 @@ class Reason:
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done, and why.
+    """Action, its reasons, and the windows to run.
 
     Attributes:
-        action: `run` if there is a window to run, `wait` if there would be one but for what
-            holds it back, `nothing` otherwise.
-        reasons: Those for a run first, then those against, then the rest.
+        action: `run` if there is a window to run, `wait` if blockers leave none, `nothing`
+            without a trigger.
+        reasons: Triggers first, then blockers, then notes.
         windows: The spans of each run, in the order of the runs.
-        is_fresh: Whether to train anew, as the data, the source and the schema are those of a
-            model that there is.
+        is_fresh: Whether to train anew, because a model of the same data, source and schema
+            exists.
     """
 
     action: Action
@@ -77,7 +77,7 @@ class Decision:
 
 
 class State(StrEnum):
-    """How an attempt ended."""
+    """Result of a run, as far as the decision distinguishes it."""
 
     PUBLISHED = "published"
     NOT_BLESSED = "not_blessed"
@@ -88,19 +88,19 @@ class State(StrEnum):
     UNFINISHED = "unfinished"
 
 
-#: The data was taken: a model was made of it, whatever the gates behind it said.
+#: A model was made of the data, whether or not it passed the later gates.
 CONCLUDED = (State.PUBLISHED, State.NOT_BLESSED, State.REFUSED)
 
 
 @dataclass(frozen=True)
 class Distance:
-    """How far a feature of a span is from the span before it, as the data gate measured it.
+    """Distance of a feature between a span and the span before, measured by the data gate.
 
     Attributes:
         span: The span.
         feature: The feature.
-        text: The gate's sentence about it, which names the other span and the measure.
-        measured: The distance, from 0 (alike) to 1.
+        text: The gate's text, which names the other span and the measure.
+        measured: The distance, from 0 (identical) to 1.
     """
 
     span: int
@@ -111,21 +111,21 @@ class Distance:
 
 @dataclass(frozen=True)
 class Attempt:
-    """One run.
+    """One past run.
 
     Attributes:
         run_id: The run.
         started: When it started, in seconds since 1970.
-        ended: When ML Metadata last heard of it.
-        state: How it ended.
-        spans: Fingerprint of the files by span, for the spans that were read.
+        ended: Time of its last update in ML Metadata, in seconds since 1970.
+        state: Its result.
+        spans: Fingerprint of the files of each span that was read.
         schema: SHA-256 of the curated schema; empty if it was inferred, None if unknown.
-        source: Fingerprint of the project's source; None if the run did not get to Transform.
-        gate: The data gate's settings; None if the run did not get there.
-        unreadable: The span that could not be read, the time its reading began, and the
+        source: Fingerprint of the project's source; None if the run did not reach Transform.
+        gate: The data gate's settings; None if the run did not reach it.
+        unreadable: The span that could not be read, the time when reading it started, and the
             settings it was read with.
-        bad: Spans that the data gate objected to by themselves.
-        distances: What the data gate measured between the newest span and the one before.
+        bad: Spans that the data gate blocked for their own content.
+        distances: Distances between the newest span and the one before.
     """
 
     run_id: str
@@ -142,20 +142,20 @@ class Attempt:
 
     @property
     def is_concluded(self) -> bool:
-        """Whether it made a model of its data."""
+        """True if it made a model of its data."""
         return self.state in CONCLUDED
 
 
 @dataclass(frozen=True)
 class Served:
-    """The model that is stable.
+    """The served model: the stable version.
 
     Attributes:
-        name: How a person calls it, such as `version 3`.
+        name: Its name in messages, such as `version 3`.
         created: When it was published, in seconds since 1970.
         spans: The data spans it was made of.
         source: Fingerprint of the source it was made with; empty if unknown.
-        schema: SHA-256 of the schema its data was held against; empty if unknown.
+        schema: SHA-256 of the schema its data was validated against; empty if unknown.
     """
 
     name: str
@@ -167,17 +167,17 @@ class Served:
 
 @dataclass(frozen=True)
 class Facts:
-    """What a decision rests on.
+    """Facts that a decision is based on.
 
     Attributes:
-        deliveries: What lies in the data folder, oldest span first.
+        deliveries: The spans in the data folder, oldest first.
         attempts: Past runs, newest first, as far back as they matter.
-        served: The stable model, or None while there is none.
+        served: The served model, or None if there is none.
         source: Fingerprint of the project's source now.
         schema: SHA-256 of the curated schema now; empty while none is frozen.
         gate: The data gate's settings now.
         ingest: ExampleGen's settings now.
-        window: How many spans a run takes.
+        window: Number of spans in a run's window.
         names: Names of spans, where they are not their numbers.
     """
 
@@ -193,6 +193,6 @@ class Facts:
 
 
 def ordered(reasons: Iterable[Reason]) -> tuple[Reason, ...]:
-    """Reasons for a run first, each said once."""
+    """Sorts reasons by effect, triggers first, and drops duplicates."""
     unique = list(dict.fromkeys(reasons))
     return tuple(r for effect in Effect for r in unique if r.effect is effect)

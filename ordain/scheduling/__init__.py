@@ -1,1 +1,1 @@
-"""The scheduler: ticks, watched folders, its state on disk, exports to systemd and cron."""
+"""Scheduler: ticks, data changes, state on disk, export to systemd, cron and Kubernetes."""

@@ -1,7 +1,7 @@
-"""The command that a scheduler starts: how it is started and stopped.
+"""Child process of the scheduler: starts and stops the command of a check.
 
-Its standard output goes to a file and not through a pipe. A scheduler that is killed leaves the
-command running, and the next one reads from the file what came of it.
+Its standard output goes to a file, not through a pipe. If the scheduler is killed, the command
+continues, and the next scheduler reads the result from the file.
 """
 
 from __future__ import annotations
@@ -23,18 +23,18 @@ class Child:
     """A command in a session of its own."""
 
     def __init__(self, command: Sequence[str], output: Path) -> None:
-        """Starts it.
+        """Starts the command.
 
         Args:
             command: The program and its arguments.
-            output: File for its standard output; standard error goes where ours goes.
+            output: File for its standard output; standard error is inherited.
 
         Raises:
             ConfigError: It cannot be started.
         """
         try:
             with output.open("wb") as file:
-                # A session of its own: Ctrl-C reaches the scheduler alone, which passes it on once.
+                # A session of its own: Ctrl-C reaches only the scheduler, which passes it on once.
                 self._process = subprocess.Popen(  # noqa: S603  the command is the caller's own
                     list(command),
                     stdin=subprocess.DEVNULL,
@@ -46,20 +46,20 @@ class Child:
                 f"{command[0]} cannot be started: {error}", "ordain doctor PROJECT"
             ) from error
         self.pid = self._process.pid
-        self.born = born(self.pid) or 0.0
+        self.created = process_created(self.pid) or 0.0
 
     def poll(self) -> int | None:
-        """Its exit code, or None while it runs; below 0 is the signal that ended it."""
+        """Exit code, or None while the command runs; negative for the signal that ended it."""
         return self._process.poll()
 
     def stop(self, grace_s: float) -> int:
-        """Asks it to end, and ends it after the grace time with all it started.
+        """Sends SIGTERM, then kills the command and everything it started.
 
         Args:
             grace_s: Seconds between SIGTERM and SIGKILL.
 
         Returns:
-            Its exit code; below 0 is the signal that ended it.
+            Its exit code; negative for the signal that ended it.
         """
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(signal.SIGTERM)
@@ -71,8 +71,8 @@ class Child:
         return self._process.wait()
 
 
-def born(pid: int) -> float | None:
-    """When a process began, in seconds since 1970; None if there is none."""
+def process_created(pid: int) -> float | None:
+    """Creation time of a process, in seconds since 1970; None if it does not run."""
     try:
         process = psutil.Process(pid)
         if process.status() == psutil.STATUS_ZOMBIE:
@@ -82,8 +82,8 @@ def born(pid: int) -> float | None:
         return None
 
 
-def is_alive(pid: int, began: float) -> bool:
-    """Whether a process still runs, and is not a later one with the same number."""
-    found = born(pid)
-    # The system derives it from the clock's ticks since boot; a correction of the clock moves it.
-    return found is not None and abs(found - began) < 2
+def is_alive(pid: int, created: float) -> bool:
+    """Tests that a process still runs, and that its pid was not reused by a later one."""
+    found = process_created(pid)
+    # Derived from clock ticks since boot, so a correction of the system clock shifts it.
+    return found is not None and abs(found - created) < 2

@@ -1,6 +1,6 @@
-"""What time it is, and how to wait for it: a source of time and a bell that ends a wait early.
+"""Clock abstraction and an interruptible wait.
 
-Both are handed to whoever needs them, so that a test lets a year go by in a minute.
+Both are passed in, so that a test can run through a year in a minute.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import signal
 from collections.abc import Iterator
 
 
-class Bell:
-    """Ends a wait early: rung by a signal, by a thread, or to stop for good.
+class InterruptibleWait:
+    """Wait that a signal handler or another thread can end early.
 
-    It is a pipe and not a `threading.Event`: a signal handler that sets an event while the main
-    thread is about to wait for it would wait for itself.
+    It is a pipe, not a `threading.Event`: a signal handler that sets an event while the main
+    thread is entering the event's `wait` would deadlock.
     """
 
     def __init__(self) -> None:
@@ -26,43 +26,43 @@ class Bell:
         os.set_blocking(self._writer, False)
         self.is_stopping = False
 
-    def ring(self) -> None:
-        """Ends the wait that is going on, or the next one."""
-        # A full pipe is a bell that was rung and not heard yet.
+    def wake(self) -> None:
+        """Ends the current wait, or the next one if there is none."""
+        # A full pipe holds wake-ups that were not consumed yet.
         with contextlib.suppress(BlockingIOError):
             os.write(self._writer, b"\0")
 
     def stop(self) -> None:
-        """Asks whoever waits to come to an end."""
+        """Sets `is_stopping` and ends the wait."""
         self.is_stopping = True
-        self.ring()
+        self.wake()
 
     def wait(self, seconds: float) -> None:
-        """Waits until the time is over or the bell rings."""
+        """Blocks until the time is over or `wake` is called."""
         select.select([self._reader], [], [], max(0.0, seconds))
         with contextlib.suppress(BlockingIOError):
             while os.read(self._reader, 4096):
                 pass
 
     @contextlib.contextmanager
-    def rung_by_signals(self) -> Iterator[None]:
-        """Stops on SIGTERM and SIGINT; the handlers of before are put back at the end."""
-        wanted = (signal.SIGTERM, signal.SIGINT)
-        before = {sign: signal.signal(sign, lambda *_: self.stop()) for sign in wanted}
+    def stopped_by_signals(self) -> Iterator[None]:
+        """Calls `stop` on SIGTERM and SIGINT; restores the previous handlers at the end."""
+        signals = (signal.SIGTERM, signal.SIGINT)
+        previous = {number: signal.signal(number, lambda *_: self.stop()) for number in signals}
         try:
             yield
         finally:
-            for sign, handler in before.items():
-                signal.signal(sign, handler)
+            for number, handler in previous.items():
+                signal.signal(number, handler)
 
 
 class Clock:
     """The machine's clock."""
 
     def now(self) -> datetime.datetime:
-        """The time in UTC."""
+        """Current time in UTC."""
         return datetime.datetime.now(datetime.UTC)
 
-    def wait(self, bell: Bell, duration: datetime.timedelta) -> None:
-        """Waits for a span of this clock's time, or for the bell."""
-        bell.wait(duration.total_seconds())
+    def wait(self, waiter: InterruptibleWait, duration: datetime.timedelta) -> None:
+        """Waits for a duration of this clock's time, or until the wait is interrupted."""
+        waiter.wait(duration.total_seconds())

@@ -1,8 +1,8 @@
-"""The schedule for a clock that is there already: systemd, cron, Kubernetes.
+"""Exports of a schedule to systemd, cron and Kubernetes.
 
-Each of them starts `ordain schedule PROJECT --once` at every tick, which is one look with the same
-lock, state and notifications as a scheduler of our own. Nothing printed holds a secret: variables
-that the configuration refers to are named, and their values are for whoever installs it.
+Each starts `ordain schedule PROJECT --once` at every tick: one check with the same lock, state and
+notifications as the scheduler. The output holds no secret: variables that the configuration refers
+to are named, and their values are set where it is installed.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from ordain.config.project import Project
 from ordain.errors import ConfigError
 
 _DAYS = ("Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat", "Sun")
-#: Seconds beyond the grace time before whoever started the scheduler kills it.
+#: Seconds added to the grace time before the service manager kills the scheduler.
 _SPARE_S = 30
-#: Kubernetes counts the starts it missed within the deadline and gives up for good at 100.
+#: Kubernetes counts the starts missed within the deadline and stops for good at 100.
 _MOST_MISSED = 90
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """What is to be written down.
+class Export:
+    """Schedule to export.
 
     Attributes:
         project: The project.
-        cron: When to look.
-        program: What starts ordain on this machine.
-        arguments: What it is told, for one look.
+        cron: When to check.
+        program: Command that starts ordain on this machine.
+        arguments: Its arguments for one check.
         variables: Environment variables that the configuration refers to.
-        image: Container image with ordain in it; for Kubernetes.
+        image: Container image with ordain, for Kubernetes.
     """
 
     project: Project
@@ -51,112 +51,112 @@ class Wanted:
 
     @property
     def command(self) -> tuple[str, ...]:
-        """The command of one look on this machine."""
+        """Command of one check on this machine."""
         return (*self.program, *self.arguments)
 
     @property
     def grace_s(self) -> int:
-        """How long an end may take."""
+        """Seconds that a check may take to end after SIGTERM."""
         return int(self.project.schedule.grace_s) + _SPARE_S
 
 
-def emit_systemd(wanted: Wanted) -> str:
-    """A service and a timer, each after a line with the name of its file.
+def emit_systemd(export: Export) -> str:
+    """Formats a service and a timer, each after a line with its file name.
 
     Raises:
-        ConfigError: The cron expression says what systemd cannot.
+        ConfigError: systemd cannot express the cron expression.
     """
-    name = f"ordain-{wanted.project.name}"
-    calendar = "\n".join(f"OnCalendar={line}" for line in _on_calendar(wanted.cron))
-    is_made_up = str(wanted.project.schedule.missed == "run").lower()
+    name = f"ordain-{export.project.name}"
+    calendar = "\n".join(f"OnCalendar={line}" for line in _on_calendar(export.cron))
+    is_persistent = str(export.project.schedule.missed == "run").lower()
     environment = ""
-    if wanted.variables:
+    if export.variables:
         environment = (
-            f"# holds {', '.join(f'{v}=...' for v in wanted.variables)}; mode 0600\n"
-            f"EnvironmentFile=/etc/ordain/{wanted.project.name}.env\n"
+            f"# holds {', '.join(f'{v}=...' for v in export.variables)}; mode 0600\n"
+            f"EnvironmentFile=/etc/ordain/{export.project.name}.env\n"
         )
     return f"""# {name}.service
 [Unit]
-Description=ordain: look whether {wanted.project.name} has to be trained again
+Description=ordain: retrain {export.project.name} if due
 Wants=network-online.target
 After=network-online.target
 
 [Service]
 Type=oneshot
-ExecStart={" ".join(_systemd_word(word) for word in wanted.command)}
-{environment}# SIGTERM goes to the scheduler alone, which passes it on.
+ExecStart={" ".join(_systemd_word(word) for word in export.command)}
+{environment}# SIGTERM goes only to the scheduler, which passes it on.
 KillMode=mixed
 TimeoutStartSec=infinity
-TimeoutStopSec={wanted.grace_s}
+TimeoutStopSec={export.grace_s}
 
 # {name}.timer
 [Unit]
-Description=ordain: when to look at {wanted.project.name}
+Description=ordain: schedule of {export.project.name}
 
 [Timer]
 {calendar}
-Persistent={is_made_up}
+Persistent={is_persistent}
 
 [Install]
 WantedBy=timers.target
 """
 
 
-def emit_cron(wanted: Wanted) -> str:
-    """Lines for a crontab.
+def emit_cron(export: Export) -> str:
+    """Formats lines for a crontab.
 
     Raises:
-        ConfigError: The cron expression says what cron cannot.
+        ConfigError: cron cannot express the cron expression.
     """
-    _check_plain(wanted.cron, "cron")
-    zone = wanted.cron.timezone
-    command = shlex.join(wanted.command).replace("%", "\\%")
-    lines = [f"# ordain: {wanted.project.name}; cron starts no tick later that it missed"]
-    if wanted.variables:
-        lines.append(f"# set above this line: {', '.join(f'{v}=...' for v in wanted.variables)}")
+    _check_plain(export.cron, "cron")
+    zone = export.cron.timezone
+    command = shlex.join(export.command).replace("%", "\\%")
+    lines = [f"# ordain: {export.project.name}; cron skips missed ticks"]
+    if export.variables:
+        lines.append(f"# set above this line: {', '.join(f'{v}=...' for v in export.variables)}")
     lines += [
-        f"# times of {zone}; Debian's cron knows no CRON_TZ and takes the machine's zone",
+        f"# times of {zone}; Debian's cron ignores CRON_TZ and uses the machine's zone",
         f"CRON_TZ={zone}",
-        f"{wanted.cron.expression} {command}",
+        f"{export.cron.expression} {command}",
     ]
     return "\n".join(lines) + "\n"
 
 
-def emit_kubernetes(wanted: Wanted) -> str:
-    """A CronJob.
+def emit_kubernetes(export: Export) -> str:
+    """Formats a CronJob.
 
-    Project, data and workspace are folders of one volume claim and appear in the pod under the
-    paths they have here, which pipeline.yaml and ML Metadata name.
+    Project, data and workspace are folders of one volume claim, mounted under their paths on this
+    machine, which pipeline.yaml and ML Metadata contain.
 
     Raises:
-        ConfigError: The cron expression says what Kubernetes cannot.
+        ConfigError: Kubernetes cannot express the cron expression.
     """
-    _check_plain(wanted.cron, "kubernetes")
-    name = f"ordain-{wanted.project.name}"[:52].rstrip("-")
-    folders = _outermost(_folders(wanted.project))
+    _check_plain(export.cron, "kubernetes")
+    name = f"ordain-{export.project.name}"[:52].rstrip("-")
+    folders = _outermost(_folders(export.project))
     mounts = [
         {"name": "ordain", "mountPath": str(folder), "subPath": role}
         for role, folder in folders.items()
     ]
     container: dict[str, Any] = {
         "name": "ordain",
-        "image": wanted.image,
-        "command": ["ordain", *wanted.arguments],
+        "image": export.image,
+        "command": ["ordain", *export.arguments],
         "volumeMounts": mounts,
         "securityContext": {
             "allowPrivilegeEscalation": False,
             "capabilities": {"drop": ["ALL"]},
         },
     }
-    if wanted.variables:
-        # A reference to a secret of the cluster, key by key; no value is in here.
+    if export.variables:
+        # References to keys of a secret in the cluster, without values.
         container["env"] = [
             {"name": v, "valueFrom": {"secretKeyRef": {"name": name, "key": v}}}
-            for v in wanted.variables
+            for v in export.variables
         ]
     pod = {
         "restartPolicy": "Never",
-        "terminationGracePeriodSeconds": wanted.grace_s,
+        "terminationGracePeriodSeconds": export.grace_s,
         "securityContext": {"runAsNonRoot": True, "seccompProfile": {"type": "RuntimeDefault"}},
         "containers": [container],
         "volumes": [{"name": "ordain", "persistentVolumeClaim": {"claimName": name}}],
@@ -166,13 +166,13 @@ def emit_kubernetes(wanted: Wanted) -> str:
         "kind": "CronJob",
         "metadata": {"name": name, "labels": {"app.kubernetes.io/name": "ordain"}},
         "spec": {
-            "schedule": wanted.cron.expression,
-            "timeZone": wanted.cron.timezone,
+            "schedule": export.cron.expression,
+            "timeZone": export.cron.timezone,
             "concurrencyPolicy": "Forbid",
-            "startingDeadlineSeconds": _deadline_s(wanted),
+            "startingDeadlineSeconds": _deadline_s(export),
             "successfulJobsHistoryLimit": 3,
             "failedJobsHistoryLimit": 3,
-            # A second try of the same tick would meet the same data; the next tick looks again.
+            # A second attempt at the same tick would see the same data; the next tick checks again.
             "jobTemplate": {"spec": {"backoffLimit": 0, "template": {"spec": pod}}},
         },
     }
@@ -180,17 +180,17 @@ def emit_kubernetes(wanted: Wanted) -> str:
 
 
 def _check_plain(cron: Cron, kind: str) -> None:
-    """Refuses what is cronsim's own: the last day, the last or the nth weekday."""
+    """Refuses extensions of cronsim: the last day, the last or the nth weekday."""
     _, _, day, _, weekday = cron.expression.upper().split()
     if "L" in day or "L" in weekday.replace("JUL", "") or "#" in weekday:
         raise ConfigError(
-            f"--emit {kind}: {cron.expression!r} has an L or a #, which {kind} does not know",
-            "use plain days, or let ordain schedule run itself",
+            f"--emit {kind}: {cron.expression!r} has an L or a #, which {kind} does not support",
+            "use plain days, or ordain schedule without --emit",
         )
 
 
 def _on_calendar(cron: Cron) -> list[str]:
-    """The expression in systemd's form; two lines where cron means either day."""
+    """Translates to OnCalendar; two lines if cron matches either kind of day."""
     _check_plain(cron, "systemd")
     parsed = CronSim(cron.expression, datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC))
     fields = cron.expression.split()
@@ -213,7 +213,7 @@ def _numbers(values: set[int], is_any: bool) -> str:
 
 
 def _systemd_word(word: str) -> str:
-    """A word of ExecStart: systemd expands %, $ and backslashes also between quotes."""
+    """Quotes a word of ExecStart; systemd expands %, $ and backslashes even inside quotes."""
     escaped = word.replace("\\", "\\\\").replace("%", "%%").replace("$", "$$")
     if re.fullmatch(r"[\w@%+=:,./$-]+", escaped):
         return escaped
@@ -235,7 +235,7 @@ def _folders(project: Project) -> dict[str, Path]:
 
 
 def _outermost(folders: dict[str, Path]) -> dict[str, Path]:
-    """Without those that lie in another one, which brings them along."""
+    """Drops folders inside another one, which is mounted with its content."""
     kept: dict[str, Path] = {}
     for role, folder in sorted(folders.items(), key=lambda item: len(item[1].parts)):
         if not any(folder.is_relative_to(other) for other in kept.values()):
@@ -243,14 +243,14 @@ def _outermost(folders: dict[str, Path]) -> dict[str, Path]:
     return kept
 
 
-def _deadline_s(wanted: Wanted) -> int:
-    """How late a tick may still start: a minute, or nearly a day where missed ones are run."""
-    if wanted.project.schedule.missed == "skip":
+def _deadline_s(export: Export) -> int:
+    """Seconds by which a tick may be late: a minute, or most of a day if missed ones are run."""
+    if export.project.schedule.missed == "skip":
         return 60
     moment = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
     ticks: list[datetime.datetime] = []
     for _ in range(20):
-        moment = wanted.cron.next_after(moment)
+        moment = export.cron.next_after(moment)
         ticks.append(moment)
     shortest = min(later - earlier for earlier, later in itertools.pairwise(ticks))
     return int(min(23 * 3600, _MOST_MISSED * shortest.total_seconds()))

@@ -1,9 +1,11 @@
-"""The scheduler: waits for ticks and changes, and has each answered by one look at a time.
+"""Scheduler loop: waits for triggers and runs one check at a time.
 
-A *look* is one start of `ordain retrain PROJECT --json`, which decides and, if need be, runs. What
-asks for it is a wish: ticks of the cron expression, a change in the data folder, a look that a
-killed scheduler left. All wishes that are due are answered together: whatever was asked for before
-a look began is seen by it. `ordain.scheduling.state` has the rule that follows from that.
+A *check* is one start of `ordain retrain PROJECT --json`, which decides whether a retrain is due
+and runs it if so. All triggers that are due are covered by the same check, because it sees
+everything that was there when it started. `ordain.scheduling.state` has the rule for that.
+
+Errors of the workspace end the scheduler; restarting it is left to the service manager, and ticks
+that pass meanwhile are not lost.
 """
 
 from __future__ import annotations
@@ -16,40 +18,39 @@ from pathlib import Path
 from typing import Literal
 
 from ordain.common.cron import Cron, show_time
-from ordain.errors import ExitCode, InfrastructureError
+from ordain.errors import ExitCode
 from ordain.retraining.report import Report, find_report, read_report
 from ordain.scheduling.child_process import Child, is_alive
-from ordain.scheduling.clock import Bell, Clock
-from ordain.scheduling.pending import Wish, Wishes
-from ordain.scheduling.state import Look, State, StateFile
+from ordain.scheduling.clock import Clock, InterruptibleWait
+from ordain.scheduling.pending import PendingTriggers, Trigger
+from ordain.scheduling.state import Check, State, StateFile
 
-#: How often, in seconds of the real world, it is looked whether the command has ended.
-CHECK_S = 0.1
-#: Seconds until the next try after the disk or the folder of the state failed.
-_TROUBLE_S = 60.0
-#: What a stopped look answers with: 128 and SIGTERM's number, as a shell has it.
+#: Seconds between two polls for the end of the command, by the machine's clock.
+_POLL_CHILD_S = 0.1
+#: Seconds between two polls while another scheduler of the project checks.
+_POLL_LOCK_S = 0.25
+#: Exit code of a check that was stopped: 128 and SIGTERM's number, as in a shell.
 STOPPED = 143
-#: A covered time further ahead than this is from a clock that was wrong.
+#: A covered time further ahead than this was written under a wrong clock.
 _AHEAD = datetime.timedelta(minutes=5)
-#: How SIGTERM and SIGINT show in an exit code, from the system and from a shell.
+#: SIGTERM and SIGINT as exit codes, from the system and from a shell.
 _SIGNALLED = (-signal.SIGTERM, -signal.SIGINT, 128 + signal.SIGTERM, 128 + signal.SIGINT)
 
 
 @dataclass(frozen=True)
 class Setup:
-    """What a scheduler is for.
+    """Settings of a scheduler.
 
     Attributes:
         folder: `<workspace>/<name>/schedule`.
-        command: The command of a look.
-        cron: When to look; None without a cron expression.
-        timezone: The zone that times are told in.
-        missed: Whether ticks that nobody answered while no scheduler ran are made up for.
-        settle_s: Seconds without a further change in the data before a look.
-        again_s: Seconds until another look where one found that it has to wait, or could not look;
-            None where the next tick is soon enough.
-        grace_s: Seconds the command has to end after SIGTERM.
-        poll_s: Seconds between two tries while another scheduler of the project looks.
+        command: The command of a check.
+        cron: When to check; None without a cron expression.
+        timezone: Time zone of printed times.
+        missed: Whether ticks that passed while no scheduler ran are made up for.
+        settle_s: Seconds without a further change in the data before a check.
+        again_s: Seconds until a check is repeated that found a blocker or ended with an
+            infrastructure error; None if the next tick is soon enough.
+        grace_s: Seconds between SIGTERM and SIGKILL when the command is stopped.
     """
 
     folder: Path
@@ -60,7 +61,6 @@ class Setup:
     settle_s: float = 1.0
     again_s: float | None = None
     grace_s: float = 60.0
-    poll_s: float = 0.25
 
 
 class Scheduler:
@@ -70,196 +70,192 @@ class Scheduler:
         self,
         setup: Setup,
         clock: Clock,
-        bell: Bell,
-        say: Callable[[str], None],
-        on_report: Callable[[Report, Look, Look | None], None],
+        waiter: InterruptibleWait,
+        log: Callable[[str], None],
+        on_report: Callable[[Report, Check, Check | None], None],
     ) -> None:
-        """Prepares; `run` or `look_once` begins.
+        """Prepares; `run` or `check_once` starts it.
 
         Args:
-            setup: What it is for.
+            setup: Its settings.
             clock: The source of time.
-            bell: Ends its waits; `bell.stop()` ends the scheduler.
-            say: Is told in lines what happens and why.
-            on_report: Is given what a look came to, the look, and the look before. It is called
-                before the look counts as ended, so what it keeps on disk is never lost.
+            waiter: Interrupts its waits; `waiter.stop()` ends the scheduler.
+            log: Receives a line for each event.
+            on_report: Receives the report of a check, the check, and the check before. Called
+                before the check counts as ended, so what it writes to disk is never lost.
         """
         self._setup = setup
         self._clock = clock
-        self._bell = bell
-        self._say = say
+        self._waiter = waiter
+        self._log = log
         self._on_report = on_report
         self._file = StateFile(setup.folder)
-        self._wishes = Wishes(setup.cron, setup.timezone, setup.settle_s)
-        self._told_waiting = False
+        self._pending = PendingTriggers(setup.cron, setup.timezone, setup.settle_s)
+        self._is_wait_logged = False
 
-    def changed(self) -> None:
-        """Tells it that the data changed; may be called from any thread."""
-        self._wishes.change(self._clock.now())
-        self._bell.ring()
+    def data_changed(self) -> None:
+        """Records a change of the data; may be called from any thread."""
+        self._pending.add_change(self._clock.now())
+        self._waiter.wake()
 
-    def run(self, look_at_start: bool = False) -> None:
-        """Answers ticks and changes until the bell says stop.
+    def run(self, check_at_start: bool = False) -> None:
+        """Checks at ticks and changes until it is stopped.
 
         Args:
-            look_at_start: Whether to look once at the beginning: for a watch, which cannot know
-                what changed before it.
+            check_at_start: Whether to check once at the beginning: for a watch, which does not
+                know what changed before it.
 
         Raises:
-            InfrastructureError: The state cannot be read or written at the start. Later it is
-                said, and tried again.
+            InfrastructureError: The state cannot be read or written.
         """
         self._begin()
-        if look_at_start:
-            self._wishes.ask(self._clock.now(), "start of the watch")
-        while not self._bell.is_stopping:
-            try:
-                self._step()
-            except InfrastructureError as error:
-                self._say(f"{error.message}; trying again in {_TROUBLE_S:g} s")
-                self._bell.wait(_TROUBLE_S)
-        self._say("stopped")
+        if check_at_start:
+            self._pending.request(self._clock.now(), "start of the watch")
+        while not self._waiter.is_stopping:
+            self._step()
+        self._log("stopped")
 
-    def look_once(self, why: str) -> int:
-        """Looks once, now, or after the look that goes on.
+    def check_once(self, why: str) -> int:
+        """Checks now, or after the check in progress.
 
         Returns:
-            The exit code of the look, also of another scheduler's that began after the question;
-            `STOPPED` if it was stopped.
+            The exit code of the check, which may be another scheduler's that started after this
+            request; `STOPPED` if it was stopped.
         """
-        self._wishes.ask(self._clock.now(), why)
-        while not self._bell.is_stopping:
-            code = self._take_turn()
+        self._pending.request(self._clock.now(), why)
+        while not self._waiter.is_stopping:
+            code = self._try_check()
             if code is not None:
                 return code
             state = self._file.read()
-            self._wishes.drop_covered(state.covered)
-            if not self._wishes.is_asked and state.last is not None:
+            self._pending.drop_covered(state.covered)
+            if not self._pending.is_requested and state.last is not None:
                 return int(state.last.exit_code or 0)
         return STOPPED
 
-    def _begin(self) -> None:
+    def _begin(self) -> bool:
+        """Sets when ticks begin to count, and logs missed ones; False if another one checks."""
         now = self._clock.now()
-        with self._file.turn() as is_ours:
-            if not is_ours:
-                return
+        with self._file.try_lock() as is_locked:
+            if not is_locked:
+                return False
             state = self._file.read()
-            missed = self._wishes.ticks(state, now)
-            if missed:
-                done = "one look for all" if self._setup.missed == "run" else "skipped"
-                self._say(f"missed while no scheduler ran: {self._wishes.name(missed)}; {done}")
-            if state.covered is None or self._setup.missed == "skip":
-                self._file.cover(now)
+            if state.covered is None:
+                self._file.write(replace(state, covered=now))
+            elif state.covered - now > _AHEAD:
+                self._log(
+                    f"the last check is in the future ({state.covered}): the clock was set back; "
+                    "ticks count from now"
+                )
+                self._file.write(replace(state, covered=now))
+            elif missed := self._pending.ticks(state, now):
+                is_skipped = self._setup.missed == "skip"
+                action = "skipped" if is_skipped else "one check for all"
+                self._log(f"missed without a scheduler: {self._pending.describe(missed)}; {action}")
+                if is_skipped:
+                    self._file.write(replace(state, covered=now))
+            return True
 
     def _step(self) -> None:
-        """Answers what is due, or waits until something may be."""
+        """Runs the check that is due, or waits until one may be."""
         now = self._clock.now()
         state = self._file.read()
         if state.covered is None or state.covered - now > _AHEAD:
-            was = "is gone" if state.covered is None else f"is in the future: {state.covered}"
-            with self._file.turn() as is_ours:
-                if is_ours:
-                    self._say(f"the time of the last look {was}; ticks count from now")
-                    self._file.cover(now)
-                    return
-            self._bell.wait(self._setup.poll_s)
-        elif self._wishes.due(state, now) is None:
-            self._clock.wait(self._bell, self._wishes.pause(state, now))
+            if not self._begin():
+                self._waiter.wait(_POLL_LOCK_S)
+        elif self._pending.due(state, now) is None:
+            self._clock.wait(self._waiter, self._pending.pause(state, now))
         else:
-            self._take_turn()
+            self._try_check()
 
-    def _take_turn(self) -> int | None:
-        """Looks if nobody else does; returns the look's exit code, or None without a look."""
-        with self._file.turn() as is_ours:
-            if is_ours and self._is_free(self._file.read()):
-                self._told_waiting = False
+    def _try_check(self) -> int | None:
+        """Checks unless another scheduler does; returns the exit code, or None without a check."""
+        with self._file.try_lock() as is_locked:
+            if is_locked and self._is_free(self._file.read()):
+                self._is_wait_logged = False
                 state = self._file.read()
-                wish = self._wishes.due(state, self._clock.now())
-                if wish is not None:
-                    return self._look(wish, state)
-                self._say("nothing left to look for: it was seen, or is skipped")
+                # One reading of the clock for both: a tick between two readings would be covered
+                # by this check without being named among its triggers.
+                now = self._clock.now()
+                trigger = self._pending.due(state, now)
+                if trigger is not None:
+                    return self._check(trigger, max(now, trigger.at), state)
+                self._log("nothing left to check: already covered, or skipped")
                 return None
-        if not self._told_waiting:
-            self._say("waiting: a look of this project goes on")
-            self._told_waiting = True
-        self._bell.wait(self._setup.poll_s)
+        if not self._is_wait_logged:
+            self._log("waiting for a check in progress")
+            self._is_wait_logged = True
+        self._waiter.wait(_POLL_LOCK_S)
         return None
 
     def _is_free(self, state: State) -> bool:
-        """Whether no look goes on; clears away one that a killed scheduler left."""
+        """Tests that no check is in progress; settles one that a killed scheduler left."""
         left = state.current
         if left is None:
             return True
-        if is_alive(left.pid, left.born):
+        if is_alive(left.pid, left.created):
             return False
         report = find_report(self._setup.folder / left.output)
         at = show_time(left.started, self._setup.timezone)
         if report is not None:
-            self._say(f"the look of {at} ended without its scheduler")
+            self._log(f"the check of {at} ended without its scheduler")
             self._finish(left, report, state)
             return True
-        again = self._setup.missed == "run"
-        self._say(f"the look of {at} was killed; {'looking again' if again else 'skipped'}")
-        self._forget(left, state)
-        if again:
-            self._wishes.ask(self._clock.now(), f"the look of {at} was killed")
+        is_repeated = self._setup.missed == "run"
+        self._log(f"the check of {at} was killed; {'repeating it' if is_repeated else 'skipped'}")
+        self._discard(left, state)
+        if is_repeated:
+            self._pending.request(self._clock.now(), f"the check of {at} was killed")
         return True
 
-    def _look(self, wish: Wish, state: State) -> int:
-        started = max(self._clock.now(), wish.at)
-        output = self._setup.folder / f"look-{started:%Y%m%dT%H%M%S%f}.json"
-        self._say(f"looking: {wish.why}")
+    def _check(self, trigger: Trigger, started: datetime.datetime, state: State) -> int:
+        output = self._setup.folder / f"check-{started:%Y%m%dT%H%M%S%f}.json"
+        self._log(f"checking: {trigger.why}")
         child = Child(self._setup.command, output)
         try:
-            look = Look(started, wish.why, child.pid, child.born, output.name)
-            self._file.write(replace(state, current=look))
-            while (code := child.poll()) is None and not self._bell.is_stopping:
-                self._bell.wait(CHECK_S)
+            check = Check(started, trigger.why, child.pid, child.created, output.name)
+            self._file.write(replace(state, current=check))
+            while (code := child.poll()) is None and not self._waiter.is_stopping:
+                self._waiter.wait(_POLL_CHILD_S)
             if code in _SIGNALLED:
-                # Whoever stops the machine signals all processes, and the news may come late.
-                self._bell.wait(1.0)
+                # At a shutdown all processes are signalled, and ours may get the signal later.
+                self._waiter.wait(1.0)
             if code is None:
-                self._say(f"stopping the look: SIGTERM, and an end in {self._setup.grace_s:g} s")
+                self._log(f"stopping the check: SIGTERM, SIGKILL after {self._setup.grace_s:g} s")
                 code = child.stop(self._setup.grace_s)
             report = read_report(output, code)
             is_cut_short = code in _SIGNALLED or code == -signal.SIGKILL or not report.decision
-            if self._bell.is_stopping and code != ExitCode.DONE and is_cut_short:
-                self._forget(look, state)
-                self._say("the look was stopped; the next one goes on where it was")
+            if self._waiter.is_stopping and code != ExitCode.DONE and is_cut_short:
+                self._discard(check, state)
+                self._log("the check was stopped; the next one resumes its run")
                 return STOPPED
         except BaseException:
-            # Nobody would know of it, and it would hold the workspace.
+            # Without a record of it, the command would keep the workspace locked.
             child.stop(self._setup.grace_s)
             raise
-        self._finish(look, report, state)
+        self._finish(check, report, state)
         return report.exit_code
 
-    def _finish(self, look: Look, report: Report, state: State) -> None:
-        """Makes the look one that has been: what it was for is answered."""
-        self._on_report(report, look, state.last)
-        ended = replace(
-            look,
-            ended=self._clock.now(),
-            exit_code=report.exit_code,
-            headline=report.headline,
-        )
-        covered = max(look.started, state.covered or look.started)
-        self._file.write(State(covered, None, ended))
-        (self._setup.folder / look.output).unlink(missing_ok=True)
-        self._say(f"looked: {report.headline} (exit code {report.exit_code})")
-        self._remind(report)
+    def _finish(self, check: Check, report: Report, state: State) -> None:
+        """Records a check as ended: its triggers are covered."""
+        self._on_report(report, check, state.last)
+        now = self._clock.now()
+        ended = replace(check, ended=now, exit_code=report.exit_code, headline=report.headline)
+        self._file.write(State(max(check.started, state.covered or check.started), None, ended))
+        (self._setup.folder / check.output).unlink(missing_ok=True)
+        self._log(f"checked: {report.headline} (exit code {report.exit_code})")
+        self._pending.set_retry(self._retry(report, now))
 
-    def _remind(self, report: Report) -> None:
-        """What holds a run back may be gone by time alone: no change of the data tells of it."""
-        if self._setup.again_s is None:
-            return
+    def _retry(self, report: Report, now: datetime.datetime) -> Trigger | None:
+        """Trigger for a blocker that may pass with time alone, without a change of the data."""
         is_waiting = report.decision.get("action") == "wait"
-        if is_waiting or report.exit_code == ExitCode.INFRASTRUCTURE:
-            why = "the last look had to wait" if is_waiting else "the last look failed"
-            later = self._clock.now() + datetime.timedelta(seconds=self._setup.again_s)
-            self._wishes.remind(later, why)
+        has_failed = report.exit_code == ExitCode.INFRASTRUCTURE
+        if self._setup.again_s is None or not (is_waiting or has_failed):
+            return None
+        why = "the last check had to wait" if is_waiting else "the last check failed"
+        return Trigger(now + datetime.timedelta(seconds=self._setup.again_s), why)
 
-    def _forget(self, look: Look, state: State) -> None:
-        """Takes back that a look goes on; what it was for is due again."""
+    def _discard(self, check: Check, state: State) -> None:
+        """Removes a check that did not end: its triggers are due again."""
         self._file.write(replace(state, current=None))
-        (self._setup.folder / look.output).unlink(missing_ok=True)
+        (self._setup.folder / check.output).unlink(missing_ok=True)

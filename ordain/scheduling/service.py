@@ -1,39 +1,38 @@
-"""A scheduler with everything around it: signals, the watch, notifications, its sign."""
+"""Scheduler of a project with signals, the watch, notifications and registration."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 
 from ordain.common.cron import Cron, show_time
 from ordain.config.project import Project
 from ordain.errors import ConfigError
-from ordain.notifications.delivery import check, describe
-from ordain.notifications.events import notices_of, without_repeats
-from ordain.notifications.outbox import Outbox, Postman
+from ordain.notifications.delivery import check_target, describe
+from ordain.notifications.events import is_repeated, notices_of
+from ordain.notifications.outbox import DeliveryThread, Outbox
 from ordain.retraining.report import Report
-from ordain.scheduling.clock import Bell, Clock
+from ordain.scheduling.clock import Clock, InterruptibleWait
 from ordain.scheduling.scheduler import Scheduler, Setup
-from ordain.scheduling.state import Look
-from ordain.scheduling.status import folder_of, outbox_of, sign_in
+from ordain.scheduling.state import Check
+from ordain.scheduling.status import folder_of, outbox_of, registered
 from ordain.scheduling.watcher import Watcher
 
-#: Seconds a command that starts and ends gives the notices of its look; the rest waits on disk.
+#: Seconds that `--once` gives to notifications; the rest stays in the outbox.
 ONCE_PATIENCE_S = 30.0
-#: Seconds a stopping scheduler gives the notice that is being sent.
-_STOP_PATIENCE_S = 5.0
 
 
 @dataclass(frozen=True)
 class Service:
-    """What `ordain schedule` was asked for.
+    """Settings of `ordain schedule`.
 
     Attributes:
         project: The project.
-        command: The command of a look.
-        cron: When to look, or None.
-        timezone: The zone of the cron expression, and of the times that are told.
-        watch: Whether to look when the data changes.
+        command: The command of a check.
+        cron: When to check, or None.
+        timezone: Time zone of the cron expression and of printed times.
+        watch: Whether to check when the data changes.
     """
 
     project: Project
@@ -42,83 +41,76 @@ class Service:
     timezone: str
     watch: bool
 
-    def check(self) -> None:
-        """Checks what can be checked before the first look.
-
-        Raises:
-            ConfigError: Nothing says when to look, the data folder is not there, or a target of
-                a notification cannot be reached for want of a variable.
-        """
-        if self.cron is None and not self.watch:
-            raise ConfigError(
-                f"nothing says when to look at {self.project.name}: neither a cron expression "
-                "nor a watch",
-                "--cron '0 3 * * *', --watch, or the keys of schedule: (docs/scheduling.md)",
-            )
-        if self.watch and not self.project.data.path.is_dir():
-            raise ConfigError(
-                f"--watch: there is no folder {self.project.data.path}", "correct data.path"
-            )
-        for target in self.project.notify:
-            check(target)
-
-    def run(self, say: Callable[[str], None], clock: Clock | None = None) -> None:
-        """Schedules until SIGTERM or SIGINT.
+    def run(self, log: Callable[[str], None], clock: Clock | None = None) -> None:
+        """Runs the scheduler until SIGTERM or SIGINT.
 
         Args:
-            say: Is told what happens, in lines.
+            log: Receives a line for each event.
             clock: The source of time.
 
         Raises:
-            ConfigError: As `check`.
-            InfrastructureError: The workspace cannot be written.
+            ConfigError: There is neither a cron expression nor a watch, the data folder is
+                missing, or the target of a notification refers to a variable that is not set.
+            InfrastructureError: The workspace cannot be read or written.
         """
-        self.check()
+        self._validate()
         clock = clock or Clock()
-        bell = Bell()
-        outbox = outbox_of(self.project, say)
-        postman = Postman(outbox, say)
-        scheduler = Scheduler(self._setup, clock, bell, say, self._teller(outbox, say, postman))
-        watcher = None
-        if self.watch:
-            data, schedule = self.project.data, self.project.schedule
-            own = [self.project.workspace]
-            watcher = Watcher(data.path, own, schedule.poll, scheduler.changed, say)
-        with bell.rung_by_signals():
-            sign = sign_in(self.project, self.cron, self.timezone, self.watch)
-            try:
-                self._say_hello(say, clock)
-                postman.start()
-                if watcher is not None:
-                    watcher.start()
-                scheduler.run(look_at_start=self.watch)
-            finally:
-                sign.unlink(missing_ok=True)
-                if watcher is not None:
-                    watcher.end()
-                postman.end(_STOP_PATIENCE_S)
+        waiter = InterruptibleWait()
+        outbox = outbox_of(self.project, log)
+        delivery = DeliveryThread(outbox, log)
+        scheduler = self._scheduler(clock, waiter, log, outbox, delivery)
+        with contextlib.ExitStack() as stack:
+            stack.enter_context(waiter.stopped_by_signals())
+            stack.enter_context(registered(self.project, self.cron, self.timezone, self.watch))
+            self._log_start(log, clock)
+            delivery.start()
+            stack.callback(delivery.end)
+            if self.watch:
+                data, poll = self.project.data.path, self.project.schedule.poll
+                own = [self.project.workspace]
+                watcher = Watcher(data, own, poll, scheduler.data_changed, log)
+                watcher.start()
+                stack.callback(watcher.end)
+            scheduler.run(check_at_start=self.watch)
 
-    def look_once(self, say: Callable[[str], None]) -> int:
-        """Looks once and ends; returns the look's exit code.
+    def check_once(self, log: Callable[[str], None]) -> int:
+        """Checks once and sends notifications; returns the exit code of the check.
 
         Args:
-            say: Is told what happens, in lines.
+            log: Receives a line for each event.
         """
         for target in self.project.notify:
-            check(target)
-        bell = Bell()
-        outbox = outbox_of(self.project, say)
-        scheduler = Scheduler(self._setup, Clock(), bell, say, self._teller(outbox, say, None))
-        with bell.rung_by_signals():
-            code = scheduler.look_once("asked for")
-        if not bell.is_stopping:
+            check_target(target)
+        waiter = InterruptibleWait()
+        outbox = outbox_of(self.project, log)
+        with waiter.stopped_by_signals():
+            code = self._scheduler(Clock(), waiter, log, outbox).check_once("requested")
+        if not waiter.is_stopping:
             outbox.deliver_within(ONCE_PATIENCE_S)
         return code
 
-    @property
-    def _setup(self) -> Setup:
+    def _validate(self) -> None:
+        name, data = self.project.name, self.project.data.path
+        if self.cron is None and not self.watch:
+            raise ConfigError(
+                f"{name} has no schedule: neither a cron expression nor a watch",
+                "--cron '0 3 * * *', --watch, or the keys of schedule: (docs/scheduling.md)",
+            )
+        if self.watch and not data.is_dir():
+            raise ConfigError(f"--watch: there is no folder {data}", "correct data.path")
+        for target in self.project.notify:
+            check_target(target)
+
+    def _scheduler(
+        self,
+        clock: Clock,
+        waiter: InterruptibleWait,
+        log: Callable[[str], None],
+        outbox: Outbox,
+        delivery: DeliveryThread | None = None,
+    ) -> Scheduler:
         schedule = self.project.schedule
-        return Setup(
+        setup = Setup(
             folder=folder_of(self.project),
             command=self.command,
             cron=None if self.cron is None else Cron(self.cron, self.timezone),
@@ -129,28 +121,21 @@ class Service:
             grace_s=schedule.grace_s,
         )
 
-    def _teller(
-        self, outbox: Outbox, say: Callable[[str], None], postman: Postman | None
-    ) -> Callable[[Report, Look, Look | None], None]:
-        def tell(report: Report, look: Look, before: Look | None) -> None:
-            notices = notices_of(self.project.name, report, look.started)
-            known = None if before is None else (before.exit_code, before.headline)
-            fresh = without_repeats(notices, report, known)
-            if len(fresh) < len(notices):
-                say("not told again: the look before came to the same")
-            if outbox.add(fresh) and postman is not None:
-                postman.call()
+        def notify(report: Report, check: Check, before: Check | None) -> None:
+            notices = notices_of(self.project.name, report, check.started)
+            if notices and before and is_repeated(report, before.exit_code, before.headline):
+                log("no notification: the check before ended the same way")
+            elif outbox.add(notices) and delivery is not None:
+                delivery.wake()
 
-        return tell
+        return Scheduler(setup, clock, waiter, log, notify)
 
-    def _say_hello(self, say: Callable[[str], None], clock: Clock) -> None:
+    def _log_start(self, log: Callable[[str], None], clock: Clock) -> None:
+        name = self.project.name
         if self.cron is not None:
-            tick = Cron(self.cron, self.timezone).next_after(clock.now())
-            say(
-                f"{self.project.name}: cron {self.cron!r} in {self.timezone}; "
-                f"next tick {show_time(tick, self.timezone)}"
-            )
+            tick = show_time(Cron(self.cron, self.timezone).next_after(clock.now()), self.timezone)
+            log(f"{name}: cron {self.cron!r} in {self.timezone}; next tick {tick}")
         if self.watch:
-            say(f"{self.project.name}: watching {self.project.data.path}")
+            log(f"{name}: watching {self.project.data.path}")
         for target in self.project.notify:
-            say(f"{self.project.name}: {', '.join(target.on)} is told to {describe(target)}")
+            log(f"{name}: notifications of {', '.join(target.on)} go to {describe(target)}")

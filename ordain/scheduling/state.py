@@ -1,47 +1,47 @@
-"""What a scheduler remembers on disk: up to when every tick is answered, and what goes on now.
+"""State of a scheduler on disk: up to when ticks are covered, and the check in progress.
 
-One rule decides whether a tick is lost, run twice or done: *every tick at or before `covered` has
-had a look that began at or after it*. A look that did not come to its end moves nothing, so its
-ticks are due again. Everything is under one lock for each project, which a scheduler holds while
-a look goes on: of two schedulers one looks, and the other then finds its tick covered.
+The rule: every tick at or before `covered` has had a check that started at or after it. A check
+that is stopped or killed with its scheduler changes nothing, so its ticks are due again. One lock
+per project guards the state, and a scheduler holds it during a check: of two schedulers one
+checks, and the other then finds its tick covered.
 
-ML Metadata knows runs and not ticks: a look that finds nothing to do leaves no trace there.
+This is not in ML Metadata, which records runs: most checks lead to none.
 """
 
 from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import pydantic
 
 from ordain.common.atomic_files import write_file
 from ordain.errors import InfrastructureError
 
 
 @dataclass(frozen=True)
-class Look:
+class Check:
     """One start of the command that decides and runs.
 
     Attributes:
-        started: When it began, UTC.
-        why: What it was started for, in words.
+        started: When it started, UTC.
+        why: Its triggers, in one line.
         pid: Its process.
-        born: When the system says that process began, in seconds since 1970: a number that a
-            later process of the same pid does not share.
-        output: Name of the file that its standard output goes to.
-        ended: When it ended; None while it goes on.
-        exit_code: What it ended with.
-        headline: What came of it, in one line.
+        created: Creation time of that process in seconds since 1970, which tells it from a later
+            process with the same pid.
+        output: Name of the file with its standard output.
+        ended: When it ended; None while it is in progress.
+        exit_code: Its exit code.
+        headline: Its result, in one line.
     """
 
     started: datetime.datetime
     why: str
     pid: int = 0
-    born: float = 0.0
+    created: float = 0.0
     output: str = ""
     ended: datetime.datetime | None = None
     exit_code: int | None = None
@@ -50,24 +50,27 @@ class Look:
 
 @dataclass(frozen=True)
 class State:
-    """All of it.
+    """Content of `state.json`.
 
     Attributes:
-        covered: Every tick at or before this has been answered; None before the first start.
-        current: The look that goes on, or that a killed scheduler left.
-        last: The look that ended last.
+        covered: Every tick at or before this moment is covered; None before the first start.
+        current: The check in progress, or one that a killed scheduler left.
+        last: The check that ended last.
     """
 
     covered: datetime.datetime | None = None
-    current: Look | None = None
-    last: Look | None = None
+    current: Check | None = None
+    last: Check | None = None
+
+
+_FORMAT = pydantic.TypeAdapter(State)
 
 
 class StateFile:
-    """Reads and writes the state of one project."""
+    """Reads, writes and locks the state of one project."""
 
     def __init__(self, folder: Path) -> None:
-        """Names the files.
+        """Sets the paths; creates nothing.
 
         Args:
             folder: `<workspace>/<name>/schedule`.
@@ -76,39 +79,33 @@ class StateFile:
         self._path = folder / "state.json"
 
     def read(self) -> State:
-        """The state; an empty one before the first start.
+        """Reads the state; an empty one before the first start.
 
         Raises:
             InfrastructureError: The file is damaged or cannot be read.
         """
         try:
-            raw = json.loads(self._path.read_text(encoding="utf-8"))
-            return State(_moment(raw["covered"]), _look(raw["current"]), _look(raw["last"]))
+            return _FORMAT.validate_json(self._path.read_bytes(), strict=True)
         except FileNotFoundError:
             return State()
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError) as error:
             raise InfrastructureError(
                 f"{self._path} cannot be read: {error}",
                 "remove the file: the scheduler then counts ticks from its next start",
             ) from error
 
     def write(self, state: State) -> None:
-        """Writes the state, whole or not at all."""
-        raw = {
-            "covered": _text(state.covered),
-            "current": _raw(state.current),
-            "last": _raw(state.last),
-        }
-        write_file(self._path, json.dumps(raw, indent=1) + "\n")
+        """Writes the state atomically."""
+        write_file(self._path, _FORMAT.dump_json(state, indent=1).decode() + "\n")
 
     @contextlib.contextmanager
-    def turn(self) -> Iterator[bool]:
-        """Holds the project's lock if it is free; yields whether it is ours.
+    def try_lock(self) -> Iterator[bool]:
+        """Holds the project's lock if it is free; yields whether it is held.
 
         Raises:
             InfrastructureError: The folder cannot be written.
         """
-        import filelock  # noqa: PLC0415  whoever only reads takes no lock
+        import filelock  # noqa: PLC0415  reading needs no lock
 
         try:
             self.folder.mkdir(parents=True, exist_ok=True)
@@ -125,31 +122,3 @@ class StateFile:
             yield True
         finally:
             lock.release()
-
-    def cover(self, moment: datetime.datetime) -> None:
-        """Counts every tick up to a moment as answered; the caller has the turn."""
-        self.write(replace(self.read(), covered=moment))
-
-
-def _raw(look: Look | None) -> dict[str, Any] | None:
-    if look is None:
-        return None
-    raw = dict(vars(look))
-    return raw | {"started": _text(look.started), "ended": _text(look.ended)}
-
-
-def _look(raw: dict[str, Any] | None) -> Look | None:
-    if raw is None:
-        return None
-    started, ended = _moment(raw["started"]), _moment(raw["ended"])
-    if started is None:
-        raise ValueError("a look without its start")
-    return Look(**{**raw, "started": started, "ended": ended})
-
-
-def _text(moment: datetime.datetime | None) -> str | None:
-    return None if moment is None else moment.isoformat()
-
-
-def _moment(text: str | None) -> datetime.datetime | None:
-    return None if text is None else datetime.datetime.fromisoformat(text)

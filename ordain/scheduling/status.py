@@ -1,17 +1,17 @@
-"""How a schedule stands: what was decided and why, what ran, when the next look is due.
+"""Status of a schedule: decisions and their reasons, runs, the next tick, unsent notifications.
 
-Reads what others wrote and neither TensorFlow, TFX nor ML Metadata: runs are told from their
-folders, whose `result.json` has the verdicts. Nothing is written and no lock is taken, so it
-answers while a run goes on.
+Reads files only, and imports neither TensorFlow, TFX nor ML Metadata: runs are read from their
+folders, whose `result.json` has the verdicts. It takes no lock, so it answers while a run goes on.
 """
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 import os
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -21,19 +21,19 @@ from ordain.common.cron import Cron
 from ordain.config.project import Project
 from ordain.notifications.outbox import Outbox, describe_waiting
 from ordain.retraining.decision_log import read_decisions
-from ordain.scheduling.child_process import born, is_alive
-from ordain.scheduling.state import Look, StateFile
+from ordain.scheduling.child_process import is_alive, process_created
+from ordain.scheduling.state import Check, StateFile
 
 
 @dataclass(frozen=True)
-class Running:
-    """A scheduler that runs, or ran: written when it starts.
+class Registration:
+    """A scheduler that runs, or was killed: written when it starts, removed when it ends.
 
     Attributes:
         host: Name of its machine.
         pid: Its process.
-        born: When the system says that the process began.
-        started: When it started, UTC, ISO 8601.
+        created: Creation time of that process, in seconds since 1970.
+        started: When the scheduler started, UTC, ISO 8601.
         cron: Its cron expression, or None.
         timezone: Its time zone.
         watch: Whether it watches the data folder.
@@ -41,7 +41,7 @@ class Running:
 
     host: str
     pid: int
-    born: float
+    created: float
     started: str
     cron: str | None
     timezone: str
@@ -49,36 +49,39 @@ class Running:
 
 
 def folder_of(project: Project) -> Path:
-    """Where the scheduler's state and outbox are."""
+    """Folder of the scheduler's state and outbox."""
     return project.home / "schedule"
 
 
-def outbox_of(project: Project, say: Callable[[str], None]) -> Outbox:
-    """The notices of a project that were not taken yet; `say` is told what becomes of them."""
-    return Outbox(folder_of(project) / "outbox", project.notify, say)
+def outbox_of(project: Project, log: Callable[[str], None]) -> Outbox:
+    """Outbox of a project's unsent notifications; `log` receives a line for each attempt."""
+    return Outbox(folder_of(project) / "outbox", project.notify, log)
 
 
-def sign_in(project: Project, cron: str | None, timezone: str, watch: bool) -> Path:
-    """Writes down that a scheduler runs in this process; returns the file, to be removed.
+@contextlib.contextmanager
+def registered(project: Project, cron: str | None, timezone: str, watch: bool) -> Iterator[Path]:
+    """Registers this process as a scheduler for `status`; yields the file.
 
     Raises:
         InfrastructureError: The workspace cannot be written.
     """
-    pid = os.getpid()
+    pid, host = os.getpid(), socket.gethostname()
     now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-    host = socket.gethostname()
-    about = Running(host, pid, born(pid) or 0.0, now, cron, timezone, watch)
+    own = Registration(host, pid, process_created(pid) or 0.0, now, cron, timezone, watch)
     path = folder_of(project) / "schedulers" / f"{host}-{pid}.json"
     for other in path.parent.glob(f"{host}-*.json"):
-        found = _running(other)
-        if found is None or not is_alive(found.pid, found.born):
+        found = _read_registration(other)
+        if found is None or not is_alive(found.pid, found.created):
             other.unlink(missing_ok=True)
-    write_file(path, json.dumps(asdict(about)) + "\n")
-    return path
+    write_file(path, json.dumps(asdict(own)) + "\n")
+    try:
+        yield path
+    finally:
+        path.unlink(missing_ok=True)
 
 
 def read_status(project: Project, limit: int, now: datetime.datetime) -> dict[str, Any]:
-    """Everything that `ordain schedule status` shows, ready for JSON.
+    """Collects everything that `ordain schedule status` shows, ready for JSON.
 
     Args:
         project: The project.
@@ -93,6 +96,8 @@ def read_status(project: Project, limit: int, now: datetime.datetime) -> dict[st
     schedulers = _schedulers(folder)
     cron, timezone = _cron(project, schedulers)
     next_tick = None if cron is None else Cron(cron, timezone).next_after(now)
+    current = state.current
+    is_current = current is not None and is_alive(current.pid, current.created)
     waiting = outbox_of(project, lambda _: None).waiting()
     return {
         "project": project.name,
@@ -101,48 +106,44 @@ def read_status(project: Project, limit: int, now: datetime.datetime) -> dict[st
         "timezone": timezone,
         "watch": any(s.watch for s in schedulers) if schedulers else project.schedule.watch,
         "next_tick": None if next_tick is None else next_tick.isoformat(),
-        "current": _look(state.current) if state.current and _goes_on(state.current) else None,
-        "last": _look(state.last) if state.last else None,
+        "current": _check(current) if current is not None and is_current else None,
+        "last": _check(state.last) if state.last else None,
         "decisions": read_decisions(project.home, limit),
         "runs": _runs(project.runs, limit),
         "outbox": [describe_waiting(entry) for entry in waiting],
     }
 
 
-def _schedulers(folder: Path) -> list[Running]:
-    """Those that run, as far as it can be told: of another machine nothing can."""
-    found = (_running(path) for path in sorted((folder / "schedulers").glob("*.json")))
+def _schedulers(folder: Path) -> list[Registration]:
+    """Schedulers that run; those of another machine are assumed to."""
+    found = (_read_registration(path) for path in sorted((folder / "schedulers").glob("*.json")))
     here = socket.gethostname()
-    return [s for s in found if s is not None and (s.host != here or is_alive(s.pid, s.born))]
+    return [s for s in found if s is not None and (s.host != here or is_alive(s.pid, s.created))]
 
 
-def _running(path: Path) -> Running | None:
+def _read_registration(path: Path) -> Registration | None:
     try:
-        return Running(**json.loads(path.read_text(encoding="utf-8")))
+        return Registration(**json.loads(path.read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 
 
-def _cron(project: Project, schedulers: list[Running]) -> tuple[str | None, str]:
-    """The expression of a scheduler that runs, else that of pipeline.yaml."""
+def _cron(project: Project, schedulers: list[Registration]) -> tuple[str | None, str]:
+    """Cron expression and time zone of a running scheduler, else of pipeline.yaml."""
     for scheduler in schedulers:
         if scheduler.cron is not None:
             return scheduler.cron, scheduler.timezone
     return project.schedule.cron, project.schedule.timezone
 
 
-def _goes_on(look: Look) -> bool:
-    return is_alive(look.pid, look.born)
-
-
-def _look(look: Look) -> dict[str, Any]:
+def _check(check: Check) -> dict[str, Any]:
     return {
-        "started": look.started.isoformat(timespec="seconds"),
-        "ended": None if look.ended is None else look.ended.isoformat(timespec="seconds"),
-        "why": look.why,
-        "pid": look.pid,
-        "exit_code": look.exit_code,
-        "headline": look.headline,
+        "started": check.started.isoformat(timespec="seconds"),
+        "ended": None if check.ended is None else check.ended.isoformat(timespec="seconds"),
+        "why": check.why,
+        "pid": check.pid,
+        "exit_code": check.exit_code,
+        "headline": check.headline,
     }
 
 

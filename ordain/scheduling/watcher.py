@@ -1,4 +1,4 @@
-"""Notices that files of the data folder changed."""
+"""Watches the data folder for changed files."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from pathlib import Path
 
 import watchfiles
 
-#: Milliseconds between two looks at whether the folder is still the one that is watched.
+#: Milliseconds between two checks that the folder is still the one that is watched.
 _CHECK_MS = 1000
-#: Changes that follow each other within this are one, in milliseconds.
+#: Changes within this many milliseconds are reported as one.
 _GROUP_MS = 200
-#: Seconds between tries to watch a folder that is not there: a mount that is away.
-_AWAY_S = 2.0
+#: Seconds between attempts to watch a folder that is missing, such as an unmounted one.
+_RETRY_S = 2.0
 
 
 class Watcher(threading.Thread):
-    """Watches a folder with all below it, in a thread of its own.
+    """Watches a folder and everything below it, in a thread of its own.
 
-    The kernel tells of changes (inotify). It does not where another machine writes to a mount;
-    with `poll` the folder is looked through instead. A folder that goes away and comes back, as a
-    mount does, is watched again, and its coming back counts as a change.
+    The kernel reports changes (inotify), but not those that another machine writes to a network
+    mount; with `poll` the folder is listed periodically instead. A folder that disappears and
+    comes back, as a mount does, is watched again, and its return counts as a change.
     """
 
     def __init__(
@@ -30,23 +30,23 @@ class Watcher(threading.Thread):
         ignored: Sequence[Path],
         poll: bool,
         on_change: Callable[[], None],
-        say: Callable[[str], None],
+        log: Callable[[str], None],
     ) -> None:
         """Prepares; `start` begins.
 
         Args:
             folder: The data folder.
-            ignored: Folders whose changes are our own, such as the workspace.
-            poll: Look through the folder instead of asking the kernel.
+            ignored: Folders that ordain itself writes, such as the workspace.
+            poll: List the folder periodically instead of relying on the kernel.
             on_change: Called in this thread after something changed.
-            say: Is told when the folder goes away and comes back.
+            log: Receives a line when the folder disappears and when it returns.
         """
         super().__init__(name="watcher", daemon=True)
         self._folder = folder
         self._ignored = tuple(str(path) for path in ignored)
         self._poll = poll
         self._on_change = on_change
-        self._say = say
+        self._log = log
         self._stop_event = threading.Event()
 
     def end(self) -> None:
@@ -55,26 +55,26 @@ class Watcher(threading.Thread):
         self.join(2 * _CHECK_MS / 1000)
 
     def run(self) -> None:
-        """Watches until `end`."""
-        is_away = False
+        """Watches until `end` is called."""
+        is_missing = False
         while not self._stop_event.is_set():
             identity = self._identity()
             if identity is None:
-                if not is_away:
-                    self._say(f"{self._folder} is not there: watching again once it is")
-                is_away = True
-                self._stop_event.wait(_AWAY_S)
+                if not is_missing:
+                    self._log(f"{self._folder} is missing; watching again once it is back")
+                is_missing = True
+                self._stop_event.wait(_RETRY_S)
                 continue
-            if is_away:
-                self._say(f"{self._folder} is there again")
+            if is_missing:
+                self._log(f"{self._folder} is back")
                 self._on_change()
-            is_away = False
+            is_missing = False
             try:
                 self._watch(identity)
             except OSError as error:
-                # Such as too many watches: the kernel's limit is for all programs together.
-                self._say(f"{self._folder} cannot be watched: {error}; try schedule.poll: true")
-                self._stop_event.wait(_AWAY_S * 15)
+                # For example the kernel's limit of watches, which all programs share.
+                self._log(f"{self._folder} cannot be watched: {error}; try schedule.poll: true")
+                self._stop_event.wait(_RETRY_S * 15)
 
     def _watch(self, identity: tuple[int, int]) -> None:
         for changes in watchfiles.watch(
@@ -98,7 +98,7 @@ class Watcher(threading.Thread):
         return not any(path == own or path.startswith(f"{own}/") for own in self._ignored)
 
     def _identity(self) -> tuple[int, int] | None:
-        """What tells a folder from another one that took its place."""
+        """Device and inode, which differ if another folder took the place of this one."""
         try:
             found = self._folder.stat()
         except OSError:

@@ -10,7 +10,7 @@ from pathlib import Path
 ORDAIN = Path(sys.executable).with_name("ordain")
 
 
-def test_a_run_that_sigterm_stops_is_resumed_and_told(small, tmp_path):
+def test_a_run_that_sigterm_stops_is_resumed_and_notified(small, tmp_path):
     told = tmp_path / "told"
     sandbox = small()
     script = f"cat >> {told}; echo >> {told}"
@@ -29,7 +29,7 @@ def test_a_run_that_sigterm_stops_is_resumed_and_told(small, tmp_path):
             time.sleep(0.1)
         scheduler.send_signal(signal.SIGTERM)
         assert scheduler.wait(130) == 0
-    assert "the look was stopped; the next one goes on where it was" in log.read_text()
+    assert "the check was stopped; the next one resumes its run" in log.read_text()
     assert sandbox.versions == []
     assert not told.exists()
 

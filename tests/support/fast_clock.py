@@ -1,4 +1,4 @@
-"""Clocks that run faster than the world's, the same in every process that is told of them."""
+"""Clocks that run faster than real time, the same in every process that uses them."""
 
 from __future__ import annotations
 
@@ -8,11 +8,11 @@ import time
 from pathlib import Path
 
 from ordain.common.atomic_files import write_atomic
-from ordain.scheduling.clock import Bell, Clock
+from ordain.scheduling.clock import Clock, InterruptibleWait
 
 BASE = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
-#: Shortest wait of a held clock, in seconds of the real world: a scheduler asks for a minute of
-#: its own time at most, which would be no wait at all.
+#: Shortest wait of a held clock, in real seconds: a scheduler waits for at most a minute of its
+#: own time, which would be no wait at all.
 LEAST_WAIT_S = 0.02
 
 
@@ -27,8 +27,8 @@ class FastClock(Clock):
     def now(self) -> datetime.datetime:
         return self._base + datetime.timedelta(seconds=(time.time() - self._origin) * self._factor)
 
-    def wait(self, bell: Bell, duration: datetime.timedelta) -> None:
-        bell.wait(duration.total_seconds() / self._factor)
+    def wait(self, waiter: InterruptibleWait, duration: datetime.timedelta) -> None:
+        waiter.wait(duration.total_seconds() / self._factor)
 
 
 class HeldClock(Clock):
@@ -57,8 +57,8 @@ class HeldClock(Clock):
         gone = datetime.timedelta(seconds=(time.time() - raw["origin"]) * self._factor)
         return min(base + gone, datetime.datetime.fromisoformat(raw["until"]))
 
-    def wait(self, bell: Bell, duration: datetime.timedelta) -> None:
-        bell.wait(max(LEAST_WAIT_S, duration.total_seconds() / self._factor))
+    def wait(self, waiter: InterruptibleWait, duration: datetime.timedelta) -> None:
+        waiter.wait(max(LEAST_WAIT_S, duration.total_seconds() / self._factor))
 
     def _write(self, base: datetime.datetime, until: datetime.datetime) -> None:
         raw = {"origin": time.time(), "base": base.isoformat(), "until": until.isoformat()}

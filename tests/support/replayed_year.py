@@ -1,8 +1,8 @@
 """A year of a scheduler: months of data come one by one, and it is killed now and then.
 
 The scheduler is a real process with a clock that runs fast and stands still where it is told to,
-so that every month has the looks it would have, however long a run takes on the machine. It looks
-at each tick of `CRON`: four or five times a month.
+so that every month has all its checks, however long a run takes on the machine. It checks at each
+tick of `CRON`: four or five times a month.
 """
 
 from __future__ import annotations
@@ -26,14 +26,14 @@ from ordain.common.cron import Cron
 from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.retraining.decision_log import read_decisions
-from ordain.scheduling.child_process import born, is_alive
+from ordain.scheduling.child_process import is_alive, process_created
 from ordain.scheduling.state import StateFile
 from ordain.scheduling.status import folder_of
 
 CRON = "0 3 * * 1"
 ZONE = "Europe/Berlin"
 YEAR = 2026
-#: Real seconds that a look may take before the replay gives up: no claim about its speed.
+#: Real seconds that a check may take before the replay gives up: no claim about its speed.
 PATIENCE_S = 900.0
 _WEEK_S = 7 * 86_400.0
 _HOUR = datetime.timedelta(hours=1)
@@ -46,10 +46,10 @@ class Kill:
     """One `kill -9`.
 
     Attributes:
-        month: In whose first look it comes.
+        month: Month in whose first check it comes.
         victim: One of `VICTIMS`; a run that has ended already is the scheduler's turn.
-        moment: When, as a share of what the first look of a month took of late.
-        after_s: Seconds after the look's start; None while it has not come.
+        moment: When, as a share of the recent duration of a month's first check.
+        after_s: Seconds after the check's start; None while it has not come.
         node: The node that was at work, as far as its log tells.
     """
 
@@ -89,7 +89,7 @@ class Year:
             folder: The project's folder; its data folder is empty.
             scratch: Folder for the clock and the log.
             processes: What starts the scheduler.
-            command: The command of a look.
+            command: The command of a check.
             kills: Kill by month.
             week_s: Real seconds that a week takes.
         """
@@ -108,7 +108,7 @@ class Year:
         }
         self._state = StateFile(folder_of(self.project))
         self._pid = 0
-        self._looks_s = [5.0]
+        self._checks_s = [5.0]
 
     @contextlib.contextmanager
     def running(self) -> Iterator[Year]:
@@ -120,32 +120,32 @@ class Year:
         code = self._processes.stop(self._pid)
         assert code == 0, self.tail()
 
-    def look(self, tick: datetime.datetime, kill: Kill | None = None) -> None:
-        """Lets the clock go on past a tick, and waits until its look is over."""
+    def check(self, tick: datetime.datetime, kill: Kill | None = None) -> None:
+        """Lets the clock pass a tick, and waits until its check is over."""
         began = time.monotonic()
         self._clock.let_go_to(tick + _HOUR)
         if kill is not None:
             self._kill(kill, tick)
-        self._await(f"the look of {tick}", lambda: self._is_over(tick))
+        self._await(f"the check of {tick}", lambda: self._is_over(tick))
         if kill is None and tick.day <= 7:
-            self._looks_s.append(time.monotonic() - began)
+            self._checks_s.append(time.monotonic() - began)
 
     def month(self, number: int, *between: Callable[[], object]) -> None:
         """Lets a month go by, whose data has come.
 
         Args:
             number: The month, from 1.
-            between: What somebody does after its first look, after its second, and so on.
+            between: Actions after its first check, after its second, and so on.
         """
         first, *rest = ticks_of(number)
-        self.look(first, self.kills.get(number))
+        self.check(first, self.kills.get(number))
         for act in between:
             act()
-            self.look(rest.pop(0))
+            self.check(rest.pop(0))
         # A killed run comes again with the next tick; then there is a quiet one.
-        self.look(rest.pop(0))
+        self.check(rest.pop(0))
         if rest:
-            self.look(rest[-1])
+            self.check(rest[-1])
 
     def run(self, *words: str) -> int:
         """Runs another command of `ordain` on the project; returns its exit code."""
@@ -162,7 +162,7 @@ class Year:
 
     def _start(self) -> None:
         self._pid = self._processes.schedule(self.project.folder, self._told, self.log)
-        self._born = born(self._pid) or 0.0
+        self._created = process_created(self._pid) or 0.0
 
     def _is_over(self, tick: datetime.datetime) -> bool:
         state = self._state.read()
@@ -170,21 +170,23 @@ class Year:
 
     def _kill(self, kill: Kill, tick: datetime.datetime) -> None:
         self._await(
-            f"the look of {tick}",
+            f"the check of {tick}",
             lambda: self._state.read().current is not None or self._is_over(tick),
         )
-        kill.after_s = kill.moment * statistics.median(self._looks_s[-3:])
+        kill.after_s = kill.moment * statistics.median(self._checks_s[-3:])
         time.sleep(kill.after_s)
-        look = self._state.read().current
-        kill.node = self._node() if look else "none: the look was over"
-        victims = [self._pid] if kill.victim != "run" or look is None else []
-        if kill.victim != "scheduler" and look is not None:
-            victims.append(look.pid)
+        check = self._state.read().current
+        kill.node = self._node() if check else "none: the check was over"
+        victims = [self._pid] if kill.victim != "run" or check is None else []
+        if kill.victim != "scheduler" and check is not None:
+            victims.append(check.pid)
         for pid in victims:
             with contextlib.suppress(ProcessLookupError):  # it ended at this very moment
                 os.kill(pid, signal.SIGKILL)
         if self._pid in victims:
-            self._await("the scheduler's end", lambda: not is_alive(self._pid, self._born), False)
+            self._await(
+                "the scheduler's end", lambda: not is_alive(self._pid, self._created), False
+            )
             self._start()
 
     def _node(self) -> str:
@@ -197,7 +199,7 @@ class Year:
         end = time.monotonic() + PATIENCE_S
         while not is_so():
             assert time.monotonic() < end, f"{what} did not come\n{self.tail()}"
-            assert not is_alone or is_alive(self._pid, self._born), f"it died\n{self.tail()}"
+            assert not is_alone or is_alive(self._pid, self._created), f"it died\n{self.tail()}"
             time.sleep(0.02)
 
 
@@ -211,7 +213,7 @@ def ticks_of(month: int) -> list[datetime.datetime]:
 def story(decisions: list[dict[str, Any]]) -> list[tuple[str, tuple[str, ...], int | None]]:
     """Decisions as a person retells them: what, why and over which newest span.
 
-    Looks that found nothing are left out, and so is a decision that repeats the one before, as
+    Checks that found nothing are left out, and so is a decision that repeats the one before, as
     after a killed run.
     """
     told: list[tuple[str, tuple[str, ...], int | None]] = []

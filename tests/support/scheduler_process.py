@@ -1,4 +1,4 @@
-"""A scheduler in a process of its own, with a fast clock and another command than the real one.
+"""A scheduler in a process of its own, with a fast clock and a stand-in for the command.
 
     scheduler_process.py PROJECT JSON
 
@@ -17,25 +17,25 @@ from ordain.config.loading import load_project
 from ordain.scheduling.service import Service
 
 
-def schedule(folder: str, told: dict[str, Any]) -> None:
-    """Schedules until SIGTERM; says what happens on standard output."""
+def schedule(folder: str, settings: dict[str, Any]) -> None:
+    """Schedules until SIGTERM; logs to standard output."""
     service = Service(
         project=load_project(folder),
-        command=tuple(told["command"]),
-        cron=told.get("cron"),
-        timezone=told.get("timezone", "UTC"),
-        watch=told.get("watch", False),
+        command=tuple(settings["command"]),
+        cron=settings.get("cron"),
+        timezone=settings.get("timezone", "UTC"),
+        watch=settings.get("watch", False),
     )
-    if "clock" in told:
-        clock = HeldClock(Path(told["clock"]), told["factor"])
+    if "clock" in settings:
+        clock = HeldClock(Path(settings["clock"]), settings["factor"])
     else:
-        clock = FastClock(told["origin"], told["factor"])
+        clock = FastClock(settings["origin"], settings["factor"])
 
-    def say(text: str) -> None:
+    def log(text: str) -> None:
         sys.stdout.write(f"{clock.now().isoformat()} {text}\n")
         sys.stdout.flush()
 
-    service.run(say, clock)
+    service.run(log, clock)
 
 
 if __name__ == "__main__":

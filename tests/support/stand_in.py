@@ -1,10 +1,10 @@
-"""Stands in for `ordain retrain --json`: holds the workspace's lock as that does, and tells when.
+"""Stands in for `ordain retrain --json`: holds the workspace's lock as that does, and logs when.
 
     stand_in.py WORKSPACE LOG SECONDS[,SECONDS...] [--stubborn | --polite]
 
-The nth start of it takes the nth number of seconds. A line of the log is a JSON object with the
-times of start and end; one that is killed has none. `--stubborn` ignores SIGTERM; `--polite` ends
-at once with exit code 143 and says so in the log.
+Its nth start takes the nth number of seconds. At its end it logs a JSON object with the times of
+its start, before it waits for the lock, and its end; a killed one does not. `--stubborn` ignores
+SIGTERM; `--polite` logs it and ends at once with exit code 143.
 """
 
 import json
@@ -23,6 +23,7 @@ def append(log: Path, **line: object) -> None:
 
 
 def main() -> None:
+    start = time.time()
     workspace, log, seconds, *rest = sys.argv[1:]
     path = Path(log)
 
@@ -35,12 +36,11 @@ def main() -> None:
     if "--polite" in rest:
         signal.signal(signal.SIGTERM, polite)
     with workspace_lock(Path(workspace), "stand-in", True, lambda _: None):
-        begun = time.time()
         choices = [float(text) for text in seconds.split(",")]
         lines = path.read_text().splitlines() if path.exists() else []
-        append(path, begun=begun)
+        append(path, begun=time.time())
         time.sleep(choices[len(lines) // 2 % len(choices)])
-        append(path, start=begun, end=time.time())
+        append(path, start=start, end=time.time())
     run = {
         "run_id": f"run-{os.getpid()}",
         "headline": "the model passed every gate and is version 1, stable",

@@ -10,8 +10,8 @@ Each line of standard input is a JSON object, and each is answered by a number:
   `scheduler_process.py` is told: its process;
 - `{"stop": PROCESS}` ends a scheduler by SIGTERM: its exit code, below 0 for a signal.
 
-A scheduler forks its looks in turn. All else is real: a look is a process in a session of its own,
-can be killed as one, and runs the same command.
+A scheduler forks its checks in turn. All else is real: a check is a process in a session of its
+own, can be killed as one, and runs the same command.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`ordain schedule`: its forms, its errors, and how it tells how things stand."""
+"""`ordain schedule`: its forms, its errors, and its status."""
 
 import datetime as dt
 import json
@@ -17,8 +17,8 @@ from click.testing import CliRunner
 from ordain.cli.main import cli
 from ordain.notifications.events import Notice
 from ordain.notifications.outbox import Outbox
-from ordain.scheduling.state import Look, State, StateFile
-from ordain.scheduling.status import folder_of, read_status, sign_in
+from ordain.scheduling.state import Check, State, StateFile
+from ordain.scheduling.status import folder_of, read_status, registered
 
 NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
 HEAVY = ("tensorflow", "tfx", "ml_metadata", "apache_beam", "watchfiles", "filelock")
@@ -35,7 +35,7 @@ def decision(number: int) -> dict[str, Any]:
         "until": at,
         "times": 1,
         "action": "run",
-        "reasons": [{"effect": "run", "kind": "new_span", "text": f"span {number} is new"}],
+        "reasons": [{"effect": "trigger", "kind": "new_span", "text": f"span {number} is new"}],
         "windows": [[number - 1, number]],
         "runs": [],
         "exit_code": 0,
@@ -95,7 +95,7 @@ class TestErrors:
     @pytest.mark.parametrize(
         ("arguments", "problem"),
         [
-            ([], "nothing says when to look"),
+            ([], "has no schedule"),
             (["--emit", "cron"], "there is no cron expression"),
             (["--watch", "--emit", "cron"], "there is no cron expression"),
             (["--cron", "0 3 * *"], "must have five fields"),
@@ -139,8 +139,8 @@ class TestStatus:
             }
             (folder / "result.json").write_text(json.dumps(result))
         (project.runs / "20260601-110000-cccc").mkdir()
-        look = Look(NOW, "tick 2026-06-01 12:00 UTC", 1, 0.0, "", NOW, 3, "it ended with 3")
-        StateFile(folder_of(project)).write(State(NOW, None, look))
+        check = Check(NOW, "tick 2026-06-01 12:00 UTC", 1, 0.0, "", NOW, 3, "it ended with 3")
+        StateFile(folder_of(project)).write(State(NOW, None, check))
         notice = Notice("run-1-failed", "failed", {"id": "run-1-failed", "event": "failed"})
         Outbox(folder_of(project) / "outbox", project.notify, print).add([notice])
 
@@ -153,14 +153,14 @@ class TestStatus:
         self.write(project)
         out = invoke("status", str(project.folder)).output
         lines = out.splitlines()
-        assert lines[0] == "scheduler  none runs here"
+        assert lines[0] == "scheduler  none is running"
         assert lines[1].startswith("next tick  20") and " 02:30 CE" in lines[1]
-        assert "last look  2026-06-01 14:00 CEST, tick 2026-06-01 12:00 UTC: it ended" in out
+        assert "last check 2026-06-01 14:00 CEST, tick 2026-06-01 12:00 UTC: it ended" in out
         assert lines.index("      span 7 is new") < lines.index("      span 9 is new")
         assert "  2026-06-01 07:00 CEST  run, spans 6 to 7" in lines
         assert "  20260601-110000-cccc  did not end (running, or killed)" in lines
         assert "  20260601-100000-bbbb  it ended with 3 (data gate blocked)" in lines
-        assert "  failed  run-1-failed, 0 tries" in lines
+        assert "  failed  run-1-failed, 0 attempts" in lines
 
     def test_as_json(self, make_project):
         project = make_project(schedule={"cron": "30 2 * * *", "timezone": "Europe/Berlin"})
@@ -181,20 +181,19 @@ class TestStatus:
 
     def test_the_next_tick_is_that_of_a_scheduler_that_runs(self, make_project):
         project = make_project(schedule={"cron": "0 0 1 1 *"})
-        sign = sign_in(project, "0 5 * * *", "UTC", True)
-        found = read_status(project, 5, NOW)
+        with registered(project, "0 5 * * *", "UTC", True):
+            found = read_status(project, 5, NOW)
         assert found["next_tick"] == "2026-06-02T05:00:00+00:00"
         assert found["schedulers"][0]["pid"] == os.getpid()
         assert found["watch"] is True
-        sign.unlink()
         assert read_status(project, 5, NOW)["next_tick"] == "2027-01-01T00:00:00+00:00"
 
     def test_one_that_was_killed_does_not_run(self, make_project):
         project = make_project()
-        sign = sign_in(project, "0 5 * * *", "UTC", False)
-        about = json.loads(sign.read_text())
-        sign.write_text(json.dumps(about | {"born": about["born"] - 1000}))
-        assert read_status(project, 5, NOW)["schedulers"] == []
+        with registered(project, "0 5 * * *", "UTC", False) as path:
+            about = json.loads(path.read_text())
+            path.write_text(json.dumps(about | {"created": about["created"] - 1000}))
+            assert read_status(project, 5, NOW)["schedulers"] == []
 
     def test_a_decision_whose_run_did_not_end_says_so(self, make_project):
         project = make_project()
@@ -221,7 +220,7 @@ class TestStatus:
         assert after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime < 1.0
 
 
-def test_the_real_command_starts_says_when_it_looks_and_ends_on_sigterm(make_folder):
+def test_the_real_command_starts_logs_its_next_tick_and_ends_on_sigterm(make_folder):
     """The whole command, up to the first tick, which is years away."""
     folder = make_folder()
     process = subprocess.Popen(

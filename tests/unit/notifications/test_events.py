@@ -1,4 +1,4 @@
-"""Notices: what is told, to whom, and that it arrives in spite of failures and crashes."""
+"""Notifications: their events and targets, and that they arrive despite failures and crashes."""
 
 import base64
 import datetime as dt
@@ -15,9 +15,9 @@ from webhook import Hook, hooked
 from ordain.config.loading import load_project
 from ordain.config.schedule import Notify
 from ordain.errors import ConfigError
-from ordain.notifications.delivery import check, describe
-from ordain.notifications.events import Notice, notices_of, without_repeats
-from ordain.notifications.outbox import Backoff, Outbox, Postman, describe_waiting
+from ordain.notifications.delivery import check_target, describe
+from ordain.notifications.events import Notice, is_repeated, notices_of
+from ordain.notifications.outbox import Backoff, DeliveryThread, Outbox, describe_waiting
 from ordain.retraining.report import Report
 
 SECRET = "s3cr3t-t0k3n"
@@ -85,22 +85,19 @@ def test_the_events_of_a_run(run, events):
         (Report(5, {"action": "run"}, (run_of(),), "the disk is full"), ["blessed", "failed"]),
     ],
 )
-def test_the_events_of_a_look_without_a_good_end(report, events):
+def test_the_events_of_a_check_that_ends_with_an_error(report, events):
     notices = notices_of("toy", report, STARTED)
     assert [notice.event for notice in notices] == events
     if report.error:
         assert report.error in notices[-1].body["headline"]
 
 
-def test_a_refusal_is_told_once_and_a_failed_run_each_time():
+def test_the_same_error_without_a_run_is_a_repetition_and_a_failed_run_is_not():
     refused = Report(2, {})
-    notices = notices_of("toy", refused, STARTED)
-    assert without_repeats(notices, refused, None) == notices
-    assert without_repeats(notices, refused, (0, "nothing")) == notices
-    assert without_repeats(notices, refused, (2, refused.headline)) == []
+    assert not is_repeated(refused, 0, "nothing")
+    assert is_repeated(refused, 2, refused.headline)
     failed = Report(1, {}, (run_of(failure=FAILURE, exit_code=1),))
-    notices = notices_of("toy", failed, STARTED)
-    assert without_repeats(notices, failed, (1, failed.headline)) == notices
+    assert not is_repeated(failed, 1, failed.headline)
 
 
 # --- the configuration ----------------------------------------------------------------------
@@ -120,10 +117,10 @@ def test_references_are_kept_and_need_no_variable_to_load(make_project, monkeypa
     project = make_project(notify=[{"on": ["failed"], "webhook": "${env:HOOK}"}])
     assert project.notify[0].webhook == "${env:HOOK}"
     with pytest.raises(ConfigError, match="HOOK is not set"):
-        check(project.notify[0])
+        check_target(project.notify[0])
     monkeypatch.setenv("HOOK", f"ftp://{SECRET}")
-    with pytest.raises(ConfigError, match="not one of http") as caught:
-        check(project.notify[0])
+    with pytest.raises(ConfigError, match="must begin with http") as caught:
+        check_target(project.notify[0])
     assert SECRET not in str(caught.value)
 
 
@@ -210,11 +207,11 @@ def test_a_webhook_that_fails_twice_gets_it_the_third_time(hook, hand, make_outb
     assert hook.got[0]["type"] == "application/json"
     assert hook.got[0]["path"] == f"/services/{SECRET}"
     assert hand.lines == [
-        "notice failed (run-1-failed) to webhook ${env:HOOK} not sent: "
-        "it answered with status 500; try 2 in 10 s",
-        "notice failed (run-1-failed) to webhook ${env:HOOK} not sent: "
-        "it answered with status 503; try 3 in 20 s",
-        "notice failed (run-1-failed) sent to webhook ${env:HOOK}",
+        "notification failed (run-1-failed) to webhook ${env:HOOK} not sent: "
+        "HTTP 500; attempt 2 in 10 s",
+        "notification failed (run-1-failed) to webhook ${env:HOOK} not sent: "
+        "HTTP 503; attempt 3 in 20 s",
+        "notification failed (run-1-failed) sent to webhook ${env:HOOK}",
     ]
 
 
@@ -241,7 +238,7 @@ def test_nobody_there_is_said_without_the_address(hand, make_outbox, monkeypatch
     outbox = make_outbox(Notify(on=("failed",), webhook="${env:HOOK}"))
     outbox.add([NOTICE])
     outbox.deliver()
-    assert "no answer: Connection refused" in hand.lines[0]
+    assert "no response: Connection refused" in hand.lines[0]
     assert SECRET not in "".join(hand.lines)
 
 
@@ -250,7 +247,7 @@ def test_a_redirect_is_no_delivery(hook, hand, make_outbox):
     outbox = make_outbox(Notify(on=("failed",), webhook=hook.address))
     outbox.add([NOTICE])
     assert outbox.deliver() is not None
-    assert "status 302" in hand.lines[0]
+    assert "HTTP 302" in hand.lines[0]
     assert len(hook.got) == 1
 
 
@@ -289,7 +286,7 @@ def test_each_target_gets_what_it_asks_for_and_one_that_fails_holds_up_no_other(
     assert json.loads(file.read_text()) == NOTICE.body
     assert hook.got == []
     (left,) = outbox.waiting()
-    assert left["problem"] == "it ended with exit code 7"
+    assert left["problem"] == "exit code 7"
 
 
 @pytest.mark.process
@@ -298,7 +295,7 @@ def test_a_command_that_hangs_is_ended_with_what_it_started(hand, make_outbox):
     outbox = make_outbox(Notify(on=("failed",), command=("/bin/sh", "-c", script), timeout_s=0.3))
     outbox.add([NOTICE])
     outbox.deliver()
-    assert "no end within 0.3 s" in hand.lines[0]
+    assert "timed out after 0.3 s" in hand.lines[0]
 
 
 @pytest.mark.process
@@ -309,7 +306,7 @@ def test_it_is_given_up_after_days_and_said(hand, make_outbox):
     assert "cannot be started: No such file or directory" in hand.lines[0]
     hand.time += 101
     assert outbox.deliver() is None
-    assert "given up after 2 tries" in hand.lines[1]
+    assert "given up after 2 attempts" in hand.lines[1]
 
 
 def test_a_target_that_is_gone_takes_its_notices_with_it(hand, make_outbox):
@@ -329,29 +326,29 @@ def test_a_damaged_entry_stops_nobody(hook, hand, make_outbox, tmp_path):
     (tmp_path / "outbox" / "a.json").write_text("{")
     outbox.deliver()
     assert len(hook.got) == 1
-    assert any("a.json is no notice" in line for line in hand.lines)
+    assert any("a.json is not a notification" in line for line in hand.lines)
 
 
-def test_the_postman_sends_in_the_background_and_holds_nobody_up(hook, hand, tmp_path):
+def test_the_delivery_thread_sends_in_the_background(hook, hand, tmp_path):
     may_answer = threading.Event()
     hook.answers = [may_answer]
     target = Notify(on=("failed",), webhook=hook.address)
     outbox = Outbox(tmp_path / "outbox", [target], hand.lines.append)
-    postman = Postman(outbox, hand.lines.append)
-    postman.start()
+    delivery = DeliveryThread(outbox, hand.lines.append)
+    delivery.start()
     outbox.add([NOTICE])
-    postman.call()
+    delivery.wake()
     assert not hand.lines, "it waited for the server, which has not answered yet"
     may_answer.set()
     end = time.monotonic() + 240
     while not hand.lines and time.monotonic() < end:
         time.sleep(0.02)
-    assert hand.lines == [f"notice failed (run-1-failed) sent to webhook {hook.address}"]
-    postman.end(60.0)
-    assert not postman.is_alive()
+    assert hand.lines == [f"notification failed (run-1-failed) sent to webhook {hook.address}"]
+    delivery.end(60.0)
+    assert not delivery.is_alive()
 
 
-def test_two_postmen_send_it_once(hook, hand, tmp_path):
+def test_two_deliveries_at_once_send_it_once(hook, hand, tmp_path):
     hook.answers = [0.3]
     target = Notify(on=("failed",), webhook=hook.address)
     boxes = [Outbox(tmp_path / "outbox", [target], hand.lines.append) for _ in range(2)]

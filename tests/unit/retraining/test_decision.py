@@ -63,8 +63,8 @@ def facts(*deliveries: Delivery | int, **changes: Any) -> Facts:
     return Facts(given, **{**told, **changes})
 
 
-#: Spans 1 and 2 were taken, and the model of them is served.
-TAKEN = {"attempts": (attempt(1, 2),), "served": served(1, 2)}
+#: Spans 1 and 2 were used, and the model of them is served.
+USED = {"attempts": (attempt(1, 2),), "served": served(1, 2)}
 #: The same, and then the data gate blocked span 3.
 BLOCKED = {
     "attempts": (attempt(2, 3, state=State.BLOCKED, ago=DAY, bad=(3,)), attempt(1, 2)),
@@ -102,8 +102,8 @@ class Case:
     facts: Facts
     action: str
     windows: list[tuple[int, ...]] = dataclasses.field(default_factory=list)
-    run: set[str] = dataclasses.field(default_factory=set)
-    hold: set[str] = dataclasses.field(default_factory=set)
+    trigger: set[str] = dataclasses.field(default_factory=set)
+    blocker: set[str] = dataclasses.field(default_factory=set)
     note: set[str] = dataclasses.field(default_factory=set)
     policy: dict[str, Any] = dataclasses.field(default_factory=dict)
     is_forced: bool = False
@@ -115,154 +115,156 @@ CASES = {
     # Nothing to do.
     "no data yet": Case(facts(), "nothing", note={"no_data"}),
     "nothing new": Case(
-        facts(1, 2, **TAKEN), "nothing", note={"nothing_new"}, says="span 2 was taken"
+        facts(1, 2, **USED), "nothing", note={"nothing_new"}, says="span 2 was already used"
     ),
-    "not blessed is taken too": Case(
+    "not blessed is used too": Case(
         facts(1, 2, attempts=(attempt(1, 2, state=State.NOT_BLESSED),)),
         "nothing",
         note={"nothing_new"},
     ),
-    "refused by the server gate is taken too": Case(
+    "refused by the server gate is used too": Case(
         facts(1, 2, attempts=(attempt(1, 2, state=State.REFUSED),)),
         "nothing",
         note={"nothing_new"},
     ),
     # The first model.
     "the first model is made of the newest window": Case(
-        facts(1, 2, 3), "run", [(2, 3)], run={"first"}
+        facts(1, 2, 3), "run", [(2, 3)], trigger={"first"}
     ),
     "also where spans are caught up one by one": Case(
-        facts(1, 2, 3), "run", [(2, 3)], run={"first"}, policy={"catch_up": "each"}
+        facts(1, 2, 3), "run", [(2, 3)], trigger={"first"}, policy={"catch_up": "each"}
     ),
     "of fewer spans than the window, if there are no more": Case(
-        facts(1), "run", [(1,)], run={"first"}
+        facts(1), "run", [(1,)], trigger={"first"}
     ),
-    "of what is whole": Case(
+    "of what is complete": Case(
         facts(1, 2, delivery(3, missing="there is no _SUCCESS")),
         "run",
         [(1, 2)],
-        run={"first"},
-        hold={"incomplete"},
+        trigger={"first"},
+        blocker={"incomplete"},
     ),
     "of what is not blocked": Case(
         facts(1, 2, 3, attempts=(attempt(2, 3, state=State.BLOCKED, bad=(3,)),)),
         "run",
         [(1, 2)],
-        run={"first"},
-        hold={"blocked"},
+        trigger={"first"},
+        blocker={"blocked"},
     ),
     # New spans.
     "a new span": Case(
-        facts(1, 2, 3, **TAKEN), "run", [(2, 3)], run={"new_span"}, says="span 3 is new"
+        facts(1, 2, 3, **USED), "run", [(2, 3)], trigger={"new_span"}, says="span 3 is new"
     ),
-    "gaps between spans are none": Case(facts(1, 2, 9, **TAKEN), "run", [(2, 9)], run={"new_span"}),
+    "gaps between spans are none": Case(
+        facts(1, 2, 9, **USED), "run", [(2, 9)], trigger={"new_span"}
+    ),
     "a span that a killed run began with is still new": Case(
         facts(1, 2, 3, attempts=(attempt(2, 3, state=State.UNFINISHED, ago=HOUR), attempt(1, 2))),
         "run",
         [(2, 3)],
-        run={"new_span"},
+        trigger={"new_span"},
     ),
     "a span that a failed run began with is still new": Case(
         facts(1, 2, 3, attempts=(attempt(2, 3, state=State.FAILED, ago=HOUR), attempt(1, 2))),
         "run",
         [(2, 3)],
-        run={"new_span"},
+        trigger={"new_span"},
     ),
     "missed spans in one run": Case(
-        facts(1, 2, 3, 4, 5, **TAKEN), "run", [(4, 5)], run={"new_span"}, says="spans 3, 4, 5 are"
+        facts(1, 2, 3, 4, 5, **USED), "run", [(4, 5)], trigger={"new_span"}, says="spans 3, 4, 5"
     ),
     "missed spans one by one, oldest first": Case(
-        facts(1, 2, 3, 4, 5, **TAKEN),
+        facts(1, 2, 3, 4, 5, **USED),
         "run",
         [(2, 3), (3, 4), (4, 5)],
-        run={"new_span"},
+        trigger={"new_span"},
         policy={"catch_up": "each"},
     ),
     "too few new spans": Case(
-        facts(1, 2, 3, **TAKEN),
+        facts(1, 2, 3, **USED),
         "nothing",
         note={"new_span", "nothing_new"},
         policy={"new_spans": 2},
     ),
     "enough new spans": Case(
-        facts(1, 2, 3, 4, **TAKEN), "run", [(3, 4)], run={"new_span"}, policy={"new_spans": 2}
+        facts(1, 2, 3, 4, **USED), "run", [(3, 4)], trigger={"new_span"}, policy={"new_spans": 2}
     ),
     "new spans are no reason": Case(
-        facts(1, 2, 3, **TAKEN),
+        facts(1, 2, 3, **USED),
         "nothing",
         note={"new_span", "nothing_new"},
         policy={"new_spans": None},
     ),
-    # Deliveries that are not whole.
+    # Incomplete spans.
     "a marker is missing": Case(
-        facts(1, 2, delivery(3, missing="there is no _SUCCESS"), **TAKEN),
+        facts(1, 2, delivery(3, missing="there is no _SUCCESS"), **USED),
         "wait",
-        hold={"incomplete"},
-        says="span 3 is not whole yet: there is no _SUCCESS",
+        blocker={"incomplete"},
+        says="span 3 is incomplete: there is no _SUCCESS",
     ),
     "a delivery has not rested": Case(
-        facts(1, 2, delivery(3, age=5 * MINUTE), **TAKEN),
+        facts(1, 2, delivery(3, age=5 * MINUTE), **USED),
         "wait",
-        hold={"incomplete"},
+        blocker={"incomplete"},
         policy={"complete": {"age_minutes": 10}},
-        says="changed 5 minutes ago and is to rest for 10",
+        says="modified 5 min ago, must be unchanged for 10 min",
     ),
     "a delivery has rested": Case(
-        facts(1, 2, delivery(3, age=11 * MINUTE), **TAKEN),
+        facts(1, 2, delivery(3, age=11 * MINUTE), **USED),
         "run",
         [(2, 3)],
-        run={"new_span"},
+        trigger={"new_span"},
         policy={"complete": {"age_minutes": 10}},
     ),
-    "what was taken is whole": Case(
-        facts(1, delivery(2, missing="there is no _SUCCESS"), **TAKEN),
+    "a used span is complete": Case(
+        facts(1, delivery(2, missing="there is no _SUCCESS"), **USED),
         "nothing",
         note={"nothing_new"},
     ),
     "a window with a delivery in progress waits, the one before runs": Case(
-        facts(1, 2, 3, delivery(4, missing="no marker"), 5, **TAKEN),
+        facts(1, 2, 3, delivery(4, missing="no marker"), 5, **USED),
         "run",
         [(2, 3)],
-        run={"new_span"},
-        hold={"incomplete"},
+        trigger={"new_span"},
+        blocker={"incomplete"},
         policy={"catch_up": "each"},
     ),
-    "forcing takes nothing that is not whole": Case(
+    "forcing uses no incomplete span": Case(
         facts(delivery(1, missing="no marker")),
         "wait",
-        run={"forced"},
-        hold={"incomplete"},
+        trigger={"forced"},
+        blocker={"incomplete"},
         is_forced=True,
     ),
     # Late data.
     "an old span of the window came again": Case(
-        facts(delivery(1, "v2", version=2), 2, **TAKEN),
+        facts(delivery(1, "v2", version=2), 2, **USED),
         "run",
         [(1, 2)],
-        run={"late_data"},
-        says="span 1 came again, as version 2",
+        trigger={"late_data"},
+        says="span 1 arrived again as version 2",
     ),
     "an old span of the window came late": Case(
         facts(1, 2, 3, attempts=(attempt(1, 3),), served=served(1, 3)),
         "run",
         [(2, 3)],
-        run={"late_data"},
-        says="span 2 came after span 3",
+        trigger={"late_data"},
+        says="span 2 arrived after span 3",
     ),
     "an old span outside the window came again": Case(
         facts(delivery(1, "v2"), 2, 3, attempts=(attempt(2, 3), attempt(1, 2))),
         "nothing",
         note={"late_data", "nothing_new"},
-        says="no run takes it any more",
+        says="older than the newest window",
     ),
     "late data is no reason": Case(
-        facts(delivery(1, "v2"), 2, **TAKEN),
+        facts(delivery(1, "v2"), 2, **USED),
         "nothing",
         note={"nothing_new"},
         policy={"late_data": False},
     ),
-    "late data that is not whole": Case(
-        facts(delivery(1, "v2", missing="no marker"), 2, **TAKEN), "wait", hold={"incomplete"}
+    "late data that is incomplete": Case(
+        facts(delivery(1, "v2", missing="no marker"), 2, **USED), "wait", blocker={"incomplete"}
     ),
     "an old span is again what it was: the cache knows its model": Case(
         facts(
@@ -271,33 +273,33 @@ CASES = {
         ),
         "run",
         [(1, 2)],
-        run={"late_data"},
+        trigger={"late_data"},
     ),
     "late and new data need one run": Case(
-        facts(1, delivery(2, "v2"), 3, **TAKEN),
+        facts(1, delivery(2, "v2"), 3, **USED),
         "run",
         [(2, 3)],
-        run={"late_data", "new_span"},
+        trigger={"late_data", "new_span"},
     ),
     "late data behind a new span that is blocked": Case(
         facts(1, delivery(2, "v2"), 3, **BLOCKED),
         "run",
         [(1, 2)],
-        run={"late_data", "new_span"},
-        hold={"blocked"},
+        trigger={"late_data", "new_span"},
+        blocker={"blocked"},
     ),
     # Changes.
     "the source changed": Case(
-        facts(1, 2, source="source-2", **TAKEN), "run", [(1, 2)], run={"source"}
+        facts(1, 2, source="source-2", **USED), "run", [(1, 2)], trigger={"source"}
     ),
     "the schema changed": Case(
-        facts(1, 2, schema="schema-2", **TAKEN), "run", [(1, 2)], run={"schema"}
+        facts(1, 2, schema="schema-2", **USED), "run", [(1, 2)], trigger={"schema"}
     ),
     "an inferred schema does not change": Case(
-        facts(1, 2, schema="", **TAKEN), "nothing", note={"nothing_new"}
+        facts(1, 2, schema="", **USED), "nothing", note={"nothing_new"}
     ),
     "changes are no reason": Case(
-        facts(1, 2, source="source-2", schema="schema-2", **TAKEN),
+        facts(1, 2, source="source-2", schema="schema-2", **USED),
         "nothing",
         note={"nothing_new"},
         policy={"changes": []},
@@ -309,13 +311,13 @@ CASES = {
         ),
         "nothing",
         note={"source", "nothing_new"},
-        says="run-1-2 has tried it: its model was not blessed",
+        says="run-1-2 tried it: its model was not blessed",
     ),
     "a change while nothing is served": Case(
         facts(1, 2, source="source-2", attempts=(attempt(1, 2, state=State.NOT_BLESSED),)),
         "run",
         [(1, 2)],
-        run={"source"},
+        trigger={"source"},
     ),
     "a rollback does not make the old source new": Case(
         facts(
@@ -330,7 +332,7 @@ CASES = {
         facts(1, 2, 3, **MEASURED),
         "run",
         [(2, 3)],
-        run={"drift"},
+        trigger={"drift"},
         note={"new_span"},
         policy={"drift": 0.4, "new_spans": 3},
         says="span 3 has drifted: x, L-infinity distance to span 2: 0.500; retrain.drift is 0.4",
@@ -342,18 +344,18 @@ CASES = {
         policy={"drift": 0.6, "new_spans": 3},
     ),
     "drift of a span that was never measured": Case(
-        facts(1, 2, 3, **TAKEN),
+        facts(1, 2, 3, **USED),
         "nothing",
         note={"drift", "new_span", "nothing_new"},
         policy={"drift": 0.4, "new_spans": 3},
-        says="how far span 3 has drifted is not known",
+        says="the drift of span 3 is unknown",
     ),
     "what was measured of other files says nothing": Case(
         facts(1, 2, delivery(3, "v2"), **MEASURED),
         "nothing",
         note={"drift", "new_span", "nothing_new"},
         policy={"drift": 0.4, "new_spans": 3},
-        says="how far span 3 has drifted is not known",
+        says="the drift of span 3 is unknown",
     ),
     "nor what was measured against another span": Case(
         facts(1, 2, 3, attempts=MEASURED["attempts"], served=served(1)),
@@ -382,7 +384,7 @@ CASES = {
         facts(1, 2, attempts=(attempt(1, 2, ago=40 * DAY),), served=served(1, 2, age=40 * DAY)),
         "run",
         [(1, 2)],
-        run={"age"},
+        trigger={"age"},
         policy={"max_age_days": 30},
         is_fresh=True,
         says="version 1 is 40.0 days old; retrain.max_age_days is 30",
@@ -406,18 +408,18 @@ CASES = {
         facts(1, 2, 3, attempts=(attempt(1, 2, ago=40 * DAY),), served=served(1, 2, age=40 * DAY)),
         "run",
         [(2, 3)],
-        run={"age", "new_span"},
+        trigger={"age", "new_span"},
         policy={"max_age_days": 30},
     ),
     # Forced.
     "forced with nothing new": Case(
-        facts(1, 2, **TAKEN), "run", [(1, 2)], run={"forced"}, is_forced=True, is_fresh=True
+        facts(1, 2, **USED), "run", [(1, 2)], trigger={"forced"}, is_forced=True, is_fresh=True
     ),
     "forced through block, cool-down and budget": Case(
         facts(1, 2, 3, **BLOCKED),
         "run",
         [(2, 3)],
-        run={"forced", "new_span"},
+        trigger={"forced", "new_span"},
         is_forced=True,
         policy={"cool_down_minutes": 10_000, "runs_per_day": 1},
     ),
@@ -425,63 +427,66 @@ CASES = {
     "a blocked span is not tried again": Case(
         facts(1, 2, 3, **BLOCKED),
         "wait",
-        run={"new_span"},
-        hold={"blocked"},
+        trigger={"new_span"},
+        blocker={"blocked"},
         says="the data gate blocked run run-2-3 for span 3, which has not changed since",
     ),
     "nor in another window": Case(
         facts(1, 2, 3, 4, **BLOCKED),
         "wait",
-        run={"new_span"},
-        hold={"blocked"},
+        trigger={"new_span"},
+        blocker={"blocked"},
         policy={"catch_up": "each"},
     ),
     "until it is repaired by a new version": Case(
-        facts(1, 2, delivery(3, "v2", version=2), **BLOCKED), "run", [(2, 3)], run={"new_span"}
+        facts(1, 2, delivery(3, "v2", version=2), **BLOCKED), "run", [(2, 3)], trigger={"new_span"}
     ),
     "then what waited behind it is caught up in order": Case(
         facts(1, 2, delivery(3, "v2", version=2), 4, **BLOCKED),
         "run",
         [(2, 3), (3, 4)],
-        run={"new_span"},
+        trigger={"new_span"},
         policy={"catch_up": "each"},
     ),
     "or until it has left the window": Case(
         facts(1, 2, 3, 4, 5, **BLOCKED),
         "run",
         [(4, 5)],
-        run={"new_span"},
-        hold={"blocked"},
+        trigger={"new_span"},
+        blocker={"blocked"},
         policy={"catch_up": "each"},
     ),
     "or until the schema accepts it": Case(
-        facts(1, 2, 3, schema="schema-2", **BLOCKED), "run", [(2, 3)], run={"new_span", "schema"}
+        facts(1, 2, 3, schema="schema-2", **BLOCKED),
+        "run",
+        [(2, 3)],
+        trigger={"new_span", "schema"},
     ),
     "or until the gate's policy lets it pass": Case(
         facts(1, 2, 3, **{**BLOCKED, "gate": {"anomalies": {"new_value": "pass"}}}),
         "run",
         [(2, 3)],
-        run={"new_span"},
+        trigger={"new_span"},
     ),
     "another source does not unblock it": Case(
         facts(1, 2, 3, source="source-2", **BLOCKED),
         "run",
         [(1, 2)],
-        run={"new_span", "source"},
-        hold={"blocked"},
+        trigger={"new_span", "source"},
+        blocker={"blocked"},
     ),
     "blocked as a window, by no span of its own": Case(
         facts(1, 2, 3, attempts=(attempt(2, 3, state=State.BLOCKED), attempt(1, 2))),
         "wait",
-        run={"new_span"},
-        hold={"blocked"},
+        trigger={"new_span"},
+        blocker={"blocked"},
     ),
     "another window is another question then": Case(
         facts(1, 2, 3, 4, attempts=(attempt(2, 3, state=State.BLOCKED), attempt(1, 2))),
         "run",
         [(3, 4)],
-        run={"new_span"},
-        hold={"blocked"},
+        trigger={"new_span"},
+        blocker={"blocked"},
         policy={"catch_up": "each"},
     ),
     "a later run that passed clears a span": Case(
@@ -491,37 +496,37 @@ CASES = {
         ),
         "run",
         [(3, 4)],
-        run={"new_span"},
+        trigger={"new_span"},
     ),
     # Data that cannot be read.
     "a span that could not be read is not tried again": Case(
         facts(1, 2, delivery(3, age=2 * DAY), **UNREADABLE),
         "wait",
-        run={"new_span"},
-        hold={"unreadable"},
+        trigger={"new_span"},
+        blocker={"unreadable"},
         says="could not read span 3, which has not changed since",
     ),
     "until it changes": Case(
-        facts(1, 2, delivery(3, age=HOUR), **UNREADABLE), "run", [(2, 3)], run={"new_span"}
+        facts(1, 2, delivery(3, age=HOUR), **UNREADABLE), "run", [(2, 3)], trigger={"new_span"}
     ),
     "or is read in another way": Case(
         facts(1, 2, delivery(3, age=2 * DAY), **{**UNREADABLE, "ingest": {"label": "z"}}),
         "run",
         [(2, 3)],
-        run={"new_span"},
+        trigger={"new_span"},
     ),
     # Failures.
     "failed too often": Case(
         facts(1, 2, 3, attempts=(*[attempt(2, 3, state=State.FAILED)] * 3, attempt(1, 2))),
         "wait",
-        run={"new_span"},
-        hold={"failed"},
+        trigger={"new_span"},
+        blocker={"failed"},
     ),
     "failed, but not as often": Case(
         facts(1, 2, 3, attempts=(*[attempt(2, 3, state=State.FAILED)] * 2, attempt(1, 2))),
         "run",
         [(2, 3)],
-        run={"new_span"},
+        trigger={"new_span"},
     ),
     "failed before the source was corrected": Case(
         facts(
@@ -530,13 +535,13 @@ CASES = {
         ),
         "run",
         [(2, 3)],
-        run={"new_span", "source"},
+        trigger={"new_span", "source"},
     ),
     "a killed run is no failure": Case(
         facts(1, 2, 3, attempts=(*[attempt(2, 3, state=State.UNFINISHED)] * 9, attempt(1, 2))),
         "run",
         [(2, 3)],
-        run={"new_span"},
+        trigger={"new_span"},
     ),
     "a run that was killed in between does not clear them": Case(
         facts(
@@ -548,15 +553,15 @@ CASES = {
             ),
         ),
         "wait",
-        run={"new_span"},
-        hold={"failed"},
+        trigger={"new_span"},
+        blocker={"failed"},
     ),
     # The clock.
     "cooling down": Case(
         facts(1, 2, 3, attempts=(attempt(1, 2, ago=10 * MINUTE),), served=served(1, 2)),
         "wait",
-        run={"new_span"},
-        hold={"cool_down"},
+        trigger={"new_span"},
+        blocker={"cool_down"},
         policy={"cool_down_minutes": 30},
         says="ended 10 minutes ago; retrain.cool_down_minutes is 30",
     ),
@@ -564,37 +569,37 @@ CASES = {
         facts(1, 2, 3, attempts=(attempt(1, 2, ago=31 * MINUTE),), served=served(1, 2)),
         "run",
         [(2, 3)],
-        run={"new_span"},
+        trigger={"new_span"},
         policy={"cool_down_minutes": 30},
     ),
     "with a cool-down, missed spans come one at a time": Case(
-        facts(1, 2, 3, 4, **TAKEN),
+        facts(1, 2, 3, 4, **USED),
         "run",
         [(2, 3)],
-        run={"new_span"},
+        trigger={"new_span"},
         note={"cool_down"},
         policy={"catch_up": "each", "cool_down_minutes": 30},
     ),
     "the budget is used up": Case(
         facts(1, 2, 3, attempts=(attempt(1, 2, ago=HOUR), attempt(1, 2, ago=2 * HOUR))),
         "wait",
-        run={"new_span"},
-        hold={"budget"},
+        trigger={"new_span"},
+        blocker={"budget"},
         policy={"runs_per_day": 2},
     ),
     "the budget of yesterday is not today's": Case(
         facts(1, 2, 3, attempts=(attempt(1, 2, ago=HOUR), attempt(1, 2, ago=25 * HOUR))),
         "run",
         [(2, 3)],
-        run={"new_span"},
+        trigger={"new_span"},
         policy={"runs_per_day": 2},
     ),
     "the budget cuts a catch-up short": Case(
         facts(1, 2, 3, 4, 5, attempts=(attempt(1, 2, ago=HOUR),)),
         "run",
         [(2, 3), (3, 4)],
-        run={"new_span"},
-        hold={"budget"},
+        trigger={"new_span"},
+        blocker={"budget"},
         policy={"catch_up": "each", "runs_per_day": 3},
         says="1 run(s) have to wait",
     ),
@@ -616,8 +621,8 @@ def test_decision(case: Case) -> None:
         return {reason.kind for reason in decision.reasons if reason.effect is effect}
 
     assert (decision.action, list(decision.windows)) == (Action(case.action), case.windows), said
-    assert kinds(Effect.RUN) == case.run, said
-    assert kinds(Effect.HOLD) == case.hold, said
+    assert kinds(Effect.TRIGGER) == case.trigger, said
+    assert kinds(Effect.BLOCKER) == case.blocker, said
     assert kinds(Effect.NOTE) == case.note, said
     assert decision.is_fresh == case.is_fresh
     assert case.says in said
@@ -627,7 +632,7 @@ def decide_for(given: Facts, **policy: Any) -> Decision:
     return decide(given, Retrain(**policy), NOW)
 
 
-def test_reasons_for_a_run_stand_before_those_against_and_each_is_said_once() -> None:
+def test_triggers_stand_before_blockers_and_each_once() -> None:
     decision = decide_for(facts(1, 2, 3, 4, **BLOCKED), catch_up="each")
     effects = [reason.effect for reason in decision.reasons]
     assert effects == sorted(effects, key=list(Effect).index)
@@ -642,27 +647,27 @@ def test_the_same_facts_give_the_same_decision_and_are_left_as_they_were() -> No
 
 
 def test_a_decision_is_json_with_the_keys_that_the_clock_reads() -> None:
-    raw = decide_for(facts(1, 2, 3, **TAKEN)).to_dict()
+    raw = decide_for(facts(1, 2, 3, **USED)).to_dict()
     assert raw == {
         "action": "run",
-        "reasons": [{"effect": "run", "kind": "new_span", "text": "span 3 is new", "span": 3}],
+        "reasons": [{"effect": "trigger", "kind": "new_span", "text": "span 3 is new", "span": 3}],
         "windows": [[2, 3]],
         "fresh": False,
     }
 
 
 def test_dates_are_named_as_dates() -> None:
-    given = facts(1, 2, 3, names={3: "2026-11-20"}, **TAKEN)
+    given = facts(1, 2, 3, names={3: "2026-11-20"}, **USED)
     assert "span 2026-11-20 is new" in decide_for(given).reasons[0].text
 
 
 def test_a_month_that_came_corrupt_is_repaired_and_the_year_goes_on() -> None:
-    """Month by month: what the next look says after each run."""
+    """Month by month: the next decision after each run."""
     history: list[Attempt] = []
     ran = []
     lying: list[Delivery] = []
 
-    def look() -> Decision:
+    def check() -> Decision:
         return decide(facts(*lying, attempts=tuple(reversed(history))), Retrain(), NOW)
 
     def run(state: State, window: tuple[int, ...], **changes: Any) -> None:
@@ -672,19 +677,19 @@ def test_a_month_that_came_corrupt_is_repaired_and_the_year_goes_on() -> None:
 
     for month in range(1, 5):
         lying.append(delivery(month))
-        decision = look()
+        decision = check()
         assert decision.action is Action.RUN
         (window,) = decision.windows
         if month == 4:
             run(State.BLOCKED, window, bad=(4,))
         else:
             run(State.PUBLISHED, window)
-    assert look().action is Action.WAIT
+    assert check().action is Action.WAIT
     lying.append(delivery(5))
-    assert look().action is Action.WAIT
+    assert check().action is Action.WAIT
     lying[3] = delivery(4, "v2", version=2)
-    decision = look()
+    decision = check()
     assert decision.windows == ((4, 5),)
     run(State.PUBLISHED, decision.windows[0])
-    assert look().action is Action.NOTHING
+    assert check().action is Action.NOTHING
     assert [window for window, _ in ran] == [(1,), (1, 2), (2, 3), (3, 4), (4, 5)]

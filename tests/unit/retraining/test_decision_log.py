@@ -1,4 +1,4 @@
-"""What was decided is kept, briefly."""
+"""Log of decisions."""
 
 import json
 import threading
@@ -16,12 +16,14 @@ RESULT = {"run_id": "run-1", "headline": "done", "exit_code": 0, "nodes": ["left
 
 def wait(minutes: int) -> Decision:
     text = f"run run-1 ended {minutes} minutes ago"
-    return Decision(Action.WAIT, (Reason(Effect.HOLD, "cool_down", text),))
+    return Decision(Action.WAIT, (Reason(Effect.BLOCKER, "cool_down", text),))
 
 
 def test_newest_first_with_what_came_of_them(tmp_path):
     log_decision(tmp_path, NOTHING, 0, [], 0)
-    decided = Decision(Action.RUN, (Reason(Effect.RUN, "new_span", "span 3 is new", 3),), ((2, 3),))
+    decided = Decision(
+        Action.RUN, (Reason(Effect.TRIGGER, "new_span", "span 3 is new", 3),), ((2, 3),)
+    )
     log_decision(tmp_path, decided, 60, [RESULT], 0)
     newest, oldest = read_decisions(tmp_path)
     assert newest == {
@@ -38,7 +40,9 @@ def test_newest_first_with_what_came_of_them(tmp_path):
 
 
 def test_a_decision_to_run_is_there_before_its_run_and_once_after_it(tmp_path):
-    decided = Decision(Action.RUN, (Reason(Effect.RUN, "new_span", "span 3 is new", 3),), ((2, 3),))
+    decided = Decision(
+        Action.RUN, (Reason(Effect.TRIGGER, "new_span", "span 3 is new", 3),), ((2, 3),)
+    )
     log_decision(tmp_path, decided, 60, [], None, "a1")
     (begun,) = read_decisions(tmp_path)
     assert (begun["runs"], begun["exit_code"], begun["reasons"][0]["span"]) == ([], None, 3)
@@ -48,7 +52,9 @@ def test_a_decision_to_run_is_there_before_its_run_and_once_after_it(tmp_path):
 
 
 def test_one_that_was_killed_keeps_its_line(tmp_path):
-    decided = Decision(Action.RUN, (Reason(Effect.RUN, "new_span", "span 3 is new", 3),), ((2, 3),))
+    decided = Decision(
+        Action.RUN, (Reason(Effect.TRIGGER, "new_span", "span 3 is new", 3),), ((2, 3),)
+    )
     for mark in ("killed", "killed too", "third"):
         log_decision(tmp_path, decided, 60, [], None, mark)
     log_decision(tmp_path, decided, 60, [], 5, "third")

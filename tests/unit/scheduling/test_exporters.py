@@ -1,4 +1,4 @@
-"""What is printed for systemd, cron and Kubernetes, held against their own tools."""
+"""Exports to systemd, cron and Kubernetes, checked with their own tools."""
 
 import datetime as dt
 import re
@@ -13,7 +13,7 @@ import yaml
 
 from ordain.common.cron import Cron
 from ordain.errors import ConfigError
-from ordain.scheduling.exporters import Wanted, emit_cron, emit_kubernetes, emit_systemd
+from ordain.scheduling.exporters import Export, emit_cron, emit_kubernetes, emit_systemd
 
 HAS_SYSTEMD = shutil.which("systemd-analyze") is not None
 needs_systemd = pytest.mark.skipif(not HAS_SYSTEMD, reason="systemd-analyze is not here")
@@ -22,16 +22,16 @@ ODD = ("--set", 'data.pattern="{SPAN}/100%.csv"', "--set", "train.parameters.k=$
 
 
 @pytest.fixture
-def make_wanted(make_project):
+def make_export(make_project):
     def make(
         cron: str = "0 3 * * *",
         timezone: str = "Europe/Berlin",
         extra: tuple[str, ...] = (),
         variables: tuple[str, ...] = (),
         **keys: Any,
-    ) -> Wanted:
+    ) -> Export:
         project = make_project(**keys)
-        return Wanted(
+        return Export(
             project=project,
             cron=Cron(cron, timezone),
             program=("/bin/echo",),
@@ -55,9 +55,9 @@ def split_units(text: str, folder: Path) -> list[Path]:
 
 @needs_systemd
 @pytest.mark.parametrize("missed", ["run", "skip"])
-def test_systemd_takes_the_units(make_wanted, tmp_path, missed):
-    wanted = make_wanted("*/15 2 1 * MON", extra=ODD, variables=("KEY",), schedule__missed=missed)
-    paths = split_units(emit_systemd(wanted), tmp_path)
+def test_systemd_takes_the_units(make_export, tmp_path, missed):
+    export = make_export("*/15 2 1 * MON", extra=ODD, variables=("KEY",), schedule__missed=missed)
+    paths = split_units(emit_systemd(export), tmp_path)
     assert [path.name for path in paths] == ["ordain-toy.service", "ordain-toy.timer"]
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *paths],
@@ -72,8 +72,8 @@ def test_systemd_takes_the_units(make_wanted, tmp_path, missed):
 
 
 @needs_systemd
-def test_a_unit_with_a_mistake_is_noticed(make_wanted, tmp_path):
-    text = emit_systemd(make_wanted()).replace("03:00:00", "33:00:00")
+def test_a_unit_with_a_mistake_is_noticed(make_export, tmp_path):
+    text = emit_systemd(make_export()).replace("03:00:00", "33:00:00")
     paths = split_units(text, tmp_path)
     done = subprocess.run(
         ["systemd-analyze", "verify", "--man=no", *paths], capture_output=True, check=False
@@ -94,9 +94,9 @@ def test_a_unit_with_a_mistake_is_noticed(make_wanted, tmp_path):
         "30 1 31 * *",
     ],
 )
-def test_systemd_has_the_same_ticks(make_wanted, expression):
-    wanted = make_wanted(expression, "UTC")
-    calendars = re.findall(r"^OnCalendar=(.*)$", emit_systemd(wanted), re.MULTILINE)
+def test_systemd_has_the_same_ticks(make_export, expression):
+    export = make_export(expression, "UTC")
+    calendars = re.findall(r"^OnCalendar=(.*)$", emit_systemd(export), re.MULTILINE)
     start = dt.datetime(2026, 6, 1, 11, 7, tzinfo=dt.UTC)
     found = set()
     for calendar in calendars:
@@ -118,20 +118,20 @@ def test_systemd_has_the_same_ticks(make_wanted, expression):
     expected = []
     moment = start
     for _ in range(6):
-        moment = wanted.cron.next_after(moment)
+        moment = export.cron.next_after(moment)
         expected.append(moment)
     assert sorted(tick for tick in found if tick > start)[:6] == expected
 
 
-def test_systemd_gets_the_words_of_the_command_unchanged(make_wanted):
-    line = re.search(r"^ExecStart=(.*)$", emit_systemd(make_wanted(extra=ODD)), re.MULTILINE)
+def test_systemd_gets_the_words_of_the_command_unchanged(make_export):
+    line = re.search(r"^ExecStart=(.*)$", emit_systemd(make_export(extra=ODD)), re.MULTILINE)
     assert line is not None
     words = [word.replace("%%", "%").replace("$$", "$") for word in shlex.split(line[1])]
     assert tuple(words[-4:]) == ODD
 
 
-def test_a_crontab_line_has_the_expression_the_zone_and_the_command(make_wanted):
-    lines = emit_cron(make_wanted(extra=ODD, variables=("KEY",))).splitlines()
+def test_a_crontab_line_has_the_expression_the_zone_and_the_command(make_export):
+    lines = emit_cron(make_export(extra=ODD, variables=("KEY",))).splitlines()
     told = [line for line in lines if not line.startswith("#")]
     assert told[0] == "CRON_TZ=Europe/Berlin"
     assert told[1].startswith("0 3 * * * ")
@@ -144,11 +144,11 @@ def test_a_crontab_line_has_the_expression_the_zone_and_the_command(make_wanted)
     assert any("KEY=" in line for line in lines if line.startswith("#"))
 
 
-def test_kubernetes_own_models_take_the_cron_job_and_know_every_key(make_wanted):
+def test_kubernetes_own_models_take_the_cron_job_and_know_every_key(make_export):
     from kubernetes import client
 
-    wanted = make_wanted(variables=("KEY",), push__directory="/srv/models")
-    raw = yaml.safe_load(emit_kubernetes(wanted))
+    export = make_export(variables=("KEY",), push__directory="/srv/models")
+    raw = yaml.safe_load(emit_kubernetes(export))
     api = client.ApiClient()
     job = api._ApiClient__deserialize(raw, "V1CronJob")
     # A key that the model does not know would be gone on the way back.
@@ -159,7 +159,7 @@ def test_kubernetes_own_models_take_the_cron_job_and_know_every_key(make_wanted)
     assert spec.starting_deadline_seconds == 23 * 3600
     pod = spec.job_template.spec.template.spec
     (container,) = pod.containers
-    project = wanted.project
+    project = export.project
     assert container.command == ["ordain", "schedule", str(project.folder), "--once"]
     assert pod.termination_grace_period_seconds == project.schedule.grace_s + 30
     places = [mount.mount_path for mount in container.volume_mounts]
@@ -180,18 +180,18 @@ def test_kubernetes_own_models_take_the_cron_job_and_know_every_key(make_wanted)
         ("* * * * *", "run", 5400),
     ],
 )
-def test_kubernetes_never_counts_a_hundred_missed_starts(make_wanted, cron, missed, deadline):
-    raw = yaml.safe_load(emit_kubernetes(make_wanted(cron, "UTC", schedule__missed=missed)))
+def test_kubernetes_never_counts_a_hundred_missed_starts(make_export, cron, missed, deadline):
+    raw = yaml.safe_load(emit_kubernetes(make_export(cron, "UTC", schedule__missed=missed)))
     assert raw["spec"]["startingDeadlineSeconds"] == deadline
 
 
 @pytest.mark.parametrize("kind", EMITTERS)
 @pytest.mark.parametrize("expression", ["0 3 L * *", "0 3 * * 5L", "0 3 * * MON#2"])
-def test_what_another_clock_does_not_know_is_refused(make_wanted, kind, expression):
+def test_what_another_clock_does_not_know_is_refused(make_export, kind, expression):
     with pytest.raises(ConfigError, match=r"has an L or a #"):
-        EMITTERS[kind](make_wanted(expression))
+        EMITTERS[kind](make_export(expression))
 
 
 @pytest.mark.parametrize("kind", EMITTERS)
-def test_july_is_no_last_day(make_wanted, kind):
-    assert EMITTERS[kind](make_wanted("0 3 * JUL MON"))
+def test_july_is_no_last_day(make_export, kind):
+    assert EMITTERS[kind](make_export("0 3 * JUL MON"))
