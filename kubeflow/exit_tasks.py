@@ -1,14 +1,14 @@
-"""Tasks that run after failures too, and which of them the backend runs as they are meant.
+"""Checks tasks that also run after failures: whether the backend runs them as specified.
 
-Argo compiler of Kubeflow Pipelines 2.16, `dag.go`: a task whose trigger policy is
-`ALL_UPSTREAM_TASKS_COMPLETED` is no task of its graph any more. It becomes the exit hook of each
-task that it waits for, and its own dependencies are dropped. So it runs as its file says only where
+The Argo compiler of Kubeflow Pipelines 2.16 (`dag.go`) removes a task with the trigger policy
+`ALL_UPSTREAM_TASKS_COMPLETED` from its graph. The task becomes the exit hook of each task that it
+waits for, and its own dependencies are dropped. It runs as specified only if
 
-- it waits for one task: the hook of each of several runs by itself;
-- nobody else waits for that task: when one fails and what is behind it is omitted, Argo forgets
-  its hooks (argo-workflows#16057);
-- that task has no other such hook: the last one replaces those before;
-- it takes nothing that another task makes, which need not be there, and nobody waits for it.
+- it waits for one task, because the hook of each of several would run on its own;
+- no other task waits for that task: when it fails and its dependants are omitted, Argo drops its
+  hooks (argo-workflows#16057);
+- that task has no other such hook, because the last hook replaces earlier ones;
+- it takes no output of another task, which may be missing, and no task waits for it.
 """
 
 from __future__ import annotations
@@ -18,38 +18,38 @@ from typing import Any
 
 
 def is_exit_task(task: Any) -> bool:
-    """Whether a `PipelineTaskSpec` asks to run after failures too."""
+    """Returns true if a `PipelineTaskSpec` also runs after failures."""
     policy = task.trigger_policy
     return bool(policy.strategy == policy.ALL_UPSTREAM_TASKS_COMPLETED)
 
 
 def exit_problems(graph: Any) -> Iterator[tuple[str, str, str]]:
-    """What the backend would do otherwise than the tasks of a graph ask for.
+    """Exit tasks of a graph that the backend would not run as specified.
 
     Args:
         graph: A `DagSpec`.
 
     Yields:
-        The task, what it asks for, and what is allowed.
+        The task, what it specifies, and what is allowed.
     """
     tasks = graph.tasks
     for name in sorted(tasks):
         for other in tasks[name].dependent_tasks:
             if other in tasks and is_exit_task(tasks[other]):
-                yield name, f"waits for {other}", "nothing waits for a task that runs as a hook"
+                yield name, f"waits for {other}", "no task may wait for a task that runs as a hook"
         if not is_exit_task(tasks[name]):
             continue
         before = list(tasks[name].dependent_tasks)
         if len(before) != 1:
-            told = ", ".join(before) or "nothing"
-            yield name, f"waits for {told}", "one task: it would run once after each"
+            names = ", ".join(before) or "nothing"
+            yield name, f"waits for {names}", "must wait for one task: it would run once after each"
             continue
         beside = [n for n in sorted(tasks) if n != name and before[0] in tasks[n].dependent_tasks]
         if beside:
             yield (
                 name,
                 f"waits for {before[0]}, as {', '.join(beside)} do",
-                "a task that nobody else waits for: Argo would leave it out or replace it",
+                "no other task may wait for it: Argo would drop or replace the hook",
             )
         inputs = tasks[name].inputs
         taken = [k for k, v in inputs.parameters.items() if v.HasField("task_output_parameter")]
@@ -58,5 +58,5 @@ def exit_problems(graph: Any) -> Iterator[tuple[str, str, str]]:
             yield (
                 name,
                 f"takes {', '.join(sorted(taken))} from other tasks",
-                "constants and parameters of the run: a task that failed leaves nothing",
+                "may take constants and run parameters only: a failed task has no outputs",
             )

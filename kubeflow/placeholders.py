@@ -1,19 +1,18 @@
-"""Placeholders of a compiled pipeline, filled as Kubeflow Pipelines' launcher fills them.
+"""Fills placeholders of a compiled pipeline as the launcher of Kubeflow Pipelines does.
 
-A container's command and arguments refer to values by `{{$.inputs.parameters['span']}}` and the
-like; an argument may also be a whole JSON object, `{"Concat": [...]}` or `{"IfPresent": {...}}`.
-What concerns the run (`{{$.pipeline_job_uuid}}`) is filled by the driver instead, and only where it
-is the whole constant of a task's input: `backend/src/v2/driver/resolve.go` compares it as a whole.
+Commands and arguments refer to values as `{{$.inputs.parameters['span']}}`; an argument may also
+be a JSON object, `{"Concat": [...]}` or `{"IfPresent": {...}}`. Placeholders of the run
+(`{{$.pipeline_job_uuid}}`) are filled by the driver, and only where they are the whole constant of
+a task's input (`backend/src/v2/driver/resolve.go`).
 """
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-#: What the driver knows; the values are names of fields of `RunNames`.
+#: Placeholders that the driver fills -> fields of the simulator's `RunNames`.
 RUN_PLACEHOLDERS = {
     "{{$.pipeline_job_name}}": "run_name",
     "{{$.pipeline_job_resource_name}}": "resource_name",
@@ -23,7 +22,7 @@ RUN_PLACEHOLDERS = {
     "{{$.pipeline_job_create_time_utc}}": "created",
     "{{$.pipeline_job_schedule_time_utc}}": "scheduled",
 }
-#: The whole of what a task is given, as JSON.
+#: The task's whole ExecutorInput, as JSON.
 EXECUTOR_INPUT = "{{$}}"
 _PLACEHOLDER = re.compile(r"\{\{\$(?:\.[^{}]*)?\}\}")
 _INPUT_PARAMETER = re.compile(r"\{\{\$\.inputs\.parameters\['([^']+)'\]\}\}")
@@ -31,7 +30,7 @@ _KUBERNETES_VARIABLE = re.compile(r"\$\$|\$\(([A-Za-z_.-][A-Za-z0-9_.-]*)\)")
 
 
 class UnknownPlaceholderError(Exception):
-    """A placeholder that nothing fills."""
+    """A placeholder without a value."""
 
     def __init__(self, placeholder: str) -> None:
         super().__init__(placeholder)
@@ -44,7 +43,7 @@ def input_parameter(name: str) -> str:
 
 
 def fill(text: str, values: Mapping[str, str]) -> str:
-    """Replaces every placeholder in one pass: what a value holds is not looked through again.
+    """Replaces every placeholder in one pass; placeholders inside values stay.
 
     Args:
         text: A word of a command.
@@ -61,46 +60,45 @@ def fill_words(
 ) -> list[str]:
     """Replaces the placeholders of a command.
 
+    `kfp.local` resolves the structures. It does not fill the values: its `replace_placeholders`
+    fills placeholders inside values again, writes `null` for unknown ones and formats numbers,
+    lists and dicts differently from the launcher.
+
     Args:
         words: The command with its arguments, as in the file.
         values: Placeholder -> value.
-        present: Names of the inputs that the task was given, for `IfPresent`.
+        present: Names of the inputs that were given to the task, for `IfPresent`.
 
     Returns:
-        The words to run; an `IfPresent` may become none, or several.
+        The words to run; an `IfPresent` yields zero or more of them.
 
     Raises:
-        UnknownPlaceholderError: A placeholder has no value.
+        UnknownPlaceholderError: A placeholder has no value, or a structure is malformed.
     """
+    from kfp.local import placeholder_utils  # noqa: PLC0415  seconds to import
+
     filled: list[str] = []
     for word in words:
-        for part in _parts(_parse(word), present):
-            filled.append(fill(part, values))
+        try:
+            parts = placeholder_utils.resolve_struct_placeholders(word, list(present))
+        except (KeyError, TypeError, ValueError) as error:
+            raise UnknownPlaceholderError(word) from error
+        filled += [fill(part, values) for part in placeholder_utils.flatten_list([parts])]
     return filled
-
-
-def find_placeholders(words: Iterable[str]) -> list[str]:
-    """Every placeholder in a command, whichever branch of an `IfPresent` it stands in."""
-    return [found for word in words for found in _PLACEHOLDER.findall(word)]
-
-
-def named_parameters(text: str) -> list[str]:
-    """Names of the input parameters that a text refers to."""
-    return _INPUT_PARAMETER.findall(text)
 
 
 def fill_inputs(parameters: Mapping[str, Any], texts: Mapping[str, str]) -> dict[str, Any]:
     """Fills input parameters that refer to others of the same task.
 
-    The SDK writes `f"a-{upstream.output}"` as a constant with a placeholder, and the upstream's
-    output as a further input of the task.
+    The SDK writes `f"a-{upstream.output}"` as a constant with a placeholder, and the upstream
+    output as an additional input of the task.
 
     Args:
         parameters: Name -> value, as resolved for the task.
         texts: Name -> the same value as text.
 
     Raises:
-        UnknownPlaceholderError: One refers to what the task was not given.
+        UnknownPlaceholderError: One refers to an input that the task does not have.
     """
     values = {input_parameter(name): text for name, text in texts.items()}
     return {
@@ -112,7 +110,7 @@ def fill_inputs(parameters: Mapping[str, Any], texts: Mapping[str, str]) -> dict
 def expand_variables(text: str, environment: Mapping[str, str]) -> str:
     """Expands `$(NAME)` as Kubernetes does in commands and in variables; `$$` is one dollar.
 
-    A name that the container does not have stays as it is, so that `$(date)` reaches the shell.
+    Unknown names stay, so that `$(date)` reaches the shell.
     """
 
     def value(match: re.Match[str]) -> str:
@@ -130,28 +128,3 @@ def _replace(pattern: re.Pattern[str], text: str, values: Mapping[str, str]) -> 
         return values[match[0]]
 
     return pattern.sub(value, text)
-
-
-def _parse(word: str) -> Any:
-    """A word, or the object of an `IfPresent` or a `Concat`."""
-    if not word.lstrip().startswith(('{"IfPresent"', '{"Concat"')):
-        return word
-    try:
-        return json.loads(word)
-    except ValueError:
-        return word
-
-
-def _parts(node: Any, present: Collection[str]) -> list[str]:
-    """The words that a node comes to; a `Concat` is one."""
-    if node is None:
-        return []
-    if isinstance(node, list):
-        return [part for child in node for part in _parts(child, present)]
-    if isinstance(node, dict) and "Concat" in node:
-        return ["".join(_parts(node["Concat"], present))]
-    if isinstance(node, dict) and "IfPresent" in node:
-        branch = node["IfPresent"]
-        key = "Then" if branch["InputName"] in present else "Else"
-        return _parts(branch.get(key), present)
-    return [str(node)]

@@ -16,7 +16,7 @@ from typing import Any
 from ordain.common.cron import check_cron
 from ordain.errors import ConfigError
 from ordain.kubeflow.client.server import Missing, Server
-from ordain.kubeflow.client.submit import Version, Wish, fields
+from ordain.kubeflow.client.submit import RunRequest, Version, fields
 
 #: Two runs at once would race for what is latest: the baseline, the window, the next version.
 MAX_CONCURRENCY = "1"
@@ -94,14 +94,14 @@ def to_six_fields(expression: str) -> str:
 
 
 def create_schedule(
-    server: Server, version: Version, wish: Wish, cron: str, catch_up: bool
+    server: Server, version: Version, request: RunRequest, cron: str, catch_up: bool
 ) -> Schedule:
     """Creates a schedule that starts runs of a version, one at a time.
 
     Args:
         server: Where to.
         version: What to run.
-        wish: What its runs should be like.
+        request: What its runs should be like.
         cron: Six fields.
         catch_up: Whether to start a run for each tick that was missed, as after a pause. Not
             needed to see all spans: a run takes the newest window by itself.
@@ -112,11 +112,11 @@ def create_schedule(
     """
     models = server.kfp.api_models
     made = server.call(
-        f"creating schedule {wish.name!r}",
+        f"creating schedule {request.name!r}",
         "recurring_runs",
         "recurring_run_service_create_recurring_run",
         recurring_run=models.V2beta1RecurringRun(
-            **fields(models, version, wish),
+            **fields(models, version, request),
             trigger=models.V2beta1Trigger(cron_schedule=models.V2beta1CronSchedule(cron=cron)),
             mode=models.RecurringRunMode.ENABLE,
             max_concurrency=MAX_CONCURRENCY,

@@ -13,15 +13,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from ordain.errors import ConfigError
 from ordain.kubeflow.client.errors import TakenError
 from ordain.kubeflow.client.names import equals, find_pipeline
 from ordain.kubeflow.client.server import Server
+from ordain.kubeflow.validation.validate import check, read_text
 
-#: Larger files the backend's database refuses (its column is 1 MiB, the API's limit below that).
-MAX_FILE_BYTES = 1_000_000
 #: Digits of the file's SHA-256 in a version's name: two files of one pipeline share them about
 #: never, and the whole digest is in the version's description.
 NAMED_DIGITS = 12
@@ -72,8 +69,8 @@ class Version:
 
 
 @dataclass(frozen=True)
-class Wish:
-    """What a run, or a schedule's runs, should be like.
+class RunRequest:
+    """Settings of a run, or of a schedule's runs.
 
     Attributes:
         name: The name shown.
@@ -89,44 +86,16 @@ class Wish:
 
 
 def read_file(path: Path) -> PipelineFile:
-    """Reads a compiled file.
+    """Reads and checks a compiled file.
 
     Raises:
-        ConfigError: It cannot be read, or is none.
+        ConfigError: It cannot be read, or breaks a rule of the backend.
     """
-    try:
-        if path.stat().st_size > MAX_FILE_BYTES:
-            raise ConfigError(
-                f"{path} is larger than {MAX_FILE_BYTES} bytes, which no server takes",
-                "ordain compile PROJECT -o FILE",
-            )
-        return parse_file(path.read_text(encoding="utf-8"), str(path))
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{path} cannot be read: {error}", "--file FILE") from error
-
-
-def parse_file(text: str, where: str) -> PipelineFile:
-    """Takes a compiled file apart as far as is needed here.
-
-    Args:
-        text: The file: a PipelineSpec, and perhaps a PlatformSpec, as YAML documents.
-        where: Where it is from, for errors.
-
-    Raises:
-        ConfigError: It is not such a file.
-    """
-    try:
-        spec = next(iter(yaml.safe_load_all(text)), None)
-    except yaml.YAMLError as error:
-        raise ConfigError(f"{where}: not valid YAML: {error}", "ordain compile") from error
-    name = _at(spec, "pipelineInfo", "name")
-    if not isinstance(name, str) or not name:
-        raise ConfigError(
-            f"{where} is not a compiled pipeline: it has no pipelineInfo.name",
-            "ordain compile PROJECT -o FILE",
-        )
-    declared = _at(spec, "root", "inputDefinitions", "parameters")
-    return PipelineFile(name, text, tuple(declared) if isinstance(declared, dict) else ())
+    text = read_text(path)
+    spec = check(text, where=str(path)).spec
+    return PipelineFile(
+        spec.pipeline_info.name, text, tuple(sorted(spec.root.input_definitions.parameters))
+    )
 
 
 def check_parameters(file: PipelineFile, parameters: Mapping[str, str]) -> None:
@@ -165,7 +134,7 @@ def upload(server: Server, file: PipelineFile) -> Version:
         return known
 
 
-def start_run(server: Server, version: Version, wish: Wish) -> str:
+def start_run(server: Server, version: Version, request: RunRequest) -> str:
     """Starts a run of a version, and returns its id.
 
     Raises:
@@ -175,24 +144,24 @@ def start_run(server: Server, version: Version, wish: Wish) -> str:
     """
     models = server.kfp.api_models
     made = server.call(
-        f"starting run {wish.name!r}",
+        f"starting run {request.name!r}",
         "runs",
         "run_service_create_run",
-        run=models.V2beta1Run(**fields(models, version, wish)),
+        run=models.V2beta1Run(**fields(models, version, request)),
     )
     return str(made.run_id)
 
 
-def fields(models: Any, version: Version, wish: Wish) -> dict[str, Any]:
+def fields(models: Any, version: Version, request: RunRequest) -> dict[str, Any]:
     """What a run and a schedule of a version have in common, as the API's models take it."""
     return {
-        "display_name": wish.name,
-        "experiment_id": wish.experiment_id,
+        "display_name": request.name,
+        "experiment_id": request.experiment_id,
         "pipeline_version_reference": models.V2beta1PipelineVersionReference(
             pipeline_id=version.pipeline_id, pipeline_version_id=version.id
         ),
-        "runtime_config": models.V2beta1RuntimeConfig(parameters=dict(wish.parameters)),
-        "service_account": wish.service_account,
+        "runtime_config": models.V2beta1RuntimeConfig(parameters=dict(request.parameters)),
+        "service_account": request.service_account,
     }
 
 
@@ -242,9 +211,3 @@ def _upload(server: Server, pipeline_id: str, file: PipelineFile) -> Version:
             description=f"sha256:{file.digest}",
         )
     return Version(pipeline_id, str(made.pipeline_version_id), file.version_name, is_new=True)
-
-
-def _at(value: Any, *keys: str) -> Any:
-    for key in keys:
-        value = value.get(key) if isinstance(value, dict) else None
-    return value

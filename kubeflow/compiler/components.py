@@ -1,20 +1,20 @@
-"""The pipeline as KFP's SDK has it: a component for each task, and what its pod asks for.
+"""Builds the pipeline with KFP's SDK: a component for each task and the settings of its pod.
 
-A component of KFP is named after its function, so the functions are made anew for each task.
+KFP names a component after its function, so each task gets a new function.
 """
 
 # No `from __future__ import annotations`: KFP reads the annotations as objects.
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from kfp import dsl, kubernetes
 
 from ordain.config.kubeflow import Kubeflow, Pod
-from ordain.config.project import Project
+from ordain.kubeflow.compiler.plan import CompilePlan
+from ordain.kubeflow.placeholders import EXECUTOR_INPUT
 from ordain.kubeflow.task_contract import (
     ENTRYPOINT,
-    EXECUTOR_INPUT,
     GROUP,
     ON_EXIT,
     PIPELINE_ROOT,
@@ -24,66 +24,57 @@ from ordain.kubeflow.task_contract import (
     RUN_ID,
     SETTINGS,
     node_words,
+    on_exit_words,
+    prepare_words,
     result_words,
     task_name,
 )
-from ordain.pipeline.topology import Shape
 
 #: A parameter that the task writes to a file; mypy takes no call as an annotation.
 OutputText: Any = dsl.OutputPath(str)
 
 
-def build_pipeline(
-    project: Project,
-    chain: Shape,
-    prepare: Sequence[str],
-    on_exit: Sequence[str],
-    root: str,
-    images: Mapping[str, str],
-) -> Any:
-    """The pipeline of a chain.
+def build_pipeline(plan: CompilePlan) -> Any:
+    """Builds the KFP pipeline of a plan.
 
-    All tasks but `on-exit` are in one group, KFP's exit handler. The backend makes a task that
-    runs after failures to a hook of Argo on each task that it waits for (argocompiler's `dag.go`):
-    it would run once after each of them, not at all after one that failed and had others behind it
-    (argo-workflows#16057), and its exit code would not make the run red. The group is one task
-    with nothing behind it; what makes the run red is `result`, inside.
-
-    Args:
-        project: Gives the name and the section `kubeflow`.
-        chain: The chain's shape.
-        prepare: The fixed words of `prepare`.
-        on_exit: The fixed words of `on-exit`.
-        root: Default of the run parameter `pipeline_root`.
-        images: The image of each task.
+    All tasks but `on-exit` are in one group, KFP's exit handler. The backend turns a task that
+    runs after failures into an Argo hook on each task that it waits for (argocompiler's `dag.go`):
+    it would run once after each of them, not at all after a failed one that has dependants
+    (argo-workflows#16057), and its exit code would not fail the run. The group is one task
+    without dependants; `result`, inside the group, fails the run.
     """
-    section = project.kubeflow
+    section, images = plan.project.kubeflow, plan.images
+    folder, config, env = section.project, plan.config, plan.env
+    prepare = prepare_words(folder, config, env, plan.source, plan.topology)
+    on_exit = on_exit_words(folder, config, env)
 
-    def build(span: str = "", settings: str = "", pipeline_root: str = root) -> None:
-        # The driver fills this as an input's whole value; the launcher, in a command, does not.
+    def build(span: str = "", settings: str = "", pipeline_root: str = plan.pipeline_root) -> None:
+        # The driver fills this as the whole value of an input; the launcher does not fill it in a
+        # command.
         run = {RUN_ID: dsl.PIPELINE_JOB_ID_PLACEHOLDER}
         given = {SETTINGS: settings, PIPELINE_ROOT: pipeline_root, **run}
         ending = on_exit_component(ON_EXIT, images[RESULT], on_exit)(**given)
-        dress(ending, ON_EXIT, section.pod(RESULT), section, is_retried=False)
+        configure_task(ending, ON_EXIT, section.pod(RESULT), section, is_retried=False)
         with dsl.ExitHandler(ending, name=GROUP):
             first = prepare_component(PREPARE, images[PREPARE], prepare)(span=span, **given)
-            dress(first, PREPARE, section.pod(PREPARE), section, is_retried=True)
-            plan = first.outputs[PLAN]
+            configure_task(first, PREPARE, section.pod(PREPARE), section, is_retried=True)
+            run_plan = first.outputs[PLAN]
             tasks: dict[str, Any] = {}
-            for node, waits_for in chain.items():
-                task = planned_component(node, images[node], node_words(node))(plan=plan, **run)
+            for node, waits_for in plan.topology.items():
+                component = planned_component(node, images[node], node_words(node))
+                task = component(plan=run_plan, **run)
                 tasks[node] = task.after(first, *(tasks[other] for other in waits_for))
-                dress(task, node, section.pod(node), section, is_retried=True)
-            last = planned_component(RESULT, images[RESULT], result_words())(plan=plan, **run)
-            last.after(first, *tasks.values())
-            # A run whose model was not blessed must not be tried again.
-            dress(last, RESULT, section.pod(RESULT), section, is_retried=False)
+                configure_task(task, node, section.pod(node), section, is_retried=True)
+            component = planned_component(RESULT, images[RESULT], result_words())
+            last = component(plan=run_plan, **run).after(first, *tasks.values())
+            # A run whose model was not blessed must not be retried.
+            configure_task(last, RESULT, section.pod(RESULT), section, is_retried=False)
 
-    return dsl.pipeline(name=project.name)(build)
+    return dsl.pipeline(name=plan.project.name)(build)
 
 
 def prepare_component(name: str, image: str, words: Sequence[str]) -> Any:
-    """The component of `prepare`, which takes the run's parameters and gives the plan."""
+    """The component of `prepare`: run parameters in, the run's plan out."""
 
     def component(
         span: str,
@@ -94,15 +85,15 @@ def prepare_component(name: str, image: str, words: Sequence[str]) -> Any:
         html: dsl.Output[dsl.HTML],
         metrics: dsl.Output[dsl.Metrics],
     ) -> dsl.ContainerSpec:
-        del metrics  # its values go through the executor's output
-        told = ["--span", span, "--settings", settings, "--pipeline-root", pipeline_root]
-        return _container(image, [*words, *told, "--plan-output", plan], run_id, html)
+        del metrics  # the values go through the executor output
+        run = ["--span", span, "--settings", settings, "--pipeline-root", pipeline_root]
+        return _container(image, [*words, *run, "--plan-output", plan], run_id, html)
 
     return _named(component, name)
 
 
 def on_exit_component(name: str, image: str, words: Sequence[str]) -> Any:
-    """The component of `on-exit`, which takes the run's parameters and nothing of other tasks."""
+    """The component of `on-exit`: run parameters in, nothing from other tasks."""
 
     def component(
         settings: str,
@@ -112,14 +103,14 @@ def on_exit_component(name: str, image: str, words: Sequence[str]) -> Any:
         metrics: dsl.Output[dsl.Metrics],
     ) -> dsl.ContainerSpec:
         del metrics
-        told = ["--settings", settings, "--pipeline-root", pipeline_root]
-        return _container(image, [*words, *told], run_id, html)
+        run = ["--settings", settings, "--pipeline-root", pipeline_root]
+        return _container(image, [*words, *run], run_id, html)
 
     return _named(component, name)
 
 
 def planned_component(name: str, image: str, words: Sequence[str]) -> Any:
-    """The component of any other task, which takes the plan."""
+    """The component of any other task, which takes the run's plan."""
 
     def component(
         plan: str, run_id: str, html: dsl.Output[dsl.HTML], metrics: dsl.Output[dsl.Metrics]
@@ -142,18 +133,18 @@ def _container(image: str, words: Sequence[Any], run_id: Any, html: Any) -> Any:
     return dsl.ContainerSpec(image=image, command=list(ENTRYPOINT), args=[*words, *run, *shown])
 
 
-def dress(task: Any, name: str, pod: Pod, section: Kubeflow, is_retried: bool) -> None:
-    """Gives a task everything but its command line.
+def configure_task(task: Any, name: str, pod: Pod, section: Kubeflow, is_retried: bool) -> None:
+    """Sets everything of a task but its command line.
 
     Args:
         task: KFP's task.
-        name: Name to show.
-        pod: What the task's pod asks for.
-        section: What all pods get.
-        is_retried: Whether a failure may pass by itself.
+        name: Display name.
+        pod: Settings of the task's pod.
+        section: Settings of all pods.
+        is_retried: Whether a retry can help.
     """
     task.set_display_name(name)
-    # KFP's cache would skip the pod, and TFX would have no execution; TFX's own works.
+    # KFP's cache would skip the pod and leave TFX without an execution; TFX's own cache works.
     task.set_caching_options(False)
     _ask_resources(task, pod)
     retries = pod.retries
@@ -165,7 +156,7 @@ def dress(task: Any, name: str, pod: Pod, section: Kubeflow, is_retried: bool) -
             backoff_max_duration=f"{retries.max_s}s",
         )
     if section.env:
-        # `set_env_variable` takes 0.1 s a call: KFP 2.16 looks up the source of its callers for it.
+        # `set_env_variable` takes 0.1 s per call, because KFP 2.16 looks up its caller's source.
         task.container_spec.env = dict(section.env)
     for secret in section.secrets:
         if secret.path is not None:

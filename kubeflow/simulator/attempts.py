@@ -1,8 +1,7 @@
-"""One task's attempts: start, failures on purpose, time limit, end, and whether to try again.
+"""Runs the attempts of one task: start, injected failures, time limit, end, retry decision.
 
-The decision is Argo's, whose retry strategy KFP writes without a policy, which means `OnFailure`:
-a container that failed is tried again, a pod that was deleted or lost with its node is an error
-and is not.
+Retries follow Argo. KFP writes Argo's retry strategy without a policy, which means `OnFailure`: a
+failed container is retried; a pod that was deleted or lost with its node is an error and is not.
 """
 
 from __future__ import annotations
@@ -34,30 +33,30 @@ from ordain.kubeflow.simulator.report import (
     TIMED_OUT,
     AttemptResult,
 )
-from ordain.kubeflow.simulator.secret_values import Masker, Vault
+from ordain.kubeflow.simulator.secret_values import Masker, SecretValues
 
 
 @dataclass(frozen=True)
-class Surroundings:
-    """What all tasks of a simulation share.
+class RunContext:
+    """State shared by all tasks of a simulation.
 
     Attributes:
         folder: The simulation's folder.
         run: The run's parameters.
-        names: What the run's placeholders stand for; the task's name is put in for each.
+        names: Values of the run's placeholders; the task's name is filled in per task.
         secrets: Secrets' values.
         config_maps: Config maps' values.
         masker: Masks secrets.
         grace_s: Seconds between SIGTERM and SIGKILL.
-        has_backoff: Whether it waits before a further attempt.
-        began: When the simulation began, on the monotonic clock.
+        has_backoff: Whether to wait before a retry.
+        began: Start of the simulation on the monotonic clock.
     """
 
     folder: Path
     run: Mapping[str, Any]
     names: RunNames
-    secrets: Vault
-    config_maps: Vault
+    secrets: SecretValues
+    config_maps: SecretValues
     masker: Masker
     grace_s: float
     has_backoff: bool
@@ -67,17 +66,17 @@ class Surroundings:
 def next_wait_s(retry: Retry, ended: int, state: str, since_first_s: float) -> float | None:
     """Seconds to wait before the next attempt; None if there is none.
 
-    A pure function of the policy and of what happened, as `processNodeRetries` in Argo's
-    `workflow/controller/operator.go`:
+    A pure function that follows `processNodeRetries` in Argo's `workflow/controller/operator.go`.
+    There is no retry
 
-    1. A lost pod is not tried again, nor is what succeeded or was canceled.
-    2. Not after `count` further attempts.
-    3. Not if the wait would end later than `max_s` after the first attempt's start.
+    1. after an attempt that was lost, succeeded or was canceled,
+    2. after `count` retries,
+    3. if the wait would end later than `max_s` after the first attempt's start.
 
     Args:
         retry: The policy.
-        ended: How many attempts have ended, at least 1.
-        state: How the last of them ended.
+        ended: Number of attempts that have ended, at least 1.
+        state: State of the last one.
         since_first_s: Seconds since the first one started.
     """
     if state not in (FAILED, TIMED_OUT) or ended > retry.count:
@@ -88,24 +87,24 @@ def next_wait_s(retry: Retry, ended: int, state: str, since_first_s: float) -> f
     return wait_s
 
 
-class Tries:
-    """The attempts of one task, one after the other.
+class TaskAttempts:
+    """The attempts of one task, run one after the other.
 
     Args:
         task: The task.
-        shared: What all tasks share.
-        injections: The failures that it is to meet.
+        context: State shared by all tasks.
+        injections: Failures to inject.
     """
 
-    def __init__(self, task: Task, shared: Surroundings, injections: tuple[Injection, ...]) -> None:
+    def __init__(self, task: Task, context: RunContext, injections: tuple[Injection, ...]) -> None:
         self.task = task
         self.results: list[AttemptResult] = []
         self.outputs = Outputs()
-        #: Failures on purpose that happened.
+        #: Injected failures that were triggered.
         self.met: set[Injection] = set()
         #: When the next attempt is due, on the monotonic clock; None if none is.
         self.due: float | None = None
-        self._shared = shared
+        self._context = context
         self._injections = injections
         self._attempt: Attempt | None = None
         self._pod: Pod | None = None
@@ -117,33 +116,33 @@ class Tries:
 
     @property
     def number(self) -> int:
-        """The number of the attempt that runs, or would be next."""
+        """Number of the running or the next attempt."""
         return len(self.results) + 1
 
     @property
     def is_running(self) -> bool:
-        """Whether an attempt runs."""
+        """True while an attempt runs."""
         return self._attempt is not None
 
     def start(self, done: Mapping[str, Outputs]) -> None:
         """Starts the next attempt.
 
         Args:
-            done: What the tasks that succeeded left.
+            done: Outputs of the tasks that succeeded.
 
         Raises:
-            InputError: It cannot be given what it asks for.
+            InputError: An input is missing or invalid.
         """
-        shared, task = self._shared, self.task
+        context, task = self._context, self.task
         self.due = None
         self._injected, self._killed_at, self._is_late = None, None, False
-        names = replace(shared.names, task_name=task.title)
-        inputs = resolve_inputs(task, shared.run, done, names)
-        name = f"{shared.names.run_id}-{task.name}-{self.number}"
+        names = replace(context.names, task_name=task.title)
+        inputs = resolve_inputs(task, context.run, done, names)
+        name = f"{context.names.run_id}-{task.name}-{self.number}"
         environment = task_environment(
-            task, name, shared.run, inputs.parameters, shared.secrets, shared.config_maps
+            task, name, context.run, inputs.parameters, context.secrets, context.config_maps
         )
-        folder = shared.folder / task.name / str(self.number)
+        folder = context.folder / task.name / str(self.number)
         self._pod = make_pod(task, name, folder, inputs, environment)
         if self.number == 1:
             self._first = time.monotonic()
@@ -152,12 +151,12 @@ class Tries:
             self._pod.environment,
             self._pod.work,
             self._pod.log,
-            shared.masker,
+            context.masker,
             [one.line for one in self._pending() if one.line],
         )
 
-    def look(self) -> AttemptResult | None:
-        """Does what is due to the running attempt; returns its result once it has ended."""
+    def check(self) -> AttemptResult | None:
+        """Applies injections and limits; returns the result once the attempt has ended."""
         assert self._attempt is not None  # noqa: S101  only called while one runs
         code = self._attempt.poll()
         if code is not None:
@@ -166,7 +165,7 @@ class Tries:
         limit = self.task.timeout_s
         if limit is not None and self._attempt.seconds > limit and self._killed_at is None:
             self._is_late = True
-            self.terminate(self._shared.grace_s)
+            self.terminate(self._context.grace_s)
         if self._killed_at is not None and time.monotonic() >= self._killed_at:
             self._attempt.kill()
         code = self._attempt.poll()
@@ -195,7 +194,7 @@ class Tries:
         return [i for i in self._injections if i.attempt == self.number and i not in self.met]
 
     def _inject(self) -> None:
-        """Does to the attempt what it is to meet now."""
+        """Triggers the injected failures that are due."""
         assert self._attempt is not None  # noqa: S101  only called while one runs
         for one in self._pending():
             is_due = (
@@ -208,30 +207,30 @@ class Tries:
             self.met.add(one)
             self._injected = one
             if one.kind == "term":
-                self.terminate(self._shared.grace_s)
+                self.terminate(self._context.grace_s)
             else:
                 self._attempt.kill()
 
     def _end(self, code: int, is_canceled: bool = False) -> AttemptResult:
-        """What an ended attempt came to."""
-        attempt, pod, shared = self._attempt, self._pod, self._shared
+        """Builds the result of an ended attempt and schedules the next one."""
+        attempt, pod, context = self._attempt, self._pod, self._context
         assert attempt is not None and pod is not None  # noqa: S101  one has just ended
-        state, reason = self._judged(code, is_canceled)
+        state, reason = self._classify(code, is_canceled)
         if state == SUCCEEDED:
             try:
                 self.outputs = read_outputs(self.task, pod.files, pod.written, pod.metadata)
             except OutputError as error:
-                # The launcher's own end, when it finds an output missing.
+                # The launcher exits with 1 if an output is missing.
                 state, reason, code = FAILED, str(error), 1
         result = AttemptResult(
             number=self.number,
             state=state,
             exit_code=None if state == LOST else code,
-            reason=shared.masker.mask(reason),
-            started_s=round(attempt.began - shared.began, 3),
+            reason=context.masker.mask(reason),
+            started_s=round(attempt.began - context.began, 3),
             seconds=round(attempt.seconds, 3),
             waited_s=round(self._waited_s, 3),
-            command=[shared.masker.mask(word) for word in pod.command],
+            command=[context.masker.mask(word) for word in pod.command],
             log=str(pod.log),
             injected=self._injected.text if self._injected is not None else "",
         )
@@ -242,18 +241,18 @@ class Tries:
         since_first_s = time.monotonic() - self._first
         wait_s = next_wait_s(self.task.retry, len(self.results), state, since_first_s)
         if wait_s is not None:
-            self._waited_s = wait_s if shared.has_backoff else 0.0
+            self._waited_s = wait_s if context.has_backoff else 0.0
             self.due = time.monotonic() + self._waited_s
         return result
 
-    def _judged(self, code: int, is_canceled: bool) -> tuple[str, str]:
-        """State and reason of an attempt that ended."""
+    def _classify(self, code: int, is_canceled: bool) -> tuple[str, str]:
+        """State and reason of an ended attempt."""
         if is_canceled:
-            return CANCELED, "the simulation was ended"
+            return CANCELED, "the simulation was stopped"
         if self._injected is not None and self._injected.kind == "lose":
-            return LOST, "its pod was lost with its node, which no retry policy of KFP covers"
+            return LOST, "its pod was lost with its node; KFP's retry policy does not cover that"
         if self._is_late:
-            return TIMED_OUT, f"longer than {self.task.timeout_s:g} s"
+            return TIMED_OUT, f"timed out after {self.task.timeout_s:g} s"
         if code == 0:
             return SUCCEEDED, ""
         if code > 128 and code - 128 in set(signal.Signals):
@@ -262,5 +261,5 @@ class Tries:
 
 
 def describe_input_error(error: InputError) -> str:
-    """Why a task could not be given what it asks for."""
+    """Describes an input error for the report."""
     return f"{error}; in a cluster the task's driver fails"

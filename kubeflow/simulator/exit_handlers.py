@@ -1,8 +1,8 @@
-"""The tasks of an exit handler, as tasks of the pipeline itself.
+"""Replaces exit handlers by their tasks.
 
-`dsl.ExitHandler` compiles to a graph in the graph: a task for the group, and the exit task, which
-waits for that one. Here the group's tasks stand in its place, take what the group was given, and
-the exit task waits for all of them. Any other nested graph is left as it is and refused later.
+`dsl.ExitHandler` compiles to a nested graph: a task for the group, and the exit task, which waits
+for it. Here the group's tasks replace it and take its inputs, and the exit task waits for all of
+them. Other nested graphs stay and are refused later.
 """
 
 from __future__ import annotations
@@ -13,15 +13,17 @@ from typing import Any
 from ordain.kubeflow.exit_tasks import is_exit_task
 
 
-def flattened(tasks: Mapping[str, Any], components: Mapping[str, Any]) -> dict[str, Any]:
-    """Puts the tasks of each exit handler where its group stands.
+def flatten_exit_handlers(
+    tasks: Mapping[str, Any], components: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Replaces the group of each exit handler by its tasks.
 
     Args:
         tasks: Name -> `PipelineTaskSpec`, in the order of the file.
         components: The file's components.
 
     Returns:
-        The same form; what changes is a copy.
+        The tasks; changed ones are copies.
     """
     groups = {name for name in tasks if _is_group(name, tasks, components)}
     flat: dict[str, Any] = {}
@@ -37,7 +39,7 @@ def flattened(tasks: Mapping[str, Any], components: Mapping[str, Any]) -> dict[s
 
 
 def _is_group(name: str, tasks: Mapping[str, Any], components: Mapping[str, Any]) -> bool:
-    """Whether a task is the group of an exit handler, which can be taken apart."""
+    """Returns true if a task is the group of an exit handler that can be replaced."""
     task = tasks[name]
     component = components.get(task.component_ref.name)
     if component is None or not component.HasField("dag"):
@@ -64,7 +66,7 @@ def _inside(
 
 
 def _given(task: Any, group: Any) -> Any:
-    """A task of a group, taking from the pipeline what it took from the group."""
+    """A copy of a group's task that takes the group's inputs from the pipeline."""
     copy = type(task)()
     copy.CopyFrom(task)
     for spec in copy.inputs.parameters.values():

@@ -1,7 +1,7 @@
-"""Failures on purpose: `TASK:kill|term|lose[@WHEN][#ATTEMPT]`.
+"""Injected failures: `TASK:kill|term|lose[@WHEN][#ATTEMPT]`.
 
-`kill` is what the kernel does to a container out of memory, `term` what Kubernetes sends a pod that
-has to go, `lose` a node that is gone: the pod ends without a word and without an exit code.
+`kill` acts like the kernel on a container out of memory, `term` like Kubernetes when it evicts a
+pod, and `lose` like a lost node: the pod ends without an exit code.
 """
 
 from __future__ import annotations
@@ -24,15 +24,15 @@ _EXPECTED = (
 
 @dataclass(frozen=True)
 class Injection:
-    """One failure.
+    """One injected failure.
 
     Attributes:
-        text: As it was asked for.
+        text: The option's value.
         task: The task's name.
         kind: `kill`, `term` or `lose`.
         after_s: Seconds after the attempt's start.
-        line: Text in the task's output that it waits for; empty if it waits for the time alone.
-        attempt: The attempt that it meets, from 1.
+        line: Text in the task's output that triggers it; empty: `after_s` triggers it.
+        attempt: Number of the attempt, from 1.
     """
 
     text: str
@@ -47,11 +47,11 @@ def read_injections(texts: Iterable[str], job: Job) -> tuple[Injection, ...]:
     """Reads `--inject`.
 
     Args:
-        texts: What was given.
+        texts: The option's values.
         job: The pipeline; a task is named by its name or by its display name.
 
     Raises:
-        ConfigError: One is not of the form, or names no task or kind.
+        ConfigError: One is malformed, or its task or kind is unknown.
     """
     return tuple(_read(text, job) for text in texts)
 

@@ -1,11 +1,12 @@
-"""What a task is given: inputs resolved as KFP's driver does, outputs read as its launcher does.
+"""Resolves a task's inputs as KFP's driver does and reads its outputs as KFP's launcher does.
 
 The rules are those of `backend/src/v2/driver/resolve.go` and `component/launcher_v2.go`.
+`kfp.local.orchestrator` neither fills placeholders of the run nor checks types, and its
+`get_outputs_for_task` accepts a missing parameter file and drops artifacts that only have files.
 """
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -16,30 +17,30 @@ from ordain.kubeflow.placeholders import RUN_PLACEHOLDERS, UnknownPlaceholderErr
 from ordain.kubeflow.simulator.job import Job, Output, Parameter, RunParameter, Source, Task
 from ordain.kubeflow.simulator.values import STRING, check_type, from_text, to_text
 
-#: A parameter's file beyond this is no parameter: a cluster could not hold it either.
+#: Larger output parameters are refused; a cluster could not store them either.
 MAX_PARAMETER_BYTES = 1024 * 1024
 
 
 class InputError(Exception):
-    """A task cannot be given what it asks for; in a cluster its driver fails."""
+    """An input is missing or invalid; in a cluster the driver fails."""
 
 
 class OutputError(Exception):
-    """A task ended well and left no, or no valid, output; in a cluster its launcher fails."""
+    """A task exited with 0 without a valid output; in a cluster the launcher fails."""
 
 
 @dataclass(frozen=True)
 class RunNames:
-    """What the placeholders of a run stand for, in one task.
+    """Values of the run's placeholders in one task.
 
     Attributes:
         run_name: The run's display name.
         resource_name: The run's name in the cluster.
         run_id: Its id.
         task_name: The task's display name.
-        task_id: The id of the task's parent, which is what KFP gives.
-        created: When the run was made, RFC 3339.
-        scheduled: When it was due.
+        task_id: The id of the task's parent, as in KFP.
+        created: Creation time, RFC 3339.
+        scheduled: Scheduled time.
     """
 
     run_name: str
@@ -53,11 +54,11 @@ class RunNames:
 
 @dataclass
 class Outputs:
-    """What a task left.
+    """A task's outputs.
 
     Attributes:
         parameters: Output parameter -> value.
-        artifacts: Output artifact -> `uri`, `type`, `name`, `metadata`, as KFP writes them.
+        artifacts: Output artifact -> `uri`, `type`, `name`, `metadata`, as in KFP.
     """
 
     parameters: dict[str, Any] = field(default_factory=dict)
@@ -66,12 +67,12 @@ class Outputs:
 
 @dataclass(frozen=True)
 class Inputs:
-    """What a task is given.
+    """A task's resolved inputs.
 
     Attributes:
         parameters: Input parameter -> value, defaults included.
         artifacts: Input artifact -> its description.
-        given: The inputs that somebody gave; a default is none of them.
+        given: The inputs that were given explicitly, defaults excluded.
     """
 
     parameters: dict[str, Any]
@@ -80,7 +81,7 @@ class Inputs:
 
 
 def run_parameters(job: Job, texts: Mapping[str, str]) -> dict[str, Any]:
-    """The run's parameters: what a user gave, then the file's defaults.
+    """Determines the run parameters: given values first, then the file's defaults.
 
     Args:
         job: The pipeline.
@@ -90,7 +91,7 @@ def run_parameters(job: Job, texts: Mapping[str, str]) -> dict[str, Any]:
         Every parameter of the pipeline; None for an optional one without a value.
 
     Raises:
-        ConfigError: One is not the pipeline's, has no value, or one of another type.
+        ConfigError: One is unknown, has no value, or has the wrong type.
     """
     allowed = ", ".join(sorted(job.parameters)) or "none"
     for name in texts:
@@ -120,11 +121,11 @@ def resolve_inputs(
     Args:
         task: The task.
         run: The run's parameters.
-        done: What the tasks that ended well left.
-        names: What the run's placeholders stand for.
+        done: Outputs of the tasks that succeeded.
+        names: Values of the run's placeholders.
 
     Raises:
-        InputError: One is missing or of another type.
+        InputError: One is missing or has the wrong type.
     """
     parameters: dict[str, Any] = {}
     for key, source in task.parameters.items():
@@ -132,14 +133,16 @@ def resolve_inputs(
         declared = task.declared.get(key)
         if value is None:
             if declared is None or not (declared.is_optional or declared.has_default):
-                raise InputError(f"input {key} has no value: {_described(source)} left none")
+                raise InputError(f"input {key} has no value: {_described(source)} provides none")
             continue
         parameters[key] = value
     texts = {key: to_text(value) for key, value in parameters.items()}
     try:
         parameters = fill_inputs(parameters, texts)
     except UnknownPlaceholderError as error:
-        raise InputError(f"an input refers to {error}, which the task is not given") from error
+        raise InputError(
+            f"an input refers to {error}, which is not an input of the task"
+        ) from error
     given = frozenset([*parameters, *task.artifacts])
     for key, declared in task.declared.items():
         if key not in parameters and declared.has_default:
@@ -154,20 +157,19 @@ def resolve_inputs(
 def read_outputs(
     task: Task, files: Mapping[str, Path], written: Outputs, metadata: Path
 ) -> Outputs:
-    """Reads what a task left.
+    """Reads a task's outputs.
 
     Args:
         task: The task.
         files: Output parameter -> file.
-        written: The artifacts as they were described to the task.
-        metadata: The file that the KFP SDK's executor writes; it comes first, and may be missing.
+        written: The artifacts as described to the task.
+        metadata: The file that the KFP SDK's executor writes; takes precedence, may be missing.
 
     Raises:
-        OutputError: A parameter's file is missing, or holds another type.
+        OutputError: A parameter's file is missing or has the wrong type.
     """
-    told = _read_metadata(metadata)
-    values = told.get("parameterValues")
-    parameters: dict[str, Any] = dict(values) if isinstance(values, dict) else {}
+    executor_output = _read_executor_output(metadata)
+    parameters: dict[str, Any] = dict(executor_output.get("parameterValues", {}))
     for key, kind in task.output_parameters.items():
         if key in parameters:
             continue
@@ -177,16 +179,14 @@ def read_outputs(
             parameters[key] = from_text(files[key].read_text(encoding="utf-8"), kind)
         except FileNotFoundError as error:
             raise OutputError(
-                f"output {key}: the task ended with 0 and did not write {files[key]}"
+                f"output {key}: the task exited with 0 without writing {files[key]}"
             ) from error
         except (OSError, ValueError) as error:
-            raise OutputError(f"output {key} is no {kind}: {error}") from error
+            raise OutputError(f"output {key} is not a {kind}: {error}") from error
     artifacts = {key: dict(artifact) for key, artifact in written.artifacts.items()}
-    lists = told.get("artifacts")
-    for key, found in (lists if isinstance(lists, dict) else {}).items():
-        entries = found.get("artifacts") if isinstance(found, dict) else None
-        if key in artifacts and entries:
-            _merge(artifacts[key], entries[0])
+    for key, found in executor_output.get("artifacts", {}).items():
+        if key in artifacts and found.get("artifacts"):
+            _merge(artifacts[key], found["artifacts"][0])
     return Outputs(parameters, artifacts)
 
 
@@ -212,7 +212,7 @@ def _described(source: Source) -> str:
 
 
 def _typed(key: str, value: Any, declared: Parameter) -> Any:
-    """A value as its parameter's type; a text takes any, as in a cluster."""
+    """Checks a value's type; any value converts to a string, as in a cluster."""
     if declared.literals and value not in declared.literals:
         allowed = ", ".join(map(str, declared.literals))
         raise InputError(f"input {key} is {value!r}; allowed are {allowed}")
@@ -230,27 +230,22 @@ def _artifacts(task: Task, done: Mapping[str, Outputs]) -> dict[str, dict[str, A
     for key, source in task.artifacts.items():
         left = done.get(source.task)
         if left is None or source.key not in left.artifacts:
-            raise InputError(f"input artifact {key}: task {source.task} left no {source.key}")
+            raise InputError(f"input artifact {key}: task {source.task} has no output {source.key}")
         found[key] = left.artifacts[source.key]
     return found
 
 
-def _read_metadata(file: Path) -> dict[str, Any]:
+def _read_executor_output(file: Path) -> dict[str, Any]:
+    """The `ExecutorOutput` of the SDK's executor; empty if the task wrote none."""
+    from google.protobuf import json_format  # noqa: PLC0415  as below
+    from kfp.local.executor_output_utils import load_executor_output  # noqa: PLC0415  seconds
+
     try:
-        told = json.loads(file.read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        return {}
-    except (OSError, ValueError) as error:
-        raise OutputError(f"{file} is not JSON: {error}") from error
-    if not isinstance(told, dict):
-        raise OutputError(f"{file} is no ExecutorOutput")
-    return told
+        return dict(json_format.MessageToDict(load_executor_output(str(file))))
+    except (OSError, ValueError, json_format.ParseError) as error:
+        raise OutputError(f"{file} is not an ExecutorOutput: {error}") from error
 
 
-def _merge(artifact: dict[str, Any], told: Any) -> None:
-    if not isinstance(told, dict):
-        return
-    if told.get("uri"):
-        artifact["uri"] = told["uri"]
-    if isinstance(told.get("metadata"), dict):
-        artifact["metadata"] = {**artifact.get("metadata", {}), **told["metadata"]}
+def _merge(artifact: dict[str, Any], written: Mapping[str, Any]) -> None:
+    artifact["uri"] = written.get("uri") or artifact["uri"]
+    artifact["metadata"] = {**artifact.get("metadata", {}), **written.get("metadata", {})}

@@ -1,4 +1,4 @@
-"""What a compiled file asks for, in the forms that a simulation works on."""
+"""The pipeline of a compiled file as the simulator represents it."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Constant:
-    """An input whose value stands in the file; it may be a placeholder of the run's."""
+    """An input whose value is in the file; it may be a placeholder of the run."""
 
     value: Any
 
 
 @dataclass(frozen=True)
 class RunParameter:
-    """An input that is a parameter of the run."""
+    """An input taken from a run parameter."""
 
     name: str
 
 
 @dataclass(frozen=True)
 class Output:
-    """An input that another task made."""
+    """An input taken from another task's output."""
 
     task: str
     key: str
@@ -33,14 +33,14 @@ Source = Constant | RunParameter | Output
 
 @dataclass(frozen=True)
 class Parameter:
-    """A parameter as a component, or the pipeline, declares it.
+    """An input parameter that a component or the pipeline declares.
 
     Attributes:
-        kind: Its type in KFP's terms, such as `NUMBER_INTEGER`.
-        has_default: Whether the file gives a value.
-        default: That value.
-        is_optional: Whether it may be left out.
-        literals: The values it may have; empty if any.
+        kind: KFP's type, such as `NUMBER_INTEGER`.
+        has_default: Whether the file has a default.
+        default: The default.
+        is_optional: Whether it may be missing.
+        literals: Allowed values; empty for any.
     """
 
     kind: str
@@ -52,14 +52,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Retry:
-    """A task's retries, as Argo carries them out.
+    """A task's retry policy, as Argo applies it.
 
     Attributes:
-        count: Further attempts after the first.
+        count: Attempts after the first.
         backoff_s: Seconds before the second attempt.
-        factor: What each further wait is multiplied with.
+        factor: Factor by which each wait grows.
         max_s: Seconds after the first attempt's start beyond which no attempt starts: Argo's
-            `maxDuration` is the limit of all tries together, not of one wait.
+            `maxDuration` limits all attempts together, not one wait.
     """
 
     count: int = 0
@@ -68,13 +68,13 @@ class Retry:
     max_s: float | None = None
 
     def wait_s(self, ended: int) -> float:
-        """Seconds to wait after so many ended attempts."""
+        """Seconds to wait after `ended` attempts."""
         return self.backoff_s * self.factor ** (ended - 1)
 
 
 @dataclass(frozen=True)
 class Mapped:
-    """A variable whose value is a key of a secret or of a config map."""
+    """A variable whose value is a key of a secret or a config map."""
 
     variable: str
     owner: Source
@@ -89,23 +89,23 @@ class Task:
     Attributes:
         name: Its key in the file.
         title: Its display name.
-        command: The command with its arguments, placeholders and all.
-        image: The image, for the report; it is not used.
-        needs: Tasks that have to end first.
-        is_always_run: Whether it runs after failed ones too (`ignore_upstream_failure`).
-        parameters: Where each input parameter comes from.
-        artifacts: Where each input artifact comes from.
+        command: The command with its arguments, placeholders included.
+        image: The image, for the report only.
+        needs: Upstream tasks.
+        is_always_run: Whether it also runs after failed ones (`ignore_upstream_failure`).
+        parameters: Source of each input parameter.
+        artifacts: Source of each input artifact.
         declared: The component's input parameters.
         output_parameters: Output parameter -> its type.
-        output_artifacts: Output artifact -> its schema, as a dict of KFP's.
+        output_artifacts: Output artifact -> its ArtifactTypeSchema as a dict.
         environment: Variables whose values are in the file.
         secrets: Variables whose values are in secrets.
         config_maps: Variables whose values are in config maps.
         fields: Variables whose values are fields of the pod: name -> path.
-        mounts: Paths that a volume is mounted at, each with what mounts it.
+        mounts: Mount paths, each with the kind of volume.
         retry: The retries.
-        timeout_s: Seconds an attempt may take; None if any.
-        resources: What it asks of the node, for the report.
+        timeout_s: Time limit of an attempt in seconds; None for no limit.
+        resources: Requested resources, for the report.
     """
 
     name: str
@@ -136,8 +136,8 @@ class Job:
     Attributes:
         name: The pipeline's name.
         parameters: The run's parameters.
-        tasks: Its tasks, each after those it needs.
-        notes: What the file asks for and a simulation does not do.
+        tasks: Its tasks in topological order.
+        notes: Features of the file that a simulation ignores.
     """
 
     name: str

@@ -1,7 +1,7 @@
-"""Makes one attempt of a task ready: folders, command, environment.
+"""Prepares one attempt of a task: folders, command, environment.
 
-What a pod would have for itself (home, temporary files, the folder it starts in) is a folder that
-goes with the attempt; outputs and the log stay in the simulation's folder.
+Home, temporary files and the working directory are removed with the attempt; outputs and the log
+stay in the simulation's folder.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ordain.kubeflow.placeholders import (
 from ordain.kubeflow.simulator.inputs import InputError, Inputs, Outputs
 from ordain.kubeflow.simulator.job import Task
 from ordain.kubeflow.simulator.process import base_environment
-from ordain.kubeflow.simulator.secret_values import Vault
+from ordain.kubeflow.simulator.secret_values import SecretValues
 from ordain.kubeflow.simulator.values import to_text
 
 NAMESPACE = "simulation"
@@ -39,14 +39,14 @@ class Pod:
 
     Attributes:
         name: The pod's name.
-        command: The words to run.
+        command: The command to run.
         environment: The whole environment.
-        work: The folder it starts in.
-        log: The file of its output.
+        work: The working directory.
+        log: The file for its output.
         files: Output parameter -> file.
         written: Output artifacts as they were described to the task.
         metadata: The file that the KFP SDK's executor writes.
-        scratch: The folder that goes with it.
+        scratch: The folder that is removed with it.
     """
 
     name: str
@@ -60,28 +60,28 @@ class Pod:
     scratch: Path
 
     def remove(self) -> None:
-        """Removes what a pod takes with it."""
+        """Removes the scratch folder."""
         shutil.rmtree(self.scratch, ignore_errors=True)
 
 
 def make_pod(
     task: Task, name: str, folder: Path, inputs: Inputs, environment: Mapping[str, str]
 ) -> Pod:
-    """Makes the folders of an attempt and fills its command.
+    """Creates the folders of an attempt and fills in its command.
 
     Args:
         task: The task.
         name: The pod's name.
-        folder: The attempt's folder, which is made.
-        inputs: What the task is given.
-        environment: What the file gives it, from `task_environment`.
+        folder: The attempt's folder, which is created.
+        inputs: The task's inputs.
+        environment: Variables from the file (`task_environment`).
 
     Raises:
-        InputError: The command asks for an input without a value.
+        InputError: The command refers to an input without a value.
     """
     for part in ("outputs", "artifacts"):
         (folder / part).mkdir(parents=True, exist_ok=True)
-    # In the system's own folder: the path of a socket below it has to be short.
+    # In the system's temporary folder, because socket paths have to be short.
     scratch = Path(tempfile.mkdtemp(prefix="ordain-pod-"))
     for part in ("home", "tmp", "work"):
         (scratch / part).mkdir()
@@ -93,12 +93,12 @@ def make_pod(
     metadata = folder / "output_metadata.json"
     try:
         values = _values(inputs, files, artifacts, metadata)
-        # Kubernetes expands $(NAME) first: what a value holds is left as it is.
+        # Kubernetes expands $(NAME) first, so values are not expanded.
         words = [expand_variables(word, environment) for word in task.command]
         command = fill_words(words, values, inputs.given)
     except UnknownPlaceholderError as error:
         shutil.rmtree(scratch, ignore_errors=True)
-        raise InputError(f"its command asks for {error}, which has no value") from error
+        raise InputError(f"its command refers to {error}, which has no value") from error
     return Pod(
         name,
         command,
@@ -117,16 +117,16 @@ def task_environment(
     pod: str,
     run: Mapping[str, Any],
     inputs: Mapping[str, Any],
-    secrets: Vault,
-    config_maps: Vault,
+    secrets: SecretValues,
+    config_maps: SecretValues,
 ) -> dict[str, str]:
-    """The variables that the file gives a task.
+    """The environment variables that the file gives a task.
 
     Args:
         task: The task.
         pod: The pod's name.
         run: The run's parameters.
-        inputs: The task's parameters: a variable may refer to one.
+        inputs: The task's parameters; a variable may refer to one.
         secrets: Secrets' values.
         config_maps: Config maps' values.
 
@@ -139,10 +139,10 @@ def task_environment(
         try:
             environment[name] = fill(expand_variables(value, environment), texts)
         except UnknownPlaceholderError as error:
-            raise InputError(f"variable {name} asks for {error}, which has no value") from error
-    for vault, mapped in ((secrets, task.secrets), (config_maps, task.config_maps)):
+            raise InputError(f"variable {name} refers to {error}, which has no value") from error
+    for values, mapped in ((secrets, task.secrets), (config_maps, task.config_maps)):
         for one in mapped:
-            found = vault.find(one, run)
+            found = values.find(one, run)
             if found is not None:
                 environment[one.variable] = found
     fields = {
@@ -157,7 +157,7 @@ def task_environment(
 
 
 def measure_artifacts(artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
-    """Artifacts for the report, with the bytes that were written.
+    """Describes artifacts for the report, with their size in bytes.
 
     Args:
         artifacts: Artifact -> its description; its URI is a path here.
@@ -187,6 +187,7 @@ def _values(
                 values[f"{{{{$.{direction}.artifacts['{key}'].{part}}}}}"] = artifact["uri"]
     for key, file in files.items():
         values[f"{{{{$.outputs.parameters['{key}'].output_file}}}}"] = str(file)
+    # `kfp.local.executor_input_utils` fails on an optional integer without a value.
     values[EXECUTOR_INPUT] = json.dumps(
         {
             "inputs": {

@@ -1,7 +1,7 @@
-"""One attempt of a task: a process group of its own, its log, its end.
+"""Runs one attempt of a task as a process group with a log.
 
-A container ends with its first process. Here what is left of an attempt is found by its process
-group and, where something made a session of its own, by the pod's name in its environment.
+A container ends with its first process. Here remaining processes are found by their process group
+or, if they started a new session, by the pod's name in their environment.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from ordain.kubeflow.simulator.secret_values import Masker
 
 #: The variable that marks all processes of an attempt; the KFP launcher has it too.
 POD_NAME = "KFP_POD_NAME"
-#: What a shell gives for a program that is not there, or cannot be run.
+#: A shell's exit codes for a program that is missing or cannot be executed.
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
 _SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _READ_BYTES = 64 * 1024
 
 
 def base_environment(pod: str, home: Path, temporary: Path) -> dict[str, str]:
-    """What every task has, whatever the file gives: nothing of the caller's environment.
+    """The variables that every task gets; nothing of the caller's environment.
 
     Args:
         pod: The attempt's name.
@@ -51,12 +51,12 @@ class Attempt:
     """A running attempt.
 
     Args:
-        command: The words to run.
+        command: The command to run.
         environment: The whole environment.
-        folder: The folder it starts in.
-        log: File that its output goes to, masked.
+        folder: The working directory.
+        log: File for its output, masked.
         masker: Masks secrets.
-        watched: Texts that injections wait for in its output.
+        watched: Texts to look for in its output, for injections.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class Attempt:
         self._log = log.open("wb")
         self._process: subprocess.Popen[bytes] | None = None
         try:
-            self._process = subprocess.Popen(  # noqa: S603  running what the file says is the task
+            self._process = subprocess.Popen(  # noqa: S603  runs the command of the file
                 _resolved(command),
                 env=dict(environment),
                 cwd=folder,
@@ -100,15 +100,15 @@ class Attempt:
 
     @property
     def seconds(self) -> float:
-        """Since its start."""
+        """Seconds since its start."""
         return time.monotonic() - self.began
 
     def has_printed(self, text: str) -> bool:
-        """Whether one of the watched texts has come."""
+        """Returns true if a watched text has been printed."""
         return text in self._seen
 
     def poll(self) -> int | None:
-        """Its exit code as a container has it (128 and the signal), or None while it runs."""
+        """The exit code of a container (128 + signal), or None while it runs."""
         if self._exit_code is None and self._process is not None:
             code = self._process.poll()
             if code is not None:
@@ -123,23 +123,23 @@ class Attempt:
                 os.killpg(self._process.pid, number)
 
     def kill(self) -> None:
-        """Ends it with all it started, and waits until that is so."""
+        """Kills it with all its processes and waits for their end."""
         self.send(signal.SIGKILL)
         if self._process is not None:
             self._process.wait()
         self.poll()
 
     def _clean_up(self) -> None:
-        """Ends what the first process left behind, and closes the log."""
+        """Kills remaining processes and closes the log."""
         assert self._process is not None  # noqa: S101  only a started one ends
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
         end_marked(self._pod)
-        # Nobody is left who could hold the pipe open.
+        # No process is left that could hold the pipe open.
         self._reader.join(timeout=10)
 
     def _copy(self, stream: IO[bytes]) -> None:
-        """Writes the log as it comes, secrets masked."""
+        """Writes the log as output arrives, secrets masked."""
         rest, before = b"", b""
         with self._log:
             while chunk := os.read(stream.fileno(), _READ_BYTES):
@@ -158,7 +158,7 @@ class Attempt:
 
 
 def end_marked(pod: str) -> None:
-    """Kills every process that has a pod's name in its environment, whoever its parent is."""
+    """Kills every process with a pod's name in its environment."""
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid != os.getpid() and process.environ().get(POD_NAME) == pod:
@@ -167,11 +167,11 @@ def end_marked(pod: str) -> None:
 
 
 def last_lines(log: Path, count: int) -> list[str]:
-    """The end of a log.
+    """The last lines of a log.
 
     Args:
         log: The file.
-        count: How many lines at most.
+        count: Maximum number of lines.
     """
     with contextlib.suppress(OSError), log.open("rb") as file:
         file.seek(max(0, log.stat().st_size - 16 * 1024))
@@ -180,6 +180,6 @@ def last_lines(log: Path, count: int) -> list[str]:
 
 
 def _resolved(command: Sequence[str]) -> list[str]:
-    """The command; `python` is our own interpreter, also where it goes by another name."""
+    """The command, with `python` replaced by this interpreter."""
     is_python = command[0] in ("python", "python3")
     return [sys.executable if is_python else command[0], *command[1:]]

@@ -1,4 +1,4 @@
-"""What a simulation came to: each task, each attempt, and one document of it all."""
+"""The report of a simulation: tasks, attempts and the JSON document."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ class AttemptResult:
         number: From 1.
         state: `succeeded`, `failed`, `timed out`, `lost` or `canceled`.
         exit_code: As a container has it; None if it was lost with its node.
-        reason: Why it is not `succeeded`; else empty.
+        reason: Why it did not succeed; empty if it did.
         started_s: Seconds between the simulation's start and its own.
-        seconds: How long it took.
-        waited_s: Seconds of back-off before it.
+        seconds: Duration.
+        waited_s: Back-off before it, in seconds.
         command: The command, secrets masked.
-        log: File of its output.
-        injected: The failure that it met, as it was asked for.
+        log: File with its output.
+        injected: The injected failure, as given on the command line.
     """
 
     number: int
@@ -52,9 +52,9 @@ class TaskResult:
         name: Its name.
         title: Its display name.
         state: `succeeded`, `failed`, `not started` or `canceled`.
-        reason: Why it is not `succeeded`; else empty.
+        reason: Why it did not succeed; empty if it did.
         image: The image that a cluster would run.
-        resources: What it asks of a node; not enforced.
+        resources: Requested resources; not enforced.
         attempts: Its attempts, oldest first.
         parameters: Its output parameters.
         artifacts: Its output artifacts: `uri`, `metadata`, and `bytes`, None where it wrote none.
@@ -77,13 +77,13 @@ class TaskResult:
 
     @property
     def seconds(self) -> float:
-        """How long its attempts took together, waits left out."""
+        """Total duration of its attempts without waits."""
         return sum(attempt.seconds for attempt in self.attempts)
 
 
 @dataclass
 class Report:
-    """A whole simulation.
+    """The report of a simulation.
 
     Attributes:
         file: The compiled file.
@@ -91,13 +91,13 @@ class Report:
         run_id: The run's id.
         folder: The folder that holds logs, inputs, outputs and this report.
         state: `succeeded`, `failed` or `canceled`.
-        started: When it began, RFC 3339.
-        seconds: How long it took.
-        parallel: How many tasks ran at once at most.
+        started: Start, RFC 3339.
+        seconds: Duration.
+        parallel: Maximum number of tasks that ran at once.
         parameters: The run's parameters.
         tasks: Every task of the file.
-        notes: What a cluster would do otherwise, and injections that met nothing.
-        signal: The number of the signal that canceled it; 0 if none did.
+        notes: Differences from a cluster, and injections that were not triggered.
+        signal: Number of the signal that canceled it; 0 if none did.
     """
 
     file: str
@@ -130,7 +130,7 @@ class Report:
         return next((code for code in codes if code is not None), int(ExitCode.NODE_FAILED))
 
     def to_dict(self) -> dict[str, Any]:
-        """The whole as JSON has it."""
+        """The report as JSON values."""
         raw = asdict(self)
         for plain, task in zip(raw["tasks"], self.tasks, strict=True):
             plain["exit_code"] = task.exit_code
@@ -138,7 +138,7 @@ class Report:
 
 
 def write_report(report: Report, file: Path) -> None:
-    """Writes a report, whole or not at all."""
+    """Writes a report atomically."""
     part = file.with_name(f".{file.name}.part")
     part.write_text(json.dumps(report.to_dict(), indent=1, default=str) + "\n", encoding="utf-8")
     part.replace(file)

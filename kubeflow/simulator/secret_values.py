@@ -1,7 +1,7 @@
-"""Secrets and config maps of a simulation, and masking what is secret.
+"""Secrets and config maps of a simulation, and masking of secrets in output.
 
-A compiled file names a secret and a key; the value comes from the caller's environment, or from a
-file, and goes into the environment of the tasks that ask for it and nowhere else.
+A compiled file names a secret and a key. The value comes from the caller's environment or from a
+file, and goes only into the environment of the tasks that refer to it.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from ordain.kubeflow.simulator.job import Constant, Job, Mapped, Output, RunPara
 from ordain.kubeflow.simulator.values import to_text
 
 MASK = b"***"
-#: A shorter value would blacken ordinary words.
+#: Masking shorter values would hide ordinary words.
 SHORTEST_MASKED = 4
-#: Bytes of a line without an end that are kept back before they are written.
+#: Maximum bytes of an unfinished line that are held back.
 _LONGEST_LINE = 64 * 1024
 
 
 class Masker:
-    """Replaces secret values in what is written, whole, line by line, or as part of an address."""
+    """Replaces secret values in output: whole, line by line, or escaped as in a URL."""
 
     def __init__(self, secrets: Iterable[str]) -> None:
         texts: set[str] = set()
@@ -39,11 +39,11 @@ class Masker:
         self._known = sorted(known, key=len, reverse=True)
 
     def mask(self, text: str) -> str:
-        """A text without secrets."""
+        """Masks a text."""
         return self.mask_bytes(text.encode(errors="surrogateescape")).decode(errors="replace")
 
     def mask_value(self, value: Any) -> Any:
-        """A JSON value whose texts hold no secrets."""
+        """Masks all texts of a JSON value."""
         if isinstance(value, str):
             return self.mask(value)
         if isinstance(value, list):
@@ -53,16 +53,16 @@ class Masker:
         return value
 
     def mask_bytes(self, data: bytes) -> bytes:
-        """The same for bytes."""
+        """Masks bytes."""
         for known in self._known:
             data = data.replace(known, MASK)
         return data
 
     def split(self, data: bytes) -> tuple[bytes, bytes]:
-        """Takes from a stream what can be written masked, and what has to wait for more.
+        """Splits stream data into masked bytes to write and a rest to hold back.
 
         Args:
-            data: What has come and is not written.
+            data: Bytes read and not yet written.
 
         Returns:
             Masked bytes, and the rest, which may be the beginning of a secret.
@@ -75,12 +75,12 @@ class Masker:
         return (masked[:-keep], masked[-keep:]) if keep else (masked, b"")
 
 
-class Vault:
-    """Values of secrets or of config maps, by name and key.
+class SecretValues:
+    """Values of secrets or config maps by name and key.
 
     Args:
         kind: `secret` or `config map`, for messages.
-        option: The option that gives one, for messages.
+        option: The option that sets one, for messages.
         values: `NAME.KEY` -> value.
     """
 
@@ -96,42 +96,42 @@ class Vault:
 
         Args:
             mapped: The variable.
-            run: The run's parameters: a secret's name may be one.
+            run: The run's parameters; a secret's name may be one.
 
         Raises:
-            InputError: There is none.
+            InputError: There is none and it is required.
         """
         key = f"{owner_name(mapped.owner, run)}.{mapped.key}"
         if key in self._values:
             return self._values[key]
         if mapped.is_optional:
             return None
-        raise InputError(f"{self._kind} {key} (variable {mapped.variable}) is not given")
+        raise InputError(f"{self._kind} {key} (variable {mapped.variable}) is not set")
 
     def check(self, job: Job, run: Mapping[str, object]) -> None:
-        """Checks that tasks get what they ask for, and ask for what is given.
+        """Checks that every required value is given and every given value is used.
 
         Raises:
-            ConfigError: A value is missing, or nothing takes it.
+            ConfigError: A value is missing or unused.
         """
-        wanted: dict[str, list[str]] = {}
+        required: dict[str, list[str]] = {}
         for task in job.tasks:
             for mapped in task.secrets if self._kind == "secret" else task.config_maps:
                 key = f"{owner_name(mapped.owner, run)}.{mapped.key}"
-                missing = wanted.setdefault(key, [])
+                missing = required.setdefault(key, [])
                 if not mapped.is_optional and key not in self._values:
                     missing.append(task.name)
-        for key, tasks in wanted.items():
+        for key, tasks in required.items():
             if tasks:
                 value = "VARIABLE" if self._kind == "secret" else "VALUE"
                 raise ConfigError(
-                    f"{self._kind} {key} is not given; {', '.join(tasks)} asks for it",
+                    f"{self._kind} {key} is not set; required by task {', '.join(tasks)}",
                     f"{self._option} {key}={value}",
                 )
         for key in self._values:
-            if key not in wanted:
-                asked = ", ".join(sorted(wanted)) or "none"
-                raise ConfigError(f"no task asks for {self._kind} {key}; asked for: {asked}")
+            if key not in required:
+                used = ", ".join(sorted(required)) or "none"
+                raise ConfigError(f"no task uses {self._kind} {key}; used: {used}")
 
 
 def read_secrets(options: Iterable[str], file: Path | None) -> dict[str, str]:

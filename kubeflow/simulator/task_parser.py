@@ -1,4 +1,4 @@
-"""Reads one task of a compiled file: its container, inputs, outputs, retries, environment."""
+"""Reads one task of a compiled file: container, inputs, outputs, retries, environment."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 from google.protobuf import json_format
 
 from ordain.kubeflow.exit_tasks import is_exit_task
-from ordain.kubeflow.placeholders import EXECUTOR_INPUT, RUN_PLACEHOLDERS, find_placeholders
 from ordain.kubeflow.simulator.job import (
     Constant,
     Mapped,
@@ -18,26 +17,21 @@ from ordain.kubeflow.simulator.job import (
     Source,
     Task,
 )
+from ordain.kubeflow.validation.file import File
 
-#: Fields of a pod that a variable may stand for here.
+#: Pod fields that a variable may refer to.
 POD_FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeName")
 
 
 class Refusals:
-    """What a file asks for that is not simulated, task by task."""
+    """What a file uses that is not simulated, task by task."""
 
     def __init__(self) -> None:
         self.found: list[str] = []
-        self._tasks: set[str] = set()
 
     def add(self, task: str, why: str) -> None:
-        """Notes one of them."""
+        """Adds one."""
         self.found.append(f"task {task}: {why}")
-        self._tasks.add(task)
-
-    def names(self, task: str) -> bool:
-        """Whether a task was refused."""
-        return task in self._tasks
 
 
 def read_parameters(definitions: Any) -> dict[str, Parameter]:
@@ -57,59 +51,53 @@ def read_parameters(definitions: Any) -> dict[str, Parameter]:
     }
 
 
-def read_task(
-    name: str, task: Any, spec: Any, executors: dict[str, tuple[Any, Any]], refusals: Refusals
-) -> Task | None:
+def read_task(name: str, task: Any, file: File, refusals: Refusals) -> Task | None:
     """Reads a task.
 
     Args:
         name: Its key.
         task: Its PipelineTaskSpec.
-        spec: The PipelineSpec.
-        executors: Executor label -> ExecutorSpec and KubernetesExecutorConfig.
+        file: The file, whose components and executors exist.
         refusals: Receives what is not simulated.
 
     Returns:
         The task; None if it is refused as a whole.
     """
-    reference = task.component_ref.name
-    component = spec.components.get(reference)
-    whole = _refused_whole(task, component, executors)
-    if component is None or whole:
-        refusals.add(name, whole or f"its component {reference!r} is not in the file")
+    component = file.spec.components[task.component_ref.name]
+    executor = file.executors.get(component.executor_label)
+    why = _refused_whole(task, component, executor)
+    if why or executor is None:
+        refusals.add(name, why)
         return None
-    executor, kubernetes = executors[component.executor_label]
+    from kfp.kubernetes import kubernetes_executor_config_pb2 as kpb  # noqa: PLC0415  as below
+
+    kubernetes = file.pods.get(component.executor_label, kpb.KubernetesExecutorConfig())
     container = executor.container
     before = len(refusals.found)
     parameters = _parameter_sources(name, task, refusals)
     artifacts = _artifact_sources(name, task, refusals)
     outputs = component.output_definitions
-    declared = read_parameters(component.input_definitions)
-    command = (*container.command, *container.args)
-    _check_command(name, command, set(declared) | set(parameters), component, refusals)
     for mapped in (*kubernetes.secret_as_env, *kubernetes.config_map_as_env):
         _check_name(name, mapped, refusals)
     for field in kubernetes.field_path_as_env:
         if field.field_path not in POD_FIELDS:
             refusals.add(
                 name,
-                f"variable {field.name} is the pod's {field.field_path}; here there are "
+                f"variable {field.name} is the pod's {field.field_path}; simulated are "
                 f"{', '.join(POD_FIELDS)}",
             )
     if len(refusals.found) > before:
         return None
-    sources = (*parameters.values(), *artifacts.values())
-    producers = [source.task for source in sources if isinstance(source, Output)]
     return Task(
         name=name,
         title=task.task_info.name or name,
-        command=command,
+        command=(*container.command, *container.args),
         image=container.image,
-        needs=tuple(dict.fromkeys([*task.dependent_tasks, *producers])),
+        needs=tuple(task.dependent_tasks),
         is_always_run=is_exit_task(task),
         parameters=parameters,
         artifacts=artifacts,
-        declared=declared,
+        declared=read_parameters(component.input_definitions),
         output_parameters=_output_kinds(outputs),
         output_artifacts={
             key: json_format.MessageToDict(artifact.artifact_type)
@@ -126,33 +114,29 @@ def read_task(
     )
 
 
-def _refused_whole(task: Any, component: Any, executors: dict[str, tuple[Any, Any]]) -> str:
-    """Why a task cannot be read at all; empty if it can."""
-    if component is None:
-        return ""
+def _refused_whole(task: Any, component: Any, executor: Any) -> str:
+    """Why a task cannot be simulated at all; empty if it can."""
     if component.HasField("dag"):
         return (
-            "is a pipeline of its own; nested pipelines, dsl.If and dsl.ParallelFor, which compile "
-            "to one, are not simulated, and dsl.ExitHandler around a whole pipeline alone"
+            "is a nested graph (dsl.If, dsl.ParallelFor, a pipeline in a pipeline), which is not "
+            "simulated; dsl.ExitHandler is only around a whole pipeline"
         )
     if task.HasField("artifact_iterator") or task.HasField("parameter_iterator"):
         return "is a loop (dsl.ParallelFor), which is not simulated"
     if task.trigger_policy.condition:
         return "has a condition (dsl.If), which is not simulated"
-    if component.executor_label not in executors:
-        return f"its executor {component.executor_label!r} is not in the file"
-    kind = executors[component.executor_label][0].WhichOneof("spec")
+    kind = executor.WhichOneof("spec")
     if kind == "importer":
         return "is an importer (dsl.importer), which is not simulated"
     if kind != "container":
-        return f"its executor is a {kind}; containers are simulated"
-    container = executors[component.executor_label][0].container
+        return f"its executor is a {kind}; only containers are simulated"
+    container = executor.container
     if not (container.command or container.args):
-        return "has no command: what its image would start is not known here"
+        return "has no command; the image's entrypoint is unknown here"
     if any("pip install" in word for word in (*container.command, *container.args)):
         return (
             "its command installs packages with pip, as Python function components "
-            "(dsl.component) do; here that would change the interpreter that ordain runs in"
+            "(dsl.component) do; that would change the interpreter that runs ordain"
         )
     return ""
 
@@ -161,18 +145,20 @@ def _parameter_sources(name: str, task: Any, refusals: Refusals) -> dict[str, So
     sources: dict[str, Source] = {}
     for key, spec in task.inputs.parameters.items():
         if spec.parameter_expression_selector:
-            refusals.add(name, f"input {key} selects by an expression, which is not simulated")
+            refusals.add(name, f"input {key} uses an expression selector, which is not simulated")
             continue
         found = _source(spec)
         if found is None:
-            refusals.add(name, f"input {key} is a {spec.WhichOneof('kind')}, not simulated")
+            refusals.add(
+                name, f"input {key} is a {spec.WhichOneof('kind')}, which is not simulated"
+            )
             continue
         sources[key] = found
     return sources
 
 
 def _source(spec: Any) -> Source | None:
-    """Where an InputParameterSpec takes its value from; None if that is not simulated."""
+    """The source of an InputParameterSpec; None if it is not simulated."""
     kind = spec.WhichOneof("kind")
     if kind == "component_input_parameter":
         return RunParameter(spec.component_input_parameter)
@@ -188,34 +174,13 @@ def _artifact_sources(name: str, task: Any, refusals: Refusals) -> dict[str, Out
     sources = {}
     for key, spec in task.inputs.artifacts.items():
         if spec.WhichOneof("kind") != "task_output_artifact":
-            refusals.add(name, f"input artifact {key} is given to the run, which is not simulated")
+            refusals.add(
+                name, f"input artifact {key} is an input of the run, which is not simulated"
+            )
             continue
         output = spec.task_output_artifact
         sources[key] = Output(output.producer_task, output.output_artifact_key)
     return sources
-
-
-def _check_command(
-    name: str, command: tuple[str, ...], parameters: set[str], component: Any, refusals: Refusals
-) -> None:
-    """Refuses placeholders that nothing would fill, in a cluster either."""
-    known = {EXECUTOR_INPUT}
-    known |= {f"{{{{$.inputs.parameters['{key}']}}}}" for key in parameters}
-    outputs = component.output_definitions
-    known |= {f"{{{{$.outputs.parameters['{key}'].output_file}}}}" for key in outputs.parameters}
-    for direction, definitions in (("inputs", component.input_definitions), ("outputs", outputs)):
-        for key in definitions.artifacts:
-            for part in ("uri", "path"):
-                known.add(f"{{{{$.{direction}.artifacts['{key}'].{part}}}}}")
-    for placeholder in dict.fromkeys(find_placeholders(command)):
-        if placeholder in RUN_PLACEHOLDERS:
-            refusals.add(
-                name,
-                f"{placeholder} stands in its command, where the backend does not fill it; "
-                "pass it to the task as the whole value of an input",
-            )
-        elif placeholder not in known:
-            refusals.add(name, f"nothing fills {placeholder} of its command")
 
 
 def _check_name(name: str, mapped: Any, refusals: Refusals) -> None:
@@ -281,5 +246,5 @@ def _resources(resources: Any) -> dict[str, str]:
 
 
 def _value(value: Any) -> Any:
-    """A protobuf Value as Python has it; whole numbers as int."""
+    """A protobuf Value as a Python value; whole numbers as int."""
     return json_format.MessageToDict(value)

@@ -1,6 +1,7 @@
-"""Parameters' values: from a text to their type and back, as Kubeflow Pipelines does both.
+"""Converts parameter values between text and their types as Kubeflow Pipelines does.
 
 The rules are those of `TextToPbValue` and `PbValueToText` in the backend's `metadata/client.go`.
+`kfp.local` differs: it writes `3.0` and `[1, "a"]`, and reads `1.5` as an integer.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ _ESCAPES = {c: f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 
 
 def to_text(value: Any) -> str:
-    """A value as it stands in a command.
+    """Formats a value as it appears in a command.
 
     Args:
         value: None, a text, a number, a truth value, a list or a dict, as JSON has them.
@@ -39,14 +40,14 @@ def to_text(value: Any) -> str:
 
 
 def from_text(text: str, kind: str) -> Any:
-    """Reads what a task wrote, or what a user gave.
+    """Parses a value that a task wrote or a user gave.
 
     Args:
         text: The text.
         kind: A parameter type of KFP, such as `NUMBER_INTEGER`.
 
     Raises:
-        ValueError: It is no such value; the message says what was expected.
+        ValueError: The text is not a value of that type; the message says what was expected.
     """
     if kind == STRING:
         return text
@@ -65,14 +66,14 @@ def from_text(text: str, kind: str) -> Any:
         value = json.loads(text)
         check_type(value, kind)
         return value
-    raise ValueError(f"parameters of type {kind} are not known here")
+    raise ValueError(f"unknown parameter type {kind}")
 
 
 def check_type(value: Any, kind: str) -> None:
     """Checks a value against its parameter's type.
 
     Raises:
-        ValueError: They do not agree.
+        ValueError: The types differ.
     """
     types: dict[str, tuple[type, ...]] = {
         STRING: (str,),
@@ -83,14 +84,14 @@ def check_type(value: Any, kind: str) -> None:
         STRUCT: (dict,),
     }
     if kind not in types:
-        raise ValueError(f"parameters of type {kind} are not known here")
+        raise ValueError(f"unknown parameter type {kind}")
     is_number = kind in (INTEGER, DOUBLE)
     if not isinstance(value, types[kind]) or (is_number and isinstance(value, bool)):
         raise ValueError(f"expected {kind}, got {type(value).__name__}")
 
 
 def shortened(text: str, limit: int = 80) -> str:
-    """The beginning of a text, for a message."""
+    """Shortens a text for a message."""
     return text if len(text) <= limit else f"{text[:limit]}..."
 
 

@@ -1,1 +1,1 @@
-"""Rules that a compiled pipeline has to keep."""
+"""Checks of a compiled pipeline against the backend's rules."""

@@ -1,4 +1,4 @@
-"""Reading a compiled file as strictly as the backend does: size, documents, fields."""
+"""Parses a compiled file as strictly as the backend does: size, documents, fields."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class BrokenRule(Exception):
     Args:
         rule: The rule's name.
         where: Where in the file.
-        got: What stands there.
-        allowed: What may.
+        got: The value found.
+        allowed: What is allowed.
     """
 
     def __init__(self, rule: str, where: str, got: str, allowed: str) -> None:
@@ -32,54 +32,50 @@ class BrokenRule(Exception):
         self.allowed = allowed
 
     def __str__(self) -> str:
-        """One line."""
+        """The rule, the place and the problem in one line."""
         return f"rule {self.rule}: {self.where}: {self.got}; {self.allowed}"
 
 
 @dataclass(frozen=True)
 class File:
-    """A file that parsed.
+    """A parsed compiled file.
 
     Attributes:
+        document: Document 1 as YAML has it, which keeps the order of the tasks.
         spec: Document 1, a `PipelineSpec`.
         executors: The executors of its deployment, by label (`ExecutorSpec`).
-        platform: Document 2, a `PlatformSpec`; empty where there is none.
-        pods: What `platform` says of each executor (`KubernetesExecutorConfig`).
+        platform: Document 2, a `PlatformSpec`; empty if there is none.
+        pods: The `KubernetesExecutorConfig` of each executor in `platform`.
     """
 
+    document: Mapping[str, Any]
     spec: Any
     executors: Mapping[str, Any]
     platform: Any
     pods: Mapping[str, Any]
 
     def dags(self) -> Iterator[tuple[str, Any]]:
-        """The root and every component that is a graph itself: where it stands, and it."""
+        """Yields the root and every component that is a graph: path and component."""
         yield "root", self.spec.root
         for name, component in sorted(self.spec.components.items()):
             if component.WhichOneof("implementation") == "dag":
                 yield f"components.{name}", component
 
     def tasks(self) -> Iterator[tuple[str, str, Any, Any]]:
-        """Every task: where it stands, its name, it, and the graph it is in."""
+        """Yields every task: path, name, task and its graph."""
         for where, graph in self.dags():
             for name, task in sorted(graph.dag.tasks.items()):
                 yield f"{where}.dag.tasks.{name}", name, task, graph
 
     def containers(self) -> Iterator[tuple[str, str, Any]]:
-        """Every container: where it stands, its executor's label, and it."""
+        """Yields every container: path, executor label and container."""
         for label, executor in sorted(self.executors.items()):
             if executor.WhichOneof("spec") == "container":
                 yield f"deploymentSpec.executors.{label}.container", label, executor.container
 
 
-class _Loader(yaml.SafeLoader):
-    """Reads what Go's parser of the backend reads: no key twice; and no aliases, which grow."""
-
-    def compose_node(self, parent: Any, index: Any) -> Any:
-        if self.check_event(yaml.AliasEvent):
-            mark = self.peek_event().start_mark  # type: ignore[no-untyped-call]  # PyYAML's
-            raise yaml.composer.ComposerError(None, None, "holds an alias", mark)
-        return super().compose_node(parent, index)
+class _Loader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # type: ignore[misc]  # C where built
+    """The safe loader, which refuses a repeated key as the backend's Go parser does."""
 
     def construct_mapping(self, node: Any, deep: bool = False) -> dict[Any, Any]:
         keys = [key.value for key, _ in node.value]
@@ -88,10 +84,10 @@ class _Loader(yaml.SafeLoader):
             raise yaml.constructor.ConstructorError(
                 None, None, f"holds the key {twice[0]!r} twice", node.start_mark
             )
-        return super().construct_mapping(node, deep)
+        return dict(super().construct_mapping(node, deep))
 
 
-# A date stays a text, as the backend's parser has it.
+# Dates stay strings, as in the backend's parser.
 _Loader.yaml_implicit_resolvers = {
     key: [(tag, pattern) for tag, pattern in found if not tag.endswith(":timestamp")]
     for key, found in yaml.SafeLoader.yaml_implicit_resolvers.items()
@@ -102,7 +98,7 @@ def read_file(text: str) -> File:
     """Parses a compiled file.
 
     Raises:
-        BrokenRule: It is too large, or not what it should be.
+        BrokenRule: It is too large or malformed.
     """
     from kfp.kubernetes import kubernetes_executor_config_pb2 as pods_pb2  # noqa: PLC0415  slow
     from kfp.pipeline_spec import pipeline_spec_pb2 as spec_pb2  # noqa: PLC0415
@@ -113,7 +109,7 @@ def read_file(text: str) -> File:
             "file-size",
             "the file",
             f"{size} bytes",
-            f"at most {MAX_FILE_BYTES}: etcd holds no more",
+            f"at most {MAX_FILE_BYTES}, etcd's limit",
         )
     documents = _documents(text)
     spec = _parse("pipeline-spec", "document 1", documents[0], spec_pb2.PipelineSpec())
@@ -122,7 +118,7 @@ def read_file(text: str) -> File:
             "schema-version",
             "schemaVersion",
             repr(spec.schema_version),
-            f"the backend takes {SCHEMA_VERSION} only",
+            f"the backend accepts {SCHEMA_VERSION} only",
         )
     deployment = json_format.MessageToDict(spec.deployment_spec)
     deployed = _parse(
@@ -131,11 +127,15 @@ def read_file(text: str) -> File:
     platform = spec_pb2.PlatformSpec()
     if len(documents) == 2:
         _parse("platform-spec", "document 2", documents[1], platform)
-    return File(spec, dict(deployed.executors), platform, _pods(platform, pods_pb2))
+    return File(documents[0], spec, dict(deployed.executors), platform, _pods(platform, pods_pb2))
 
 
 def _documents(text: str) -> list[Any]:
     try:
+        for event in yaml.parse(text, Loader=_Loader):
+            if isinstance(event, yaml.AliasEvent):  # a few of them can grow to gigabytes
+                where = f"line {event.start_mark.line + 1}" if event.start_mark else "the file"
+                raise BrokenRule("documents", where, "holds an alias", "must be YAML")
         documents = list(yaml.load_all(text, Loader=_Loader))
     except (yaml.YAMLError, RecursionError, ValueError) as error:
         mark = getattr(error, "problem_mark", None)
@@ -148,7 +148,7 @@ def _documents(text: str) -> list[Any]:
             "documents",
             "the file",
             f"{len(documents)} documents ({kinds})",
-            "one PipelineSpec, and one PlatformSpec or none",
+            "must be one PipelineSpec and optionally one PlatformSpec",
         )
     return documents
 
@@ -163,11 +163,11 @@ def _parse(rule: str, where: str, document: Any, message: Any) -> Any:
 
 
 def _pods(platform: Any, pods_pb2: Any) -> dict[str, Any]:
-    """What the platform says of each executor, as strictly parsed as the documents."""
+    """The platform's executor configurations, parsed strictly."""
     pods = {}
     for name, single in platform.platforms.items():
         for label, config in single.deployment_spec.executors.items():
             where = f"platforms.{name}.deploymentSpec.executors.{label}"
-            told = json_format.MessageToDict(config)
-            pods[label] = _parse("platform-spec", where, told, pods_pb2.KubernetesExecutorConfig())
+            raw = json_format.MessageToDict(config)
+            pods[label] = _parse("platform-spec", where, raw, pods_pb2.KubernetesExecutorConfig())
     return pods

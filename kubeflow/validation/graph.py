@@ -1,4 +1,4 @@
-"""Rules on the pipeline's graph: its name, its tasks, and what they refer to."""
+"""Rules on the pipeline's graph: names, tasks and references."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from ordain.kubeflow.validation.file import BrokenRule, File
 _PIPELINE_NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,127}")
 _TASK_NAME = re.compile(r"[a-zA-Z0-9][-a-zA-Z0-9]*")
 MAX_TASK_NAME = 128
-#: The SDK writes a text with a parameter in it so; the launcher fills it.
+#: The SDK's form of a parameter inside a string; the launcher fills it.
 _OWN_INPUT = re.compile(r"\{\{\$\.inputs\.parameters\['[^'{}]+'\]\}\}")
-#: What the driver puts in the place of a whole constant (KFP's driver/resolve.go).
+#: Placeholders that the driver replaces as a whole constant (KFP's driver/resolve.go).
 RUNTIME_PLACEHOLDERS = tuple(
     f"{{{{$.pipeline_{name}}}}}"
     for name in ("job_name", "job_resource_name", "job_uuid", "task_name", "task_uuid")
@@ -22,7 +22,7 @@ RUNTIME_PLACEHOLDERS = tuple(
 
 
 def pipeline_name(file: File) -> Iterator[BrokenRule]:
-    """The name is one that the API server takes."""
+    """The API server accepts the name."""
     name = file.spec.pipeline_info.name
     if not _PIPELINE_NAME.fullmatch(name):
         yield BrokenRule(
@@ -36,13 +36,13 @@ def pipeline_name(file: File) -> Iterator[BrokenRule]:
 def root(file: File) -> Iterator[BrokenRule]:
     """There is a root, and it has tasks."""
     if not file.spec.HasField("root"):
-        yield BrokenRule("root", "root", "nothing", "the graph that the pipeline begins with")
+        yield BrokenRule("root", "root", "nothing", "must be the pipeline's graph")
     elif file.spec.root.WhichOneof("implementation") != "dag" or not file.spec.root.dag.tasks:
-        yield BrokenRule("root", "root", "no tasks", "a graph (dag) of one task or more")
+        yield BrokenRule("root", "root", "no tasks", "must be a graph (dag) with at least one task")
 
 
 def task_name(file: File) -> Iterator[BrokenRule]:
-    """Tasks have names that Argo takes."""
+    """Argo accepts the names of the tasks."""
     for where, name, _, _ in file.tasks():
         if not _TASK_NAME.fullmatch(name) or len(name) > MAX_TASK_NAME:
             yield BrokenRule(
@@ -54,7 +54,7 @@ def task_name(file: File) -> Iterator[BrokenRule]:
 
 
 def component_ref(file: File) -> Iterator[BrokenRule]:
-    """Every task's component is there."""
+    """Every task's component exists."""
     for where, _, task, _ in file.tasks():
         name = task.component_ref.name
         if name not in file.spec.components:
@@ -64,7 +64,7 @@ def component_ref(file: File) -> Iterator[BrokenRule]:
 
 
 def executor_label(file: File) -> Iterator[BrokenRule]:
-    """Every component is a graph, or its executor is there."""
+    """Every component is a graph or has an existing executor."""
     for name, component in sorted(file.spec.components.items()):
         if component.WhichOneof("implementation") == "dag":
             continue
@@ -79,7 +79,7 @@ def executor_label(file: File) -> Iterator[BrokenRule]:
 
 
 def dependent_task(file: File) -> Iterator[BrokenRule]:
-    """What a task waits for is a task of the same graph, and not itself."""
+    """A task waits for other tasks of the same graph."""
     for where, name, task, graph in file.tasks():
         for other in task.dependent_tasks:
             if other not in graph.dag.tasks or other == name:
@@ -92,7 +92,7 @@ def dependent_task(file: File) -> Iterator[BrokenRule]:
 
 
 def producer_task(file: File) -> Iterator[BrokenRule]:
-    """What a task takes from another is an output of a task it waits for."""
+    """A task takes outputs only of tasks that it waits for."""
     for where, _, task, graph in file.tasks():
         for key, producer, output, kind in _taken(task):
             here = f"{where}.inputs.{kind}.{key}"
@@ -117,27 +117,29 @@ def producer_task(file: File) -> Iterator[BrokenRule]:
 
 
 def cycle(file: File) -> Iterator[BrokenRule]:
-    """No task waits for itself by way of others."""
+    """The graph has no cycle."""
     for where, graph in file.dags():
         waiting = {name: set(task.dependent_tasks) for name, task in graph.dag.tasks.items()}
-        # One that waits for itself, or for nobody there is, is told by `dependent-task`.
+        # A task that waits for itself or for an unknown task breaks `dependent-task`.
         waiting = {name: others & set(waiting) - {name} for name, others in waiting.items()}
         while ready := [name for name, others in waiting.items() if not others]:
             waiting = {n: others - set(ready) for n, others in waiting.items() if n not in ready}
         if waiting:
             names = ", ".join(sorted(waiting))
-            yield BrokenRule("cycle", f"{where}.dag", f"{names} wait for each other", "an order")
+            yield BrokenRule(
+                "cycle", f"{where}.dag", f"{names} wait for each other", "must be acyclic"
+            )
 
 
 def exit_task(file: File) -> Iterator[BrokenRule]:
-    """A task that runs after failures too is one that the backend's hooks can run so."""
+    """A task that also runs after failures fits the backend's hooks."""
     for where, graph in file.dags():
         for name, got, allowed in exit_problems(graph.dag):
             yield BrokenRule("exit-task", f"{where}.dag.tasks.{name}", got, allowed)
 
 
 def task_inputs(file: File) -> Iterator[BrokenRule]:
-    """A task is given what its component takes: all that is required, and nothing else."""
+    """A task has all required inputs of its component and no others."""
     for where, _, task, graph in file.tasks():
         component = file.spec.components.get(task.component_ref.name)
         if component is None:
@@ -159,7 +161,7 @@ def task_inputs(file: File) -> Iterator[BrokenRule]:
 
 
 def _graph_inputs(where: str, task: Any, graph: Any) -> Iterator[BrokenRule]:
-    """What a task takes from its graph's own inputs is one of them."""
+    """Inputs that a task takes from its graph are declared there."""
     declared = graph.input_definitions.parameters
     for key, given in sorted(task.inputs.parameters.items()):
         name = given.component_input_parameter
@@ -170,7 +172,7 @@ def _graph_inputs(where: str, task: Any, graph: Any) -> Iterator[BrokenRule]:
 
 
 def constant(file: File) -> Iterator[BrokenRule]:
-    """A placeholder is a whole constant, and one that the driver fills."""
+    """A placeholder of the run is a whole constant that the driver fills."""
     for where, _, task, _ in file.tasks():
         for key, given in sorted(task.inputs.parameters.items()):
             value = given.runtime_value.constant.string_value
@@ -180,12 +182,12 @@ def constant(file: File) -> Iterator[BrokenRule]:
                     "constant",
                     f"{where}.inputs.parameters.{key}",
                     repr(value[:160]),
-                    f"a text without '{{{{', or one of {', '.join(RUNTIME_PLACEHOLDERS)} alone",
+                    f"must be free of '{{{{', or one of {', '.join(RUNTIME_PLACEHOLDERS)} alone",
                 )
 
 
 def _taken(task: Any) -> Iterator[tuple[str, str, str, str]]:
-    """What a task takes from others: key, producer, output, and which kind of input."""
+    """Yields inputs taken from other tasks: key, producer, output and kind of input."""
     for key, given in sorted(task.inputs.parameters.items()):
         if given.WhichOneof("kind") == "task_output_parameter":
             source = given.task_output_parameter

@@ -1,9 +1,9 @@
-"""Rules on sizes: what the kernel takes as one argument, of the pod and of KFP's driver.
+"""Rules on sizes: the kernel's limit on one argument, for pods and for KFP's driver.
 
-The backend starts its driver for each task with the task's parts as JSON, each in one argument
+The backend starts its driver for each task with parts of the task as JSON, each in one argument
 (argocompiler's `dag.go` and `container.go`: `--component`, `--task`, `--container`,
-`--kubernetes_config`), and for the root with the whole graph. A chain that is too long shows
-there long before the file reaches its own limit.
+`--kubernetes_config`), and for the root with the whole graph. A long pipeline reaches this limit
+long before the file reaches its own.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ from google.protobuf import json_format
 
 from ordain.kubeflow.validation.file import BrokenRule, File
 
-#: MAX_ARG_STRLEN of Linux (include/uapi/linux/binfmts.h), which counts the zero at the end.
+#: MAX_ARG_STRLEN of Linux (include/uapi/linux/binfmts.h), which includes the terminating zero.
 MAX_ARGUMENT_BYTES = 131_072
 
 
 def argument_size(file: File) -> Iterator[BrokenRule]:
-    """The kernel takes every argument and variable of a pod."""
+    """Every argument and variable of a pod is below the kernel's limit."""
     for where, _, container in file.containers():
         words = [("command", word) for word in container.command]
         words += [("args", word) for word in container.args]
@@ -32,12 +32,12 @@ def argument_size(file: File) -> Iterator[BrokenRule]:
                     "argument-size",
                     f"{where}.{place}",
                     f"{size} bytes ({word[:40]}...)",
-                    f"at most {MAX_ARGUMENT_BYTES} each, its end included",
+                    f"at most {MAX_ARGUMENT_BYTES} each, terminating zero included",
                 )
 
 
 def driver_argument(file: File) -> Iterator[BrokenRule]:
-    """The kernel takes every argument that the backend makes of the file for its driver."""
+    """Every argument that the backend passes to its driver is below the kernel's limit."""
     parts: list[tuple[str, Any]] = [("root", file.spec.root)]
     parts += [(f"components.{name}", one) for name, one in sorted(file.spec.components.items())]
     parts += [(where, task) for where, _, task, _ in file.tasks()]
@@ -52,5 +52,5 @@ def driver_argument(file: File) -> Iterator[BrokenRule]:
                 "driver-argument",
                 where,
                 f"{size} bytes as JSON",
-                f"at most {MAX_ARGUMENT_BYTES}: KFP's driver gets it as one argument",
+                f"at most {MAX_ARGUMENT_BYTES}: KFP's driver receives it as one argument",
             )

@@ -1,4 +1,4 @@
-"""Rules on what a task's pod runs and asks for: container, arguments, retries, platform."""
+"""Rules on a task's pod: container, arguments, retries, resources, platform."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
+from ordain.kubeflow.placeholders import EXECUTOR_INPUT, RUN_PLACEHOLDERS
 from ordain.kubeflow.validation.file import BrokenRule, File
 
 #: The longest back-off that KFP's specification allows.
@@ -15,24 +16,22 @@ _TAKEN = re.compile(
     r"\{\{\$\.(?P<side>inputs|outputs)\.(?P<kind>parameters|artifacts)\['(?P<name>[^']+)'\]"
     r"(?P<rest>[^}]*)\}\}"
 )
-#: What follows a name, by side and kind (KFP's launcher_v2.go, getPlaceholders).
+#: Allowed suffixes of a placeholder by side and kind (KFP's launcher_v2.go, getPlaceholders).
 _REST = {
     ("inputs", "parameters"): ("",),
     ("inputs", "artifacts"): (".uri", ".path"),
     ("outputs", "parameters"): (".output_file",),
     ("outputs", "artifacts"): (".uri", ".path"),
 }
-#: What concerns the run is not among them: the driver fills that, and in inputs alone.
-_WHOLE = "{{$}}"
 _CPU = re.compile(r"[0-9]+(\.[0-9]+)?|[0-9]+m")
 _MEMORY = re.compile(r"[0-9]+(\.[0-9]+)?([EPTGM]i?|Ki|k|m)?")
-#: Kubernetes' third_party/forked/golang/expansion; the launcher hands the arguments on.
+#: Kubernetes' third_party/forked/golang/expansion; the launcher passes the arguments on.
 _EXPANDED = re.compile(r"\$\$.{0,20}|\$\([^)]{0,40}\)?")
 _ENV = re.compile(r"[A-Za-z_.-][A-Za-z0-9_.-]*")
 
 
 def executor_kind(file: File) -> Iterator[BrokenRule]:
-    """Executors are what the open-source backend runs."""
+    """The open-source backend can run every executor."""
     for label, executor in sorted(file.executors.items()):
         kind = executor.WhichOneof("spec")
         if kind not in ("container", "importer"):
@@ -40,7 +39,7 @@ def executor_kind(file: File) -> Iterator[BrokenRule]:
                 "executor-kind",
                 f"deploymentSpec.executors.{label}",
                 str(kind),
-                "a container or an importer; resolvers and custom jobs are Vertex AI's",
+                "must be a container or an importer; resolvers and custom jobs are for Vertex AI",
             )
 
 
@@ -48,15 +47,15 @@ def image(file: File) -> Iterator[BrokenRule]:
     """Every container has an image and a command."""
     for where, _, container in file.containers():
         if not re.fullmatch(r"[^\s{}]+", container.image):
-            yield BrokenRule("image", f"{where}.image", repr(container.image), "the name of one")
-        if not container.command:
             yield BrokenRule(
-                "image", f"{where}.command", "nothing", "KFP's launcher has to know what to start"
+                "image", f"{where}.image", repr(container.image), "must be an image name"
             )
+        if not container.command:
+            yield BrokenRule("image", f"{where}.command", "nothing", "required by KFP's launcher")
 
 
 def placeholder(file: File) -> Iterator[BrokenRule]:
-    """A placeholder is one that the launcher fills, and names what the component declares."""
+    """The launcher fills every placeholder, and the component declares its name."""
     components = {c.executor_label: c for c in file.spec.components.values() if c.executor_label}
     for where, label, container in file.containers():
         for word in (*container.command, *container.args):
@@ -67,12 +66,14 @@ def placeholder(file: File) -> Iterator[BrokenRule]:
 
 
 def _problem(found: str, component: Any) -> str:
-    """What is wrong with a placeholder; empty: nothing."""
-    if found == _WHOLE:
+    """The problem with a placeholder; empty if there is none."""
+    if found == EXECUTOR_INPUT:
         return ""
+    if found in RUN_PLACEHOLDERS:
+        return "not filled in a command; pass it to the task as the whole value of an input"
     taken = _TAKEN.fullmatch(found)
     if taken is None:
-        return "no placeholder of the launcher"
+        return "not a placeholder of the launcher"
     rests = _REST[taken["side"], taken["kind"]]
     if taken["rest"] not in rests:
         return f"{taken['side']}.{taken['kind']} end in {' or '.join(map(repr, rests))}"
@@ -86,7 +87,7 @@ def _problem(found: str, component: Any) -> str:
 
 
 def template(file: File) -> Iterator[BrokenRule]:
-    """No argument and no variable holds what Argo would replace on its way."""
+    """No argument or variable contains a template that Argo would replace."""
     for where, _, container in file.containers():
         words = [("args", word) for word in (*container.command, *container.args)]
         words += [("env", given.value) for given in container.env]
@@ -95,12 +96,12 @@ def template(file: File) -> Iterator[BrokenRule]:
             found = re.search(r"\{\{.{0,40}", rest)
             if found:
                 yield BrokenRule(
-                    "template", f"{where}.{place}", repr(found[0]), "Argo takes '{{' for its own"
+                    "template", f"{where}.{place}", repr(found[0]), "Argo would replace '{{'"
                 )
 
 
 def expansion(file: File) -> Iterator[BrokenRule]:
-    """No argument holds what Kubernetes would make something else of."""
+    """No argument contains a reference that Kubernetes would expand."""
     for where, _, container in file.containers():
         for word in (*container.command, *container.args):
             found = _EXPANDED.search(word)
@@ -109,12 +110,12 @@ def expansion(file: File) -> Iterator[BrokenRule]:
                     "expansion",
                     f"{where}.args",
                     repr(found[0]),
-                    "Kubernetes makes '$' of '$$' and looks '$(NAME)' up",
+                    "Kubernetes replaces '$$' by '$' and expands '$(NAME)'",
                 )
 
 
 def caching(file: File) -> Iterator[BrokenRule]:
-    """KFP's cache is off: it would skip the pod, and TFX would have no execution."""
+    """KFP's cache is off: it would skip the pod and leave TFX without an execution."""
     for where, _, task, _ in file.tasks():
         component = file.spec.components.get(task.component_ref.name)
         is_graph = component is not None and component.WhichOneof("implementation") == "dag"
@@ -125,7 +126,7 @@ def caching(file: File) -> Iterator[BrokenRule]:
 
 
 def retry_policy(file: File) -> Iterator[BrokenRule]:
-    """A retry policy says everything: the backend fills nothing in."""
+    """A retry policy is complete: the backend has no defaults."""
     for where, _, task, _ in file.tasks():
         if not task.HasField("retry_policy"):
             continue
@@ -152,37 +153,37 @@ def retry_policy(file: File) -> Iterator[BrokenRule]:
 
 
 def resources(file: File) -> Iterator[BrokenRule]:
-    """Quantities are such as Kubernetes reads."""
+    """Quantities follow Kubernetes' syntax."""
     for where, _, container in file.containers():
-        asked = container.resources
+        resources = container.resources
         for key, form in (
             ("resource_cpu_limit", _CPU),
             ("resource_cpu_request", _CPU),
             ("resource_memory_limit", _MEMORY),
             ("resource_memory_request", _MEMORY),
         ):
-            value = getattr(asked, key)
+            value = getattr(resources, key)
             if value and not form.fullmatch(value):
                 yield BrokenRule(
                     "resources",
                     f"{where}.resources.{key}",
                     repr(value),
-                    "a quantity of Kubernetes, such as 500m or 4Gi",
+                    "must be a Kubernetes quantity, such as 500m or 4Gi",
                 )
-        accelerator = asked.accelerator
-        if asked.HasField("accelerator") and not (
+        accelerator = resources.accelerator
+        if resources.HasField("accelerator") and not (
             accelerator.resource_type and accelerator.resource_count.isdigit()
         ):
             yield BrokenRule(
                 "resources",
                 f"{where}.resources.accelerator",
                 f"type {accelerator.resource_type!r}, count {accelerator.resource_count!r}",
-                "a resource's name and a number",
+                "must be a resource name and a number",
             )
 
 
 def environment(file: File) -> Iterator[BrokenRule]:
-    """Every variable of a pod has a name and is given once."""
+    """Every variable of a pod has a valid name and is set once."""
     for where, label, container in file.containers():
         names = [given.name for given in container.env]
         if label in file.pods:
@@ -190,28 +191,36 @@ def environment(file: File) -> Iterator[BrokenRule]:
                 names += [given.env_var for given in secret.key_to_env]
         for name in sorted(set(names)):
             if not _ENV.fullmatch(name):
-                yield BrokenRule("environment", f"{where}.env", repr(name), "a variable's name")
+                yield BrokenRule(
+                    "environment", f"{where}.env", repr(name), "must be a variable name"
+                )
             elif names.count(name) > 1:
                 yield BrokenRule(
-                    "environment", f"{where}.env", f"{name!r} {names.count(name)} times", "once"
+                    "environment",
+                    f"{where}.env",
+                    f"{name!r} {names.count(name)} times",
+                    "must be set once",
                 )
 
 
 def platform(file: File) -> Iterator[BrokenRule]:
-    """The platform is Kubernetes, and speaks of executors that are there."""
+    """The platform is Kubernetes and configures existing executors."""
     for name in sorted(file.platform.platforms):
         if name != "kubernetes":
-            yield BrokenRule("platform", f"platforms.{name}", repr(name), "kubernetes only")
+            yield BrokenRule("platform", f"platforms.{name}", repr(name), "must be kubernetes")
     for label, pod in sorted(file.pods.items()):
         where = f"platforms.kubernetes.deploymentSpec.executors.{label}"
         if label not in file.executors:
-            yield BrokenRule("platform", where, repr(label), "an executor of document 1")
+            yield BrokenRule("platform", where, repr(label), "must be an executor of document 1")
         paths = [mount.mount_path for mount in pod.pvc_mount]
         paths += [secret.mount_path for secret in pod.secret_as_volume]
         for path in sorted(set(paths)):
             if not path.startswith("/") or paths.count(path) > 1:
                 yield BrokenRule(
-                    "platform", f"{where}.pvcMount", repr(path), "an absolute path, mounted once"
+                    "platform",
+                    f"{where}.pvcMount",
+                    repr(path),
+                    "must be an absolute path, mounted once",
                 )
 
 

@@ -1,21 +1,22 @@
-"""The backend's rules, checked on a compiled file without a backend.
+"""Checks a compiled file against the backend's rules, without a backend.
 
-Each rule is one that Kubeflow Pipelines 2.16 (its API server, driver and launcher), Argo or the
-kernel holds a file to; who breaks one learns it here instead of from a pod that does not start.
-`docs/kubeflow-compile.md` lists them by name.
+The rules are those of Kubeflow Pipelines 2.16 (API server, driver and launcher), Argo and the
+kernel. `docs/kubeflow-compile.md` lists them by name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
 
 from ordain.errors import ConfigError
 from ordain.kubeflow.validation import graph as rules_graph
 from ordain.kubeflow.validation import sizes as rules_sizes
 from ordain.kubeflow.validation import tasks as rules_tasks
-from ordain.kubeflow.validation.file import BrokenRule, File, read_file
+from ordain.kubeflow.validation.file import MAX_FILE_BYTES, BrokenRule, File, read_file
 
-RULES: tuple[Callable[[File], Iterator[BrokenRule]], ...] = (
+Rule = Callable[[File], Iterator[BrokenRule]]
+RULES: tuple[Rule, ...] = (
     rules_graph.pipeline_name,
     rules_graph.root,
     rules_graph.task_name,
@@ -40,34 +41,68 @@ RULES: tuple[Callable[[File], Iterator[BrokenRule]], ...] = (
     rules_tasks.environment,
     rules_tasks.platform,
 )
-#: More of them help nobody.
+#: Broken rules listed in one message.
 _SHOWN = 20
+_COMPILE = "ordain compile PROJECT -o FILE"
+
+
+def read_text(path: Path) -> str:
+    """Reads a compiled file as text.
+
+    Raises:
+        ConfigError: It cannot be read, or is larger than the backend accepts.
+    """
+    try:
+        size = path.stat().st_size
+        if size > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"{path}: {size} bytes; the backend accepts at most {MAX_FILE_BYTES}", _COMPILE
+            )
+        return path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}", _COMPILE) from error
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path} is not UTF-8 text: {error}", _COMPILE) from error
 
 
 def find_broken(text: str) -> list[BrokenRule]:
-    """The rules that a compiled file breaks; empty for a file that the backend takes."""
+    """The rules that a compiled file breaks; empty for a file that the backend accepts."""
     try:
-        file = read_file(text)
+        return broken_rules(read_file(text), RULES)
     except BrokenRule as broken:
         return [broken]
-    return [broken for rule in RULES for broken in rule(file)]
 
 
-def check(text: str) -> None:
+def broken_rules(file: File, rules: Iterable[Rule]) -> list[BrokenRule]:
+    """The given rules that a parsed file breaks."""
+    return [broken for rule in rules for broken in rule(file)]
+
+
+def check(text: str, rules: Iterable[Rule] = RULES, where: str = "the compiled file") -> File:
     """Checks a compiled file.
 
     Args:
-        text: The file: PipelineSpec, and PlatformSpec where there is one.
+        text: The file: a PipelineSpec and optionally a PlatformSpec.
+        rules: The rules to apply after parsing; default: all.
+        where: The file's name, for the error.
+
+    Returns:
+        The parsed file.
 
     Raises:
-        ConfigError: It breaks rules; names each, where, what it got and what is allowed.
+        ConfigError: It breaks rules; the message lists where, what was found and what is allowed.
     """
-    broken = find_broken(text)
+    try:
+        file = read_file(text)
+        broken = broken_rules(file, rules)
+    except BrokenRule as error:
+        broken = [error]
     if broken:
         lines = [str(rule) for rule in broken[:_SHOWN]]
         if len(broken) > _SHOWN:
             lines.append(f"and {len(broken) - _SHOWN} more")
         raise ConfigError(
-            "Kubeflow Pipelines would refuse this file:\n" + "\n".join(lines),
-            "docs/kubeflow-compile.md#the-rules says more about each",
+            f"{where}: Kubeflow Pipelines would refuse it:\n" + "\n".join(lines),
+            "see docs/kubeflow-compile.md#the-rules",
         )
+    return file

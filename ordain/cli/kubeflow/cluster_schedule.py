@@ -16,7 +16,6 @@ from ordain.cli.kubeflow.cluster_options import (
     show_time,
 )
 from ordain.cli.kubeflow.submit import (
-    check_shape,
     compiled_file,
     describe_version,
     run_parameters,
@@ -97,8 +96,6 @@ def create(
         )
     six = to_six_fields(asked)
     file = compiled_file(loaded, env, path)
-    if path is None:
-        check_shape(loaded, env)
     parameters = run_parameters(file, settings, None, pipeline_root)
     called = name or loaded.name
     older = _of_name(server, loaded.name, called)
@@ -108,7 +105,7 @@ def create(
             f"{_state(older[0])}): two would run at once and race for what is latest",
             f"--replace, or ordain cluster schedule delete {older[0].id} {server.connection.words}",
         )
-    version, wish = send(
+    version, request = send(
         server,
         loaded,
         file,
@@ -117,7 +114,7 @@ def create(
         create_experiment,
         called,
     )
-    made = create_schedule(server, version, wish, six, catch_up)
+    made = create_schedule(server, version, request, six, catch_up)
     for one in older:
         delete(server, one.id)
     if as_json:

@@ -19,15 +19,14 @@ from ordain.kubeflow.client.server import Server
 from ordain.kubeflow.client.settings import connection_of
 from ordain.kubeflow.client.submit import (
     PipelineFile,
+    RunRequest,
     Version,
-    Wish,
     check_parameters,
-    parse_file,
     read_file,
     start_run,
     upload,
 )
-from ordain.kubeflow.task_contract import as_argument
+from ordain.kubeflow.task_contract import PIPELINE_ROOT, RUN_PARAMETERS, SETTINGS, SPAN, as_argument
 from ordain.pipeline.topology import chain_of
 
 #: Seconds between two looks at a run that is waited for.
@@ -81,10 +80,8 @@ def submit(
     loaded = load_unresolved(project, env, settings)
     server = Server(connection_of(loaded, host, namespace))
     file = compiled_file(loaded, env, path)
-    if path is None:
-        check_shape(loaded, env)
     parameters = run_parameters(file, settings, span, pipeline_root)
-    version, wish = send(
+    version, request = send(
         server,
         loaded,
         file,
@@ -93,22 +90,22 @@ def submit(
         create_experiment,
         run_name or default_name(loaded),
     )
-    run_id = start_run(server, version, wish)
+    run_id = start_run(server, version, request)
     words = server.connection.words
     sent = {
         "run_id": run_id,
-        "run_name": wish.name,
+        "run_name": request.name,
         "pipeline": file.name,
         "pipeline_id": version.pipeline_id,
         "version": version.name,
         "version_id": version.id,
         "uploaded": version.is_new,
-        "experiment_id": wish.experiment_id,
+        "experiment_id": request.experiment_id,
         "parameters": parameters,
     }
     if not as_json:
         click.echo(describe_version(version))
-        click.echo(f"run {run_id} started: {wish.name}")
+        click.echo(f"run {run_id} started: {request.name}")
     if not wait:
         if as_json:
             show_json(sent)
@@ -133,48 +130,41 @@ def submit(
 
 
 def compiled_file(project: Project, env: str | None, path: Path | None) -> PipelineFile:
-    """The file to submit: compiled now, or the one named, and checked as the backend checks it.
-
-    Raises:
-        ConfigError: It does not compile, is no compiled file, breaks a rule of the backend, or
-            is another project's.
-    """
-    from ordain.kubeflow.compiler.compiler import compile_project  # noqa: PLC0415  `--help` answers without it
-    from ordain.kubeflow.validation.validate import check  # noqa: PLC0415
-
-    if path is None:
-        compiled = compile_project(project.folder, env)
-        for note in compiled.notes:
-            click.echo(f"note: {note}", err=True)
-        return parse_file(compiled.text, str(project.folder))
-    file = read_file(path)
-    if file.name != project.name:
-        raise ConfigError(
-            f"--file {path} holds pipeline {file.name!r}, and the project is {project.name!r}",
-            f"ordain compile {project.folder} -o {path}",
-        )
-    check(file.text)
-    return file
-
-
-def check_shape(project: Project, env: str | None) -> None:
-    """Checks that a run's settings leave the chain's nodes as they are compiled.
+    """The file to submit: compiled now, or the given one after the backend's checks.
 
     Args:
         project: The project with the run's settings.
         env: Its overlay.
+        path: A compiled file; None: compile the project.
 
     Raises:
-        ConfigError: They do not; a pod would find out later.
+        ConfigError: It does not compile, is not a compiled file, breaks a rule of the backend, is
+            another project's, or the run's settings change the nodes that are compiled into it.
     """
-    compiled, wanted = chain_of(load_unresolved(project.folder, env)), chain_of(project)
-    if dict(compiled) != dict(wanted):
-        changed = sorted(set(compiled) ^ set(wanted)) or ["what waits for what"]
+    if path is not None:
+        file = read_file(path)
+        if file.name != project.name:
+            raise ConfigError(
+                f"--file {path} holds pipeline {file.name!r}, and the project is {project.name!r}",
+                f"ordain compile {project.folder} -o {path}",
+            )
+        return file
+    from ordain.kubeflow.compiler.compiler import compile_plan  # noqa: PLC0415  slow to import
+    from ordain.kubeflow.compiler.plan import make_plan  # noqa: PLC0415
+
+    plan = make_plan(project.folder, env)
+    compiled, wanted = dict(plan.topology), dict(chain_of(project))
+    if compiled != wanted:
+        changed = sorted(set(compiled) ^ set(wanted)) or ["dependencies"]
         raise ConfigError(
-            f"--set changes the nodes of the chain ({', '.join(changed)}), which are compiled "
+            f"--set changes the nodes of the pipeline ({', '.join(changed)}), which are compiled "
             "into the file",
             f"ordain compile {project.folder} --set ... -o FILE, and submit --file FILE",
         )
+    made = compile_plan(plan)
+    for note in made.notes:
+        click.echo(f"note: {note}", err=True)
+    return PipelineFile(made.name, made.text, RUN_PARAMETERS)
 
 
 def run_parameters(
@@ -192,9 +182,9 @@ def run_parameters(
                 "pipeline.yaml or --env, which are compiled into the file; --host and --namespace",
             )
     given = {
-        "span": None if span is None else str(span),
-        "settings": as_argument(list(settings)) if settings else None,
-        "pipeline_root": pipeline_root,
+        SPAN: None if span is None else str(span),
+        SETTINGS: as_argument(list(settings)) if settings else None,
+        PIPELINE_ROOT: pipeline_root,
     }
     parameters = {key: value for key, value in given.items() if value is not None}
     check_parameters(file, parameters)
@@ -209,7 +199,7 @@ def send(
     experiment: str,
     create_experiment: bool,
     name: str,
-) -> tuple[Version, Wish]:
+) -> tuple[Version, RunRequest]:
     """Uploads a file, and says what its runs should be like.
 
     Raises:
@@ -218,7 +208,7 @@ def send(
     """
     experiment_id = find_experiment(server, experiment, create_experiment)
     version = upload(server, file)
-    return version, Wish(name, experiment_id, parameters, project.kubeflow.service_account)
+    return version, RunRequest(name, experiment_id, parameters, project.kubeflow.service_account)
 
 
 def describe_version(version: Version) -> str:

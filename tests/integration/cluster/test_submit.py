@@ -9,6 +9,7 @@ from kubeflow_api import KubeflowApi, serving
 from kubeflow_store import Store
 
 from ordain.errors import ConfigError
+from ordain.kubeflow.compiler.compiler import compile_text
 from ordain.kubeflow.validation.validate import check
 
 
@@ -149,7 +150,7 @@ class TestExperiments:
 class TestRefused:
     def test_another_projects_file(self, api, project, ordain, tmp_path):
         path = tmp_path / "other.yaml"
-        path.write_text("pipelineInfo: {name: flights}\nroot: {}\n")
+        path.write_text(compile_text(project()).replace("name: toy", "name: flights"))
         with pytest.raises(ConfigError, match="holds pipeline 'flights', and the project is 'toy'"):
             submit(ordain, api, project(), "--file", path)
         assert api.requests == []
@@ -157,10 +158,10 @@ class TestRefused:
     @pytest.mark.parametrize(
         ("text", "says"),
         [
-            ("a: [", "not valid YAML"),
-            ("a: 1", "is not a compiled pipeline"),
-            ("", "is not a compiled pipeline"),
-            ("x" * 1_000_001, "larger than 1000000 bytes"),
+            ("a: [", "must be YAML"),
+            ("a: 1", "must be a PipelineSpec"),
+            ("", "0 documents"),
+            ("x" * 1_000_001, "1000001 bytes; the backend accepts at most 1000000"),
         ],
     )
     def test_what_is_no_file(self, api, project, ordain, tmp_path, text, says):
@@ -184,9 +185,9 @@ class TestRefused:
 
     def test_settings_that_change_the_chain(self, api, project, ordain):
         words = ("--set", "gate.server.none=no server here")
-        with pytest.raises(ConfigError, match=r"changes the nodes of the chain \(ServerGate\)"):
+        with pytest.raises(ConfigError, match=r"changes the nodes of the pipeline \(ServerGate\)"):
             submit(ordain, api, project(), *words)
-        with pytest.raises(ConfigError, match="changes the nodes of the chain"):
+        with pytest.raises(ConfigError, match="changes the nodes of the pipeline"):
             ordain(
                 "cluster",
                 "schedule",

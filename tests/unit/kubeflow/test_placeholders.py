@@ -8,7 +8,6 @@ from ordain.kubeflow.placeholders import (
     fill,
     fill_inputs,
     fill_words,
-    find_placeholders,
     input_parameter,
 )
 
@@ -63,10 +62,9 @@ class TestWords:
         word = '{"IfPresent": {"InputName": "a", "Then": "AA"}}'.replace("AA", A)
         assert fill_words(["x", word], {}, ()) == ["x"]
 
-    def test_placeholders_of_every_branch_are_found(self) -> None:
-        word = '{"IfPresent": {"InputName": "a", "Then": "AA", "Else": "BB"}}'
-        word = word.replace("AA", A).replace("BB", B)
-        assert find_placeholders([word, "x"]) == [A, B]
+    def test_a_malformed_structure_is_named(self) -> None:
+        with pytest.raises(UnknownPlaceholderError, match="Concat"):
+            fill_words(['{"Concat": ["x"'], {}, ())
 
 
 class TestInputs:

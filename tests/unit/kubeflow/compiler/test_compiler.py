@@ -5,6 +5,7 @@ ORDAIN_RENEW_GOLDEN=1 .venv/bin/python -m pytest tests/unit/kubeflow/compiler/te
 """
 
 import base64
+import dataclasses
 import json
 import os
 import re
@@ -20,9 +21,9 @@ from click.testing import CliRunner
 from ordain.cli.main import cli
 from ordain.config.loading import load_raw, load_unresolved
 from ordain.errors import ConfigError
-from ordain.kubeflow.compiler.compiler import compile_chain, compile_project, compile_text
+from ordain.kubeflow.compiler.compiler import compile_plan, compile_project, compile_text
+from ordain.kubeflow.compiler.plan import make_plan, task_images
 from ordain.kubeflow.pod import entrypoint
-from ordain.kubeflow.task_contract import on_exit_words, prepare_words
 from ordain.project.source import image_fingerprint
 
 ROOT = Path(__file__).resolve().parents[4]
@@ -340,7 +341,7 @@ class TestRefused:
 
     def test_a_node_that_the_chain_does_not_have(self, make_cluster_project):
         message = refusal(make_cluster_project(nodes={"Trianer": {"cpu": 1}}))
-        assert "kubeflow.nodes.Trianer: the chain has no such node; did you mean 'Trainer'?" in (
+        assert "kubeflow.nodes.Trianer: the pipeline has no such node; did you mean 'Trainer'?" in (
             message
         )
 
@@ -391,9 +392,7 @@ class TestRefused:
     def test_nodes_that_kubernetes_would_call_the_same(self, make_cluster_project):
         project = load_unresolved(make_cluster_project())
         with pytest.raises(ConfigError, match="would call them the same, my-node"):
-            compile_chain(
-                project, {"MyNode": (), "my_node": ()}, ["prepare"], ["on-exit"], "/workspace"
-            )
+            task_images(project.kubeflow, {"MyNode": (), "my_node": ()})
 
 
 class TestNotes:
@@ -520,13 +519,12 @@ class TestLongChain:
             env={f"VARIABLE_{n}": "x" * 40 for n in range(10)},
             labels={f"example.org/label-{n}": "value" for n in range(5)},
         )
-        raw = load_unresolved(folder).effective
+        plan = make_plan(folder)
         names = [f"SyntheticNode{n}" for n in range(40)]
         # Each takes something from the ten before it: more than any chain of TFX does.
         chain = {name: tuple(names[max(0, n - 10) : n]) for n, name in enumerate(names)}
-        words = prepare_words("/project", raw, None, "0" * 64, chain)
-        last = on_exit_words("/project", raw, None)
-        text = compile_chain(load_unresolved(folder), chain, words, last, "/workspace")
+        images = task_images(plan.project.kubeflow, chain)
+        text = compile_plan(dataclasses.replace(plan, topology=chain, images=images)).text
         spec = next(yaml.safe_load_all(text))
         assert len(tasks(spec)) == 43
         longest = max(

@@ -1,4 +1,4 @@
-"""Whether a task is tried again: Argo's rules, as a table."""
+"""Argo's rules for retrying a task, as a table."""
 
 import pytest
 
@@ -20,12 +20,12 @@ SHORT = Retry(count=3, backoff_s=10, factor=2, max_s=35)
         (THREE, 1, "succeeded", 5, None),
         (THREE, 1, "canceled", 5, None),
         (Retry(), 1, "failed", 5, None),
-        # The limit is that of all tries together.
+        # The limit applies to all attempts together.
         (SHORT, 1, "failed", 25, 10),
         (SHORT, 1, "failed", 25.1, None),
         (SHORT, 2, "failed", 15, 20),
         (SHORT, 2, "failed", 16, None),
-        # As KFP's SDK compiles set_retry(2): a trainer that fails after an hour is not tried again.
+        # As KFP's SDK compiles set_retry(2): a trainer that fails after an hour is not retried.
         (Retry(2, 0, 2, 3600), 1, "failed", 3599, 0),
         (Retry(2, 0, 2, 3600), 1, "failed", 3601, None),
     ],

@@ -84,7 +84,7 @@ class TestRefusals:
             with dsl.If(first.outputs["said"] == "yes"):
                 shell(script="true")
 
-        assert "task condition-1: is a pipeline of its own" in refusal(tmp_path, build)
+        assert "task condition-1: is a nested graph" in refusal(tmp_path, build)
 
     def test_a_loop(self, tmp_path):
         def build():
@@ -92,7 +92,7 @@ class TestRefusals:
                 shell(script=item)
 
         text = refusal(tmp_path, build)
-        assert re.search(r"task for-loop-\d: is a pipeline of its own", text)
+        assert re.search(r"task for-loop-\d: is a nested graph", text)
 
     def test_an_exit_handler_behind_another_task(self, tmp_path):
         def build():
@@ -104,15 +104,15 @@ class TestRefusals:
                 shell(script=first.outputs["said"])
 
         text = refusal(tmp_path, build)
-        assert "task exit-handler-2: is a pipeline of its own" in text
+        assert "task exit-handler-2: is a nested graph" in text
         assert "exit-handler-1" not in text
 
     @pytest.mark.parametrize(
         ("how", "problem"),
         [
-            ("several", "task shell-2: waits for shell, shell-3; a cluster runs it rightly only"),
-            ("beside", "task shell-2: waits for shell, as shell-3 do; a cluster runs it rightly"),
-            ("behind", "task shell-3: waits for shell-2; a cluster runs it rightly only with noth"),
+            ("several", "tasks.shell-2: waits for shell, shell-3; must wait for one task"),
+            ("beside", "tasks.shell-2: waits for shell, as shell-3 do; no other task may"),
+            ("behind", "tasks.shell-3: waits for shell-2; no task may wait"),
         ],
     )
     def test_a_task_after_failures_that_a_cluster_would_not_run_so(self, tmp_path, how, problem):
@@ -131,7 +131,7 @@ class TestRefusals:
         def inner():
             shell(script="true")
 
-        assert "task inner: is a pipeline of its own" in refusal(tmp_path, inner)
+        assert "task inner: is a nested graph" in refusal(tmp_path, inner)
 
     def test_a_function_that_installs_packages(self, tmp_path):
         @dsl.component
@@ -150,14 +150,14 @@ class TestRefusals:
             )
 
         text = refusal(tmp_path, named)
-        assert "task named: {{$.pipeline_job_uuid}} stands in its command" in text
+        assert "{{$.pipeline_job_uuid}}; not filled in a command" in text
 
     def test_a_placeholder_that_nothing_fills(self, tmp_path):
         def rename(document):
             executors = document["deploymentSpec"]["executors"]
             executors["exec-shell"]["container"]["args"] = ["{{$.inputs.parameters['other']}}"]
 
-        with pytest.raises(ConfigError, match=r"task shell: nothing fills .*'other'"):
+        with pytest.raises(ConfigError, match=r"exec-shell.*'other'.*inputs are script"):
             read_job(changed(tmp_path, rename))
 
     def test_an_image_without_a_command(self, tmp_path):
@@ -192,14 +192,14 @@ class TestFiles:
     @pytest.mark.parametrize(
         ("text", "message"),
         [
-            ("a: [", "is not YAML"),
-            ("", "holds 0 documents"),
-            ("a: 1\n---\nb: 1\n---\nc: 1\n", "holds 3 documents"),
-            ("- 1\n", "holds 1 documents"),
-            ("schemaVersion: 2.1.0\nunknown: 1\n", "document 1 is no PipelineSpec"),
-            ("schemaVersion: 2.1.0\n---\nunknown: 1\n", "document 2 is no PlatformSpec"),
-            ("schemaVersion: 2.0.0\n", "schemaVersion is '2.0.0'"),
-            ("schemaVersion: 2.1.0\n", "no tasks under root.dag.tasks"),
+            ("a: [", "must be YAML"),
+            ("", "0 documents"),
+            ("a: 1\n---\nb: 1\n---\nc: 1\n", "3 documents"),
+            ("- 1\n", "1 documents"),
+            ("schemaVersion: 2.1.0\nunknown: 1\n", "document 1: .* must be a PipelineSpec"),
+            ("schemaVersion: 2.1.0\n---\nunknown: 1\n", "document 2: .* must be a PlatformSpec"),
+            ("schemaVersion: 2.0.0\n", "schemaVersion: '2.0.0'"),
+            ("schemaVersion: 2.1.0\n", "rule root: root: nothing"),
         ],
     )
     def test_other_files(self, tmp_path, text, message):
@@ -212,28 +212,28 @@ class TestFiles:
         def change(document):
             document["root"]["dag"]["tasks"]["shell"]["dependentTasks"] = ["other"]
 
-        with pytest.raises(ConfigError, match="task shell: needs 'other'"):
+        with pytest.raises(ConfigError, match="shell.dependentTasks: 'other'"):
             read_job(changed(tmp_path, change))
 
     def test_a_component_that_is_not_there(self, tmp_path):
         def change(document):
             document["root"]["dag"]["tasks"]["shell"]["componentRef"]["name"] = "other"
 
-        with pytest.raises(ConfigError, match="task shell: its component 'other'"):
+        with pytest.raises(ConfigError, match="shell.componentRef: 'other'"):
             read_job(changed(tmp_path, change))
 
     def test_an_executor_that_is_not_there(self, tmp_path):
         def change(document):
             document["components"]["comp-shell"]["executorLabel"] = "other"
 
-        with pytest.raises(ConfigError, match="task shell: its executor 'other'"):
+        with pytest.raises(ConfigError, match="comp-shell.executorLabel: 'other'"):
             read_job(changed(tmp_path, change))
 
     def test_tasks_that_need_each_other(self, tmp_path):
         def change(document):
             document["root"]["dag"]["tasks"]["say"]["dependentTasks"] = ["shell"]
 
-        with pytest.raises(ConfigError, match="tasks need each other: .*shell"):
+        with pytest.raises(ConfigError, match="say, shell wait for each other"):
             read_job(changed(tmp_path, change))
 
 

@@ -144,7 +144,7 @@ class TestValues:
         assert states(report) == {"keep": "succeeded", "say": "failed"}
         assert task_of(report, "keep").artifacts["kept"]["bytes"] is None
         assert (
-            "output said: the task ended with 0 and did not write" in task_of(report, "say").reason
+            "output said: the task exited with 0 without writing" in task_of(report, "say").reason
         )
         assert report.exit_code == 1
 
@@ -225,7 +225,7 @@ class TestOrder:
             "shell-4": "succeeded",
             "shell-5": "succeeded",
         }
-        assert task_of(report, "shell-2").reason == "it needs shell, which did not succeed"
+        assert task_of(report, "shell-2").reason == "upstream task shell did not succeed"
         assert report.failed[0].exit_code == 7
         assert (report.state, report.exit_code) == ("failed", 1)
 
@@ -268,7 +268,7 @@ class TestOrder:
 
 class TestRetries:
     def test_until_it_succeeds_with_the_back_off_of_the_file(self, pipeline, tmp_path):
-        script = f"echo x >> {tmp_path}/tries; test $(wc -l < {tmp_path}/tries) = 3"
+        script = f"echo x >> {tmp_path}/attempts; test $(wc -l < {tmp_path}/attempts) = 3"
 
         def build():
             shell(script=script).set_retry(3, "1s", 2, "60s")
@@ -319,7 +319,7 @@ class TestRetries:
         report = simulate(pipeline(build))
         attempts = report.tasks[0].attempts
         assert [a.state for a in attempts] == ["timed out", "succeeded"]
-        assert (attempts[0].exit_code, attempts[0].reason) == (143, "longer than 1 s")
+        assert (attempts[0].exit_code, attempts[0].reason) == (143, "timed out after 1 s")
 
     def test_one_that_does_not_listen_is_killed_after_the_grace_time(self, pipeline):
         def build():
@@ -356,7 +356,7 @@ class TestInjection:
         report = simulate(pipeline(build), inject=("shell:lose@0.2",))
         (attempt,) = report.tasks[0].attempts
         assert (attempt.state, attempt.exit_code) == ("lost", None)
-        assert "no retry policy" in attempt.reason
+        assert "retry policy does not cover" in attempt.reason
         assert report.exit_code == 1
 
     def test_the_second_attempt(self, pipeline, tmp_path):
@@ -368,10 +368,12 @@ class TestInjection:
         report = simulate(pipeline(build), inject=("shell:kill@0.1#2",))
         assert [a.exit_code for a in report.tasks[0].attempts] == [1, 137]
 
-    def test_a_moment_that_never_came_is_told(self, pipeline):
+    def test_an_injection_that_was_not_triggered_is_a_note(self, pipeline):
         report = simulate(pipeline(lambda: shell(script="true")), inject=("shell:kill@30",))
         assert report.state == "succeeded"
-        assert any(note.startswith("--inject shell:kill@30 met nothing") for note in report.notes)
+        assert any(
+            note.startswith("--inject shell:kill@30 was not triggered") for note in report.notes
+        )
 
 
 class TestEnvironment:
@@ -440,9 +442,11 @@ class TestEnvironment:
             kubernetes.use_secret_as_env(shell(script="true"), "db", {"password": "PASSWORD"})
 
         file = pipeline(build)
-        with pytest.raises(ConfigError, match=r"secret db\.password is not given; shell asks"):
+        with pytest.raises(
+            ConfigError, match=r"secret db\.password is not set; required by task shell"
+        ):
             simulate(file)
-        with pytest.raises(ConfigError, match=r"no task asks for secret db\.user"):
+        with pytest.raises(ConfigError, match=r"no task uses secret db\.user"):
             simulate(file, secrets={"db.password": "longenough", "db.user": "x"})
 
     def test_a_volume_has_to_be_here(self, pipeline, tmp_path):

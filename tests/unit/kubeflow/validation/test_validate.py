@@ -76,7 +76,7 @@ def pod(platform, label="exec-trainer"):
 PLANNED = ("plan", "run_id")
 
 
-def behind(spec):
+def downstream(spec):
     """Tasks of the group that wait for StatisticsGen."""
     return [t for t in tasks(spec).values() if "statistics-gen" in t.get("dependentTasks", ())]
 
@@ -181,7 +181,7 @@ BROKEN = [
                 inputs={"parameters": {k: {"runtimeValue": {"constant": "x"}} for k in PLANNED}},
             ),
             after_failures(s, "statistics-gen"),
-            [one["dependentTasks"].remove("statistics-gen") for one in behind(s)],
+            [one["dependentTasks"].remove("statistics-gen") for one in downstream(s)],
         ),
     ),
     (
@@ -459,7 +459,7 @@ def test_an_argument_of_nearly_the_largest_size_is_taken(documents):
     assert rules.find_broken(dump(documents)) == []
 
 
-def test_all_broken_rules_are_told_at_once(documents):
+def test_all_broken_rules_are_reported_at_once(documents):
     documents[0]["pipelineInfo"]["name"] = "Toy"
     tasks(documents[0])["trainer"]["cachingOptions"]["enableCache"] = True
     with pytest.raises(ConfigError) as caught:
