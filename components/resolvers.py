@@ -1,8 +1,8 @@
-"""Which earlier artifacts a run looks back to: baseline, served model, analyzer cache.
+"""Resolver strategies for artifacts of earlier runs: baseline, served model, analyzer cache.
 
-Each rule names the *same* artifact when the same thing is run again, so that looking back does
-not break TFX's cache: TFX's own `LatestBlessedModelStrategy` would pick the model of the first
-run as baseline of its own repetition, and evaluate and push it a second time.
+Each resolves to the *same* artifact when the same run is repeated, so that TFX's cache still
+applies: TFX's `LatestBlessedModelStrategy` would take the model of the first run as baseline of its
+own repetition, and evaluate and push it again.
 """
 
 from __future__ import annotations
@@ -24,18 +24,17 @@ from ordain.serving.registry.label_file import STABLE
 from ordain.serving.registry.served import Served, address_of, holds_files, is_preceded
 
 Artifacts = dict[str, list[Any]]
-#: Models that a warm start looks back over for one of the same examples; older ones train anew.
+#: Models that a warm start searches for one of the same examples; if older, it trains again.
 _MODELS_LOOKED_AT = 100
-#: Caches asked about at once: a repeated run finds its own among the newest.
+#: Caches per query: a repeated run finds its own among the newest.
 _BATCH = 20
 
 
 class BaselineModel(resolver.ResolverStrategy):
     """The published version that a candidate is compared with, by the rules of `registry.served`.
 
-    If `stable` or `latest` names the candidate itself, in a run that is repeated, it is what the
-    candidate was compared with when it was evaluated: the Evaluator's inputs are the same then,
-    and it is CACHED.
+    In a repeated run, `stable` or `latest` may be the candidate itself. Then the baseline is that
+    of the candidate's evaluation: the Evaluator's inputs are the same, and it is CACHED.
 
     Inputs: `model` (the candidate), `model_blessing` and `pushed_model` (all of the pipeline).
     Output: `model`, empty if nothing has been published.
@@ -47,10 +46,10 @@ class BaselineModel(resolver.ResolverStrategy):
         self._rule = int(rule) if rule.isdecimal() else rule
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
-        """See `ResolverStrategy`; never None, so that a first run goes on without baseline."""
+        """See `ResolverStrategy`; never None, so that a first run continues without baseline."""
         found: list[Any] = []
         served = look_up(self._base, self._rule)
-        # Behind a data gate that blocks there is no candidate.
+        # After a data gate that blocks there is no candidate.
         if served is not None and input_dict["model"]:
             (candidate,) = input_dict["model"]
             before = None
@@ -84,11 +83,11 @@ class BaselineModel(resolver.ResolverStrategy):
 
 
 class ServedModel(resolver.ResolverStrategy):
-    """The published version that a warm start goes on from: the stable one (`registry.served`).
+    """The published version that a warm start begins from: the stable one (`registry.served`).
 
-    If a model was trained on these very examples before, it is the one that training went on
-    from (possibly none): the Trainer's inputs are the same then, and it is CACHED. Otherwise a
-    repeated run would go on from its own model, and never come to an end.
+    If a model was trained on these examples before, it is the version that training began from
+    (possibly none): the Trainer's inputs are the same, and it is CACHED. Otherwise every repetition
+    would train again from its own model.
 
     Inputs: `examples` and `transform_graph` (of this run) and `model` (all of the pipeline).
     Output: `model`, empty if there is none.
@@ -99,7 +98,7 @@ class ServedModel(resolver.ResolverStrategy):
         self._base = directory
 
     def resolve_artifacts(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> Artifacts:
-        """See `ResolverStrategy`; never None, so that a first run goes on without a model."""
+        """See `ResolverStrategy`; never None, so that a first run continues without a model."""
         seen = self._seen(store, input_dict)
         found: list[Any] = []
         if seen is None:
@@ -114,7 +113,7 @@ class ServedModel(resolver.ResolverStrategy):
         return {key: (found if key == "model" else []) for key in input_dict}
 
     def _seen(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> list[int] | None:
-        """What training on these examples went on from; None if there was none such."""
+        """Ids of the model that training on these examples began from; None if not trained yet."""
         wanted = {key: {a.id for a in input_dict[key]} for key in ("examples", "transform_graph")}
         newest = sorted((m.id for m in input_dict["model"]), reverse=True)[:_MODELS_LOOKED_AT]
         producers = _producers(store, newest)
@@ -129,9 +128,9 @@ class ServedModel(resolver.ResolverStrategy):
 class SeenAnalyzerCache(resolver.ResolverStrategy):
     """The analyzer cache to start a Transform from.
 
-    If these very examples were transformed before, the cache that Transform was given then
-    (possibly none): its inputs are the same, so it is CACHED as a whole. Otherwise the newest
-    cache there is: the spans it knows need not be analyzed again.
+    If these examples were transformed before, it is the cache of that Transform (possibly none):
+    the inputs are the same, and it is CACHED as a whole. Otherwise it is the newest cache, whose
+    spans need not be analyzed again.
 
     Inputs: `examples` (of this run), `analyzer_cache` (all of the pipeline). Output:
     `analyzer_cache`, empty if there is none.
@@ -162,7 +161,7 @@ class SeenAnalyzerCache(resolver.ResolverStrategy):
 def _holds(
     served: Served, candidate: Any, store: mlmd.MetadataStore, pushed_models: list[Any]
 ) -> bool:
-    """True if a published version is a candidate, by ML Metadata or by its files."""
+    """True if a published version is the candidate, by ML Metadata or by its files."""
     pushed = [
         pushed.id
         for pushed in pushed_models
@@ -171,7 +170,7 @@ def _holds(
     ]
     if candidate.id in _inputs_of_producers(store, pushed):
         return True
-    # The publisher was killed before it could say so, or the serving directory was moved.
+    # The publisher was killed before it recorded the push, or the serving directory was moved.
     folder = Path(path_utils.serving_model_dir(candidate.uri))
     return folder.is_dir() and holds_files(served, folder)
 
@@ -179,8 +178,8 @@ def _holds(
 def _producers(store: mlmd.MetadataStore, artifact_ids: list[int]) -> dict[int, int]:
     """The execution that first wrote each artifact (later ones only reused it).
 
-    TFX names an artifact's folder by that execution. Its events say whether that holds; those of
-    the artifact would be one for each run that ever reused it.
+    TFX names an artifact's folder by that execution, and the execution's events confirm it. The
+    artifact has one event for each run that ever reused it.
     """
     producers: dict[int, int] = {}
     if not artifact_ids:

@@ -1,4 +1,4 @@
-"""The schema's two sources: a curated file, or inference over the window."""
+"""Nodes that give the schema: from a curated file, or inferred over the window."""
 
 from __future__ import annotations
 
@@ -22,8 +22,8 @@ from ordain.errors import DataBlockedError
 class WindowExecutor(base_executor.BaseExecutor):
     """Infers one schema from the statistics of the window's older spans.
 
-    The newest span is left out when there are others: a schema inferred from a span cannot find
-    anything wrong with it.
+    The newest span is excluded if there are others: a schema inferred from a span finds no anomaly
+    in it.
     """
 
     def Do(
@@ -32,7 +32,7 @@ class WindowExecutor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See `tfx.components.schema_gen.executor`, whose output this keeps."""
+        """Same output as `tfx.components.schema_gen.executor`."""
         by_span = sorted(input_dict["statistics"], key=lambda artifact: artifact.span)
         measured = [
             stats_artifact_utils.load_statistics(artifact, split).proto()
@@ -41,13 +41,13 @@ class WindowExecutor(base_executor.BaseExecutor):
         ]
         measured = [m for m in measured if any(d.num_examples for d in m.datasets)]
         if not measured:
-            raise DataBlockedError("no span of the window holds a row to infer a schema from")
+            raise DataBlockedError("no span of the window has a row to infer a schema from")
         uri = artifact_utils.get_single_uri(output_dict["schema"])
         io_utils.write_pbtxt_file(f"{uri}/schema.pbtxt", infer_schema(measured))
 
 
 class WindowSchemaGen(SchemaGen):
-    """SchemaGen over every span of the window (TFX's own takes one statistics artifact)."""
+    """SchemaGen over every span of the window (TFX's takes one statistics artifact)."""
 
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(WindowExecutor)
 
@@ -57,7 +57,7 @@ class CuratedSchemaSpec(types.ComponentSpec):
 
     PARAMETERS: ClassVar[dict[str, Any]] = {
         "schema_file": ExecutionParameter(type=str),
-        # TFX's cache key holds the file's path only: an edited schema would go unnoticed.
+        # TFX's cache key has only the file's path: an edited schema would be ignored.
         "schema_fingerprint": ExecutionParameter(type=str),
     }
     INPUTS: ClassVar[dict[str, Any]] = {}
@@ -65,7 +65,7 @@ class CuratedSchemaSpec(types.ComponentSpec):
 
 
 class CuratedSchema(base_component.BaseComponent):
-    """ImportSchemaGen that notices when the file changes."""
+    """ImportSchemaGen whose cache key includes the file's content."""
 
     SPEC_CLASS = CuratedSchemaSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(import_executor.Executor)

@@ -1,9 +1,9 @@
-"""Schema inference and relaxation: TFDV's rules, less two that break a model or its clients.
+"""Schema inference and relaxation: TFDV's rules except two that break a model or its clients.
 
-`tfdv.update_schema` marks a feature DEPRECATED as soon as one split has no value of it, which takes
-the feature away from the model, and drops its number of values together with its shape, which
+`tfdv.update_schema` marks a feature DEPRECATED as soon as one split has no value of it, which
+removes the feature from the model, and drops its number of values together with its shape, which
 turns an input `[n]` of the served signature into `[n, m]`. Here a feature with few values becomes
-optional, and one with a single value in each row stays one.
+optional, and the number of values per row is kept.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from tensorflow_metadata.proto.v0.statistics_pb2 import (
 
 
 def infer_schema(measured: Sequence[Statistics]) -> schema_pb2.Schema:
-    """Infers the schema that all data fits.
+    """Infers a schema that fits all data.
 
     Args:
         measured: Statistics of each split of each span, of at least one row each.
 
     Returns:
-        A schema with every column there is; one that some split has no value of is optional. A
-        column's type is that of its first values: validation finds where it differs later.
+        A schema with every column; a column without values in some split is optional. The type is
+        that of the first values: validation finds later differences.
     """
     schema = schema_pb2.Schema()
     typed: set[str] = set()
@@ -50,8 +50,8 @@ def relax_schema(frozen: schema_pb2.Schema, measured: Sequence[Statistics]) -> s
         measured: Statistics of the span's splits.
 
     Returns:
-        The relaxed schema. A feature whose column is in no split is DEPRECATED in it, one that
-        some split has no value of is optional. Types stay as they are: see `retyped_features`.
+        The relaxed schema. A feature whose column is in no split is DEPRECATED, one without values
+        in some split is optional. Types are unchanged: see `retyped_features`.
     """
     schema = schema_pb2.Schema()
     schema.CopyFrom(frozen)
@@ -68,7 +68,7 @@ def relax_schema(frozen: schema_pb2.Schema, measured: Sequence[Statistics]) -> s
 def retyped_features(
     schema: schema_pb2.Schema, measured: Sequence[Statistics]
 ) -> dict[str, tuple[str, str]]:
-    """Features whose values have another type in the data: its name in the schema and there."""
+    """Features with another type in the data: names of both types, the schema's first."""
     types = {feature.name: feature.type for feature in schema.feature}
     found = {}
     for statistics in measured:
@@ -81,7 +81,7 @@ def retyped_features(
 
 
 def _take_entries(schema: schema_pb2.Schema, inferred: schema_pb2.Schema, names: set[str]) -> None:
-    """Puts the named entries in place of what is there: without values a column had no type."""
+    """Replaces the named entries: a column without values had no type."""
     kept = [feature for feature in schema.feature if feature.name not in names]
     taken = [feature for feature in inferred.feature if feature.name in names]
     used = {feature.domain for feature in taken}
@@ -91,7 +91,7 @@ def _take_entries(schema: schema_pb2.Schema, inferred: schema_pb2.Schema, names:
 
 
 def _update(schema: schema_pb2.Schema, statistics: Statistics) -> schema_pb2.Schema:
-    """`tfdv.update_schema` that deprecates nothing."""
+    """`tfdv.update_schema` without deprecation."""
     before = {feature.name: feature for feature in schema.feature}
     updated = tfdv.update_schema(schema, statistics, infer_feature_shape=True)
     counts = _counts(statistics)
@@ -111,9 +111,9 @@ def _write_counts(
     measured: Sequence[Statistics],
     frozen: schema_pb2.Schema | None = None,
 ) -> None:
-    """Says how many values a row has of each feature that the schema says nothing of.
+    """Writes the number of values per row of each feature for which the schema has none.
 
-    A feature that the frozen schema says nothing of either is left as its author wrote it.
+    A feature without it in the frozen schema is left as its author wrote it.
     """
     known = {feature.name: feature for feature in frozen.feature} if frozen else {}
     for feature in schema.feature:
@@ -127,13 +127,13 @@ def _write_counts(
         if before is not None:
             width = math.prod(dim.size for dim in before.shape.dim)
             ranges.append((width, width))
-        # A column without any value is taken for what a table has: one value a row.
+        # A column without any value is assumed to have one value per row, as in a table.
         feature.value_count.min = min((least for least, _ in ranges), default=1)
         feature.value_count.max = max((most for _, most in ranges), default=1)
 
 
 def _counts(statistics: Statistics) -> dict[str, tuple[int, int]]:
-    """Least and most values that a row with values has, by feature; 0 and 0 if there is none."""
+    """Minimum and maximum number of values in non-empty rows, by feature; 0 and 0 if none."""
     found: dict[str, tuple[int, int]] = {}
     for dataset in statistics.datasets:
         for feature in dataset.features:

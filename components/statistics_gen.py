@@ -1,11 +1,10 @@
-"""StatisticsGen's executor: TFDV's own generators, run over a split's batches one after another.
+"""StatisticsGen's executor: streams the batches of a split through TFDV's generators.
 
-TFX's own builds a Beam graph of a few hundred stages for each span, which takes longer to build
-than a month of flights takes to measure. Here a split is one Beam element, streamed through the
-generators that TFDV uses in memory; their accumulators are sketches, so memory does not grow with
-the rows. Up to 16,384 distinct values per feature the result is TFDV's to the last count
-(`tests/integration` compares the protos); beyond that the number of distinct values is an
-estimate, as with TFDV's `use_sketch_based_topk_uniques`.
+TFX's executor builds a Beam graph of a few hundred stages for each span, which takes longer than
+computing a month of flights. The generators are those that TFDV uses in memory; their accumulators
+are sketches, so memory does not grow with the rows. Up to 16,384 distinct values per feature the
+result equals TFDV's (`tests/integration/test_parity.py` compares the protos); beyond that the
+number of distinct values is an estimate, as with TFDV's `use_sketch_based_topk_uniques`.
 """
 
 from __future__ import annotations
@@ -25,12 +24,12 @@ from ordain.components.artifacts.fileio import FileioFiles
 from ordain.components.beam.executor import BeamExecutor
 from ordain.components.examples.reader import tfxio_for
 
-#: TFX's name for the file; everything that reads statistics looks for it.
+#: TFX's name of the file, which readers of statistics expect.
 FILE = "FeatureStats.pb"
 
 
 class Executor(BeamExecutor):
-    """Measures every split of one span."""
+    """Computes the statistics of every split of one span."""
 
     def Do(
         self,
@@ -60,19 +59,19 @@ class MeasureSplit(beam.DoFn):
     """Folder of a split's examples -> the file of its statistics."""
 
     def __init__(self, options: str, staging: Staging) -> None:
-        """Takes TFDV's StatsOptions as JSON, and where the file is written."""
+        """Takes TFDV's StatsOptions as JSON, and the execution's temporary folder."""
         self._options = options
         self._staging = staging
 
     def process(self, source: str) -> Iterator[Written]:
-        """Measures one split and writes the content of `FeatureStats.pb`."""
+        """Computes the statistics of one split and writes the content of `FeatureStats.pb`."""
         generators = stats_impl.get_generators(
             tfdv.StatsOptions.from_json(self._options), in_memory=True
         )
         for generator in generators:
             generator.setup()
         accumulators = [generator.create_accumulator() for generator in generators]
-        # No schema: the statistics must show what the data is, not what it should be.
+        # No schema: statistics describe the data as it is.
         rows = 0
         for batch in tfxio_for(source).batches():
             rows += batch.num_rows

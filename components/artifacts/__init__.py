@@ -1,1 +1,1 @@
-"""Types of artifacts, and the writing of their files."""
+"""Artifact types, and how their files are written."""

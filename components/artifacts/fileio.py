@@ -1,4 +1,4 @@
-"""`common.commit.Files` through TFX's fileio: local paths and every store that TFX reaches."""
+"""`common.commit.Files` on TFX's fileio: local paths and every store that TFX supports."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ class FileioFiles:
         """See `Files.names`."""
         if not fileio.isdir(folder):
             return []
-        # An object store marks folders by a slash.
+        # Object stores mark folders with a slash.
         return sorted(str(name).rstrip("/") for name in fileio.listdir(folder))
 
     def make_folder(self, path: str) -> None:
@@ -30,7 +30,7 @@ class FileioFiles:
         except (filesystem.NotFoundError, FileNotFoundError):
             pass
         except tf.errors.OpError as error:
-            raise OSError(f"{path} cannot be removed: {error}") from error
+            raise OSError(f"{path}: cannot be removed: {error}") from error
 
     def move(self, source: str, target: str) -> None:
         """See `Files.move`."""
@@ -44,7 +44,7 @@ class FileioFiles:
         if not fileio.exists(path) or fileio.isdir(path):
             return None
         found = fileio.stat(path)
-        # TensorFlow's form of it, or Python's.
+        # TensorFlow's result, or Python's.
         return int(found.length if hasattr(found, "length") else found.st_size)
 
     def read(self, path: str) -> bytes:

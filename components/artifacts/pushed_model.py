@@ -1,6 +1,6 @@
-"""What a push leaves in ML Metadata, and what it may be told before it begins.
+"""Properties of a pushed model in ML Metadata, and the unrecorded version of a killed push.
 
-Apart from the publisher, so that whoever only reads it does not import TFX's executors.
+Separate from the publisher, so that readers do not import TFX's executors.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from contextvars import ContextVar
 PUSHED_PROPERTY = "pushed"
 VERSION_PROPERTY = "pushed_version"
 DESTINATION_PROPERTY = "pushed_destination"
-#: And of our own: whether the push made the version stable, and why or why not.
+#: Our own: 1 if the push made the version stable, and the reason.
 STABLE_PROPERTY = "stable"
 REASON_PROPERTY = "stable_reason"
-#: A version that stands in the serving directory and that ML Metadata knows nothing of.
+#: A version in the serving directory that is not recorded in ML Metadata.
 _UNRECORDED: ContextVar[int | None] = ContextVar("unrecorded", default=None)
 
 
 @contextlib.contextmanager
 def unrecorded(version: int | None) -> Iterator[None]:
-    """Tells the publisher of a version whose publisher was killed before it could say so.
+    """Passes the publisher a version whose publisher was killed before it recorded the push.
 
-    If it holds the model that is to be published, it is taken as it is: a run that is killed
-    between the rename and its record publishes nothing twice.
+    If it is the model to be published, it is used as it is: a run that is killed between the rename
+    and the record publishes nothing twice.
     """
     token = _UNRECORDED.set(version)
     try:
@@ -35,5 +35,5 @@ def unrecorded(version: int | None) -> Iterator[None]:
 
 
 def unrecorded_version() -> int | None:
-    """The version that `unrecorded` told of; None outside of it."""
+    """The version passed by `unrecorded`; None outside of it."""
     return _UNRECORDED.get()

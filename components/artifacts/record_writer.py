@@ -1,4 +1,4 @@
-"""Writes gzipped TFRecord files of which it is certain that they hold what was counted."""
+"""Writes gzipped TFRecord files and verifies that they contain what was counted."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class RecordWriter:
         self.rows = 0
 
     def __enter__(self) -> RecordWriter:
-        """The file is open."""
+        """Returns the writer."""
         return self
 
     def __exit__(
@@ -53,23 +53,23 @@ class RecordWriter:
         self.rows += 1
 
     def written(self) -> Written:
-        """The closed file.
+        """Describes the closed file.
 
         Raises:
-            NodeFailedError: It does not hold the records that were written into it.
+            NodeFailedError: It does not contain all records that were written.
         """
         written = self._staging.written(self._path, self.rows)
-        held = self._uncompressed_bytes(written)
-        if held != self._bytes % 2**32:
+        found = self._uncompressed_bytes(written)
+        if found != self._bytes % 2**32:
             raise NodeFailedError(
-                f"{self._path}: holds {held} bytes of records, {self._bytes} were written "
+                f"{self._path}: contains {found} bytes of records, {self._bytes} were written "
                 f"({self.rows} rows)"
             )
         return written
 
     def _uncompressed_bytes(self, written: Written) -> int:
-        """The size that gzip notes in its last four bytes, modulo 2^32 (RFC 1952)."""
-        if written.size_bytes < 4:  # TensorFlow leaves an empty file for no records
+        """The uncompressed size modulo 2^32, in gzip's last four bytes (RFC 1952)."""
+        if written.size_bytes < 4:  # TensorFlow writes an empty file for no records
             return 0
         with fileio.open(self._path, "rb") as file:
             file.seek(written.size_bytes - 4)

@@ -1,9 +1,9 @@
 """A published version as an artifact of ML Metadata: a baseline, or the start of a training.
 
-The resolvers register the version's folder in the serving directory as a Model artifact; the same
-version with the same content is the same artifact in every run, so that looking back does not
-break TFX's cache. It holds a bare SavedModel, and it may have changed since it was published:
-executors take it through `private_inputs`, which checks a copy and gives that its place.
+The resolvers register the version's folder in the serving directory as a Model artifact. The same
+version with the same content is the same artifact in every run, so that TFX's cache applies. The
+folder is a bare SavedModel and may have changed since it was published: executors use it through
+`private_inputs`, which replaces it by a verified copy.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from ordain.serving.registry.trust import Trust
 #: Custom properties of the artifact: the version, and the SHA-256 of its manifest.
 VERSION_PROPERTY = "served_version"
 DIGEST_PROPERTY = "served_manifest"
-#: Custom property of what a gate leaves: the stable version that it compared with.
+#: Custom property of a gate's artifact: the stable version that it compared with.
 COMPARED_PROPERTY = "compared_with_stable"
 NOTHING = "nothing"
 _FIRST = "nothing: this is the first model, no version has been published yet"
@@ -39,55 +39,55 @@ _FIRST = "nothing: this is the first model, no version has been published yet"
 
 @dataclass(frozen=True)
 class LookingBack:
-    """Settings for published versions that executors get beside their inputs.
+    """Settings about published versions, for executors and resolvers.
 
     Attributes:
         base: The serving directory, or `gs://bucket/folder`.
         rule: `stable`, `latest`, or the number of a version.
-        none: Why the project wants no baseline; empty where it wants one.
-        trust: Whose versions they have to be, and what signs them.
+        none: The project's reason for no baseline; empty if it has one.
+        trust: Expected project and signature of the versions.
     """
 
     base: str
     rule: str | int
     none: str = ""
     trust: Trust | None = None
-    #: Errors of a resolver, of which TFX keeps the text alone.
+    #: Errors of a resolver, of which TFX keeps only the text.
     errors: list[OrdainError] = field(default_factory=list)
 
 
-_TOLD: ContextVar[LookingBack | None] = ContextVar("looking_back", default=None)
+_CURRENT: ContextVar[LookingBack | None] = ContextVar("looking_back", default=None)
 
 
 @contextlib.contextmanager
-def looking_back(told: LookingBack) -> Iterator[None]:
-    """Tells executors of the project's serving directory while entered."""
-    token = _TOLD.set(told)
+def looking_back(settings: LookingBack) -> Iterator[None]:
+    """Passes the project's serving directory to executors and resolvers."""
+    token = _CURRENT.set(settings)
     try:
         yield
     finally:
-        _TOLD.reset(token)
+        _CURRENT.reset(token)
 
 
 def look_up(base: str, rule: str | int) -> Served | None:
-    """`find_served` for a resolver: its error is kept for whoever launches the node."""
-    told = _TOLD.get()
+    """`find_served` for a resolver; keeps its error for `resolver_error`."""
+    current = _CURRENT.get()
     try:
-        return find_served(base, rule, told.trust if told is not None else None)
+        return find_served(base, rule, current.trust if current is not None else None)
     except OrdainError as error:
-        if told is not None:
-            told.errors.append(error)
+        if current is not None:
+            current.errors.append(error)
         raise
 
 
 def resolver_error() -> OrdainError | None:
-    """Why a resolver that was launched last found nothing; None if it did not raise."""
-    told = _TOLD.get()
-    return told.errors.pop() if told is not None and told.errors else None
+    """Error of the resolver that was launched last; None if it did not raise."""
+    current = _CURRENT.get()
+    return current.errors.pop() if current is not None and current.errors else None
 
 
 def registered(store: mlmd.MetadataStore, address: str, version: int, digest: str) -> Any:
-    """The artifact of a published version, made if there is none yet.
+    """Returns the artifact of a published version, created if necessary.
 
     Args:
         store: ML Metadata.
@@ -96,12 +96,12 @@ def registered(store: mlmd.MetadataStore, address: str, version: int, digest: st
         digest: SHA-256 of its manifest.
 
     Returns:
-        A TFX Model artifact with an id. After a move of the serving directory it has the new
-        address.
+        A TFX Model artifact with an id, and with the current address if the serving directory was
+        moved.
     """
     kind = standard_artifacts.Model
     type_id = store.put_artifact_type(kind().artifact_type)
-    # The manifest says when and by which run it was published: no two versions share a digest.
+    # The manifest has time and run of the push: no two versions have the same digest.
     name = f"published-{digest}"
     found = store.get_artifact_by_type_and_name(kind.TYPE_NAME, name)
     if found is None:
@@ -115,7 +115,7 @@ def registered(store: mlmd.MetadataStore, address: str, version: int, digest: st
         )
         made.set_int_custom_property(VERSION_PROPERTY, version)
         made.set_string_custom_property(DIGEST_PROPERTY, digest)
-        with contextlib.suppress(errors.AlreadyExistsError):  # a run beside this one was quicker
+        with contextlib.suppress(errors.AlreadyExistsError):  # a concurrent run was faster
             store.put_artifacts([made.mlmd_artifact])
         found = store.get_artifact_by_type_and_name(kind.TYPE_NAME, name)
     if found.uri != address or found.state != metadata_store_pb2.Artifact.LIVE:
@@ -127,31 +127,30 @@ def registered(store: mlmd.MetadataStore, address: str, version: int, digest: st
 
 
 def version_of(artifact: Any) -> int | None:
-    """The version that an artifact of `registered` is; None for any other."""
+    """Version of an artifact of `registered`; None for any other artifact."""
     return artifact.get_int_custom_property(VERSION_PROPERTY) or None
 
 
 @contextlib.contextmanager
 def private_inputs(inputs: Mapping[str, list[Any]], key: str) -> Iterator[dict[str, list[Any]]]:
-    """An executor's inputs, with a published version replaced by a checked private copy.
+    """An executor's inputs, with a published version replaced by a verified private copy.
 
     Args:
         inputs: The executor's inputs.
         key: Key of the input that may be an artifact of `registered`.
 
     Yields:
-        The inputs; the copy has the layout of a Trainer's Model artifact, and is removed at
-        the end.
+        The inputs. The copy has the layout of a Trainer's Model artifact and is removed at the end.
 
     Raises:
         InfrastructureError: The version is missing, does not verify, or may not be loaded.
     """
-    told = _TOLD.get()
+    current = _CURRENT.get()
     changed = dict(inputs)
     with contextlib.ExitStack() as stack:
         if any(version_of(artifact) for artifact in inputs.get(key, [])):
             (artifact,) = inputs[key]
-            trust = told.trust if told is not None else None
+            trust = current.trust if current is not None else None
             folder = stack.enter_context(private_copy(artifact.uri, trust))
             laid_out = Path(path_utils.serving_model_dir(str(folder.parent)))
             folder.rename(laid_out)
@@ -162,44 +161,44 @@ def private_inputs(inputs: Mapping[str, list[Any]], key: str) -> Iterator[dict[s
 
 
 def compared_with(inputs: Mapping[str, list[Any]], key: str) -> str:
-    """Words for a verdict: what a candidate is compared with, by version, or why with nothing.
+    """Text for a verdict: the version that a candidate is compared with, or why there is none.
 
     Args:
         inputs: The Evaluator's inputs.
         key: Key of the baseline.
     """
-    told = _TOLD.get()
+    current = _CURRENT.get()
     if key not in inputs:
-        reason = told.none if told is not None else ""
+        reason = current.none if current is not None else ""
         return f"nothing: {reason or 'the project wants no baseline'}"
     if not inputs[key]:
         return _FIRST
     (artifact,) = inputs[key]
     version = version_of(artifact)
-    if version is None or told is None:
+    if version is None or current is None:
         return f"the model {artifact.uri}"
     with contextlib.suppress(OrdainError):
-        served = find_served(told.base, told.rule, told.trust)
+        served = find_served(current.base, current.rule, current.trust)
         if served is not None and served.version == version:
             return served.name
-    # The label has moved on: to this very candidate, in a run that was repeated, or by somebody.
-    return f"version {version} ({told.rule} when this run looked it up)"
+    # The label has moved: to this candidate in a repeated run, or by a command.
+    return f"version {version} ({current.rule} when this run looked it up)"
 
 
 def note_compared(
     judged: Any, inputs: Mapping[str, list[Any]], key: str, rule: str | int | None = None
 ) -> None:
-    """Notes on a gate's artifact which stable version it was compared with, for the push.
+    """Records on a gate's artifact the stable version that it compared with, for the push.
 
     Args:
-        judged: The artifact that the gate leaves.
+        judged: The gate's artifact.
         inputs: The gate's inputs.
         key: Key of the published version.
-        rule: The rule that named it, None for the project's; only `stable` is noted.
+        rule: The rule that resolved it, None for the project's; only `stable` is recorded.
     """
-    told = _TOLD.get()
-    if rule is None and told is not None:
-        rule = told.rule
+    current = _CURRENT.get()
+    if rule is None and current is not None:
+        rule = current.rule
     if rule == STABLE and key in inputs:
         found = [version_of(artifact) for artifact in inputs[key]]
         judged.set_string_custom_property(COMPARED_PROPERTY, str(found[0] if found else NOTHING))

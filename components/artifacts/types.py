@@ -1,4 +1,4 @@
-"""Artifact types of our own, how a verdict is kept in ML Metadata, and where a model lies."""
+"""Our artifact types, storage of verdicts in ML Metadata, and paths of models."""
 
 from __future__ import annotations
 
@@ -12,20 +12,20 @@ from tfx.utils import path_utils
 from ordain.verdict import Verdict
 
 VERDICT_FILE = "verdict.json"
-#: What an evaluation measured, in its artifact (`evaluation_readout`).
+#: Results of an evaluation, in its artifact (`evaluator/results_json.py`).
 READOUT_FILE = "readout.json"
-#: Custom properties that any artifact carrying a verdict has.
+#: Custom properties of any artifact with a verdict.
 VERDICT_PROPERTY = "verdict"
 OUTCOME_PROPERTY = "outcome"
-#: And ids of the artifacts that it is a verdict on. As text: on Vertex AI, which passes numbers on
-#: as floats, they are hashes of 63 bits.
+#: Ids of the judged artifacts. As text: on Vertex AI, which passes numbers as floats, they are
+#: hashes of 63 bits.
 JUDGED_PROPERTY = "judged"
-#: A verdict longer than this stays in its file only; databases bound a property's text.
+#: A longer verdict is only in its file; databases limit a property's text.
 MAX_PROPERTY_CHARS = 60_000
 
 
 class GateVerdict(artifact.Artifact):
-    """What a gate answered: `verdict.json`, with the outcome also as a property."""
+    """A gate's verdict: `verdict.json`, with the outcome also as a property."""
 
     TYPE_NAME = "GateVerdict"
 
@@ -41,8 +41,8 @@ def keep_verdict(verdict: Verdict, target: Any, judged: Iterable[Any]) -> None:
 
     Args:
         verdict: The verdict.
-        target: The artifact that keeps it.
-        judged: The artifacts that it is on: a model, or a window's examples.
+        target: The artifact that stores it.
+        judged: The judged artifacts: a model, or a window's examples.
     """
     fileio.makedirs(target.uri)
     text = verdict.to_json()
@@ -55,5 +55,5 @@ def keep_verdict(verdict: Verdict, target: Any, judged: Iterable[Any]) -> None:
 
 
 def ids_of(artifacts: Iterable[Any]) -> str:
-    """Ids of artifacts in order, as `JUDGED_PROPERTY` has them."""
+    """Sorted ids of artifacts, as in `JUDGED_PROPERTY`."""
     return ",".join(str(number) for number in sorted(int(a.id) for a in artifacts))

@@ -1,1 +1,1 @@
-"""Our executor for Beam pipelines, and what it changes in Beam."""
+"""Base class of our Beam executors, worker process, prefetching and restored errors."""

@@ -1,8 +1,8 @@
-"""Errors that cross a Beam worker come back changed; here they become themselves again.
+"""Restores our exceptions from those that Beam raises in their place.
 
-In one process, FnApiRunner raises what a DoFn raised, made anew with the step's name in its text.
-From a worker of its own it reports a RuntimeError whose text holds the worker's traceback: the
-last `ordain.errors` exception named in it is what the user should read.
+In one process, FnApiRunner re-raises the exception of a DoFn with the step's name in its text.
+From a worker it raises a RuntimeError whose text contains the worker's traceback; the last
+`ordain.errors` exception in it is the one that the user should read.
 """
 
 from __future__ import annotations
@@ -13,19 +13,19 @@ from collections.abc import Iterator
 
 from ordain import errors
 
-#: An error as a traceback's text ends with it: kind, text, and the hint behind Beam's addition.
+#: The end of a traceback: exception class, message, and the hint after Beam's addition.
 _RAISED = re.compile(
-    r"^contracts\.errors\.(\w+): ((?:(?!^contracts\.errors\.).)*?)"
+    r"^ordain\.errors\.(\w+): ((?:(?!^ordain\.errors\.).)*?)"
     r"(?: \[while running '[^\n]*'\](\n  next: [^\n]*)?|(?=\n\n)|\Z)",
     re.MULTILINE | re.DOTALL,
 )
-#: What Beam appends to an error's text.
+#: Suffix that Beam appends to an exception's message.
 _STEP = re.compile(r" \[while running '[^\n]*'\]\Z")
 
 
 @contextlib.contextmanager
 def restored() -> Iterator[None]:
-    """Re-raises errors of ours that come out of a Beam pipeline as what they were."""
+    """Re-raises our exceptions from a Beam pipeline as they were raised in it."""
     try:
         yield
     except errors.OrdainError as error:
@@ -41,7 +41,7 @@ def restored() -> Iterator[None]:
 
 
 def restore(error: BaseException) -> errors.OrdainError | None:
-    """The error of ours inside another one's text, or None."""
+    """Our exception inside the text of another one, or None."""
     found = _RAISED.findall(str(error))
     if not found:
         return None

@@ -1,19 +1,14 @@
-"""What our Beam executors have in common.
+"""Base class of our Beam executors.
 
-Before each execution TFX packs its own source into an archive for remote workers, by running
-setuptools in a process of its own: two seconds for every node and span, for a package that no
-local run reads and that lacks this project's code anyway. Remote workers run the project's image
-(`--sdk_container_image` in `beam_args`), which holds both.
-`tests/unit/components/beam/test_executor.py` fails when TFX stops packing.
-
-Where Beam would run in this very process, pieces of work are done without it
-(`ordain.components.beam.worker_process`): its graph costs 0.2 to 0.3 s of processor time for every
-node and span, and its one process is a single core.
+Where Beam would run in this process (`in_memory`, the default), `_spread` does pieces of work
+without Beam (`ordain.components.beam.worker_process`): Beam's graph costs 0.2 to 0.3 s of CPU time
+for every node and span, and its one process is a single core. Pipelines that remain run inside
+`ordain.upstream.beam.without_overhead`.
 """
 
 from __future__ import annotations
 
-import copy
+import contextlib
 import uuid
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -24,35 +19,39 @@ from apache_beam.options.pipeline_options import (
     PipelineOptions,
     StandardOptions,
 )
-from tfx.dsl.components.base import base_beam_executor
 
 from ordain.common.commit import Staging, one_each
-from ordain.components.beam import patches, worker_process
+from ordain.components.beam import worker_process
 from ordain.components.beam.errors import restored
+from ordain.upstream.beam import without_overhead
+from ordain.upstream.tfx import UnpackedBeamExecutor
 
-patches.install()
 
+class BeamExecutor(UnpackedBeamExecutor):
+    """A Beam executor that spreads pieces of work and restores our errors."""
 
-class BeamExecutor(base_beam_executor.BaseBeamExecutor):
-    """TFX's base of Beam executors without the packing."""
+    @contextlib.contextmanager
+    def _pipeline(self) -> Iterator[beam.Pipeline]:
+        """A pipeline with the node's Beam arguments, which runs at the end of the block.
 
-    def __init__(self, context: base_beam_executor.BaseBeamExecutor.Context | None = None) -> None:
-        """Takes TFX's context; its Beam arguments are used as they are."""
-        if context is None:
-            super().__init__()
-            return
-        without_arguments = copy.copy(context)
-        without_arguments.beam_pipeline_args = []
-        super().__init__(without_arguments)
-        self._beam_pipeline_args = list(context.beam_pipeline_args or [])
+        Raises:
+            OrdainError: One that a DoFn raised, as it was.
+        """
+        is_here = _is_here(self._beam_pipeline_args)
+        with (
+            restored(),
+            without_overhead() if is_here else contextlib.nullcontext(),
+            self._make_beam_pipeline() as pipeline,
+        ):
+            yield pipeline
 
     def _spread(self, dofn: beam.DoFn, elements: Sequence[Any], staging: Staging) -> list[Any]:
-        """Takes each element through a DoFn, on Beam's workers if `beam_args` ask for some.
+        """Runs a DoFn on each element, on Beam's workers if `beam_args` configure some.
 
         Args:
-            dofn: Yields one result for each element. What is large it leaves in files, and what it
-                writes it writes into `staging`: an element may be done more than once.
-            elements: What is to be done, in any order.
+            dofn: Yields one result for each element. Large results go to files in `staging`, since
+                an element may be processed more than once.
+            elements: The pieces of work, in any order.
             staging: The execution's temporary folder, through which results come back.
 
         Returns:
@@ -65,7 +64,7 @@ class BeamExecutor(base_beam_executor.BaseBeamExecutor):
             worker_process.start()
             return worker_process.run(dofn, elements)
         name = uuid.uuid4().hex
-        with restored(), self._make_beam_pipeline() as pipeline:
+        with self._pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Pieces" >> beam.Create(list(enumerate(elements)))
@@ -99,7 +98,7 @@ class _Numbered(beam.DoFn):
 
 
 def _is_here(arguments: Sequence[str]) -> bool:
-    """Whether Beam would run everything in this process."""
+    """True if Beam would run everything in this process, in one thread."""
     options = PipelineOptions(list(arguments))
     runner = (options.view_as(StandardOptions).runner or "DirectRunner").rpartition(".")[2]
     mode = options.view_as(DirectOptions).direct_running_mode

@@ -1,4 +1,4 @@
-"""Two cores for one stream: the next batch is made while the caller works on this one."""
+"""Prefetches a stream: the next batch is made while the caller processes the current one."""
 
 from __future__ import annotations
 
@@ -7,13 +7,13 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 
-def read_ahead(batches: Iterator[Any]) -> Iterator[Any]:
-    """The same batches, each made in a thread of its own while the caller has the one before.
+def prefetch(batches: Iterator[Any]) -> Iterator[Any]:
+    """Yields the same batches, made one ahead in another thread.
 
-    It pays where both sides spend their time in C++ without the GIL, as TensorFlow and tfx_bsl do.
+    Worth it only where both sides run C++ code without the GIL, as TensorFlow and tfx_bsl do.
 
     Args:
-        batches: Yields anything but None. An error it raises reaches the caller in its place.
+        batches: Yields anything but None. An exception it raises reaches the caller in order.
     """
     with ThreadPoolExecutor(1) as maker:
         upcoming = maker.submit(next, batches, None)

@@ -1,12 +1,11 @@
 """A second process for pieces of work, so that a node uses a second core.
 
-The pieces hold Python's lock for much of their time (TFDV's and TFT's accumulators are Python), so
-that threads do not help. The helper is forked before TensorFlow has made its first thread, from a
-process that has everything imported: it starts in milliseconds and shares that memory. A piece
-goes to whoever is free, this process included.
+TFDV's and TFT's accumulators are Python and hold the GIL, so threads do not help. The worker is
+forked before TensorFlow has made its first thread, from a process that has everything imported: it
+starts in milliseconds and shares that memory. Each piece of work goes to the process that is free.
 
-There is none where there is a single processor, or where TensorFlow's threads run already, as
-after another node in the same process; the work is then done here, one piece after the other.
+There is no worker on a single processor, or when TensorFlow's threads run already, for example
+after another node in the same process; this process then does all pieces.
 """
 
 from __future__ import annotations
@@ -27,22 +26,22 @@ from typing import Any
 
 import apache_beam as beam
 from apache_beam.internal import pickler
-from tensorflow.python.eager import context as tf_context
 
 from ordain.errors import NodeFailedError
+from ordain.upstream import tensorflow
 
 _PR_SET_PDEATHSIG = 1
 _CPU_LIMIT = Path("/sys/fs/cgroup/cpu.max")
 _log = logging.getLogger(__name__)
 _pool: ProcessPoolExecutor | None = None
-#: In the helper: the DoFn of the last piece, and what it was pickled to.
+#: In the worker: the DoFn of the last piece and its pickled form.
 _known: tuple[bytes, beam.DoFn] | None = None
 
 
 def start() -> None:
-    """Starts the helper, if there is none and there can be one.
+    """Starts the worker unless it runs or cannot run.
 
-    Has to be called before TensorFlow's first operation in this process, by its main thread.
+    Call it before TensorFlow's first operation in this process, from the main thread.
     """
     global _pool  # noqa: PLW0603  one for each process
     if _pool is None and _can_fork():
@@ -51,45 +50,48 @@ def start() -> None:
 
 
 def stop() -> None:
-    """Ends the helper and gives its memory back; without one it does nothing."""
+    """Ends the worker, if there is one, and frees its memory."""
     global _pool  # noqa: PLW0603  one for each process
     if _pool is not None:
         _pool.shutdown()
         _pool = None
 
 
-def is_there() -> bool:
-    """Whether there is a helper."""
+def is_running() -> bool:
+    """True if there is a worker."""
     return _pool is not None
 
 
 def run(dofn: beam.DoFn, elements: Sequence[Any]) -> list[Any]:
-    """What a DoFn yields for each element, in the order of the elements.
+    """Runs a DoFn on each element, in both processes.
 
     Args:
-        dofn: Keeps nothing between elements but what `setup` makes.
-        elements: Can be pickled, as what is yielded can.
+        dofn: Keeps no state between elements except what `setup` makes.
+        elements: Picklable, and so are the results.
+
+    Returns:
+        The results, in the order of the elements.
 
     Raises:
-        NodeFailedError: The helper was killed.
-        Exception: What the DoFn raised, here or in the helper. No further piece is begun then.
+        NodeFailedError: The worker was killed.
+        Exception: The DoFn raised it, in either process. No further piece is started.
     """
     work = _Work(dofn, elements)
     if _pool is None or len(elements) < 2:
         work.do_here()
         return work.results()
-    giver = threading.Thread(target=work.give, args=(_pool, pickler.dumps(dofn)), daemon=True)
-    giver.start()
+    feeder = threading.Thread(target=work.feed, args=(_pool, pickler.dumps(dofn)), daemon=True)
+    feeder.start()
     try:
         work.do_here()
     finally:
         work.waiting.clear()
-        giver.join()
+        feeder.join()
     return work.results()
 
 
 class _Work:
-    """Pieces that are waiting, and what came of the others."""
+    """Pieces that are waiting, and results of the others."""
 
     def __init__(self, dofn: beam.DoFn, elements: Iterable[Any]) -> None:
         self.waiting = deque(enumerate(elements))
@@ -98,7 +100,7 @@ class _Work:
         self._failure: BaseException | None = None
 
     def do_here(self) -> None:
-        """Does pieces in this process until none is waiting."""
+        """Processes pieces in this process until none is waiting."""
         is_set_up = False
         while (piece := self._next()) is not None:
             if not is_set_up:
@@ -107,8 +109,8 @@ class _Work:
             number, element = piece
             self._done[number] = list(self._dofn.process(element))
 
-    def give(self, pool: ProcessPoolExecutor, pickled: bytes) -> None:
-        """Gives pieces to the helper until none is waiting."""
+    def feed(self, pool: ProcessPoolExecutor, pickled: bytes) -> None:
+        """Sends pieces to the worker until none is waiting."""
         log = _log_file()
         try:
             while (piece := self._next()) is not None:
@@ -119,11 +121,11 @@ class _Work:
             self.waiting.clear()
 
     def results(self) -> list[Any]:
-        """What was yielded, or the helper's error."""
+        """Results in the order of the pieces; raises the worker's error."""
         if isinstance(self._failure, BrokenProcessPool):
             stop()
             raise NodeFailedError(
-                "the helper process was killed, perhaps for want of memory",
+                "the worker process was killed, perhaps out of memory",
                 "run again: what is finished is cached",
             ) from self._failure
         if self._failure is not None:
@@ -138,27 +140,26 @@ class _Work:
 
 
 def _can_fork() -> bool:
-    """Whether a fork is of use, and safe: TensorFlow's threads would be missing in the helper."""
-    runs = tf_context._context is not None and tf_context._context._context_handle is not None
+    """True if a fork helps and is safe: the worker would lack threads that TensorFlow has made."""
     is_main = threading.current_thread() is threading.main_thread()
-    if runs or not is_main or _processors() < 2:
+    if tensorflow.has_started() or not is_main or _processors() < 2:
         _log.info("one process: TensorFlow runs already, or there is a single processor")
         return False
     return True
 
 
 def _processors() -> float:
-    """Processors that this process may use; a container's limit may be a fraction."""
+    """Number of processors this process may use; a container's limit may be a fraction."""
     count = float(len(os.sched_getaffinity(0)))
     try:
         quota, period = _CPU_LIMIT.read_text(encoding="ascii").split()
         return min(count, int(quota) / int(period))
-    except (OSError, ValueError):  # no limit, or another kind of cgroup
+    except (OSError, ValueError):  # no limit, or cgroup v1
         return count
 
 
 def _log_file() -> str | None:
-    """The file that this process' standard error goes to; None if it is none."""
+    """Path of the file that standard error is redirected to, or None."""
     try:
         path = str(Path("/proc/self/fd/2").readlink())
     except OSError:
@@ -167,18 +168,18 @@ def _log_file() -> str | None:
 
 
 def _settle(parent: int) -> None:
-    """The helper's first act: it ends with its parent, whatever ends that."""
+    """Initializes the worker so that it ends with its parent, however that ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
+    if os.getppid() != parent:  # the parent died before the line above
         os._exit(1)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
-    # Ctrl-C reaches the whole group; the parent decides what it means.
+    # Ctrl-C reaches the whole process group; the parent handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _do(pickled: bytes, element: Any, log: str | None) -> list[Any]:
-    """One piece, in the helper."""
-    global _known  # noqa: PLW0603  of the helper
+    """Processes one piece, in the worker."""
+    global _known  # noqa: PLW0603  one for each worker
     if log is not None:
         _log_to(log)
     if _known is None or _known[0] != pickled:
@@ -192,7 +193,7 @@ def _do(pickled: bytes, element: Any, log: str | None) -> list[Any]:
 
 
 def _log_to(path: str) -> None:
-    """Sends what is written here to a node's log: the helper outlives the node it began in."""
+    """Redirects output to a node's log: the worker outlives the node that started it."""
     descriptor = os.open(path, os.O_WRONLY | os.O_APPEND)
     os.dup2(descriptor, 1)
     os.dup2(descriptor, 2)
@@ -203,7 +204,7 @@ def _log_to(path: str) -> None:
 
 
 def _portable(error: Exception) -> Exception:
-    """The error, or one with its text if it cannot cross to another process."""
+    """The error, or one with its text if it cannot be pickled."""
     try:
         pickle.loads(pickle.dumps(error))  # noqa: S301 - our own bytes
     except Exception:

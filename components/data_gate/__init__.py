@@ -1,1 +1,1 @@
-"""The data gate: anomalies and drift of a window, judged by the policy."""
+"""The data gate: verdict on the data of a window."""

@@ -1,11 +1,11 @@
-"""TFDV's kinds of anomaly in the groups that `gate.anomalies` sets a policy for."""
+"""Groups of TFDV's anomaly types, for the policies of `gate.anomalies`."""
 
 from __future__ import annotations
 
 from tensorflow_metadata.proto.v0 import anomalies_pb2
 
-#: Names under which `gate.anomalies` sets a policy, the anomalies each covers, and its default.
-#: An anomaly in no group is `other`, which blocks.
+#: Groups by their name in `gate.anomalies`: default policy and TFDV's anomaly types. A type in no
+#: group is `other`, which blocks.
 KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "missing_column": ("block", ("SCHEMA_MISSING_COLUMN", "FEATURE_TYPE_NOT_PRESENT")),
     "new_column": ("block", ("SCHEMA_NEW_COLUMN",)),
@@ -74,20 +74,20 @@ KINDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "other": ("block", ()),
 }
 _ADVICE = {
-    "missing_column": "bring the column back, or accept its loss: ordain schema accept PROJECT",
-    "new_column": "leave the column out, or accept it: ordain schema accept PROJECT",
-    "new_value": "nothing, if the value is real: ordain schema accept PROJECT adds it",
+    "missing_column": "restore the column, or accept its loss: ordain schema accept PROJECT",
+    "new_column": "remove the column, or accept it: ordain schema accept PROJECT",
+    "new_value": "if the value is valid, add it: ordain schema accept PROJECT",
 }
-REPAIR = "repair the span (a new version or corrected files), or ordain schema diff PROJECT"
+REPAIR = "correct the span (a new version or corrected files), or ordain schema diff PROJECT"
 _KIND_OF = {name: group for group, (_, names) in KINDS.items() for name in names}
 
 
 def kind_of(anomaly: int) -> tuple[str, str]:
-    """The name of an `AnomalyInfo.Type`, and the group it belongs to."""
+    """Name of an `AnomalyInfo.Type` and its group."""
     code = anomalies_pb2.AnomalyInfo.Type.Name(anomaly)
     return code, _KIND_OF.get(code, "other")
 
 
 def advice_on(kind: str) -> str:
-    """What to do about an anomaly of a group."""
+    """Advice for an anomaly of a group."""
     return _ADVICE.get(kind, REPAIR)

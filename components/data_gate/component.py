@@ -1,8 +1,8 @@
-"""The data gate: anomalies, drift, skew and bookkeeping become one verdict for the window.
+"""DataGate component: one verdict on anomalies, drift, skew, labels and row counts of a window.
 
-TFX's ExampleValidator finds anomalies and stops nothing. This component reads what it found for
-every span of the window, compares the newest span with the one before, checks the label and the
-row counts, and answers with a verdict. The nodes after it run only if that is not `blocked`.
+TFX's ExampleValidator finds anomalies and stops nothing. This component reads its anomalies of
+every span of the window, compares the newest span with the one before, and checks the label and the
+row counts. The nodes after it run only if the verdict is not `blocked`.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from ordain.components.artifacts.types import GateVerdict, keep_verdict
 from ordain.components.data_gate.rules import judge
 from ordain.components.data_gate.span_facts import SpanFacts
 from ordain.components.examples.example_gen import read_rows
-from ordain.components.examples.reader import strays_of
+from ordain.components.examples.reader import read_schema, strays_of
 
 
 class DataGateSpec(types.ComponentSpec):
@@ -43,7 +43,7 @@ class DataGateSpec(types.ComponentSpec):
 
 
 class Executor(base_executor.BaseExecutor):
-    """Gathers the facts of each span and judges them."""
+    """Collects the facts of each span and judges them."""
 
     def Do(
         self,
@@ -51,12 +51,10 @@ class Executor(base_executor.BaseExecutor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """Writes `verdict.json` and marks the artifact with the outcome."""
+        """Writes `verdict.json` and sets the outcome as a property of the artifact."""
         statistics = {a.span: a for a in input_dict["statistics"]}
         anomalies = {a.span: a for a in input_dict["anomalies"]}
-        schema = io_utils.SchemaReader().read(
-            io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
-        )
+        schema = read_schema(input_dict)
         facts = []
         for examples in sorted(input_dict["examples"], key=lambda artifact: artifact.span):
             splits = artifact_utils.decode_split_names(examples.split_names)
@@ -80,8 +78,8 @@ class Executor(base_executor.BaseExecutor):
 class DataGate(base_component.BaseComponent):
     """The component.
 
-    `policy` is `ordain.config.gates.Gate` as a dict, with the label's name; `training` has the
-    `steps` and the `batch_size`, None where only the project knows it.
+    `policy` is `ordain.config.gates.Gate` as a dict, with the label's name; `training` has `steps`
+    and `batch_size` (None if not configured).
     """
 
     SPEC_CLASS = DataGateSpec
@@ -96,7 +94,7 @@ class DataGate(base_component.BaseComponent):
         policy: dict[str, Any],
         training: dict[str, Any],
     ) -> None:
-        """Takes the channels of the nodes before it, the policy, and what training will take."""
+        """Takes the channels of earlier nodes, the policy and the training settings."""
         super().__init__(
             DataGateSpec(
                 examples=examples,

@@ -15,7 +15,7 @@ from ordain.verdict import Outcome, Reason
 def judge_drift(
     before: SpanFacts, newest: SpanFacts, schema: schema_pb2.Schema, limits: Mapping[str, Any]
 ) -> Iterator[Reason]:
-    """Distances of the newest span to the one before, each against its limit."""
+    """Compares the newest span with the one before, feature by feature."""
     wanted = schema_pb2.Schema()
     wanted.CopyFrom(schema)
     for feature in wanted.feature:
@@ -23,8 +23,8 @@ def judge_drift(
         if feature.name in limits["ignore"]:
             feature.ClearField("drift_comparator")
         elif not feature.HasField("drift_comparator"):
-            # By how it was measured: integers that stand for categories have a histogram, and an
-            # L-infinity norm over value counts they do not have would always be 0.
+            # By type: integer categories have a histogram and no value counts, so that their
+            # L-infinity norm would always be 0.
             is_text = feature.type == schema_pb2.BYTES
             limit = limits["categorical" if is_text else "numeric"]
             if limit is not None and is_text:
@@ -45,7 +45,7 @@ def judge_drift(
 
 
 def judge_skew(newest: SpanFacts, schema: schema_pb2.Schema, outcome: Outcome) -> Iterator[Reason]:
-    """Distances between the newest span's splits, where the schema has a `skew_comparator`."""
+    """Compares the newest span's splits, for features with a `skew_comparator`."""
     if not any(f.HasField("skew_comparator") for f in schema.feature):
         return
     if not all(count_rows(newest.statistics[s]) for s in ("train", "eval")):
@@ -78,6 +78,6 @@ def _distance(
         limit=measure.threshold,
         advice=""
         if is_ok
-        else "look at the feature in both; if the change is real, raise the "
+        else "compare the feature in both; if the change is real, raise the "
         "limit (gate.drift) or set a drift_comparator in the schema",
     )

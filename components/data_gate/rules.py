@@ -1,17 +1,16 @@
-"""What the data gate looks at, as one function of plain facts.
+"""Rules of the data gate, as a pure function of facts about spans.
 
-Rules, each giving reasons:
+Each rule gives reasons:
 
-1. rows ingested = rows in the statistics, split by split, and no file beside those that were
-   committed (conservation);
+1. rows ingested = rows in the statistics, split by split, and no uncommitted files (conservation);
 2. each split of the window has rows;
-3. the label is in every labelled row, has more than one value, and is within its domain;
-4. not every feature is empty;
-5. each anomaly ExampleValidator found in any span, by the policy of its kind;
-6. drift of the newest span against the one before, by the schema's comparators or the limits;
-7. columns that the model does not get, or that some split has no value of, are named;
+3. every row has a label, within its domain, and there is more than one label;
+4. some feature has values;
+5. anomalies that ExampleValidator found in any span, by the policy of their group;
+6. drift of the newest span from the one before, by the schema's comparators or the limits;
+7. columns that are deprecated, or empty in some split, are listed;
 8. skew of the newest span between train and eval, where the schema has a `skew_comparator`;
-9. rows that training will never see, where the batch size is known.
+9. rows that training will not see, where the batch size is known.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ from ordain.components.data_gate.span_facts import OUTCOMES, SpanFacts, count_ro
 from ordain.verdict import Outcome, Reason, Verdict
 
 GATE = "data"
-#: Of an inferred schema nobody has decided where its domains end.
+#: The domains of an inferred schema are only what was seen, so violations warn instead of block.
 _ONLY_WARN_IF_INFERRED = ("out_of_range", "new_value")
 
 
@@ -45,11 +44,11 @@ def judge(
 
     Args:
         facts: The spans, oldest first.
-        schema: What the data should look like.
+        schema: Schema of the data.
         policy: `ordain.config.gates.Gate` as a dict, the `label`, and whether the schema
             `is_curated`.
         steps: Training steps.
-        batch_size: Rows in a step; None if the project alone knows.
+        batch_size: Rows in a step; None if not configured.
     """
     reasons: list[Reason] = []
     for fact in facts:
@@ -81,16 +80,16 @@ def _conservation(fact: SpanFacts) -> Iterator[Reason]:
                 span=fact.span,
                 measured=measured,
                 limit=expected,
-                advice="rows were lost on the way: run again with one Beam worker (beam_args)",
+                advice="rows were lost: run again with one Beam worker (beam_args)",
             )
     for path in fact.strays:
         yield Reason(
             Outcome.BLOCKED,
             "conservation",
-            f"{path} was not committed by ExampleGen; a component that reads the whole folder "
-            "would take its rows twice, or fail",
+            f"{path}: not committed by ExampleGen; a component that reads the whole folder "
+            "would read its rows twice, or fail",
             span=fact.span,
-            advice="remove it, or ingest anew: ordain run PROJECT --from ExampleGen --no-cache",
+            advice="remove it, or ingest again: ordain run PROJECT --from ExampleGen --no-cache",
         )
 
 
@@ -106,7 +105,7 @@ def _anomalies(
             feature = ".".join(info.path.step) or name
             for detail in info.reason:
                 code, kind = kind_of(detail.type)
-                if (feature, code) in seen:  # the same thing in the other split
+                if (feature, code) in seen:  # the same anomaly in the other split
                     continue
                 seen.add((feature, code))
                 default = KINDS[kind][0]
@@ -114,7 +113,7 @@ def _anomalies(
                     default = "warn"
                 chosen = policies.get(kind, default)
                 if feature == label and is_curated:
-                    chosen = "block"  # a label that is not what it should be is never fine
+                    chosen = "block"  # a label outside its schema is never accepted
                 yield Reason(
                     OUTCOMES[chosen],
                     kind,
@@ -126,13 +125,13 @@ def _anomalies(
 
 
 def _emptiness(fact: SpanFacts) -> Iterator[Reason]:
-    """All features without a value: a table of nulls."""
+    """Blocks a span in which no feature has a value."""
     features = [f for s in fact.statistics.values() for d in s.datasets for f in d.features]
     if features and all(_common(f).num_non_missing == 0 for f in features):
         yield Reason(
             Outcome.BLOCKED,
             "all_null",
-            "no feature holds a single value",
+            "no feature has any value",
             span=fact.span,
             advice=REPAIR,
         )
@@ -149,12 +148,12 @@ def _splits(facts: Sequence[SpanFacts]) -> Iterator[Reason]:
                 where=split,
                 measured=0,
                 limit=1,
-                advice="bring more data, or split by a column with more values (data.split)",
+                advice="add data, or split by a column with more values (data.split)",
             )
 
 
 def _columns(facts: Sequence[SpanFacts], schema: schema_pb2.Schema) -> Iterator[Reason]:
-    """Columns that training does without, everywhere or somewhere."""
+    """Lists columns that are deprecated, or empty in some split."""
     splits = [(f.span, name, s) for f in facts for name, s in f.statistics.items() if count_rows(s)]
     for feature in schema.feature:
         found = [(at, any(map(_has_values, _features(s, feature.name)))) for *at, s in splits]
@@ -183,7 +182,7 @@ def _training(facts: Sequence[SpanFacts], steps: int, batch_size: int) -> Iterat
             measured=steps * batch_size,
             limit=rows,
             advice=f"train.steps: {-(-rows // batch_size)} sees each row once; a smaller "
-            "data.window has fewer",
+            "data.window has fewer rows",
         )
 
 
@@ -205,7 +204,7 @@ def _label(facts: Sequence[SpanFacts], label: str) -> Iterator[Reason]:
                         span=fact.span,
                         measured=missing,
                         limit=0,
-                        advice="set data.unlabelled: drop to leave such rows out",
+                        advice="set data.unlabelled: drop to drop such rows",
                     )
                 if common.num_non_missing:
                     values |= _extremes(feature)
@@ -225,7 +224,7 @@ def _label(facts: Sequence[SpanFacts], label: str) -> Iterator[Reason]:
             where=label,
             measured=1,
             limit=2,
-            advice="there is nothing to learn; correct the data",
+            advice="nothing can be learned; correct the data",
         )
 
 
@@ -246,7 +245,7 @@ def _has_values(feature: statistics_pb2.FeatureNameStatistics) -> bool:
 
 
 def _extremes(feature: statistics_pb2.FeatureNameStatistics) -> set[Any]:
-    """One value if the feature is constant, else at least two."""
+    """One value if the feature is constant, otherwise at least two."""
     if feature.HasField("num_stats"):
         return {feature.num_stats.min, feature.num_stats.max}
     return {bucket.label for bucket in feature.string_stats.rank_histogram.buckets}

@@ -9,7 +9,7 @@ from tensorflow_metadata.proto.v0 import anomalies_pb2, statistics_pb2
 
 from ordain.verdict import Outcome
 
-#: A policy of `pipeline.yaml` as the outcome it means.
+#: Outcome of each policy in `pipeline.yaml`.
 OUTCOMES = {"pass": Outcome.PASSED, "warn": Outcome.WARNED, "block": Outcome.BLOCKED}
 
 
@@ -19,11 +19,11 @@ class SpanFacts:
 
     Attributes:
         span: The span's number.
-        rows: Rows ingested; empty if the ExampleGen does not count.
-        left_out: Rows left out for want of a label.
+        rows: Rows ingested; empty if ExampleGen does not count them.
+        left_out: Rows dropped because they have no label.
         statistics: TFDV's statistics.
-        anomalies: What ExampleValidator found.
-        strays: Files in the splits' folders that no ExampleGen committed.
+        anomalies: Anomalies of ExampleValidator.
+        strays: Uncommitted files in the splits' folders.
     """
 
     span: int
@@ -35,5 +35,5 @@ class SpanFacts:
 
 
 def count_rows(statistics: statistics_pb2.DatasetFeatureStatisticsList) -> int:
-    """Rows that statistics were computed over."""
+    """Number of rows that statistics were computed over."""
     return int(sum(dataset.num_examples for dataset in statistics.datasets))

@@ -1,9 +1,9 @@
 """Labels, predictions and weights of a batch of TFMA's extracts, as arrays.
 
 TFMA splits every batch into examples and prepares each one's label, prediction and weight in
-Python (`metric_util.to_label_prediction_example_weight`). Most of the time all examples have
-numbers of the same shape, and the same preparation can be done on the batch at once, with the
-same functions. Where it cannot, the answer here is None, and the caller takes TFMA's way.
+Python (`metric_util.to_label_prediction_example_weight`). Usually all examples have numbers of the
+same shape, and the same functions prepare the whole batch at once. Otherwise the methods return
+None, and the caller processes example by example as TFMA does.
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ import tensorflow_model_analysis as tfma
 
 from ordain.components.evaluator import tfma_internals as inside
 
-#: Kinds of NumPy types that are numbers.
+#: NumPy type kinds of numbers.
 _NUMBERS = "biuf"
-#: Keys under which TFMA looks for a vocabulary in the predictions of Estimators.
+#: Keys of a vocabulary in the predictions of Estimators.
 _VOCABULARIES = ("all_classes", "classes")
 
 
 @dataclass(frozen=True)
 class Columns:
-    """What a metric looks at, a row for each example.
+    """Inputs of a metric, one row per example.
 
     Attributes:
         label: `[rows, labels]`.
@@ -39,10 +39,10 @@ class Columns:
 
 
 class Batch:
-    """A batch of extracts, from which metrics take what they need; each is made once."""
+    """A batch of extracts; prepares the inputs of metrics, each once."""
 
     def __init__(self, extracts: dict[str, Any], rows: int) -> None:
-        """Takes the extracts as they are before TFMA splits them into examples."""
+        """Takes the extracts before TFMA splits them into examples."""
         self.rows = rows
         self._extracts = {
             key: extracts[key]
@@ -58,7 +58,7 @@ class Batch:
 
     @property
     def examples(self) -> list[Any]:
-        """The batch split as TFMA splits it, for combiners that know nothing else."""
+        """The batch split as TFMA splits it, for combiners that take examples only."""
         if self._examples is None:
             split = inside.split_extracts(self._extracts)
             self._examples = [inside.StandardMetricInputs(extracts) for extracts in split]
@@ -66,28 +66,28 @@ class Batch:
 
     @property
     def weights(self) -> Any:
-        """Example weights as TFMA extracted them, by model and output if there are several."""
+        """Example weights as extracted by TFMA, by model and output if there are several."""
         return self._extracts.get(tfma.constants.EXAMPLE_WEIGHTS_KEY)
 
     def columns(self, inputs: inside.Inputs) -> Columns | None:
-        """What TFMA's preparation gives with `flatten=False`."""
+        """Same as TFMA's preparation with `flatten=False`; None if that needs single examples."""
         key = ("columns", inputs.cache_key)
         if key not in self._made:
             self._made[key] = self._columns(inputs)
         return self._made[key]
 
     def pairs(self, inputs: inside.Inputs, has_fractional_labels: bool = False) -> Columns | None:
-        """What TFMA's preparation gives with `flatten=True`: one value for each class.
+        """Same as TFMA's preparation with `flatten=True`: one value for each class.
 
         Args:
-            inputs: Which labels, predictions and weights.
+            inputs: Selects labels, predictions and weights.
             has_fractional_labels: Makes two columns of each: label 0 with the weight times
-                (1 - label), and label 1 with the weight times label. TFMA leaves out pairs whose
-                weight is then 0, so the caller has to.
+                (1 - label), and label 1 with the weight times label. The caller drops pairs of
+                weight 0, as TFMA does.
 
         Returns:
-            Three arrays of the same shape, weights in double precision, as TFMA takes them. No
-            value is NaN: those are left to TFMA.
+            Three arrays of the same shape, weights in double precision, as in TFMA. None if a
+            value is NaN, which is left to TFMA.
         """
         key = ("pairs", inputs.cache_key, has_fractional_labels)
         if key not in self._made:
@@ -104,9 +104,9 @@ class Batch:
         return _select(Columns(label, prediction, weight), inputs)
 
     def _named(self, inputs: inside.Inputs) -> tuple[Any, Any, Any] | None:
-        """Label, prediction and weight of the model and output that are meant."""
+        """Label, prediction and weight of the selected model and output."""
         specs = inputs.eval_config.model_specs if inputs.eval_config else []
-        # With a single model TFMA's name for it is empty, whatever it is called.
+        # TFMA gives a single model an empty name.
         of_model = [s for s in specs if (s.name if len(specs) > 1 else "") == inputs.model_name]
         spec = of_model[0] if of_model else None
         label = self._extracts.get(tfma.constants.LABELS_KEY)
@@ -160,7 +160,7 @@ class Batch:
 
 
 def _matrix(value: Any, rows: int) -> Any:
-    """Numbers as `[rows, n]`, or None if they are something else."""
+    """Numbers as `[rows, n]`, or None for other values."""
     if not isinstance(value, np.ndarray) or value.dtype.kind not in _NUMBERS:
         return None
     if value.ndim not in (1, 2) or value.shape[0] != rows or (value.ndim == 2 and not value.size):
@@ -169,12 +169,12 @@ def _matrix(value: Any, rows: int) -> Any:
 
 
 def _optional(value: Any, key: str) -> Any:
-    """The entry of that name, or the value itself where there are no such entries."""
+    """The entry of that name, or the value itself if there is none."""
     return value[key] if isinstance(value, Mapping) and key in value else value
 
 
 def _select(columns: Columns, inputs: inside.Inputs) -> Columns:
-    """The classes that a sub-key names, as in TFMA's preparation of an example."""
+    """Selects the classes of a sub-key, as in TFMA's preparation of an example."""
     key, label, prediction = inputs.sub_key, columns.label, columns.prediction
     if key is None:
         return columns

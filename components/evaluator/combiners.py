@@ -1,8 +1,8 @@
-"""TFMA's combiners fed with rows of a batch at once instead of with example by example.
+"""Adds rows of a batch to TFMA's combiners at once instead of example by example.
 
-Accumulators stay TFMA's own but for histograms (`components/evaluator/histogram.py`), so that its
-merging and its results follow unchanged. A combiner that is not known here, and one whose input is
-not plain numbers, gets its examples one by one, as from TFMA.
+Accumulators are TFMA's own, except for histograms (`histogram.py`), so that merging and results are
+unchanged. An unknown combiner, and one whose inputs are not plain numbers, gets its examples one by
+one, as in TFMA.
 """
 
 from __future__ import annotations
@@ -19,8 +19,8 @@ from ordain.components.evaluator.r2 import R2Combiner
 from ordain.components.evaluator.rows import RowsCombiner
 from ordain.errors import DataBlockedError
 
-#: Takes combiner, accumulator, batch and row numbers; returns the accumulator, or None if the
-#: batch is not what it can take.
+#: Takes combiner, accumulator, batch and row numbers; returns the accumulator, or None if it cannot
+#: take the batch.
 Adder = Callable[[Any, Any, Batch, Any], Any]
 
 
@@ -28,15 +28,15 @@ def add_rows(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:
     """Adds examples to an accumulator.
 
     Args:
-        combiner: A combiner of TFMA's.
-        accumulator: What it made, or what an earlier call returned.
+        combiner: A TFMA combiner.
+        accumulator: Its accumulator, or the result of an earlier call.
         batch: The examples.
         rows: Numbers of those to add, `[n] int64`.
 
     Returns:
         The accumulator with the examples.
     """
-    # A subclass may add in its own way, so the type has to be exactly the known one.
+    # Exact type only: a subclass may add in its own way.
     adder = ADDERS.get(type(combiner))
     added = adder(combiner, accumulator, batch, rows) if adder else None
     return added if added is not None else _add_examples(combiner, accumulator, batch, rows)
@@ -51,7 +51,7 @@ def _add_examples(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> A
             label = _foreign_label(example)
             if label is not None:
                 raise DataBlockedError(
-                    f"evaluation: a row has the label {label:g}, and a metric of two classes takes "
+                    f"evaluation: a row has the label {label:g}; a metric of two classes takes "
                     "labels from 0 to 1",
                     "make the labels 0 and 1 in the data or in preprocessing_fn, or give the model "
                     "an output for each class and evaluate.metrics such as "
@@ -64,11 +64,11 @@ def _add_examples(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> A
 
 
 def _foreign_label(example: Any) -> float | None:
-    """A label that is neither of two classes, beside a single prediction; None if it is one."""
+    """A label outside 0 to 1 of an example with a single prediction, or None."""
     try:
         labels, predictions = np.asarray(example["labels"]), np.asarray(example["predictions"])
         foreign = labels[~((labels >= 0) & (labels <= 1))]
-    except (KeyError, TypeError, IndexError):  # several outputs, or labels that are words
+    except (KeyError, TypeError, IndexError):  # several outputs, or text labels
         return None
     return float(foreign.flat[0]) if foreign.size and predictions.size == 1 else None
 
@@ -83,7 +83,7 @@ def _flat(pairs: Columns, rows: Any) -> tuple[Any, Any, Any]:
 
 
 def _weighty(pairs: Columns, rows: Any) -> tuple[Any, Any, Any]:
-    """The same without weights of 0, which TFMA leaves out of fractional labels."""
+    """The same without weights of 0, which TFMA drops for fractional labels."""
     label, prediction, weight = _flat(pairs, rows)
     has_weight = weight != 0
     return label[has_weight], prediction[has_weight], weight[has_weight]
@@ -106,13 +106,13 @@ def _add_matrices(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> A
         return None
     label, prediction, weight = _weighty(pairs, rows)
     thresholds = np.unique(np.asarray(combiner._binary_confusion_matrices._thresholds, np.float64))
-    # How many thresholds a prediction is above. Sums over these are only ever added up, never
-    # subtracted: a count of nothing stays exactly 0.
+    # Number of thresholds below each prediction. Sums over these are only added, never
+    # subtracted: an empty count stays exactly 0.
     above = np.searchsorted(thresholds, prediction, side="left")
     sums = {}
     for is_positive in (True, False):
         chosen = (label == 1) == is_positive
-        # Of no rows NumPy counts in integers, which TFMA's matrices then divide into.
+        # Without rows NumPy returns integers, by which TFMA's matrices would then divide.
         sums[is_positive] = np.bincount(
             above[chosen], weights=weight[chosen], minlength=len(thresholds) + 1
         ).astype(np.float64)
@@ -142,8 +142,8 @@ def _add_classes(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> An
     predicted = np.argmax(prediction, axis=1)
     wide = prediction.shape[1] + 1
     for threshold in combiner._thresholds:
-        # As in TFMA, a class that was dropped at one threshold stays dropped at those behind it,
-        # judged by the last class's prediction, which is what -1 picks.
+        # As in TFMA, a class that was dropped at one threshold stays dropped at the next ones,
+        # compared by the prediction of the last class, which index -1 selects.
         low = prediction[np.arange(len(rows)), predicted] <= threshold
         predicted = np.where(low, inside.NO_PREDICTED_CLASS_ID, predicted)
         codes, where = np.unique(actual * wide + predicted + 1, return_inverse=True)
@@ -222,7 +222,7 @@ def _logarithmic(label: Any, prediction: Any) -> Any:
         return (np.log(label + 1) - np.log(prediction + 1)) ** 2
 
 
-#: Error of a prediction; NaN where TFMA leaves the example out.
+#: Error of a prediction; NaN where TFMA drops the example.
 _ERRORS: dict[type, Callable[[Any, Any], Any]] = {
     inside.MeanAbsoluteError: lambda label, prediction: np.abs(label - prediction),
     inside.MeanSquaredError: lambda label, prediction: (label - prediction) ** 2,
@@ -235,7 +235,7 @@ def _add_error(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:
     pairs = batch.pairs(inside.inputs_of(combiner))
     if pairs is None:
         return None
-    # Subtracted in the precision that the values have, as TFMA does, then summed up in double.
+    # Subtracted in the precision of the values, as in TFMA, then summed in double precision.
     error = _ERRORS[type(combiner)](pairs.label[rows], pairs.prediction[rows])
     error, weight = error.ravel().astype(np.float64), pairs.weight[rows].ravel()
     is_number = ~np.isnan(error)
@@ -245,7 +245,7 @@ def _add_error(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:
 
 
 def _add_to_keras(combiner: Any, accumulator: Any, batch: Batch, rows: Any) -> Any:
-    """Fills TFMA's own buffer of inputs, which it hands to Keras a thousand at a time."""
+    """Fills TFMA's buffer of inputs, which it passes to Keras a thousand at a time."""
     if combiner._aggregation_type and combiner._aggregation_type.micro_average:
         return None
     changes = {"sub_key": None} if combiner._sub_key_in_config else {}

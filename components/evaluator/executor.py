@@ -1,16 +1,15 @@
 """Evaluator's executor: TFMA over the whole window, with the data span as a slice key.
 
-TFX's own reads all examples as one heap. This one adds to every batch the span it came from, as
-a feature that only slicing sees (the model never does), and answers with a verdict that names,
-for every threshold, the slice, the measured value, the limit and the baseline. Metrics are
-computed from batches (`components/evaluator/metrics.py`); what needs single examples goes through
-TFMA's evaluator, and the log says why. Spec, artifacts and properties are TFX's.
+TFX's executor does not distinguish spans. This one adds the span to every batch, as a feature that
+only slicing sees, and gives a verdict with the slice, measured value, limit and baseline of every
+threshold. Metrics are computed from batches (`metrics.py`); configurations that need single
+examples go through TFMA's evaluator, and the log gives the reason. Spec, artifacts and properties
+are TFX's.
 """
 
 from __future__ import annotations
 
 import logging
-from dataclasses import replace
 from typing import Any
 
 import apache_beam as beam
@@ -18,33 +17,35 @@ import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants
 from tfx.dsl.io import fileio
-from tfx.types import artifact_utils, standard_component_specs
-from tfx.utils import io_utils, json_utils
+from tfx.types import standard_component_specs
+from tfx.utils import json_utils
 
-from ordain.components.artifacts.served_model import compared_with, note_compared, private_inputs
-from ordain.components.artifacts.types import keep_verdict, model_folder
-from ordain.components.beam.errors import restored
+from ordain.components.artifacts.served_model import compared_with, private_inputs
+from ordain.components.artifacts.types import model_folder
 from ordain.components.beam.executor import BeamExecutor
-from ordain.components.evaluator.importance import write_importance
-from ordain.components.evaluator.measures import read_measures
+from ordain.components.evaluator.conclusion import BASELINE, read_verdict, write_conclusion
 from ordain.components.evaluator.metrics import batched, needs_examples
 from ordain.components.evaluator.reader import SPAN_FEATURE, ReadWindow
-from ordain.components.evaluator.results_json import evaluated_rows, folders_of, write_readout
+from ordain.components.evaluator.results_json import folders_of
 from ordain.components.evaluator.slices import slice_keys
 from ordain.components.evaluator.tfma_internals import UNBATCH_STAGE
 from ordain.components.evaluator.thresholds import read_configs
-from ordain.components.evaluator.verdict import judge
-from ordain.components.examples.reader import BATCH_ROWS, read_records, split_files, tfxio_for
+from ordain.components.examples.reader import (
+    BATCH_ROWS,
+    read_records,
+    read_schema,
+    split_files,
+    tfxio_for,
+)
 from ordain.errors import DataBlockedError, NodeFailedError
 from ordain.serving.export.description import EXAMPLES_INPUT, SERVING_TF_EXAMPLE
 from ordain.serving.server.models.loaded_model import essence
 
-BASELINE = standard_component_specs.BASELINE_MODEL_KEY
 _LOG = logging.getLogger(__name__)
 
 
 class Executor(BeamExecutor):
-    """Evaluates a candidate, beside a baseline if there is one, and blesses it or not."""
+    """Evaluates a candidate, and a baseline if there is one, and blesses it or not."""
 
     def Do(
         self,
@@ -63,7 +64,7 @@ class Executor(BeamExecutor):
         exec_properties: dict[str, Any],
         published: list[Any],
     ) -> None:
-        """Evaluates; `published` is the baseline as ML Metadata has it, not its private copy."""
+        """Evaluates; `published` is the baseline's artifact, not its private copy."""
         (model,) = input_dict["model"]
         baselines = input_dict.get(BASELINE, [])
         path = model_folder(model)
@@ -71,13 +72,11 @@ class Executor(BeamExecutor):
         wanted, config = read_configs(exec_properties["eval_config"], path, baseline_path)
         tfma.utils.verify_eval_config(config)
         splits = json_utils.loads(exec_properties.get("example_splits") or "null") or ["eval"]
-        schema = io_utils.SchemaReader().read(
-            io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
-        )
+        schema = read_schema(input_dict)
         if any(feature.name == SPAN_FEATURE for feature in schema.feature):
             raise DataBlockedError(
-                f"the data has a column {SPAN_FEATURE!r}, the name under which evaluation slices "
-                "by data span",
+                f"the data has a column {SPAN_FEATURE!r}, which is the name of the slice by data "
+                "span",
                 "rename the column",
             )
         models = [
@@ -89,7 +88,7 @@ class Executor(BeamExecutor):
             for spec in config.model_specs
         ]
         (evaluation,) = output_dict[standard_component_specs.EVALUATION_KEY]
-        # Held, or TFMA would load each again when another was loaded since.
+        # Keep references: TFMA would load a model again after another one.
         loaded = {shared.model_name: shared.model_loader.load() for shared in models}
         try:
             self._evaluate(input_dict["examples"], splits, schema, models, config, evaluation.uri)
@@ -101,25 +100,12 @@ class Executor(BeamExecutor):
                     _explain(error, against, loaded[spec.name], folders)
             raise
 
-        newest = max(artifact.span for artifact in input_dict["examples"])
-        metrics = list(tfma.load_metrics(evaluation.uri))
-        measures = read_measures(config, metrics)
-        verdict = judge(config, measures, newest, limits=wanted)
-        verdict = replace(verdict, compared_with=compared_with(input_dict, BASELINE))
+        verdict, measures = read_verdict(input_dict, evaluation, wanted, config)
         (blessing,) = output_dict[standard_component_specs.BLESSING_KEY]
         self._bless(blessing, model, published, is_blessed=not verdict.is_blocked)
-        keep_verdict(verdict, evaluation, [model])
-        note_compared(evaluation, input_dict, BASELINE)
-        evaluated = evaluated_rows(folders_of(input_dict["examples"], splits), measures)
-        write_readout(evaluation.uri, config, metrics, measures, evaluated)
-        (candidate,) = (spec for spec in config.model_specs if not spec.is_baseline)
-        write_importance(
-            evaluation.uri,
-            loaded[candidate.name],
-            input_dict["examples"],
-            splits,
-            schema,
-            candidate.label_key,
+        (candidate,) = (spec.name for spec in config.model_specs if not spec.is_baseline)
+        write_conclusion(
+            input_dict, evaluation, config, splits, verdict, measures, schema, loaded[candidate]
         )
 
     def _evaluate(
@@ -149,7 +135,7 @@ class Executor(BeamExecutor):
             _LOG.info("evaluating example by example, for %s", by_example.reason)
             kept = None if reads_features else frozenset(slice_keys(config.slicing_specs))
             extractors = lean(extractors, kept)
-        with restored(), self._make_beam_pipeline() as pipeline:
+        with self._pipeline() as pipeline:
             _ = (
                 pipeline
                 | "Window" >> ReadWindow(folders, schema, columns, tfma.ARROW_INPUT_COLUMN)
@@ -185,10 +171,10 @@ class Executor(BeamExecutor):
 
 
 def _explain(error: Exception, baseline: str, model: Any, folders: list[tuple[str, int]]) -> None:
-    """Raises an error that says so if it is the baseline that cannot predict these rows.
+    """Raises a clear error if the cause is that the baseline cannot predict these rows.
 
-    A version that needs a value in each row, of a column that may lack it by now, fails in TFMA
-    with nothing but the names of tensors.
+    A version that requires a value in every row fails on a column that may now be empty; TFMA's
+    error has only names of tensors.
     """
     predict = model.signatures[SERVING_TF_EXAMPLE]
     for folder, span in folders:
@@ -205,14 +191,13 @@ def _explain(error: Exception, baseline: str, model: Any, folders: list[tuple[st
 
 
 def _columns(config: Any, schema: Any, reads_features: bool) -> list[str]:
-    """Columns of the data to decode; the model itself gets the serialized examples."""
+    """Columns of the data to decode; the model gets the serialized examples."""
     names = {feature.name for feature in schema.feature}
     if reads_features:
         return sorted(names)
     keys = slice_keys(config.slicing_specs)
     for spec in config.model_specs:
-        # Labels, weights and predictions that the data holds; most come with the transformed
-        # features, which are looked at first.
+        # Labels, weights and predictions in the data; TFMA tries the transformed features first.
         keys |= {spec.label_key, spec.example_weight_key, spec.prediction_key}
         for several in (spec.label_keys, spec.example_weight_keys, spec.prediction_keys):
             keys |= set(several.values())
@@ -220,11 +205,10 @@ def _columns(config: Any, schema: Any, reads_features: bool) -> list[str]:
 
 
 def lean(extractors: list[Any], features: frozenset[str] | None) -> list[Any]:
-    """TFMA's own extractors, with one more before batches are split into examples.
+    """TFMA's extractors, with one more before batches are split into examples.
 
-    It drops what neither a metric nor a slice looks at: the serialized examples and all
-    transformed features, and all features but those named. Splitting those is a quarter of
-    TFMA's time.
+    It drops what no metric or slice reads: the serialized examples, all transformed features, and
+    all other features except those named. Splitting them is a quarter of TFMA's time.
 
     Args:
         extractors: TFMA's default extractors.

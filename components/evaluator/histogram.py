@@ -1,9 +1,13 @@
-"""TFMA's calibration histogram, which AUC and most curves are made of, with arrays inside.
+"""TFMA's calibration histogram, the basis of AUC and most curves, on arrays.
 
-TFMA keeps an object of Python for each of up to 10,000 buckets of each slice. A year of flights
-with three slices and twelve spans makes 170,000 of them, and as many again wherever they are
-pickled and merged: two or three of the Evaluator's seventeen seconds. Buckets here are rows of
-arrays; TFMA gets its objects when the metrics are derived, once for each slice.
+TFMA keeps a Python object for each of up to 10,000 buckets of each slice. A year of flights with
+three slices and twelve spans makes 170,000 of them, and as many again wherever they are pickled and
+merged. Buckets here are rows of arrays; TFMA gets its objects once per slice, when metrics are
+derived.
+
+Measured gain: 81 % of the Evaluator's CPU time over a year of flights: 63.4 s with TFMA's
+histogram, which takes examples one by one, and 11.9 s with this one (`benchmarks/node_gains.py`,
+piece `evaluator-histogram`).
 """
 
 from __future__ import annotations
@@ -22,7 +26,7 @@ class Buckets:
     Attributes:
         ids: Their numbers, ascending, `[n] int64`.
         sums: Labels, predictions and 1, each times the weight and added up, `[n, 3] float64`.
-        loose: What was added example by example since, as TFMA has it.
+        loose: Buckets of examples added one by one since, as in TFMA.
     """
 
     __slots__ = ("ids", "loose", "sums")
@@ -34,8 +38,8 @@ class Buckets:
         self.loose = {} if loose is None else loose
 
 
-def together(parts: Iterable[Buckets]) -> Buckets:
-    """Buckets of the same number added up, in the order of the parts; a part's may be in any."""
+def merge_buckets(parts: Iterable[Buckets]) -> Buckets:
+    """Merges buckets of the same number, in the order of the parts."""
     ids, sums = [np.empty(0, np.int64)], [np.empty((0, 3))]
     for part in parts:
         ids += [part.ids, np.array(list(part.loose), np.int64)]
@@ -47,18 +51,18 @@ def together(parts: Iterable[Buckets]) -> Buckets:
 
 
 class HistogramCombiner(inside.CalibrationHistogram):
-    """TFMA's combiner, with `Buckets` for accumulators."""
+    """TFMA's combiner with `Buckets` as accumulators."""
 
     def __init__(self, combiner: Any) -> None:
-        """Takes the combiner that TFMA made."""
+        """Takes TFMA's combiner."""
         self.__dict__.update(vars(combiner))
 
     def create_accumulator(self) -> Buckets:
-        """Of no rows."""
-        return together([])
+        """Returns empty buckets."""
+        return merge_buckets([])
 
     def add_input(self, accumulator: Buckets, element: Any) -> Buckets:
-        """Adds one example as TFMA does."""
+        """Adds one example, as TFMA does."""
         super().add_input(accumulator.loose, element)
         return accumulator
 
@@ -69,26 +73,26 @@ class HistogramCombiner(inside.CalibrationHistogram):
         place = (value - self._left) / self._range * self._num_buckets + 1
         ids = np.clip(place, 0, last).astype(np.int64)
         sums = np.stack([label * weight, prediction * weight, weight], axis=1)
-        return together([accumulator, Buckets(ids, sums)])
+        return merge_buckets([accumulator, Buckets(ids, sums)])
 
     def merge_accumulators(self, accumulators: Iterable[Buckets]) -> Buckets:
-        """Of all rows together."""
-        return together(accumulators)
+        """Merges accumulators."""
+        return merge_buckets(accumulators)
 
     def compact(self, accumulator: Buckets) -> Buckets:
-        """With nothing loose, as it takes least to pickle."""
-        return together([accumulator])
+        """Merges loose buckets into the arrays, which pickle smaller."""
+        return merge_buckets([accumulator])
 
     def extract_output(self, accumulator: Buckets) -> dict[Any, Any]:
         """TFMA's buckets by the metric's key."""
-        whole = together([accumulator])
+        whole = merge_buckets([accumulator])
         rows = zip(whole.ids.tolist(), whole.sums.tolist(), strict=True)
         return super().extract_output({number: inside.Bucket(number, *row) for number, row in rows})
 
 
 def with_arrays(combiner: Any) -> Any:
-    """The combiner, or the one above in the place of TFMA's own."""
-    # A subclass may add in its own way, so the type has to be exactly the known one.
+    """Replaces TFMA's histogram combiner by ours; other combiners are returned as they are."""
+    # Exact type only: a subclass may add in its own way.
     is_known = type(combiner) is inside.CalibrationHistogram
     return HistogramCombiner(combiner) if is_known else combiner
 

@@ -1,9 +1,9 @@
-"""Which features a model leans on: permutation importance on a sample of the eval split.
+"""Permutation importance of the raw features, on a sample of the eval split.
 
-A feature's raw values are shuffled among the sampled rows, the model predicts again, and what its
-score loses is the feature's importance (Breiman, Random Forests, 2001; Fisher, Rudin and Dominici,
-2019, for any model). Features that carry the same information share theirs: shuffling one of them
-alone costs little.
+A feature's raw values are shuffled among the sampled rows, the model predicts again, and the loss
+in its score is the feature's importance (Breiman, Random Forests, 2001; Fisher, Rudin and Dominici,
+2019, for any model). Features with the same information share it: shuffling one of them alone
+costs little.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ from ordain.serving.export.description import EXAMPLES_INPUT, SERVING_TF_EXAMPLE
 
 #: File in the evaluation artifact.
 IMPORTANCE_FILE = "importance.json"
-#: The signature that hands back the label as the model was trained on it.
+#: The signature that returns the label as the model was trained on it.
 TRANSFORM_FEATURES = "transform_features"
 #: Rows that are predicted again for every feature and shuffle.
 SAMPLE_ROWS = 1500
 SHUFFLES = 3
-#: Features that are shuffled; a model of thousands would hold up the run.
+#: Most features that are shuffled; a model of thousands would delay the run.
 MAX_FEATURES = 100
 _SEED = 1
 
@@ -42,11 +42,11 @@ _LOG = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class FeatureImportance:
-    """What shuffling one feature cost.
+    """Loss in score from shuffling one feature.
 
     Attributes:
         name: The raw feature.
-        losses: How much worse the score was, once for each shuffle; below 0 if it was better.
+        losses: Loss for each shuffle; below 0 if the score improved.
     """
 
     name: str
@@ -55,15 +55,15 @@ class FeatureImportance:
 
 @dataclass(frozen=True)
 class Importance:
-    """Importance of the features, and the sample it was measured on.
+    """Importance of the features, and the sample.
 
     Attributes:
         measure: `auc`, `accuracy` or `rmse` (root mean squared error).
         score: The model's score on the sample.
         rows: Rows of the sample.
-        of_rows: Rows of the split.
+        of_rows: Rows of the splits.
         features: Most important first.
-        left_out: Features that were not shuffled because there are too many.
+        left_out: Number of features beyond `MAX_FEATURES`, not shuffled.
         labels: Labels of the sample, `[rows]`.
         predictions: Predictions of the sample, `[rows]`; empty for several classes.
     """
@@ -86,16 +86,15 @@ def write_importance(
     schema: schema_pb2.Schema,
     label: str,
 ) -> None:
-    """Measures the importance of a model's features and keeps it in an evaluation artifact.
+    """Measures the importance of a model's features and writes it into an evaluation artifact.
 
-    A model for which it cannot be measured leaves a line in the log and no file: nothing is
-    decided by it.
+    If that fails, a warning is logged and no file is written; no gate depends on it.
 
     Args:
         uri: Folder of the evaluation.
         loaded: The SavedModel, loaded.
         examples: Examples artifacts, one for each span.
-        splits: Splits that the model was evaluated on.
+        splits: Evaluated splits.
         schema: Schema of the examples.
         label: Name of the label.
     """
@@ -116,7 +115,7 @@ def sample_rows(examples: Iterable[Any], splits: Sequence[str]) -> tuple[list[by
         splits: Names of splits.
 
     Returns:
-        Serialized tf.Examples, about `SAMPLE_ROWS` of them, and the number of rows there are.
+        About `SAMPLE_ROWS` serialized tf.Examples, and the total number of rows.
     """
     files: list[str] = []
     total = 0
@@ -138,13 +137,13 @@ def measure(
 
     Args:
         loaded: The SavedModel, loaded.
-        rows: Serialized tf.Examples of raw columns, the label among them.
-        of_rows: Rows that the sample stands for.
+        rows: Serialized tf.Examples of raw columns, including the label.
+        of_rows: Number of rows that were sampled from.
         schema: Schema of the rows.
         label: Name of the label.
 
     Raises:
-        ValueError: The model's prediction is not one array, or the score says nothing.
+        ValueError: The model has several outputs, or the score is not finite.
     """
     predict = loaded.signatures[SERVING_TF_EXAMPLE]
     batch = example_coder.ExamplesToRecordBatchDecoder(schema.SerializeToString()).DecodeBatch(
@@ -153,14 +152,14 @@ def measure(
     encoder = example_coder.RecordBatchToExamplesEncoder(schema)
     labels = _labels(loaded, rows, batch, label)
 
-    def answer(serialized: Sequence[bytes]) -> Any:
+    def predictions_of(serialized: Sequence[bytes]) -> Any:
         outputs = predict(**{EXAMPLES_INPUT: tf.constant(list(serialized), tf.string)})
         if len(outputs) != 1:
             raise ValueError(f"the model has {len(outputs)} outputs: {', '.join(sorted(outputs))}")
         (values,) = (tensor.numpy() for tensor in outputs.values())
         return values.reshape(len(serialized), -1)
 
-    predictions = answer(rows)
+    predictions = predictions_of(rows)
     name, score, is_better_higher = _choose_score(labels, predictions)
     best = score(labels, predictions)
     if not np.isfinite(best):
@@ -172,7 +171,7 @@ def measure(
         losses = []
         for _ in range(SHUFFLES):
             shuffled = _shuffle(batch, feature, generator)
-            value = score(labels, answer(encoder.encode(shuffled)))
+            value = score(labels, predictions_of(encoder.encode(shuffled)))
             losses.append(float(best - value if is_better_higher else value - best))
         found.append(FeatureImportance(feature, tuple(losses)))
     found.sort(key=lambda feature: -float(np.mean(feature.losses)))
@@ -190,7 +189,7 @@ def measure(
 
 
 def _labels(loaded: Any, rows: Sequence[bytes], batch: pa.RecordBatch, label: str) -> Any:
-    """Labels as numbers, `[rows] float64`: as the model was trained on them, if it can tell."""
+    """Labels `[rows] float64`, transformed as for training if the model has the signature."""
     transform = loaded.signatures.get(TRANSFORM_FEATURES)
     if transform is not None and label in transform.structured_outputs:
         outputs = transform(**{EXAMPLES_INPUT: tf.constant(list(rows), tf.string)})
@@ -209,7 +208,7 @@ def _shuffle(batch: pa.RecordBatch, feature: str, generator: np.random.Generator
 
 
 def _choose_score(labels: Any, predictions: Any) -> tuple[str, Callable[[Any, Any], float], bool]:
-    """The score's name, the score, and whether more of it is better."""
+    """Name and function of the score, and True if higher is better."""
     if predictions.shape[1] > 1:
         return "accuracy", _accuracy, True
     is_share = predictions.min() >= 0 and predictions.max() <= 1

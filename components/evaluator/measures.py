@@ -1,7 +1,7 @@
-"""Measured values of an evaluation, slice by slice, or the reason why there is none.
+"""Measured values of an evaluation by slice, or the reason why a value is undefined.
 
-TFMA and Keras have a number for everything: the AUC of a slice of one class is 0.0. Here such a
-value is undefined, with the reason, before a threshold or a page sees it.
+TFMA and Keras return a number for everything: the AUC of a slice of one class is 0.0. Such values
+are marked undefined, with the reason, before a threshold or a page reads them.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from ordain.components.evaluator.trivial import TrivialMetrics, constants_of
 #: A slice: its columns with their values, sorted by column; empty for the whole window.
 SliceKey = tuple[tuple[str, str], ...]
 _CURVES = ("AtSpecificity", "AtSensitivity", "AtRecall", "AtPrecision")
-#: Without a positive, without a negative these have a value that no prediction can change.
+#: Without positives (negatives) these have a value that no prediction can change.
 _NEED_POSITIVES = {
     *("AUC", "AUCPrecisionRecall", "BalancedAccuracy", "Markedness"),
     *("Precision", "PPV", "F1Score", "ThreatScore", "FalseDiscoveryRate", "Recall", "TPR"),
@@ -30,7 +30,7 @@ _NEED_NEGATIVES = {
     *("AUC", "AUCPrecisionRecall", "BalancedAccuracy", "Markedness"),
     *("NegativePredictiveValue", "NPV", "FalseOmissionRate", "Specificity", "TNR", "FPR"),
 }
-#: NaN of these, where there are both, is for want of a row predicted as positive.
+#: These are NaN, where there are both, if no row is predicted as positive.
 _NEED_PREDICTED = {"Precision", "PPV", "FalseDiscoveryRate"}
 
 
@@ -40,8 +40,8 @@ class Measure:
 
     Attributes:
         value: The value; None if it is undefined.
-        undefined: Why it is, such as `26 rows, no positive`; empty if it is not.
-        is_missing: Whether that is no matter of the data: TFMA left no such number.
+        undefined: The reason, such as `26 rows, no positive`; empty if defined.
+        is_missing: True if TFMA computed no such number for any data.
     """
 
     value: float | None
@@ -51,18 +51,18 @@ class Measure:
 
 @dataclass(frozen=True)
 class Trivial:
-    """Value that a trivial predictor reaches, and its name."""
+    """Name of a trivial predictor and its value."""
 
     name: str
     value: float
 
 
 class Measures:
-    """Everything an evaluation measured.
+    """All measured values of an evaluation.
 
     Attributes:
         values: By metric, slice, and whether it is the baseline's.
-        rows: Rows of each slice, as far as they were counted; the predictions are the candidate's.
+        rows: Rows of each slice, where counted, with the candidate's predictions.
         baseline_nan: Rows of the whole window for which the baseline predicted NaN.
     """
 
@@ -87,7 +87,7 @@ class Measures:
         found = [self.values[key]] if key in self.values else self._parts(*key)
         if len(found) == 1:
             return found[0]
-        many = f"it has {len(found)} values, and a limit is on one" if found else "not computed"
+        many = f"{len(found)} values; a limit needs one" if found else "not computed"
         return Measure(None, f"{_count(self.rows.get(where))}{many}", is_missing=True)
 
     def _parts(self, metric: str, where: SliceKey, is_baseline: bool) -> list[Measure]:
@@ -98,11 +98,11 @@ class Measures:
         ]
 
     def trivial_so_far(self, metric: str, where: SliceKey) -> list[Trivial]:
-        """The same as far as it was asked for: of the slices that a threshold limits."""
+        """The values of `trivial` that were computed so far: of slices with a threshold."""
         return self._trivial.get((metric, where), [])
 
     def trivial(self, metric: str, where: SliceKey) -> list[Trivial]:
-        """Values of trivial predictors in a metric on a slice; those without a value left out."""
+        """Values of trivial predictors for a metric on a slice; undefined ones are omitted."""
         if self._metrics is None or where not in self.rows:
             return []
         key = (metric, where)
@@ -118,7 +118,7 @@ class Measures:
 
 
 def read_measures(config: Any, metrics: Iterable[Any]) -> Measures:
-    """Reads measured values, and sets undefined ones apart.
+    """Reads measured values and marks undefined ones.
 
     Args:
         config: The `tfma.EvalConfig` that was evaluated, defaults filled in.
@@ -151,7 +151,7 @@ def read_measures(config: Any, metrics: Iterable[Any]) -> Measures:
             name, value = pair.key.name, pair.value.double_value.value
             why = _why_undefined(classes.get(name, ""), pair.key, value, rows.get(where))
             is_baseline = pair.key.model_name in baselines
-            # A metric of one class has one value, and needs no more than its name.
+            # A metric with a single value needs no suffix.
             part = class_of(pair.key) if len(parts[name]) > 1 else ""
             key = (name + part, where, is_baseline)
             values[key] = Measure(None, why) if why else Measure(value)
@@ -159,7 +159,7 @@ def read_measures(config: Any, metrics: Iterable[Any]) -> Measures:
 
 
 def policies_of(config: Any) -> dict[str, Any]:
-    """Policies for undefined values by metric, as `ordain.pipeline.eval_config` put them there."""
+    """Policies for undefined values by metric, from `ordain.pipeline.eval_config`."""
     for spec in config.metrics_specs:
         for metric in spec.metrics:
             if metric.class_name == CLASS_NAME:
@@ -179,7 +179,7 @@ def slice_key(key: Any) -> SliceKey:
 
 
 def slice_name(where: SliceKey) -> str:
-    """A slice as verdicts name it: `origin=JFK`; empty for the whole window."""
+    """Name of a slice in verdicts: `origin=JFK`; empty for the whole window."""
     return ", ".join(f"{column}={value}" for column, value in where)
 
 
@@ -193,7 +193,7 @@ def _classes(config: Any) -> dict[str, str]:
 
 
 def _why_undefined(kind: str, key: Any, value: float, rows: SliceRows | None) -> str:
-    """Why a value is none, or nothing."""
+    """The reason why a value is undefined, or an empty text."""
     count = _count(rows)
     if rows is not None and kind not in ("ExampleCount", "WeightedExampleCount"):
         if rows.rows == 0:
@@ -218,7 +218,7 @@ def _why_undefined(kind: str, key: Any, value: float, rows: SliceRows | None) ->
 
 
 def _sides(key: Any, rows: SliceRows) -> tuple[float | None, float | None]:
-    """Weight of positive and of negative rows; None where there is no such thing."""
+    """Weight of positive and of negative rows; None where classes do not apply."""
     if key.HasField("sub_key"):
         if not key.sub_key.HasField("class_id"):
             return None, None
@@ -234,7 +234,7 @@ def _count(rows: SliceRows | None) -> str:
 
 
 def class_of(key: Any) -> str:
-    """Suffix that tells the values of one metric apart that is computed for every class."""
+    """Suffix that distinguishes the values of a metric that is computed for every class."""
     if not key.HasField("sub_key"):
         return ""
     found = [f"{field.name} {value.value}" for field, value in key.sub_key.ListFields()]

@@ -1,10 +1,9 @@
 """R2Score for TFMA: the share of the labels' variance that the predictions explain.
 
-The trap. TFMA 0.52 hands the name to Keras, whose metric makes its variables when the first data
-comes and keeps arrays beside a number. TFMA copies and adds up the variables of metrics that have
-them from the beginning, all of one shape, and stops with an error after the training. A test in
-`tests/unit/components/evaluator/test_r2.py` fails when it no longer does, so that this module can
-go.
+TFMA 0.52 takes Keras' metric of that name, which creates its variables with the first data, in
+different shapes. TFMA can only copy and add variables of one shape that exist from the start, and
+fails after the training. `tests/unit/components/evaluator/test_r2.py` fails when that is mended;
+then this module can go.
 """
 
 from __future__ import annotations
@@ -17,15 +16,15 @@ import numpy as np
 
 from ordain.components.evaluator import tfma_internals as inside
 
-#: Of the mean: labels that differ by less are equal but for rounding.
+#: Relative to the mean: labels that differ by less are equal except for rounding.
 _ROUNDING = 1e-12
 
 
 class Moments(NamedTuple):
-    """What R2 is made of, in the label's unit and its square.
+    """Moments that R2 is computed from, in the label's unit and its square.
 
-    Sums of squares are kept around the mean, not around 0: prices of a million that differ by one
-    would leave no digit otherwise. Two are merged as Chan, Golub and LeVeque (1979) do.
+    Sums of squares are around the mean, not around 0: prices of a million that differ by one would
+    lose all digits otherwise. Merged as in Chan, Golub and LeVeque (1979).
     """
 
     weight: float = 0.0
@@ -34,18 +33,18 @@ class Moments(NamedTuple):
     errors: float = 0.0
 
     def __add__(self, other: object) -> Moments:
-        """The moments of both sets of rows together."""
+        """Moments of both sets of rows together."""
         if not isinstance(other, Moments):
             return NotImplemented
         weight = self.weight + other.weight
         if weight == 0:
             return self
-        apart = other.mean - self.mean
+        distance = other.mean - self.mean
         share = other.weight / weight
         return Moments(
             weight,
-            self.mean + apart * share,
-            self.around_mean + other.around_mean + apart**2 * self.weight * share,
+            self.mean + distance * share,
+            self.around_mean + other.around_mean + distance**2 * self.weight * share,
             self.errors + other.errors,
         )
 
@@ -61,7 +60,7 @@ class R2Combiner(beam.CombineFn):
         class_weights: Any,
         example_weighted: bool,
     ) -> None:
-        """Takes what TFMA gives a combiner; `evaluation_tfma.inputs_of` reads it back."""
+        """Takes TFMA's arguments of a combiner; `tfma_internals.inputs_of` reads them."""
         self._key = key
         self._eval_config = eval_config
         self._aggregation_type = aggregation_type
@@ -69,11 +68,11 @@ class R2Combiner(beam.CombineFn):
         self._example_weighted = example_weighted
 
     def create_accumulator(self) -> Moments:
-        """Of no rows."""
+        """Moments of no rows."""
         return Moments()
 
     def add_input(self, accumulator: Moments, element: Any) -> Moments:
-        """Adds one example, prepared as TFMA prepares it."""
+        """Adds one example, prepared as in TFMA."""
         for found in inside.pairs_of_example(
             element,
             eval_config=self._eval_config,
@@ -98,7 +97,7 @@ class R2Combiner(beam.CombineFn):
         return accumulator + Moments(total, mean, around_mean, errors)
 
     def merge_accumulators(self, accumulators: Iterable[Moments]) -> Moments:
-        """Of all rows together."""
+        """Merges moments."""
         return sum(accumulators, Moments())
 
     def extract_output(self, accumulator: Moments) -> dict[Any, float]:
@@ -109,7 +108,7 @@ class R2Combiner(beam.CombineFn):
 
 
 class R2Score(inside.Metric):
-    """The metric, by the name under which a project asks for it."""
+    """The metric, under the name that a project uses."""
 
     def __init__(self, name: str = "r2_score") -> None:
         """Takes the name that thresholds use."""
@@ -126,7 +125,7 @@ def _computations(
     class_weights: Any = None,
     example_weighted: bool = False,
 ) -> list[Any]:
-    """Computations of the metric; TFMA looks at the names of the parameters."""
+    """Computations of the metric; TFMA inspects the names of the parameters."""
     key = inside.MetricKey(
         name=name,
         model_name=model_name,

@@ -1,7 +1,7 @@
-"""What an evaluation measured, as JSON beside TFMA's files: for readers without TFMA.
+"""Writes the results of an evaluation as `readout.json`, for readers without TFMA.
 
-TFMA's files can be read by TFMA only, which takes ten seconds and more to import. A report of a
-run in which nothing was new would take longer than the run.
+Only TFMA can read TFMA's files, and it takes more than ten seconds to import: the report of a
+cached run would take longer than the run.
 """
 
 from __future__ import annotations
@@ -28,25 +28,24 @@ _PIECE_BYTES = 1 << 20
 def write_readout(
     uri: str, config: Any, metrics: Iterable[Any], measures: Measures, fingerprint: str
 ) -> None:
-    """Writes what an evaluation measured as `readout.json`.
+    """Writes the results of an evaluation as `readout.json`.
 
-    `metrics` lists name, class, slice (`origin=JFK`; empty for the whole), value, and the
-    baseline's value; in the place of a value that is undefined stands why, as `undefined` and
-    `baseline_undefined`; `threshold` and `baseline_threshold` where the metric depends on one;
-    `trivial` has what trivial predictors reach, of the whole window and of slices that a threshold
-    limits. `rows` has the number of rows by slice, and `fingerprint` tells evaluations on the same
-    rows. `matrix` is the candidate's confusion matrix of the whole window at the threshold that it
-    serves with, null where it names none. `histograms` lists, by slice and model, the buckets of
-    the prediction that hold examples: index, weight, weight of label 1, sum of predictions;
-    `buckets` of equal width from 0 to 1. `confusion` lists actual class, predicted class and
-    weight for the whole window.
+    `metrics` lists name, class, slice (`origin=JFK`; empty for the whole window), `value` and
+    `baseline`; for undefined values the reason instead, as `undefined` and `baseline_undefined`;
+    `threshold` and `baseline_threshold` where the metric depends on one; `trivial` has the values
+    of trivial predictors, for the whole window and slices with a threshold. `rows` has the number
+    of rows by slice; `fingerprint` is equal for evaluations on the same rows. `matrix` is the
+    candidate's confusion matrix of the whole window at its serving threshold, null without one.
+    `histograms` lists, by slice and model, the non-empty buckets of the prediction (index, weight,
+    weight of label 1, sum of predictions) out of `buckets` of equal width from 0 to 1. `confusion`
+    lists actual class, predicted class and weight for the whole window.
 
     Args:
         uri: Folder of the evaluation.
         config: The `tfma.EvalConfig` that was evaluated.
         metrics: `MetricsForSlice` protos, as `tfma.load_metrics` reads them.
-        measures: The same, with undefined values set apart.
-        fingerprint: Of the rows that were evaluated (`evaluated_rows`).
+        measures: The same, with undefined values marked.
+        fingerprint: Fingerprint of the evaluated rows (`evaluated_rows`).
     """
     readout = {
         "fingerprint": fingerprint,
@@ -60,7 +59,7 @@ def write_readout(
 
 
 def folders_of(examples: list[Any], splits: list[str]) -> list[tuple[str, int]]:
-    """Folders of the splits that are evaluated, each with its span."""
+    """Folders of the evaluated splits, each with its span."""
     return [
         (artifact_utils.get_split_uri([artifact], split), artifact.span)
         for artifact in examples
@@ -69,13 +68,13 @@ def folders_of(examples: list[Any], splits: list[str]) -> list[tuple[str, int]]:
 
 
 def evaluated_rows(folders: Iterable[tuple[str, int]], measures: Measures) -> str:
-    """Fingerprint of what metrics were computed on: equal for the same rows with the same labels.
+    """Fingerprint of the evaluated rows: equal for the same rows with the same labels.
 
-    Labels count beside the files: they are what the model's own preprocessing makes of the rows.
+    Labels are included because the model's own preprocessing makes them.
 
     Args:
         folders: Folders of the evaluated splits, each with its span.
-        measures: What was measured on them.
+        measures: The measured values.
 
     Returns:
         64 hexadecimal digits.
@@ -101,8 +100,8 @@ def _metrics(measures: Measures, config: Any) -> list[dict[str, Any]]:
     }
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for (name, where, is_baseline), measure in measures.values.items():
-        told = {"slice": slice_name(where), "name": name, "class": classes.get(name, "")}
-        both = found.setdefault((slice_name(where), name), told)
+        entry = {"slice": slice_name(where), "name": name, "class": classes.get(name, "")}
+        both = found.setdefault((slice_name(where), name), entry)
         if measure.value is None:
             both["baseline_undefined" if is_baseline else "undefined"] = measure.undefined
         else:
@@ -155,7 +154,7 @@ def _plots(drawn: Iterable[Any]) -> dict[str, Any]:
 
 
 def _histogram(buckets: Any) -> dict[str, Any]:
-    # The first bucket is below 0, the last is 1 and above: they belong to their neighbours.
+    # The first bucket is below 0, the last is 1 and above: merge them into their neighbours.
     last = len(buckets) - 3
     sums: dict[int, list[float]] = {}
     for place, bucket in enumerate(buckets):

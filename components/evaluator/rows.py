@@ -1,8 +1,8 @@
-"""Rows of a slice and their labels, counted beside the metrics of an evaluation.
+"""Counts rows and labels of each slice, as one more metric of an evaluation.
 
-A metric's value says nothing without them: TFMA's AUC of a slice without a positive is 0.0, and
-Keras' error of rows whose weights add up to 0 is 0.0 too. TFMA carries the count like a metric,
-under `NAME`, as JSON text.
+A metric's value cannot be judged without them: TFMA's AUC of a slice without a positive is 0.0, and
+so is Keras' error of rows whose weights sum to 0. TFMA treats the count like a metric, named
+`NAME`, whose value is JSON text.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ordain.components.evaluator import tfma_internals as inside
 
 #: Name and class of the metric in an EvalConfig.
 NAME, CLASS_NAME, MODULE = "slice_rows", "SliceRowsMetric", "ordain.components.evaluator.rows"
-#: Groups of equal weight that many different numbers are kept in, while counting and at the end.
+#: Number of groups of equal weight for many different labels, while counting and at the end.
 _GROUPS_COUNTING, _GROUPS = 1024, 64
 
 
@@ -33,13 +33,13 @@ class SliceRows:
 
     Attributes:
         rows: Their number.
-        weight: Their weights added up; each counts 1 where examples have no weight.
+        weight: Sum of their weights; 1 each where examples have no weight.
         nan: Rows for which the model predicted NaN.
         label_width: Numbers in a label; 0 if labels are no numbers.
         outputs: Numbers in a prediction; 0 if predictions are no numbers.
         labels: Mean, variance and weight of each group of labels, `[groups, 3] float64`, by mean.
-            A group holds one label, of variance 0, unless more than 64 numbers differ. A label of
-            several numbers stands for the place of its largest.
+            A group is one label, of variance 0, unless there are more than 64 different numbers.
+            A label of several numbers counts as the index of its largest.
     """
 
     rows: int = 0
@@ -51,7 +51,7 @@ class SliceRows:
 
     @property
     def is_binary(self) -> bool:
-        """True if one number is predicted, and all labels are 0 or 1."""
+        """True if the model predicts one number and all labels are 0 or 1."""
         known = self.label_width == self.outputs == 1 and len(self.labels) > 0
         return known and not self.labels[:, 1].any() and {*self.labels[:, 0]} <= {0.0, 1.0}
 
@@ -66,15 +66,15 @@ class SliceRows:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> SliceRows:
-        """Reads what `to_json` wrote."""
+        """Parses the text of `to_json`."""
         raw = json.loads(text)
         return cls(**{**raw, "labels": np.array(raw["labels"], np.float64).reshape(-1, 3)})
 
 
-def _together(parts: Iterable[SliceRows]) -> SliceRows:
+def _merge(parts: Iterable[SliceRows]) -> SliceRows:
     found = list(parts)
     outputs = max((part.outputs for part in found), default=0)
-    labels = _equal_together(np.concatenate([_no_labels(), *(part.labels for part in found)]))
+    labels = _merge_equal(np.concatenate([_no_labels(), *(part.labels for part in found)]))
     return SliceRows(
         rows=sum(part.rows for part in found),
         weight=sum(part.weight for part in found),
@@ -85,7 +85,7 @@ def _together(parts: Iterable[SliceRows]) -> SliceRows:
     )
 
 
-def _equal_together(labels: Any) -> Any:
+def _merge_equal(labels: Any) -> Any:
     means, where = np.unique(labels[:, 0], return_inverse=True)
     weight = np.bincount(where, labels[:, 2], len(means))
     variance = np.bincount(where, labels[:, 1] * labels[:, 2], len(means))
@@ -94,7 +94,7 @@ def _equal_together(labels: Any) -> Any:
 
 
 def _grouped(labels: Any, groups: int) -> Any:
-    """At most so many groups, of about equal weight; mean and variance of the whole stay."""
+    """Merges labels into at most `groups` groups of about equal weight; keeps mean and variance."""
     if len(labels) <= groups:
         return labels
     mean, variance, weight = labels.T
@@ -110,19 +110,19 @@ class RowsCombiner(beam.CombineFn):
     """Labels, predictions and weights -> `SliceRows` as JSON text."""
 
     def __init__(self, key: Any, eval_config: Any, example_weighted: bool) -> None:
-        """Takes what TFMA gives a combiner; `evaluation_tfma.inputs_of` reads it back."""
+        """Takes TFMA's arguments of a combiner; `tfma_internals.inputs_of` reads them."""
         self._key = key
         self._eval_config = eval_config
         self._example_weighted = example_weighted
 
     def create_accumulator(self) -> SliceRows:
-        """Of no rows."""
+        """Returns counts of no rows."""
         return SliceRows()
 
     def add_input(self, accumulator: SliceRows, element: Any) -> SliceRows:
-        """Adds one example, prepared as TFMA prepares it."""
+        """Adds one example, prepared as in TFMA."""
         try:
-            # Nothing is flattened: one triple, whatever the number of classes.
+            # Not flattened: one triple for any number of classes.
             ((label, prediction, weight),) = inside.pairs_of_example(
                 element,
                 eval_config=self._eval_config,
@@ -132,8 +132,8 @@ class RowsCombiner(beam.CombineFn):
                 flatten=False,
                 squeeze=False,
             )
-        except (KeyError, TypeError, ValueError):  # of a form that only the metrics asked for know
-            return _together([accumulator, SliceRows(rows=1, weight=1.0)])
+        except (KeyError, TypeError, ValueError):  # a structure that only the metrics know
+            return _merge([accumulator, SliceRows(rows=1, weight=1.0)])
         return self.add_rows(
             accumulator, *(np.asarray(v).reshape(1, -1) for v in (label, prediction, weight))
         )
@@ -162,24 +162,24 @@ class RowsCombiner(beam.CombineFn):
             outputs=prediction.shape[1],
             labels=groups,
         )
-        return _together([accumulator, found])
+        return _merge([accumulator, found])
 
     def merge_accumulators(self, accumulators: Iterable[SliceRows]) -> SliceRows:
-        """Of all rows together."""
-        return _together(accumulators)
+        """Merges counts."""
+        return _merge(accumulators)
 
     def extract_output(self, accumulator: SliceRows) -> dict[Any, bytes]:
-        """The text by the metric's key."""
-        whole = _together([accumulator])
+        """The JSON text by the metric's key."""
+        whole = _merge([accumulator])
         labels = _grouped(whole.labels, _GROUPS) if whole.outputs == 1 else whole.labels
         return {self._key: SliceRows(**{**vars(whole), "labels": labels}).to_json().encode()}
 
 
 class SliceRowsMetric(inside.Metric):
-    """The metric as TFMA makes it; what the project says of undefined values rides along."""
+    """The TFMA metric; its settings also carry the policies for undefined values."""
 
     def __init__(self, name: str = NAME, limits: Any = None) -> None:
-        """Takes the name, and `pipeline.eval_config`'s policies, which only the verdict reads."""
+        """Takes the name, and policies of `pipeline.eval_config` that only the verdict reads."""
         super().__init__(inside.merge_per_key_computations(_computations), name=name)
         del limits
 
@@ -191,7 +191,7 @@ def _computations(
     output_name: str = "",
     example_weighted: bool = False,
 ) -> list[Any]:
-    """Computations of the metric; TFMA looks at the names of the parameters."""
+    """Computations of the metric; TFMA inspects the names of the parameters."""
     key = inside.MetricKey(
         name=name,
         model_name=model_name,

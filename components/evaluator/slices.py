@@ -1,7 +1,7 @@
-"""Which rows of a batch belong to which slice.
+"""Row numbers of a batch by slice.
 
-TFMA asks this of every example. Here it is asked once for each combination of values that the
-slices' features take in the batch, of an example that stands for the others.
+TFMA computes the slices of every example. Here they are computed once for each combination of
+feature values in the batch, for one example that represents the others.
 """
 
 from __future__ import annotations
@@ -16,22 +16,22 @@ from ordain.components.evaluator import tfma_internals as inside
 
 
 def slice_keys(slicing_specs: Iterable[Any]) -> set[str]:
-    """Names of the features that slices look at."""
+    """Names of the features that slices use."""
     specs = list(slicing_specs)
     keys = {key for spec in specs for key in spec.feature_keys}
     return keys | {key for spec in specs for key in spec.feature_values}
 
 
 def rows_by_slice(features: dict[str, Any], specs: list[Any], rows: int) -> dict[Any, Any]:
-    """Sorts a batch's rows into slices.
+    """Assigns the rows of a batch to slices.
 
     Args:
-        features: Batched values of the features that slices look at, as TFMA extracts them.
+        features: Batched values of the features that slices use, as extracted by TFMA.
         specs: TFMA's `SingleSliceSpec` of each slice.
         rows: Number of rows in the batch.
 
     Returns:
-        Row numbers `[n] int64` by TFMA's slice key; the key of the whole is `()`.
+        Row numbers `[n] int64` by TFMA's slice key, `()` for the whole batch.
     """
     place = np.zeros(rows, np.int64)
     for values in features.values():
@@ -51,9 +51,9 @@ def rows_by_slice(features: dict[str, Any], specs: list[Any], rows: int) -> dict
 
 
 def _codes(values: Any, rows: int) -> Any:
-    """A number for each row; rows of the same number have the same values.
+    """A code for each row; rows with the same code have the same values.
 
-    Rows that cannot be told to be the same get numbers of their own.
+    Rows that cannot be compared get codes of their own.
     """
     if isinstance(values, types.VarLenTensorValue) and values.dense_shape[1] <= 1:
         codes = np.zeros(rows, np.int64)

@@ -1,8 +1,8 @@
-"""What evaluation uses from inside TFMA 0.52, in one place.
+"""TFMA's private API as far as evaluation uses it.
 
-TFMA's combiners, and the steps it takes from combined metrics to results, are not part of its
-public interface. `tests/integration/test_evaluator_parity.py` compares what comes of them here
-with TFMA's own run, and so fails when a new version of TFMA has moved or changed one.
+TFMA's combiners and its steps from combined metrics to results are not public. Written for TFMA
+0.52; `tests/integration/test_evaluator_parity.py` compares the results with TFMA's own after an
+upgrade.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from tensorflow_model_analysis.slicer import slicer_lib
 from tensorflow_model_analysis.utils import model_util, util
 from tensorflow_model_analysis.utils.keras_lib import tf_keras
 
-# Computations of an EvalConfig, duplicates removed, and what follows once they are combined.
+# Computations of an EvalConfig without duplicates, and the steps after combining.
 to_computations = metric_specs.to_computations
 separate = _steps._filter_and_separate_computations
 AddDerivedMetrics = _steps._AddDerivedCrossSliceAndDiffMetrics
@@ -59,7 +59,7 @@ SliceKeyExtractor = slice_key_extractor.SliceKeyExtractor
 StandardMetricInputs = metric_types.StandardMetricInputs
 StandardMetricInputsPreprocessor = metric_types.StandardMetricInputsPreprocessor
 
-# What `metric_util.to_label_prediction_example_weight` is made of; these take batches as well.
+# Parts of `metric_util.to_label_prediction_example_weight`; these take batches as well.
 pairs_of_example = metric_util.to_label_prediction_example_weight
 prepare_labels_and_predictions = metric_util.prepare_labels_and_predictions
 top_k_indices = metric_util.top_k_indices
@@ -67,7 +67,7 @@ select_indices = metric_util.select_indices
 select_class_id = metric_util.select_class_id
 one_hot = metric_util.one_hot
 
-# Combiners, and the parts of their accumulators. Beside what `inputs_of` reads, the attributes
+# Combiners, and the parts of their accumulators. Besides those of `inputs_of`, the attributes
 # used are: of the histogram _left, _range, _num_buckets, _fractional_labels and
 # _prediction_based_bucketing; of the matrices _example_id_key, _enable_fractional_labels,
 # _extract_label_prediction_and_weight, _thresholds and _binary_confusion_matrices._thresholds;
@@ -95,10 +95,10 @@ KerasMetrics = tf_metric_wrapper._CompilableMetricsCombiner
 
 
 def cannot_compute(spec: Any, model: Any) -> str | None:
-    """Why the metrics of a MetricsSpec would fail once there is data, or None.
+    """The reason why the metrics of a MetricsSpec would fail once there is data, or None.
 
-    Looks at Keras' classes and makes none of them: their variables would start TensorFlow's
-    threads, and there could be no `helper_process` any more.
+    Keras' classes are inspected, not created: their variables would start TensorFlow's threads,
+    and there could be no `worker_process` any more.
 
     Args:
         spec: The `tfma.MetricsSpec`.
@@ -117,7 +117,7 @@ def cannot_compute(spec: Any, model: Any) -> str | None:
     config = config_pb2.EvalConfig(model_specs=[model], metrics_specs=[of_tfma])
     try:
         to_computations(list(config.metrics_specs), eval_config=config)
-    except Exception as error:  # whatever a class says of settings that it does not have
+    except Exception as error:  # a class may raise anything for unknown settings
         return " ".join(str(error).split())[:300]
     return None
 
@@ -138,26 +138,26 @@ def _keras_problem(metric: Any) -> str | None:
 
 
 def why_never(class_name: str, module: str = "") -> str | None:
-    """Why a class of metrics cannot be computed whatever its settings, or None."""
+    """The reason why a class of metrics cannot be computed with any settings, or None."""
     if module or metric_types.is_registered_metric(class_name):
         return None
     kind = getattr(tf_keras.metrics, class_name)
     if "y_true" not in inspect.signature(kind.update_state).parameters:
         return "it does not compare labels with predictions"
     if "y_true_shape" in inspect.signature(kind.build).parameters:
-        return "TFMA cannot merge what makes its variables only when the first data comes"
+        return "TFMA cannot merge a metric that creates its variables with the first data"
     return None
 
 
 def needs_query(class_name: str) -> bool:
-    """True if TFMA computes a class over queries only."""
+    """True if TFMA computes a class only over queries."""
     kind = metric_types.registered_metrics().get(class_name)
     module = inspect.getmodule(kind) if kind is not None else None
     return module is not None and "query_key is required" in inspect.getsource(module)
 
 
 def threshold_setting(class_name: str) -> str | None:
-    """The setting that is a metric's decision threshold, 0.5 if nobody sets it; or None."""
+    """Name of the setting that is a metric's decision threshold (default 0.5), or None."""
     kind = metric_types.registered_metrics().get(class_name)
     if kind is None:
         kind = getattr(tf_keras.metrics, class_name, None)
@@ -172,14 +172,14 @@ def threshold_setting(class_name: str) -> str | None:
 def has_sub_keys(class_name: str) -> bool:
     """True if a class takes `class_id` and `top_k` as TFMA's `binarize` does."""
     kind = metric_types.registered_metrics().get(class_name)
-    # Those of another module look at predictions of their own kind, such as boxes in pictures.
+    # Those of other modules take other predictions, such as boxes in images.
     is_plain = kind is not None and kind.__module__ == confusion_matrix_metrics.__name__
     return is_plain and issubclass(kind, confusion_matrix_metrics.ConfusionMatrixMetricBase)
 
 
 @dataclass(frozen=True)
 class Inputs:
-    """Which labels, predictions and weights a combiner looks at.
+    """Selects the labels, predictions and weights of a combiner.
 
     The fields are those of TFMA's `to_label_prediction_example_weight`.
     """
@@ -194,14 +194,14 @@ class Inputs:
 
     @property
     def cache_key(self) -> tuple[Any, ...]:
-        """Equal for inputs that are equal, within one EvalConfig."""
+        """Equal for equal inputs within one EvalConfig."""
         weights = tuple(sorted((self.class_weights or {}).items()))
         names = (self.model_name, self.output_name, self.sub_key)
         return (*names, self.aggregation_type, weights, self.example_weighted)
 
 
 def inputs_of(combiner: Any, **changes: Any) -> Inputs:
-    """The inputs of one of the combiners above; `changes` replace what it has otherwise."""
+    """The inputs of one of the combiners above, with `changes`."""
     key = getattr(combiner, "_key", None) or getattr(combiner, "_metric_key", None)
     fields = {
         "eval_config": combiner._eval_config,
@@ -216,5 +216,5 @@ def inputs_of(combiner: Any, **changes: Any) -> Inputs:
 
 
 def name_of(metric: Any) -> str:
-    """Name of a `tfma.MetricConfig`: its settings' one, which `pipeline.eval_config` gives."""
+    """Name of a `tfma.MetricConfig`, which `pipeline.eval_config` puts into its settings."""
     return str(json.loads(metric.config)["name"])

@@ -1,12 +1,12 @@
-"""Metrics that depend on a decision threshold, computed at the threshold that a model serves with.
+"""Sets the decision threshold of metrics to the one that a model serves with.
 
-The trap. TFMA computes them at 0.5 whatever the model does. It says the second class above the
-threshold, where a server's client does at or above it (`ordain.serving.export.signatures`); and a
-single threshold below 0, as a model of logits has, it takes for "every prediction counts".
+TFMA computes such metrics at 0.5 for every model, and predicts the second class above the
+threshold, where a client of the server does at or above it (`ordain.serving.export.signatures`). It
+takes a single threshold below 0, which a model of logits may have, for "all predictions".
 
-The configuration is made before the training, and the threshold is known only afterwards, from
-the exported model. So the Evaluator rewrites the configuration here: each model has its own
-threshold, and one that a metric's settings name goes before it.
+The configuration is written before the training; the threshold is known only afterwards, from the
+exported model. So the Evaluator rewrites the configuration here: each model gets its own threshold,
+unless a metric's settings name one.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from ordain.components.evaluator import tfma_internals as inside
 from ordain.errors import ConfigError
 from ordain.serving.export.description import read_description
 
-#: Of a model that names none.
+#: For a model without one.
 DEFAULT_THRESHOLD = 0.5
-#: Drawn beside metrics of models that have an output for each class.
+#: Computed for models that have an output for each class.
 CLASSES_PLOT = "MultiClassConfusionMatrixPlot"
-#: The confusion matrix that is added for a model that names its threshold: what the report shows.
+#: The confusion matrix that is added for a model with a threshold; the report shows it.
 MATRIX = "confusion_matrix"
 #: Metrics of models that have an output for each class.
 OF_CLASSES = re.compile("(Sparse)?(TopK)?Categorical|MultiClass")
@@ -44,8 +44,8 @@ def served_threshold(model: str) -> float | None:
 def check_outputs(config: Any, model: str) -> None:
     """Refuses metrics of several classes for a model with one output.
 
-    Some of them end in TFMA's own errors; others, such as CategoricalAccuracy, find the first of
-    one class right in every row.
+    Some of them end in TFMA's own errors; others, such as CategoricalAccuracy, are right in every
+    row because there is only one class.
 
     Args:
         config: The `tfma.EvalConfig` as the project has it.
@@ -64,12 +64,12 @@ def check_outputs(config: Any, model: str) -> None:
         if (not spec.query_key and not _is_plain(spec)) or OF_CLASSES.match(metric.class_name)
     }
     if found:
-        # The plot was added because of the others, where there are others.
-        asked = [name for name, kind in found.items() if kind != CLASSES_PLOT] or list(found)
+        # The plot was added for the others, if there are any.
+        names = [name for name, kind in found.items() if kind != CLASSES_PLOT] or list(found)
         raise ConfigError(
-            f"evaluate.metrics: what {', '.join(asked)} measure is of several classes, and the "
-            f"model that was trained has one output ({description.task})",
-            "leave out class_id, k, top_k, binarize and aggregate, and classes such as "
+            f"evaluate.metrics: {', '.join(names)}: metrics of several classes, but the trained "
+            f"model has one output ({description.task})",
+            "remove class_id, k, top_k, binarize and aggregate, and classes such as "
             "CategoricalAccuracy; BinaryAccuracy, AUC, Precision and Recall are for two classes",
         )
 
@@ -88,7 +88,7 @@ def read_configs(text: str, model: str, baseline: str | None) -> tuple[Any, Any]
         changes out of the second.
 
     Raises:
-        ConfigError: The metrics are not for a model such as the candidate.
+        ConfigError: The metrics do not fit the candidate's outputs.
     """
     wanted = config_pb2.EvalConfig()
     proto_utils.json_to_proto(text, wanted)
@@ -108,7 +108,7 @@ def at_served_thresholds(config: Any, served: Mapping[str, float | None]) -> Any
 
     Args:
         config: The `tfma.EvalConfig`, defaults filled in.
-        served: Each model's threshold, by the name of its ModelSpec.
+        served: The threshold of each model by the name of its ModelSpec.
 
     Returns:
         A new configuration. Limits stay with the candidate's metrics.
@@ -127,7 +127,7 @@ def at_served_thresholds(config: Any, served: Mapping[str, float | None]) -> Any
         for metric in spec.metrics:
             settings = json.loads(metric.config)
             key = inside.threshold_setting(metric.class_name)
-            # Without one of its own, TFMA takes whatever is among the first k.
+            # Without its own threshold, TFMA counts all of the first k.
             if key is None or (key not in settings and _has_top_k(spec)):
                 shared.metrics.append(metric)
             elif key in settings:
@@ -177,7 +177,7 @@ def _at(metric: Any, key: str, threshold: Any) -> Any:
     if inside.has_sub_keys(metric.class_name):
         ours = {"of": metric.class_name, "threshold": threshold, "name": settings["name"]}
         changed = _of_ours(ours)
-    else:  # Keras' own: it says the second class at the threshold or above
+    else:  # Keras: the second class is at or above the threshold
         changed = config_pb2.MetricConfig(
             class_name=metric.class_name, config=json.dumps({**settings, key: threshold})
         )
@@ -194,10 +194,10 @@ def _of_ours(settings: dict[str, Any]) -> Any:
 
 
 class AtThreshold(inside.Metric):
-    """A metric of TFMA's out of the confusion matrix at a threshold or above."""
+    """A TFMA metric of the confusion matrix, with predictions at or above a threshold."""
 
     def __init__(self, of: str, threshold: float, name: str) -> None:
-        """Takes the class of TFMA's (the matrix itself without one), threshold and name."""
+        """Takes the TFMA class (empty for the matrix itself), threshold and name."""
         compute = inside.merge_per_key_computations(_computations)
         super().__init__(compute, of=of, threshold=threshold, name=name)
 
@@ -214,7 +214,7 @@ def _computations(
     class_weights: Any = None,
     example_weighted: bool = False,
 ) -> list[Any]:
-    """Computations of the metric; TFMA looks at the names of the parameters."""
+    """Computations of the metric; TFMA inspects the names of the parameters."""
     key = inside.MetricKey(
         name=name,
         model_name=model_name,
@@ -223,7 +223,7 @@ def _computations(
         aggregation_type=aggregation_type,
         example_weighted=example_weighted,
     )
-    # Models predict in single precision: above the number next below is at or above.
+    # Models predict in single precision: above the next smaller number means at or above.
     below = float(np.nextafter(np.float32(threshold), np.float32(-np.inf)))
     found = inside.binary_confusion_matrices_of(
         thresholds=[below],
@@ -247,7 +247,7 @@ def _computations(
 
 
 def thresholds_of(config: Any) -> dict[tuple[str, bool], float]:
-    """Thresholds by the name of a metric and whether they are the baseline's."""
+    """Thresholds by metric name and whether it is the baseline's."""
     baselines = {spec.name for spec in config.model_specs if spec.is_baseline}
     found = {}
     for spec in config.metrics_specs:
@@ -260,7 +260,7 @@ def thresholds_of(config: Any) -> dict[tuple[str, bool], float]:
 
 
 def class_of(metric: Any) -> str:
-    """The class that a metric's configuration was written for."""
+    """The class of a metric in the project's configuration."""
     if metric.class_name == AtThreshold.__name__:
         return str(json.loads(metric.config)["of"])
     curve = json.loads(metric.config).get("curve")

@@ -1,9 +1,8 @@
-"""Trivial predictors: the same answer for every row, held against the labels of a slice.
+"""Trivial predictors: the same prediction for every row, measured on the labels of a slice.
 
-They show what a threshold demands: a limit that one of them reaches says nothing about a model.
-The answers come from the labels of the whole window: the majority class, the shares of the classes
-as scores, and for a number as the label its mean and median. The metrics are TFMA's and Keras'
-own, with the settings that the project gives them.
+A limit that one of them passes proves nothing about a model. The predictions come from the labels
+of the whole window: the majority class, the shares of the classes as scores, and for numeric labels
+mean and median. The metrics are TFMA's and Keras' own, with the project's settings.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ordain.components.evaluator.combiners import add_rows
 from ordain.components.evaluator.histogram import with_arrays
 from ordain.components.evaluator.rows import CLASS_NAME, SliceRows
 
-#: Metrics that do not look at predictions, or that a model meets without telling rows apart.
+#: Metrics that ignore predictions or need no distinction between rows.
 WITHOUT_SKILL = frozenset(
     {
         "ExampleCount",
@@ -35,7 +34,7 @@ WITHOUT_SKILL = frozenset(
         CLASS_NAME,
     }
 )
-#: TFMA takes 10,000 thresholds, and a second for thirty slices; all scores are the same here.
+#: TFMA uses 10,000 thresholds, a second for thirty slices; here all scores are the same.
 _CURVES, _FEW_THRESHOLDS = ("AUC", "AUCPrecisionRecall"), 100
 _WEIGHT = "weight"
 
@@ -47,8 +46,8 @@ class Constant:
     """A trivial predictor.
 
     Attributes:
-        name: As it is told: `always answering '0'`.
-        prediction: Its answer, `[outputs]`.
+        name: Such as `always answering '0'`.
+        prediction: `[outputs]`.
     """
 
     name: str
@@ -56,7 +55,7 @@ class Constant:
 
 
 def constants_of(rows: SliceRows) -> list[Constant]:
-    """The trivial predictors for labels like these; none where labels are not known."""
+    """The trivial predictors for these labels; empty if labels are unknown."""
     if not rows.label_width or not rows.outputs or not len(rows.labels):
         return []
     mean, _, weight = rows.labels.T
@@ -89,15 +88,15 @@ def _are_classes(rows: SliceRows) -> bool:
 
 
 class TrivialMetrics:
-    """The metrics of an EvalConfig, to be computed of trivial predictors."""
+    """Computes the metrics of an EvalConfig for trivial predictors."""
 
     def __init__(self, config: Any) -> None:
-        """Takes the `tfma.EvalConfig`; a metric that needs more than labels is left out."""
+        """Takes the `tfma.EvalConfig`; metrics that need more than labels are skipped."""
         self._computations: dict[str, Any] = {}
         baselines = {spec.name for spec in config.model_specs if spec.is_baseline}
         for spec in config.metrics_specs:
             if spec.model_names and baselines.issuperset(spec.model_names):
-                continue  # at the baseline's threshold
+                continue  # computed at the baseline's threshold
             for metric in spec.metrics:
                 name = inside.name_of(metric)
                 if metric.class_name not in WITHOUT_SKILL and not spec.query_key:
@@ -121,12 +120,12 @@ class TrivialMetrics:
         )
         try:
             return inside.separate(inside.to_computations([alone], eval_config=config))
-        except Exception as error:  # of a class of anybody's, which may want a model's name
-            _LOG.info("no trivial predictor is measured by %s: %s", name, error)
+        except Exception as error:  # any class, which may need a model's name
+            _LOG.info("%s is not computed for trivial predictors: %s", name, error)
             return None
 
     def measure(self, name: str, rows: SliceRows, constant: Constant) -> float | None:
-        """The metric of a trivial predictor on the rows of a slice.
+        """Computes a metric of a trivial predictor on the rows of a slice.
 
         Args:
             name: The metric.
@@ -134,7 +133,7 @@ class TrivialMetrics:
             constant: The predictor.
 
         Returns:
-            None where the metric has no finite value, or cannot be computed of labels alone.
+            None if the metric has no finite value or cannot be computed from labels alone.
         """
         found = self._computations.get(name)
         if found is None or rows.weight <= 0 or not len(rows.labels):
@@ -147,7 +146,7 @@ class TrivialMetrics:
             for computation in found.derived_computations:
                 results.update(computation.result(results))
         except Exception as error:  # see above
-            _LOG.info("no trivial predictor is measured by %s: %s", name, error)
+            _LOG.info("%s is not computed for trivial predictors: %s", name, error)
             return None
         values = [value for key, value in results.items() if key.name == name]
         is_number = len(values) == 1 and isinstance(values[0], int | float | np.number)
@@ -164,7 +163,7 @@ def _combined(combiner: Any, batch: Batch) -> Any:
 
 
 def _batch(rows: SliceRows, constant: Constant) -> Batch:
-    """An example for each group of labels; two where labels in it differ, of the same spread."""
+    """One example per group of labels; two with the same spread where its labels differ."""
     mean, variance, weight = rows.labels.T
     spread = np.sqrt(variance)
     varies = spread > 0

@@ -1,8 +1,8 @@
-"""From what was measured and the thresholds to a verdict that leaves nothing out.
+"""The evaluation verdict: measured values against every threshold.
 
-TFMA's own validation lists failures only; whoever reads a verdict wants to see every threshold,
-what was measured on how many rows, and how close it was. What could not be judged is no pass: the
-project says for each limit whether that blocks, warns or is skipped.
+TFMA's validation lists failures only; the verdict lists every threshold with the measured value and
+the number of rows. A value that could not be judged is not a pass: the project sets for each limit
+whether that blocks, warns or is skipped.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ GATE = "evaluation"
 _LOW, _HIGH = -math.inf, math.inf
 _OUTCOMES = {"block": Outcome.BLOCKED, "warn": Outcome.WARNED, "skip": Outcome.SKIPPED}
 _UNJUDGED_ADVICE = (
-    "look at the slice's rows, or say in evaluate.thresholds what becomes of it: "
+    "check the slice's rows, or set in evaluate.thresholds what follows: "
     "undefined: block, warn or skip"
 )
 
 
 @dataclass(frozen=True)
 class _Bound:
-    """One limit of one metric over the slices that `covers` accepts."""
+    """One limit of one metric, for the slices that `covers` accepts."""
 
     metric: str
     kind: str
@@ -55,8 +55,8 @@ class _Bound:
     def unjudged(self) -> Outcome:
         """Outcome for a slice that cannot be judged.
 
-        Slices of a column come and go with the data, and the thinnest of hundreds must not hold up
-        every model; the whole, the newest span and a slice that is named are meant.
+        Slices of a column (`keys`) come and go with the data, and the smallest of hundreds must
+        not block every model. The whole window, the newest span and a named slice do block.
         """
         return _OUTCOMES[self.undefined or ("block" if self.keys is None else "warn")]
 
@@ -66,7 +66,7 @@ class _Bound:
 
     @property
     def words(self) -> str:
-        """The limit as a reader takes it."""
+        """The limit as text."""
         if self.is_change:
             side = "below" if self.kind == "max_drop" else "above"
             return f"may be at most {self.limit:g} {side}"
@@ -80,26 +80,26 @@ def judge(
     blocks_undefined: bool = False,
     limits: Any = None,
 ) -> Verdict:
-    """Holds what was measured against every threshold.
+    """Compares the measured values with every threshold.
 
     Args:
         config: The `tfma.EvalConfig` that was evaluated, defaults filled in.
-        measures: What was measured.
-        newest_span: Number of the newest span, to name its slice.
-        blocks_undefined: Whether what cannot be judged blocks whatever the project says of it.
-        limits: The `tfma.EvalConfig` as the project has it. TFMA takes change thresholds out of
-            `config` where there is no baseline; None to go by that.
+        measures: The measured values.
+        newest_span: The newest span, to mark its slice.
+        blocks_undefined: True if what cannot be judged always blocks.
+        limits: The project's `tfma.EvalConfig`: without a baseline TFMA removes change thresholds
+            from `config`. None to use `config`.
 
     Returns:
-        One reason per threshold and slice. Change thresholds pass without a baseline; without a
-        value of the baseline they are not judged. A verdict that judged nothing passes nothing.
+        One reason per threshold and slice. Change thresholds pass without a baseline; if the
+        baseline has no value they are not judged. If nothing could be judged, it blocks.
     """
     has_baseline = any(spec.is_baseline for spec in config.model_specs)
     slices = sorted({*measures.rows, *(where for _, where, _ in measures.values)})
     thresholds = thresholds_of(config)
     reasons = []
-    for asked in _bounds(config if limits is None else limits):
-        bound = replace(asked, undefined="block") if blocks_undefined else asked
+    for wanted in _bounds(config if limits is None else limits):
+        bound = replace(wanted, undefined="block") if blocks_undefined else wanted
         covered = [where for where in slices if bound.covers(where)]
         if not covered:
             reasons.append(_without_rows(bound))
@@ -112,7 +112,7 @@ def judge(
 def _without_rows(bound: _Bound) -> Reason:
     named = ", ".join(bound.keys or ()) or slice_name(bound.values)
     return Reason(
-        # No slice of a column at all: the column's name is wrong, or the data.
+        # No slice of a column at all: the column's name or the data is wrong.
         _OUTCOMES[bound.undefined or "block"],
         f"{bound.metric}.{bound.kind}",
         f"no example in the eval split belongs to slice {named}"
@@ -156,7 +156,7 @@ def _reason(
     }
 
     def unjudged(text: str, why: str) -> Reason:
-        """A line of what was not judged, which is never a pass."""
+        """A reason for what was not judged, which is never a pass."""
         outcome = Outcome.BLOCKED if found.is_missing else bound.unjudged
         advice = "" if outcome is Outcome.SKIPPED else _UNJUDGED_ADVICE
         return Reason(outcome, **common, text=text, undefined=why, advice=advice)
@@ -167,7 +167,7 @@ def _reason(
         why = f"{rows:,} row{'s' * (rows != 1)}, min_rows is {bound.min_rows:,}"
         return unjudged(f"{of}: {found.value:.4f}, not judged ({why}); {bound.words}", why)
     if not bound.is_change:
-        return _held(bound, common, of, size, measures.trivial(bound.metric, where))
+        return _limited(bound, common, of, size, measures.trivial(bound.metric, where))
     if not has_baseline:
         text = f"{of}: {found.value:.4f}; no baseline to compare with{size}"
         return Reason(Outcome.PASSED, **common, text=text)
@@ -183,10 +183,10 @@ def _reason(
     return _passed_if(worse <= bound.limit, common, text)
 
 
-def _held(
+def _limited(
     bound: _Bound, common: dict[str, Any], of: str, size: str, trivial: list[Trivial]
 ) -> Reason:
-    """A value held against its own limit, and the best trivial predictor beside it."""
+    """Compares a value with its limit, and the best trivial predictor with the same limit."""
     value, is_min = common["measured"], bound.kind == "min"
     text = f"{of}: {value:.4f}, {bound.words}{size}"
     best = (max if is_min else min)(trivial, key=lambda t: t.value, default=None)
@@ -198,9 +198,9 @@ def _held(
     text += f"; the limit would be passed by {best.name} ({best.value:.4f})"
     if reason.outcome is Outcome.BLOCKED:
         return replace(reason, text=text)
-    advice = f"a limit that says something is {'above' if is_min else 'below'} {best.value:.4f}"
-    if is_min and best.value >= 1:  # recall, of a predictor that says yes to everything
-        advice = "this metric alone says nothing; limit another one beside it, such as precision"
+    advice = f"a meaningful limit is {'above' if is_min else 'below'} {best.value:.4f}"
+    if is_min and best.value >= 1:  # such as recall of a predictor of the second class only
+        advice = "this metric alone proves nothing; limit another one as well, such as precision"
     return replace(reason, outcome=Outcome.WARNED, text=text, advice=advice)
 
 
@@ -212,9 +212,9 @@ def _passed_if(is_ok: bool, common: dict[str, Any], text: str) -> Reason:
 
 
 def _nothing_judged(reasons: list[Reason]) -> list[Reason]:
-    """A reason that blocks, where limits were skipped or warned of and none was judged."""
+    """A blocking reason if limits were skipped or warned and none was judged."""
     is_open = not any(reason.outcome is Outcome.BLOCKED for reason in reasons)
-    # A first model has nothing to be worse than: a change limit judges nothing then.
+    # A change limit judges nothing for a first model.
     was_judged = any(not r.undefined and not _is_uncompared(r) for r in reasons)
     if not is_open or was_judged or not any(reason.undefined for reason in reasons):
         return []
@@ -235,7 +235,7 @@ def _is_uncompared(reason: Reason) -> bool:
 
 
 def _not_numbers(measures: Measures) -> list[Reason]:
-    """Reasons for predictions that are NaN: some metrics leave such rows out, and look well."""
+    """Reasons for predictions that are NaN: some metrics drop such rows and look good."""
     whole = measures.rows.get(())
     counts = (
         ("the model", whole.nan if whole else 0, Outcome.BLOCKED),
@@ -249,7 +249,7 @@ def _not_numbers(measures: Measures) -> list[Reason]:
             measured=count,
             limit=0,
             rows=whole.rows,
-            advice="look for what overflows or is divided by 0 in the model",
+            advice="look for overflow or division by 0 in the model",
         )
         for model, count, outcome in counts
         if whole is not None and count
@@ -262,8 +262,7 @@ def _bounds(config: Any) -> Iterator[_Bound]:
         for metric in spec.metrics:
             name = inside.name_of(metric)
             policy = policies.get(name, {})
-            # In the order of `per_slice_thresholds`, which `ordain.pipeline.eval_config` writes
-            # both in.
+            # In the order of `per_slice_thresholds`; `ordain.pipeline.eval_config` writes both.
             of_slices = policy.get("slices", [{}] * len(metric.per_slice_thresholds))
             if metric.HasField("threshold"):
                 for bound in _limits(name, metric.threshold, (), ()):

@@ -1,1 +1,1 @@
-"""ExampleGen: files of a span become shards of tf.Examples."""
+"""ExampleGen: files of a span to shards of tf.Examples."""

@@ -1,8 +1,8 @@
-"""Files to Arrow batches: CSV, CSV.gz, Parquet and TFRecord of tf.Example.
+"""Reads CSV, CSV.gz and Parquet files into Arrow batches.
 
-Two passes. `inspect` reads everything once and settles each column's type over the *whole*
-input, so that no later row can surprise the encoder; `read` then yields encoded-ready batches.
-Whatever cannot be read is refused with the file, the column and the row.
+Two passes: `inspect` determines each column's type over the *whole* file, so that no later row can
+break the encoder; `read` then yields batches that are ready to encode. What cannot be read is
+refused with file, column and row.
 """
 
 from __future__ import annotations
@@ -28,7 +28,6 @@ from ordain.errors import DataBlockedError
 #: Bytes of CSV parsed at a time, and rows of Parquet: bounds memory, amortises overhead.
 CSV_BLOCK_BYTES = 8 << 20
 PARQUET_ROWS = 65_536
-#: A CSV line longer than one block cannot be parsed; nobody's table has one.
 _FORMATS = {
     ".csv": "csv",
     ".gz": "csv",
@@ -37,14 +36,14 @@ _FORMATS = {
     ".tfrecord": "tfrecord",
     ".tfrecords": "tfrecord",
 }
-_REPAIR = "replace the file, or bring the repaired one as a new version of its span"
+_REPAIR = "replace the file, or add the corrected one as a new version of its span"
 
 
 def format_of(path: str) -> str:
     """`csv`, `parquet` or `tfrecord`, by the file's name.
 
     Raises:
-        DataBlockedError: The name says none of these.
+        DataBlockedError: The name has none of these suffixes.
     """
     suffixes = PurePosixPath(path).suffixes
     if suffixes[-2:] in ([".tfrecord", ".gz"], [".tfrecords", ".gz"]):
@@ -52,20 +51,21 @@ def format_of(path: str) -> str:
     known = _FORMATS.get(suffixes[-1]) if suffixes else None
     if known is None:
         raise DataBlockedError(
-            f"{path}: its name says none of CSV, CSV.gz, Parquet and TFRecord",
+            f"{path}: cannot tell the format from the name; expected .csv, .csv.gz, .parquet or "
+            ".tfrecord",
             "set data.format in pipeline.yaml",
         )
     return known
 
 
 def inspect(path: str, kind: str) -> dict[str, FeatureType | None]:
-    """Reads a whole file and settles the type of each column, in the file's order.
+    """Determines the type of each column over a whole file, in the file's order.
 
     Returns:
-        Type by column name; None for a column that holds nothing but nulls.
+        Type by column name; None for a column of nulls only.
 
     Raises:
-        DataBlockedError: The file is empty, truncated, malformed, or holds an unusable type.
+        DataBlockedError: The file is empty, truncated or malformed, or has an unusable type.
     """
     if kind == "csv":
         return _inspect_csv(path)
@@ -74,7 +74,7 @@ def inspect(path: str, kind: str) -> dict[str, FeatureType | None]:
         names = file.schema_arrow.names
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
-            raise DataBlockedError(f"{path}: holds column {twice[0]!r} more than once", _REPAIR)
+            raise DataBlockedError(f"{path}: has column {twice[0]!r} more than once", _REPAIR)
         for field in file.schema_arrow:
             try:
                 types[field.name] = type_of_arrow(field.type)
@@ -88,20 +88,20 @@ def inspect(path: str, kind: str) -> dict[str, FeatureType | None]:
 def read(
     path: str, kind: str, types: Mapping[str, FeatureType], part: int = 0, parts: int = 1
 ) -> Iterator[pa.RecordBatch]:
-    """Yields a file's rows with every column in its feature form.
+    """Yields a file's rows with every column as lists of its feature type.
 
     Args:
         path: The file.
         kind: `csv` or `parquet`.
-        types: The columns to keep, and what to make of each.
-        part: Which part of the rows, from 0.
-        parts: How many there are; each is a stretch of every batch that is read.
+        types: Columns to read, with their types.
+        part: Number of the part to read, from 0.
+        parts: Number of parts; each is a contiguous share of every batch.
 
     Yields:
         Batches whose columns are lists of int64, float32 or binary.
 
     Raises:
-        DataBlockedError: A value does not fit its type; names file, column, row.
+        DataBlockedError: A value does not fit its type; names file, column and row.
     """
     first_row = 0
     for whole in _batches(path, kind):
@@ -132,11 +132,11 @@ def _batches(path: str, kind: str) -> Iterator[pa.RecordBatch]:
 
 def _open_parquet(path: str) -> pq.ParquetFile:
     try:
-        # Checksums are rarely written, but where they are, a flipped bit is not data.
+        # Few files have checksums; where they do, verify them.
         return pq.ParquetFile(_open(path), page_checksum_verification=True)
     except (pa.ArrowException, OSError) as error:
         raise DataBlockedError(
-            f"{path}: not a whole Parquet file (truncated or another format): {error}", _REPAIR
+            f"{path}: not a valid Parquet file (truncated or another format): {error}", _REPAIR
         ) from error
 
 
@@ -154,10 +154,10 @@ def _inspect_csv(path: str) -> dict[str, FeatureType | None]:
         if not columns:
             columns = {name: TextColumn(Place(path, name)) for name in batch.schema.names}
         for name, column in columns.items():
-            column.see(_as_text(batch.column(name), Place(path, name, first_row)), first_row)
+            column.add(_as_text(batch.column(name), Place(path, name, first_row)), first_row)
         rows += batch.num_rows
     if rows == 0:
-        raise DataBlockedError(f"{path}: holds a header and no rows", _REPAIR)
+        raise DataBlockedError(f"{path}: has a header and no rows", _REPAIR)
     return {name: column.result() for name, column in columns.items()}
 
 
@@ -218,19 +218,19 @@ def _open_text(path: str) -> pa.NativeFile:
 
 
 def _csv_header(path: str) -> list[str]:
-    """The header's names; refuses what is no CSV of UTF-8 text at all."""
+    """The header's names; refuses files that are not CSV in UTF-8."""
     try:
         with _open_text(path) as stream:
             head = stream.read(1 << 20)
     except (pa.ArrowException, OSError) as error:
         raise DataBlockedError(f"{path}: cannot be read: {error}", _REPAIR) from error
     if not head.strip():
-        raise DataBlockedError(f"{path}: is empty", _REPAIR)
+        raise DataBlockedError(f"{path}: empty", _REPAIR)
     if head[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        raise DataBlockedError(f"{path}: is UTF-16; convert it to UTF-8", _REPAIR)
+        raise DataBlockedError(f"{path}: encoded as UTF-16; convert it to UTF-8", _REPAIR)
     if b"\0" in head:
-        raise DataBlockedError(f"{path}: holds NUL bytes, so it is no text", _REPAIR)
-    # Only the names are read here; a row cut by the 1 MiB limit must not be an error.
+        raise DataBlockedError(f"{path}: contains NUL bytes, so it is not text", _REPAIR)
+    # Only names are read here; a row cut by the 1 MiB limit is not an error.
     handler = pacsv.ParseOptions(newlines_in_values=True, invalid_row_handler=lambda _: "skip")
     try:
         reader = pacsv.open_csv(
@@ -245,7 +245,7 @@ def _csv_header(path: str) -> list[str]:
         raise DataBlockedError(f"{path}: no CSV header: {error}", _REPAIR) from error
     twice = sorted({name for name in names if names.count(name) > 1})
     if twice:
-        raise DataBlockedError(f"{path}: the header names {twice[0]!r} more than once", _REPAIR)
+        raise DataBlockedError(f"{path}: the header has {twice[0]!r} more than once", _REPAIR)
     if any(not name.strip() for name in names):
         position = next(i for i, name in enumerate(names) if not name.strip())
         raise DataBlockedError(f"{path}: the header's field {position + 1} has no name", _REPAIR)

@@ -1,7 +1,7 @@
-"""Column types: what a tf.Example can hold, and how a column becomes that without losing data.
+"""Lossless conversion of Arrow columns to tf.Example features.
 
-A tf.Example feature is a list of int64, float32 or bytes. Everything a table may hold either
-fits one of these exactly (floating point: to float32's precision) or is refused by name.
+A tf.Example feature is a list of int64, float32 or bytes. A column either fits one of these exactly
+(floating point: to float32's precision) or is refused by name.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ import pyarrow.compute as pc
 from ordain.errors import DataBlockedError
 
 _BEYOND_INT64 = re.compile(r"[+-]?\d{19,}")
-#: Numbers as text whose form is part of the value: "00501", "+4930123456", "0x1F".
+#: Numeric text that would lose characters as a number: "00501", "+4930123456", "0x1F".
 _WRITTEN = r"^([+-]?0\d+|\+\d+|[+-]?0[xX][0-9a-fA-F]+)$"
-#: Beyond this, a float64 no longer tells neighbouring integers apart.
+#: Beyond this, float64 cannot represent every integer.
 _EXACT_IN_FLOAT64 = 2**53
 
 
 class FeatureType(enum.StrEnum):
-    """The three kinds of tf.Example feature; values as in the TFMD schema."""
+    """The three types of tf.Example features; values as in the TFMD schema."""
 
     INT = "INT"
     FLOAT = "FLOAT"
@@ -36,17 +36,17 @@ class FeatureType(enum.StrEnum):
 
 
 def type_of_arrow(column: pa.DataType) -> FeatureType | None:
-    """Feature type of an Arrow type that carries one; None for a column of nulls only.
+    """Feature type of an Arrow type; None for a column of nulls only.
 
     Raises:
-        TypeError: The type has no lossless form in a tf.Example.
+        TypeError: The type has no lossless representation in a tf.Example.
     """
     if pa.types.is_dictionary(column):
         return type_of_arrow(column.value_type)
     if pa.types.is_list(column) or pa.types.is_large_list(column):
         inner = column.value_type
         if pa.types.is_nested(inner):
-            raise TypeError("lists of lists have no form in a tf.Example")
+            raise TypeError("a tf.Example cannot contain lists of lists")
         return type_of_arrow(inner)
     if pa.types.is_null(column):
         return None
@@ -59,16 +59,16 @@ def type_of_arrow(column: pa.DataType) -> FeatureType | None:
         return FeatureType.BYTES
     if pa.types.is_timestamp(column) or pa.types.is_date(column):
         return FeatureType.BYTES
-    raise TypeError(f"{column} has no lossless form in a tf.Example")
+    raise TypeError(f"{column} has no lossless representation in a tf.Example")
 
 
 def to_feature(column: pa.Array, wanted: FeatureType, place: Place) -> pa.ListArray:
-    """Turns a column into the list form that tfx_bsl encodes.
+    """Converts a column to lists, as tfx_bsl encodes them.
 
     Args:
         column: `[rows]` of any type that `type_of_arrow` accepts.
-        wanted: The feature type to make of it.
-        place: For the error: which file, column and first row.
+        wanted: The feature type.
+        place: File, column and first row, for errors.
 
     Returns:
         `[rows]` lists of int64, float32 or binary; a null row stays null (a missing feature).
@@ -83,7 +83,7 @@ def to_feature(column: pa.Array, wanted: FeatureType, place: Place) -> pa.ListAr
         if values.null_count:
             index = int(np.argmax(values.is_null().to_numpy(zero_copy_only=False)))
             row = _row_of(column, index)
-            raise place.error("a list holds a null, which a tf.Example cannot", row)
+            raise place.error("a list contains a null, which a tf.Example cannot", row)
         flat = _cast(values, wanted, place, column)
         lengths = pc.fill_null(pc.list_value_length(column), 0).to_numpy().astype(np.int64)
     else:
@@ -94,7 +94,7 @@ def to_feature(column: pa.Array, wanted: FeatureType, place: Place) -> pa.ListAr
 
 
 class Place:
-    """Where values come from; builds the errors that name it."""
+    """Location of values: file, column and first row; makes errors that name it."""
 
     def __init__(self, file: str, column: str, first_row: int = 0) -> None:
         self.file = file
@@ -102,18 +102,18 @@ class Place:
         self.first_row = first_row
 
     def error(self, problem: str, row: int | None = None, value: object = None) -> DataBlockedError:
-        """The refusal of a value; rows count from 1 and leave a header out."""
+        """An error about a value; rows count from 1, without the header."""
         at = f", row {self.first_row + row + 1}" if row is not None else ""
         shown = f" (got {str(value)[:60]!r})" if value is not None else ""
         return DataBlockedError(
             f"{self.file}: column {self.column!r}{at}: {problem}{shown}",
-            "correct the file or bring it as a new version of its span; "
-            "if the change is meant, `ordain schema diff PROJECT` shows what the schema expects",
+            "correct the file or add it as a new version of its span; "
+            "if the change is intended, `ordain schema diff PROJECT` shows what the schema expects",
         )
 
 
 def _cast(values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array) -> pa.Array:
-    """Casts values without nulls; on failure finds the first that does not fit."""
+    """Casts values without nulls; on failure reports the first that does not fit."""
     kind = values.type
     if pa.types.is_timestamp(kind) or pa.types.is_date(kind):
         values = _iso8601(values)
@@ -139,18 +139,18 @@ def _cast(values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array) 
 
 
 def _iso8601(values: pa.Array) -> pa.Array:
-    """Timestamps and dates as ISO 8601 text, exact to their unit; in UTC where they have a zone."""
+    """Timestamps and dates as ISO 8601 text, exact to their unit, with a time zone in UTC."""
     if pa.types.is_date(values.type):
         return pc.strftime(values.cast(pa.timestamp("s")), format="%Y-%m-%d")
     zone = values.type.tz
     if zone is not None:
         values = values.cast(pa.timestamp(values.type.unit, "UTC"))
-    # %S carries the fraction of the column's unit.
+    # %S includes the fraction of the column's unit.
     return pc.strftime(values, format="%Y-%m-%dT%H:%M:%S" + ("Z" if zone else ""))
 
 
 def _narrow(values: pa.Array, place: Place, whole: pa.Array) -> pa.Array:
-    """float64 to float32, refusing what would turn into infinity."""
+    """Converts float64 to float32; refuses values that would become infinite."""
     wide = values.to_numpy(zero_copy_only=False)
     too_big = np.isfinite(wide) & (np.abs(wide) > np.finfo(np.float32).max)
     if too_big.any():
@@ -161,7 +161,7 @@ def _narrow(values: pa.Array, place: Place, whole: pa.Array) -> pa.Array:
 
 
 def _parse(values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array) -> pa.Array:
-    """Text to numbers."""
+    """Parses text as numbers."""
     target = pa.int64() if wanted is FeatureType.INT else pa.float64()
     try:
         text = pc.utf8_trim_whitespace(values.cast(pa.string()))
@@ -179,7 +179,7 @@ def _parse(values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array)
         raise
     if wanted is FeatureType.INT:
         return parsed
-    # "1e400" parses as infinity; "inf" is meant to.
+    # "1e400" parses as infinity, which only "inf" should.
     too_big = pc.and_(pc.is_inf(parsed), pc.match_substring_regex(text, r"\d"))
     if pc.any(too_big).as_py():
         index = int(np.argmax(too_big.to_numpy(zero_copy_only=False)))
@@ -189,14 +189,14 @@ def _parse(values: pa.Array, wanted: FeatureType, place: Place, whole: pa.Array)
 
 
 def _row_of(whole: pa.Array, index: int) -> int:
-    """Row in the column of the `index`-th value, nulls not counted."""
+    """Row of the `index`-th value of a column, not counting nulls."""
     if pa.types.is_list(whole.type) or pa.types.is_large_list(whole.type):
         return int(pc.list_parent_indices(whole)[index].as_py())
     return int(np.flatnonzero(whole.is_valid().to_numpy(zero_copy_only=False))[index])
 
 
 def _first_unfit(values: pa.Array, target: pa.DataType) -> int:
-    """Index of the first value that a cast refuses; there is one."""
+    """Index of the first value that cannot be cast; there must be one."""
     for index in range(len(values)):
         try:
             values[index : index + 1].cast(target)
@@ -209,7 +209,7 @@ class TextColumn:
     """Infers the type of a column of text, batch by batch, over the whole input.
 
     INT until a value is not an integer, then FLOAT, then BYTES. Text with leading zeros
-    ("00501") or a plus sign ("+4930123456") is BYTES: as a number it would lose them.
+    ("00501") or a plus sign ("+4930123456") is BYTES: a number would lose them.
     """
 
     def __init__(self, place: Place) -> None:
@@ -217,8 +217,8 @@ class TextColumn:
         self.type: FeatureType | None = None
         self._beyond: tuple[int, str] | None = None
 
-    def see(self, values: pa.Array, first_row: int) -> None:
-        """Takes the next batch: `[rows] string`, nulls allowed."""
+    def add(self, values: pa.Array, first_row: int) -> None:
+        """Adds the next batch: `[rows] string`, nulls allowed."""
         if self.type is FeatureType.BYTES:
             return
         text = pc.utf8_trim_whitespace(values.drop_null())
@@ -244,10 +244,10 @@ class TextColumn:
                 self.type = FeatureType.BYTES
 
     def result(self) -> FeatureType | None:
-        """The column's type; None if it never held a value.
+        """The column's type; None if it has no value.
 
         Raises:
-            DataBlockedError: A number column holds an integer that no number type keeps exactly.
+            DataBlockedError: An integer in a column of numbers cannot be represented exactly.
         """
         if self.type is FeatureType.FLOAT and self._beyond is not None:
             row, value = self._beyond

@@ -1,9 +1,9 @@
 """ArrowExampleGen: a TFX ExampleGen that reads tables through Arrow, batch by batch.
 
-It takes what TFX's own file-based ExampleGens take (input and output configuration, spans,
-versions, ranges) and runs TFX's own driver, so fingerprints, span resolution and the artifact
-it leaves (gzipped TFRecords of tf.Example under `Split-*`) are TFX's. Only the middle differs:
-one Beam element is a file, and rows are encoded and written a batch at a time.
+Input and output configuration, spans, versions and ranges are those of TFX's file-based
+ExampleGens, and the driver is TFX's, so fingerprints, span resolution and the artifact (gzipped
+TFRecords of tf.Example under `Split-*`) are TFX's. Only the executor differs: it processes a file
+at a time and encodes and writes rows in batches.
 """
 
 from __future__ import annotations
@@ -31,19 +31,19 @@ from ordain.components.examples.arrow_types import FeatureType
 from ordain.components.examples.writer import WriteShards, finish, parts_of
 from ordain.errors import DataBlockedError
 
-#: Custom property of the Examples artifact: JSON, rows by split, and rows left out.
+#: Custom property of the Examples artifact: JSON with rows by split and rows left out.
 ROWS_PROPERTY = "rows"
 
 
 @dataclass(frozen=True)
 class IngestOptions:
-    """What the executor needs beyond TFX's own properties; part of the cache key.
+    """Options of the executor beyond TFX's properties; part of the cache key.
 
     Attributes:
-        format: `csv`, `parquet`, `tfrecord`, or None to tell by each file's name.
-        types: Feature types a frozen schema prescribes, by column.
+        format: `csv`, `parquet`, `tfrecord`, or None to use each file's suffix.
+        types: Feature types of a frozen schema, by column.
         label: The label's column; empty if rows without a label are kept.
-        drop_unlabelled: Whether rows without a label are left out (and counted).
+        drop_unlabelled: True to leave out (and count) rows without a label.
     """
 
     format: str | None = None
@@ -52,7 +52,7 @@ class IngestOptions:
     drop_unlabelled: bool = False
 
     def to_custom_config(self) -> example_gen_pb2.CustomConfig:
-        """The options in the form of TFX's `custom_config` property."""
+        """The options as TFX's `custom_config` property."""
         config = example_gen_pb2.CustomConfig()
         text = json.dumps(asdict(self), sort_keys=True)
         config.custom_config.Pack(wrappers_pb2.StringValue(value=text))
@@ -60,7 +60,7 @@ class IngestOptions:
 
     @classmethod
     def from_property(cls, text: str | None) -> IngestOptions:
-        """Reads the options back from the execution property."""
+        """Parses the options from the execution property."""
         if not text:
             return cls()
         config = example_gen_pb2.CustomConfig()
@@ -82,7 +82,7 @@ class Executor(BeamExecutor):
         """See `tfx.components.example_gen.base_example_gen_executor` for the contract.
 
         Raises:
-            DataBlockedError: A file cannot be read as what it should be.
+            DataBlockedError: A file cannot be read in its format.
         """
         del input_dict
         options = IngestOptions.from_property(exec_properties.get("custom_config"))
@@ -94,8 +94,7 @@ class Executor(BeamExecutor):
 
         (artifact,) = output_dict[standard_component_specs.EXAMPLES_KEY]
         names = example_gen_utils.generate_output_split_names(inputs, outputs)
-        # TFX's driver leaves the span in a custom property of that name only, where neither
-        # StatisticsGen nor anything after it looks.
+        # TFX's driver writes the span only into a custom property, which no later node reads.
         artifact.span = artifact.get_int_custom_property(example_gen_utils.SPAN_PROPERTY_NAME)
         artifact.split_names = artifact_utils.encode_split_names(names)
 
@@ -122,9 +121,9 @@ class Executor(BeamExecutor):
             rows = finish(self._spread(write, cut, staging), artifact.uri, names, staging)
         if sum(rows["splits"].values()) == 0:
             raise DataBlockedError(
-                f"{base}: {len(jobs)} file(s) matching {inputs.splits[0].pattern!r} hold no row "
-                f"to use ({rows['left_out']} left out for a missing {options.label!r})",
-                "bring data, or correct data.label and data.unlabelled in pipeline.yaml",
+                f"{base}: {len(jobs)} file(s) matching {inputs.splits[0].pattern!r} have no usable "
+                f"row ({rows['left_out']} left out for a missing {options.label!r})",
+                "add data, or correct data.label and data.unlabelled in pipeline.yaml",
             )
         artifact.set_string_custom_property(ROWS_PROPERTY, json.dumps(rows, sort_keys=True))
         examples_utils.set_payload_format(artifact, exec_properties["output_data_format"])
@@ -149,9 +148,9 @@ class ArrowExampleGen(FileBasedExampleGen):
         """Builds the component.
 
         Args:
-            input_base: Folder that holds the data.
+            input_base: Folder of the data.
             pattern: File pattern below it, with TFX's `{SPAN}`, `{VERSION}`, `{YYYY}`...
-            options: What to make of the files.
+            options: How to read the files.
             splits: Hash buckets by split name.
             partition_feature: Column whose value decides the split; None hashes each row.
         """
@@ -174,14 +173,14 @@ class ArrowExampleGen(FileBasedExampleGen):
 def settle_types(
     files: list[tuple[str, str]], prescribed: dict[str, str]
 ) -> dict[str, FeatureType]:
-    """The type of every column over all files of a span.
+    """Determines the type of every column over all files of a span.
 
     Args:
         files: Path and format of each.
-        prescribed: Types from a frozen schema; they win over what is inferred.
+        prescribed: Types of a frozen schema; they override inferred types.
 
     Raises:
-        DataBlockedError: Files of one span have different columns, or types with no common form.
+        DataBlockedError: Files of one span differ in columns, or in types that do not unify.
     """
     seen: dict[str, FeatureType | None] = {}
     first: tuple[str, set[str]] | None = None
@@ -194,14 +193,14 @@ def settle_types(
         elif set(found) != first[1]:
             odd = sorted(set(found) ^ first[1])
             raise DataBlockedError(
-                f"{path}: has not the columns of {first[0]}, of the same span; they differ in "
+                f"{path}: columns differ from {first[0]} in the same span: "
                 f"{', '.join(map(repr, odd[:8]))}"
             )
         for name, type_ in found.items():
             seen[name] = _common(name, path, seen.get(name), type_)
     settled = {}
     for name, type_ in seen.items():
-        # A column of nulls only has no values to type: BYTES holds "no value" as well as any.
+        # A column of nulls only has no type: BYTES is as good as any.
         settled[name] = FeatureType(prescribed.get(name) or type_ or FeatureType.BYTES)
     return settled
 
@@ -219,7 +218,7 @@ def _common(
 
 
 def _files(base: str, pattern: str) -> list[str]:
-    """Data files of a resolved pattern, in a fixed order; hidden ones are not data."""
+    """Data files of a resolved pattern, in a fixed order, without hidden files."""
     paths = sorted(fileio.glob(f"{base}/{pattern}"))
     files = [p for p in paths if not p.rsplit("/", 1)[-1].startswith((".", "_"))]
     files = [p for p in files if not fileio.isdir(p)]

@@ -1,13 +1,13 @@
 """Reads Examples artifacts into Arrow batches, whole files at a time.
 
-TFX reads TFRecords record by record through Beam. Here one Beam element is a split of one
-artifact, and tf.data reads, decompresses and decodes it in C++, a batch at a time.
+TFX reads TFRecords record by record through Beam. Here tf.data reads and decompresses a split of an
+artifact, and tfx_bsl decodes it, in C++ and a batch at a time.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import apache_beam as beam
@@ -15,20 +15,21 @@ import pyarrow as pa
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
 from tfx.types import artifact_utils
+from tfx.utils import io_utils
 from tfx_bsl.coders import example_coder
 from tfx_bsl.tfxio import tensor_representation_util, tf_example_record
 
 from ordain.common.commit import list_committed
 from ordain.components.artifacts.fileio import FileioFiles
 
-#: Rows decoded at a time: amortises the overhead per batch, small beside the model's own memory.
+#: Rows decoded at a time: amortises the overhead per batch, small compared to the model's memory.
 BATCH_ROWS = 4096
 
 
 def untuned() -> tf.data.Options:
-    """Options of a dataset whose parallelism is given.
+    """Options of a dataset with fixed parallelism.
 
-    TensorFlow 2.21 waits for the tuner's next look, seconds away, when an iterator is deleted.
+    With autotuning, TensorFlow 2.21 waits for the tuner, for seconds, when an iterator is deleted.
     """
     options = tf.data.Options()
     options.autotune.enabled = False
@@ -36,28 +37,34 @@ def untuned() -> tf.data.Options:
 
 
 def read_records(files: Iterable[str]) -> tf.data.Dataset:
-    """The records of TFRecord files, one after the other: a dataset of scalar strings."""
+    """Records of TFRecord files, in order: a dataset of scalar strings."""
     paths = list(files)
     compression = "GZIP" if all(path.endswith(".gz") for path in paths) else ""
-    # Typed: of an empty list TensorFlow would make floats.
+    # Typed: TensorFlow would make floats of an empty list.
     names = tf.constant(paths, tf.string)
     return tf.data.TFRecordDataset(names, compression).with_options(untuned())
 
 
 def split_files(folder: str) -> list[str]:
-    """The files of a split, in the order of their names: those that its writer committed."""
+    """The committed files of a split, by name."""
     listing = list_committed(folder, FileioFiles())
     if listing.strays:
         logging.getLogger(__name__).warning(
-            "%s: %s was not committed and is not read", folder, ", ".join(listing.strays)
+            "%s: %s: not committed, not read", folder, ", ".join(listing.strays)
         )
     return list(listing.paths)
 
 
-def strays_of(examples: Any) -> list[str]:
-    """Files in the splits' folders of an Examples artifact that were not committed.
+def read_schema(inputs: Mapping[str, list[Any]]) -> schema_pb2.Schema:
+    """The schema among an executor's inputs."""
+    folder = artifact_utils.get_single_uri(inputs["schema"])
+    return io_utils.SchemaReader().read(io_utils.get_only_uri_in_dir(folder))
 
-    None of it is read here. TFX's own components would read it: they take `Split-train/*`.
+
+def strays_of(examples: Any) -> list[str]:
+    """Uncommitted files in the splits' folders of an Examples artifact.
+
+    Our nodes do not read them; TFX's components would, as they read `Split-train/*`.
     """
     folders = [
         artifact_utils.get_split_uri([examples], split)
@@ -68,10 +75,10 @@ def strays_of(examples: Any) -> list[str]:
 
 
 class Split(tf_example_record.TFExampleRecord):
-    """TFX's reader of the tf.Examples of one split; `batches` reads them here, untuned."""
+    """TFXIO of the tf.Examples of one split; `batches` reads them without Beam."""
 
     def __init__(self, uri: str, schema: Any, raw_column: str | None) -> None:
-        """Takes what `tfxio_for` does, columns chosen."""
+        """Takes the arguments of `tfxio_for`, with a projected schema."""
         super().__init__(
             f"{uri}/*",
             schema=schema,
@@ -101,9 +108,9 @@ def tfxio_for(
 
     Args:
         uri: Folder of the split.
-        schema: Schema of the examples; None to take them as they are.
+        schema: Schema of the examples; None to infer features from the examples.
         columns: Columns of the schema to decode; None for all.
-        raw_column: Name of a further column that holds the serialized examples.
+        raw_column: Name of a further column with the serialized examples.
     """
     if schema is not None and columns is not None:
         schema = tensor_representation_util.ProjectTensorRepresentationsInSchema(schema, columns)
@@ -114,7 +121,7 @@ class ReadBatches(beam.PTransform):
     """Pipeline -> record batches of one split."""
 
     def __init__(self, tfxio: Split) -> None:
-        """Takes what `tfxio_for` returned."""
+        """Takes the result of `tfxio_for`."""
         super().__init__()
         self._tfxio = tfxio
 

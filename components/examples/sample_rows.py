@@ -1,4 +1,4 @@
-"""A few raw rows of a window, as they came in: for sample and for golden requests."""
+"""A few raw rows of a window, for sample and golden requests."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ def read_raw_rows(examples: Iterable[Any], split: str, count: int) -> list[bytes
     Args:
         examples: Examples artifacts, one for each span.
         split: The split's name.
-        count: At most so many.
+        count: Maximum number of rows.
 
     Returns:
-        Fewer if there are fewer; the same ones each time.
+        The rows; the same ones for the same examples.
     """
     rows: list[bytes] = []
     for artifact in sorted(examples, key=lambda artifact: artifact.span, reverse=True):

@@ -1,7 +1,7 @@
 """Encodes Arrow batches as tf.Examples and writes them, split by split.
 
-Each attempt writes shards of its own (`ordain.common.commit`); `finish` gives those of one attempt
-at each part of a file the names that TFX gives them (`data_tfrecord-00000-of-00003.gz`).
+Each attempt writes its own shards (`ordain.common.commit`); `finish` commits those of one attempt
+at each part of a file under TFX's names (`data_tfrecord-00000-of-00003.gz`).
 """
 
 from __future__ import annotations
@@ -32,17 +32,17 @@ from ordain.components.examples.reader import read_records
 from ordain.errors import DataBlockedError
 
 TFRECORD_BATCH = 4096
-#: A file of this size is cut in two: reading it twice costs less than one process that waits.
+#: Larger files are cut in two: reading one twice costs less than an idle process.
 HALVED_BYTES = 100_000
 
 
 @dataclass(frozen=True)
 class Shards:
-    """The shards that one attempt made of a part of a file.
+    """The shards of one attempt at a part of a file.
 
     Attributes:
         written: The shard of each split.
-        left_out: Rows left out for want of a label.
+        left_out: Rows left out because they have no label.
     """
 
     written: dict[str, Written]
@@ -50,10 +50,10 @@ class Shards:
 
 
 def parts_of(path: str, kind: str) -> list[tuple[int, int]]:
-    """The parts that a file's rows are cut into, so that both processes have something to do.
+    """Cuts a file's rows into parts, so that both processes have work.
 
     Returns:
-        For each its number, from 0, and how many there are.
+        Number of each part, from 0, and the number of parts.
     """
     is_large = kind != "tfrecord" and fileio.stat(path).length >= HALVED_BYTES
     return [(0, 2), (1, 2)] if is_large else [(0, 1)]
@@ -63,7 +63,7 @@ class WriteShards(beam.DoFn):
     """Reads a file, or a part of one, and writes one shard per split.
 
     Args:
-        staging: Where the shards are written.
+        staging: The execution's temporary folder.
         splits: Name and hash buckets of each output split; empty if the input is already split.
         partition_feature: Column whose value decides the split; None hashes the whole row.
         types: Feature type by column.
@@ -89,11 +89,11 @@ class WriteShards(beam.DoFn):
         """Writes the shards of one part of a file.
 
         Args:
-            element: Path, format, the split's name if the input is already split, which part, and
-                how many parts the file has.
+            element: Path, format, the split's name if the input is already split, number of the
+                part, and number of parts.
 
         Yields:
-            One record.
+            The shards.
         """
         path, kind, fixed, part, parts = element
         names = [fixed] if fixed is not None else self._names
@@ -142,7 +142,7 @@ class WriteShards(beam.DoFn):
         return kept, batch.num_rows - kept.num_rows
 
     def _sides_by_column(self, batch: pa.RecordBatch, path: str) -> list[int]:
-        """Each distinct value is hashed once; the result is spread over its rows."""
+        """Split index of each row; hashes each distinct value once."""
         place = Place(path, str(self._by))
         if self._by not in batch.schema.names:
             raise place.error("the column to split by (data.split.by) is missing")
@@ -175,7 +175,7 @@ class WriteShards(beam.DoFn):
                 yield records, sides, dropped
         except (tf.errors.OpError, DecodeError) as error:
             raise DataBlockedError(
-                f"{path}: not a whole TFRecord file of tf.Examples: {str(error)[:200]}",
+                f"{path}: not a valid TFRecord file of tf.Examples: {str(error)[:200]}",
                 "replace the file",
             ) from error
 
@@ -187,15 +187,15 @@ class WriteShards(beam.DoFn):
         return bytes(features[self._by].SerializeToString(deterministic=True))
 
     def _side(self, key: bytes) -> int:
-        """Index of the split, exactly as TFX's ExampleGen finds it (`_PartitionFn`)."""
+        """Index of the split, exactly as in TFX's ExampleGen (`_PartitionFn`)."""
         bucket = int(hashlib.sha256(key).hexdigest(), 16) % self._bounds[-1]
         return bisect.bisect(self._bounds, bucket)
 
 
 def _shuffled(batch: pa.RecordBatch, seed: int) -> pa.RecordBatch:
-    """The rows in a fixed random order: tables come sorted, and training must not.
+    """The rows in a fixed random order: tables are often sorted, and training needs shuffled rows.
 
-    TFX's own ExampleGen shuffles too, in an order that changes with every run.
+    TFX's ExampleGen shuffles too, in an order that changes with every run.
     """
     order = np.random.default_rng(seed).permutation(batch.num_rows)
     return batch.take(pa.array(order))
@@ -204,8 +204,8 @@ def _shuffled(batch: pa.RecordBatch, seed: int) -> pa.RecordBatch:
 def _row_key(record: bytes) -> bytes:
     """The bytes TFX hashes for a whole row: the features in the order of their names.
 
-    The encoder writes them in an order that changes with every call, so a hash of its bytes
-    would move rows from train to eval with every run.
+    The encoder writes them in an order that changes with every call, so hashing its bytes would
+    move rows between train and eval with every run.
     """
     return bytes(tf.train.Example.FromString(record).SerializeToString(deterministic=True))
 
@@ -230,14 +230,13 @@ def finish(
 ) -> dict[str, Any]:
     """Commits the shards.
 
-    Every split gets at least one file, empty if need be: readers refuse a pattern that matches
-    nothing.
+    Every split gets at least one file, possibly empty: readers refuse a pattern without matches.
 
     Args:
         parts: One attempt's shards of each part, in the order of the parts.
         uri: The Examples artifact's folder.
         split_names: The artifact's splits.
-        staging: Where the shards were written.
+        staging: The execution's temporary folder.
 
     Returns:
         `{"splits": {name: rows}, "left_out": rows}`.

@@ -1,1 +1,1 @@
-"""Pusher: the publishing of a blessed model, with its provenance."""
+"""Pusher: publishes a blessed model, with its provenance."""

@@ -1,9 +1,9 @@
-"""Publisher: Pusher by one rename instead of file by file, with a manifest beside the model.
+"""Publisher: a Pusher that publishes by one rename, with a manifest in the model's folder.
 
-TFX's own executor copies into the version folder that a model server is watching; killed
-half-way it leaves a version that does not load. This one goes through
+TFX's executor copies file by file into the version folder that a model server watches; killed
+half-way it leaves a version that does not load. This one publishes through
 `ordain.serving.registry.directory`, or for `gs://` through `ordain.serving.registry.object_store`.
-It also takes what the manifest tells of: the examples, the schema and the gates' answers.
+Its further inputs are for the manifest: the examples, the schema and the gates' verdicts.
 """
 
 from __future__ import annotations
@@ -35,7 +35,8 @@ from ordain.components.artifacts.types import JUDGED_PROPERTY, GateVerdict, ids_
 from ordain.components.pusher import provenance
 from ordain.errors import InfrastructureError
 from ordain.serving.registry.directory import publish
-from ordain.serving.registry.labels import Pushed, read_labels, record_push
+from ordain.serving.registry.label_file import read_labels
+from ordain.serving.registry.labels import Pushed, record_push
 from ordain.serving.registry.manifest import MODEL_CARD_FILE, Manifest
 from ordain.serving.registry.object_store import publish_objects
 from ordain.serving.registry.trust import Trust
@@ -43,7 +44,7 @@ from ordain.serving.registry.verification import read_manifest
 from ordain.serving.server.models.checks import find_model_problems, find_problems
 from ordain.storage.gcs import is_object_store
 
-#: Inputs that carry a verdict: the input that it is on, the node that left it, and whose it is.
+#: Inputs with a verdict: the judged input, the node that gave it, and its name in messages.
 _JUDGED = {
     standard_component_specs.INFRA_BLESSING_KEY: (
         "model",
@@ -57,7 +58,7 @@ NO_LABELS = "an object store has no labels: its reader chooses the version"
 
 
 class Executor(pusher_executor.Executor):
-    """Publishes a blessed model as a new version, whole or not at all."""
+    """Publishes a blessed model as a new version, completely or not at all."""
 
     def Do(
         self,
@@ -65,7 +66,7 @@ class Executor(pusher_executor.Executor):
         output_dict: dict[str, list[Any]],
         exec_properties: dict[str, Any],
     ) -> None:
-        """See `tfx.components.pusher.executor`, whose properties this keeps."""
+        """Same properties as `tfx.components.pusher.executor`."""
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
         )
@@ -126,7 +127,7 @@ class Executor(pusher_executor.Executor):
 
 @contextlib.contextmanager
 def _local_folder(model: str) -> Iterator[str]:
-    """The model in a folder of this machine: what scans and publishes it reads files."""
+    """The model in a local folder, as scanning and publishing read files."""
     if "://" not in model:
         yield model
         return
@@ -137,7 +138,7 @@ def _local_folder(model: str) -> Iterator[str]:
 
 
 def _published_before(base: Path, model: str, about: Manifest, trust: Trust) -> Path | None:
-    """The version that a killed publisher renamed into place, if it is this very model's."""
+    """The version that a killed publisher renamed into place, if it is of this model."""
     version = unrecorded_version()
     folder = base / str(version)
     if version is None or find_problems(folder, trust):
@@ -149,7 +150,7 @@ def _published_before(base: Path, model: str, about: Manifest, trust: Trust) -> 
 
 
 def _recorded_before(base: str, folder: Path, trust: Trust) -> Pushed | None:
-    """What the killed publisher still did to the labels; None if it came to nothing."""
+    """The killed publisher's change of the labels; None if it made none."""
     labels = read_labels(base, trust)
     for change in reversed(labels.changes):
         if change.action == "publish" and change.version == int(folder.name):
@@ -158,10 +159,10 @@ def _recorded_before(base: str, folder: Path, trust: Trust) -> Pushed | None:
 
 
 def _refuse_others_verdicts(inputs: dict[str, list[Any]]) -> None:
-    """Refuses blessings and verdicts that are not on this very model and its examples.
+    """Refuses blessings and verdicts of another model or other examples.
 
     Raises:
-        InfrastructureError: One of them is on something else, or does not say what it is on.
+        InfrastructureError: One of them is on another artifact, or does not name one.
     """
     (model,) = inputs[standard_component_specs.MODEL_KEY]
     for blessing in inputs.get(standard_component_specs.MODEL_BLESSING_KEY, []):
@@ -176,9 +177,9 @@ def _refuse_others_verdicts(inputs: dict[str, list[Any]]) -> None:
 
 
 def _blessed(blessing: Any) -> str:
-    """The model of a ModelBlessing, as TFX's Evaluator notes it: its id, on Vertex AI its URI.
+    """The model of a ModelBlessing, as recorded by TFX's Evaluator: its id, on Vertex AI its URI.
 
-    Vertex AI puts a name of its own, which no model tells, in place of the id.
+    Vertex AI writes another name in place of the id, which no model has.
     """
     key = constants.ARTIFACT_PROPERTY_CURRENT_MODEL_ID_KEY
     if isinstance(blessing.get_json_value_custom_property(key), str):
@@ -190,28 +191,28 @@ def _blessed(blessing: Any) -> str:
 def _other(
     what: str, subject: str, judged: str, given: list[Any], node: str
 ) -> InfrastructureError:
-    told = f"is on {subject} {judged}" if judged else f"does not say on which {subject} it is"
+    about = f"is on {subject} {judged}" if judged else f"does not name a {subject}"
     return InfrastructureError(
-        f"the model may not be published: {what} {told}, and what would be published is "
-        f"{subject} {ids_of(given)} (ids in ML Metadata)",
+        f"the model may not be published: {what} {about}, but the {subject} to publish is "
+        f"{ids_of(given)} (ids in ML Metadata)",
         f"ordain run PROJECT --from {node}",
     )
 
 
 def _refuse_unservable(model: Path) -> None:
-    """The server gate has checked the model too, where there is one."""
+    """Refuses a model that a server would refuse; the server gate may be off."""
     problems = find_model_problems(model)
     if problems:
         more = f" (and {len(problems) - 5} more)" if len(problems) > 5 else ""
         raise InfrastructureError(
-            f"the model may not be published, a server would refuse it: "
+            f"the model may not be published: a server would refuse it: "
             f"{'; '.join(problems[:5])}{more}",
-            "leave them out of what run_fn exports (docs/serving-gate.md), then run again",
+            "remove them from what run_fn exports (docs/serving-gate.md), then run again",
         )
 
 
 class PublisherSpec(standard_component_specs.PusherSpec):
-    """Pusher's spec, with the artifacts that the manifest tells of."""
+    """Pusher's spec, with the artifacts that the manifest describes."""
 
     INPUTS: ClassVar[dict[str, Any]] = {
         **standard_component_specs.PusherSpec.INPUTS,
@@ -225,18 +226,18 @@ class PublisherSpec(standard_component_specs.PusherSpec):
 
 
 class Publisher(base_component.BaseComponent):
-    """Pusher as a node of the chain, with the lineage of what it publishes."""
+    """The component: Pusher with the lineage of the model."""
 
     SPEC_CLASS = PublisherSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
     def __init__(self, base: str, settings: dict[str, Any], **channels: Any) -> None:
-        """Takes what Pusher takes, and the channels of the lineage.
+        """Takes Pusher's arguments and the channels of the lineage.
 
         Args:
             base: The serving directory, or an address `gs://bucket/folder`.
             settings: `project`, `source_fingerprint`, `promote` and `signing`, for the manifest
-                and the labels. Kept in ML Metadata: a pass phrase stays a reference.
+                and the labels. Stored in ML Metadata: a pass phrase stays a reference.
             **channels: `model`, `model_blessing`, `infra_blessing`, `examples`, `schema`,
                 `evaluation`, `data_verdict`.
         """

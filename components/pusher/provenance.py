@@ -1,7 +1,7 @@
-"""What the publisher's inputs say about a model: the facts that its manifest keeps.
+"""Provenance of a model for its manifest, read from the publisher's inputs.
 
-Everything is read from the artifacts themselves, so that the manifest tells of what this model
-was made of, not of what the configuration says by now.
+Everything is read from the artifacts, so that the manifest describes how this model was made, even
+if the configuration has changed since.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ from ordain.errors import InfrastructureError
 from ordain.serving.registry.manifest import Manifest, Metric, Signature, Tensor
 from ordain.verdict import Verdict
 
-#: Inputs of the publisher that describe the model; the gates' order is that of the chain.
+#: Inputs of the publisher that describe the model; gates are in the order of the pipeline.
 EXAMPLES, SCHEMA, EVALUATION, DATA_VERDICT = "examples", "schema", "evaluation", "data_verdict"
 _GATES = (DATA_VERDICT, EVALUATION, "infra_blessing")
-#: SavedModel's tag for serving; other graphs of the same file are for training.
+#: SavedModel's tag for serving; other graphs in the file are for training.
 _SERVE = "serve"
 
 
@@ -39,7 +39,7 @@ def describe(
     """The manifest of a model that has no version yet.
 
     Args:
-        inputs: The publisher's inputs by key; what is not there is left out.
+        inputs: The publisher's inputs by key; missing ones are skipped.
         model: Folder of the SavedModel.
         project: The project's name.
         run_id: The run that publishes.
@@ -66,10 +66,10 @@ def describe(
 
 
 def metrics_of(readout: Mapping[str, Any]) -> tuple[Metric, ...]:
-    """Metrics of an evaluation's readout, the baseline's beside the candidate's.
+    """Metrics of an evaluation, candidate and baseline.
 
     Args:
-        readout: What `evaluation_readout` wrote.
+        readout: The content of `readout.json`.
     """
     found = [
         Metric(
@@ -87,7 +87,7 @@ def metrics_of(readout: Mapping[str, Any]) -> tuple[Metric, ...]:
 
 
 def _readout(artifacts: list[Any]) -> dict[str, Any]:
-    """The readout of an evaluation; empty where another Evaluator left none."""
+    """Content of `readout.json`; empty if another Evaluator wrote none."""
     for artifact in artifacts:
         path = f"{artifact.uri}/{READOUT_FILE}"
         if fileio.exists(path):
@@ -97,7 +97,7 @@ def _readout(artifacts: list[Any]) -> dict[str, Any]:
 
 
 def _verdict(uri: str) -> list[Verdict]:
-    """The verdict that an artifact carries, if it carries one."""
+    """The verdict of an artifact, if it has one."""
     path = f"{uri}/{VERDICT_FILE}"
     if not fileio.exists(path):
         return []
@@ -119,13 +119,13 @@ def _saved_model(model: str) -> Any:
         saved.ParseFromString(path.read_bytes())
     except (OSError, message.DecodeError) as error:
         raise InfrastructureError(
-            f"{path} cannot be read as a SavedModel: {error}", "ordain run PROJECT --from Trainer"
+            f"{path}: cannot be read as a SavedModel: {error}", "ordain run PROJECT --from Trainer"
         ) from error
     return saved
 
 
 def _tensorflow(saved: Any) -> str:
-    """The version that wrote the graph; the one installed here may be another by now."""
+    """TensorFlow's version that wrote the graph; the installed one may differ."""
     versions = {meta.meta_info_def.tensorflow_version for meta in saved.meta_graphs}
     return ", ".join(sorted(versions - {""}))
 
@@ -136,7 +136,7 @@ def _signatures(saved: Any) -> dict[str, Signature]:
         if _SERVE not in meta.meta_info_def.tags:
             continue
         for name, signature in meta.signature_def.items():
-            if not name.startswith("__"):  # __saved_model_init_op is the loader's
+            if not name.startswith("__"):  # __saved_model_init_op belongs to the loader
                 found[name] = Signature(_tensors(signature.inputs), _tensors(signature.outputs))
     return found
 

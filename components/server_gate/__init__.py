@@ -1,1 +1,1 @@
-"""The server gate: a candidate served on trial."""
+"""The server gate: serves a candidate in a sandbox before it is published."""

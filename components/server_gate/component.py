@@ -1,9 +1,9 @@
-"""The server gate: a candidate is served for a while before anybody gets it.
+"""ServerGate component: serves a candidate in a sandbox before it is published.
 
-It is scanned, then loaded by a server in a process of its own, without network and with bounded
-memory and time, and asked real rows of the eval split through REST and gRPC. Its answers have to
-be those of the signature that the evaluation predicted through. Output and properties are those
-of TFX's InfraValidator, which can be chosen instead.
+The candidate is scanned, then loaded by a server in its own process, without network and with
+limited memory and time, and gets requests of real rows of the eval split over REST and gRPC. The
+responses must equal the predictions of the signature that the evaluation used. Output and
+properties are those of TFX's InfraValidator, which can be configured instead.
 """
 
 from __future__ import annotations
@@ -26,8 +26,8 @@ from ordain.components.artifacts.served_model import note_compared, private_inpu
 from ordain.components.artifacts.types import keep_verdict, model_folder
 from ordain.components.examples.sample_rows import read_raw_rows
 from ordain.components.server_gate.rules import (
-    Asked,
     Limits,
+    ProtocolResult,
     judge_files,
     judge_network,
     judge_run,
@@ -44,8 +44,8 @@ from ordain.serving.registry.directory import publish
 from ordain.serving.registry.label_file import STABLE, Labels
 from ordain.serving.registry.label_writing import write_labels
 from ordain.serving.registry.manifest import Manifest
-from ordain.serving.sandbox import sandbox as trial
-from ordain.serving.sandbox.golden import Golden, distance, make_requests, predict, read_answer
+from ordain.serving.sandbox import sandbox
+from ordain.serving.sandbox.golden import Golden, distance, make_requests, predict, read_response
 from ordain.serving.sandbox.latency import Series
 from ordain.serving.scan.scan import scan
 from ordain.serving.server.models.checks import find_unservable
@@ -54,11 +54,11 @@ from ordain.verdict import Outcome, Reason, Verdict
 BLESSED_FILE, NOT_BLESSED_FILE = "INFRA_BLESSED", "INFRA_NOT_BLESSED"
 #: Custom property of InfraBlessing, as TFX's executor names it.
 BLESSED_PROPERTY = "blessed"
-#: Folder in the blessing that keeps the golden requests, for whoever wants to ask again.
+#: Folder of the golden requests in the blessing, to repeat them later.
 GOLDEN_FOLDER = "golden"
-#: Input: the version whose clients the candidate has to serve.
+#: Input: the stable version, whose clients the candidate must be able to serve.
 SERVED = "served"
-#: File in the blessing with what was measured beyond what the verdict says.
+#: File in the blessing with measurements that are not in the verdict.
 MEASUREMENTS_FILE = "measurements.json"
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,7 @@ class ServerGateSpec(types.ComponentSpec):
 
 
 class Executor(base_executor.BaseExecutor):
-    """Serves the candidate on trial and judges what came."""
+    """Serves the candidate in the sandbox and judges the results."""
 
     def Do(
         self,
@@ -98,7 +98,7 @@ class Executor(base_executor.BaseExecutor):
         verdict = try_model(folder, examples, Limits(**policy), Path(blessing.uri))
         served = input_dict.get(SERVED, [])
         blocked = {r.kind for r in verdict.reasons if r.outcome is Outcome.BLOCKED}
-        if not blocked & {"scan", "size"}:  # otherwise it is not opened for anything
+        if not blocked & {"scan", "size"}:  # otherwise the model is not opened at all
             with private_inputs(input_dict, SERVED) as inputs:
                 reasons = _compare_signatures(folder, inputs.get(SERVED, []), allowed)
             verdict = verdict_of([*verdict.reasons, *reasons])
@@ -111,7 +111,7 @@ class Executor(base_executor.BaseExecutor):
 
 
 class ServerGate(base_component.BaseComponent):
-    """The component; `policy` is `config_gates.ServerGate` as a dict, without the runner."""
+    """The component; `policy` is `ordain.config.gates.ServerGate` as a dict, without the runner."""
 
     SPEC_CLASS = ServerGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
@@ -132,16 +132,16 @@ class ServerGate(base_component.BaseComponent):
 def try_model(
     model: Path, examples: Sequence[bytes], limits: Limits, keep: Path | None = None
 ) -> Verdict:
-    """Tries a model.
+    """Checks a model in the sandbox.
 
     Args:
         model: Folder of the SavedModel.
-        examples: Serialized tf.Examples of raw columns: the rows it is asked.
-        limits: What it is held against.
-        keep: Folder that the golden requests and the measured times are written into.
+        examples: Serialized tf.Examples of raw columns, to request predictions for.
+        limits: The limits.
+        keep: Folder for the golden requests and the measured times.
 
     Returns:
-        The verdict. A model that fails the scan or is too large is not loaded at all.
+        The verdict. A model that fails the scan or is too large is not loaded.
     """
     reasons = judge_scan(scan(model))
     if not any(reason.outcome is Outcome.BLOCKED for reason in reasons):
@@ -151,21 +151,21 @@ def try_model(
     if any(reason.outcome is Outcome.BLOCKED for reason in reasons):
         return verdict_of(reasons)
     if not examples:
-        text = "the eval split holds no row that the model could be asked"
+        text = "the eval split has no rows to request predictions for"
         return verdict_of([*reasons, Reason(Outcome.BLOCKED, "golden", text)])
-    with contextlib.closing(trial.take()) as held:
-        return verdict_of([*reasons, *_serve(held, model, examples, limits, keep)])
+    with contextlib.closing(sandbox.take()) as server:
+        return verdict_of([*reasons, *_serve(server, model, examples, limits, keep)])
 
 
 def _compare_signatures(
     candidate: Path, served: Sequence[Any], allowed: Mapping[str, str]
 ) -> list[Reason]:
-    """Holds the candidate's signatures against those of the version that serves.
+    """Compares the candidate's signatures with those of the stable version.
 
     Args:
         candidate: Folder of the candidate.
         served: The stable version's artifact, as a private copy; empty if there is none.
-        allowed: Reason by the name of a change that the project wants.
+        allowed: Reason by name of each intended change.
     """
     from ordain.serving.server.models.signature_defs import LoadError, read_signatures  # noqa: PLC0415  TensorFlow
 
@@ -174,12 +174,12 @@ def _compare_signatures(
     try:
         before, after = (read_signatures(f) for f in (Path(model_folder(served[0])), candidate))
     except LoadError as error:
-        return [Reason(Outcome.BLOCKED, "signatures", f"they cannot be compared: {error}")]
+        return [Reason(Outcome.BLOCKED, "signatures", f"cannot be compared: {error}")]
     return judge_signatures(find_breaks(before, after), f"version {version_of(served[0])}", allowed)
 
 
 def mark(blessing: Any, verdict: Verdict, model: Any) -> None:
-    """Marks an InfraBlessing as TFX's executor does, and keeps the verdict in it."""
+    """Marks an InfraBlessing as TFX's executor does, and writes the verdict into it."""
     name = NOT_BLESSED_FILE if verdict.is_blocked else BLESSED_FILE
     keep_verdict(verdict, blessing, [model])
     with fileio.open(f"{blessing.uri}/{name}", "w") as file:
@@ -188,52 +188,54 @@ def mark(blessing: Any, verdict: Verdict, model: Any) -> None:
 
 
 def _serve(
-    held: trial.Trial,
+    server: sandbox.Trial,
     model: Path,
     examples: Sequence[bytes],
     limits: Limits,
     keep: Path | None,
 ) -> list[Reason]:
-    publish(model, held.base, Manifest(project="candidate", version=0, created=""))
-    write_labels(held.base, Labels(stable=1), None)
+    publish(model, server.base, Manifest(project="candidate", version=0, created=""))
+    write_labels(server.base, Labels(stable=1), None)
     instances, requests = make_requests(read_description(model), examples)
-    bounds = trial.Bounds(
+    bounds = sandbox.Bounds(
         load_s=limits.max_load_s,
         memory_bytes=int(limits.max_memory_mb * 1_000_000),
         p99_ms=limits.max_p99_ms,
     )
-    held.ask(requests, bounds)
+    server.ask(requests, bounds)
     expected, failure = None, ""
     try:
-        # Meanwhile: the server takes longer to load the model and to answer.
+        # Meanwhile the server loads the model and responds, which takes longer.
         expected = predict(model, examples)
     except Exception as error:
         failure = f"{type(error).__name__}: {error}"[:500]
-    outcome = held.finish()
-    _log_server(held.folder)
+    outcome = server.finish()
+    _log_server(server.folder)
     reasons = [judge_network(outcome.has_network), judge_files(outcome.has_files)]
     if outcome.stopped is not None or outcome.load_s is None:
         return [*reasons, judge_stop(outcome.stopped or "crash", outcome.detail, limits)]
     if expected is None:
-        text = f"called directly, the model does not answer: {failure}"
+        text = f"called directly, the model fails: {failure}"
         return [*reasons, Reason(Outcome.BLOCKED, "golden", text)]
     golden = Golden(tuple(examples), tuple(instances), expected)
     if keep is not None:
         golden.write(keep / GOLDEN_FOLDER)
-    asked = [_compare(protocol, golden, requests, outcome, limits) for protocol in ("rest", "grpc")]
+    results = [
+        _compare(protocol, golden, requests, outcome, limits) for protocol in ("rest", "grpc")
+    ]
     if keep is not None:
-        _write_measurements(keep, outcome, asked)
-    return [*reasons, *judge_run(outcome.load_s, outcome.peak_bytes, asked, limits)]
+        _write_measurements(keep, outcome, results)
+    return [*reasons, *judge_run(outcome.load_s, outcome.peak_bytes, results, limits)]
 
 
 def _compare(
     protocol: str,
     golden: Golden,
-    requests: Sequence[trial.Request],
-    outcome: trial.Outcome,
+    requests: Sequence[sandbox.Request],
+    outcome: sandbox.Outcome,
     limits: Limits,
-) -> Asked:
-    """Holds the answers of one protocol against the golden ones."""
+) -> ProtocolResult:
+    """Compares the responses of one protocol with the golden ones."""
     pairs = zip(requests, outcome.answers, strict=True)
     mine = [pair for pair in pairs if pair[0].protocol == protocol]
     distances, errors = [], []
@@ -244,26 +246,28 @@ def _compare(
         rows = slice(request.first, request.first + request.rows)
         expected = {name: array[rows] for name, array in golden.expected.items()}
         try:
-            distances.append(distance(expected, read_answer(request, answer.body)))
+            distances.append(distance(expected, read_response(request, answer.body)))
         except (ValueError, KeyError, TypeError) as error:
-            errors.append(f"an answer that is none: {error}")
+            errors.append(f"invalid response: {error}")
     name = "REST" if protocol == "rest" else "gRPC"
-    looks = [Series(tuple(times), limits.max_p99_ms) for times in outcome.looks.get(protocol, [])]
-    return Asked(name, len(mine), tuple(distances), tuple(errors), tuple(looks))
+    series = [Series(tuple(times), limits.max_p99_ms) for times in outcome.series.get(protocol, [])]
+    return ProtocolResult(name, len(mine), tuple(distances), tuple(errors), tuple(series))
 
 
-def _write_measurements(folder: Path, outcome: trial.Outcome, asked: Sequence[Asked]) -> None:
-    """The times that the verdict is about, for the report's distribution."""
+def _write_measurements(
+    folder: Path, outcome: sandbox.Outcome, results: Sequence[ProtocolResult]
+) -> None:
+    """Writes the measured times, for the distribution in the report."""
     raw = {
         "load_s": outcome.load_s,
         "peak_bytes": outcome.peak_bytes,
-        "single_ms": {a.protocol: a.looks[-1].times_ms for a in asked if a.looks},
+        "single_ms": {r.protocol: r.series[-1].times_ms for r in results if r.series},
     }
     (folder / MEASUREMENTS_FILE).write_text(json.dumps(raw), encoding="utf-8")
 
 
 def _log_server(folder: Path) -> None:
-    for name in (trial.LOG_FILE, trial.TRIAL_LOG_FILE):
+    for name in (sandbox.LOG_FILE, sandbox.TRIAL_LOG_FILE):
         path = folder / name
         if path.exists() and path.stat().st_size:
             log.info("%s:\n%s", name, path.read_text(errors="replace")[-10_000:])

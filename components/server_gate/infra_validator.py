@@ -1,6 +1,6 @@
-"""TFX's InfraValidator as the server gate: the model is loaded by TensorFlow Serving.
+"""TFX's InfraValidator as the server gate: TensorFlow Serving loads the model.
 
-Imported only where a project asks for it: it brings the clients of Docker and Kubernetes.
+Imported only if configured: it imports the clients of Docker and Kubernetes.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from ordain.verdict import Outcome, Reason, Verdict
 
 
 class InfraExecutor(infra_executor.Executor):
-    """TFX's executor, whose answer is also kept as a verdict."""
+    """TFX's executor, with its result also as a verdict."""
 
     def Do(
         self,
@@ -38,22 +38,23 @@ class InfraExecutor(infra_executor.Executor):
             "TensorFlow Serving loaded the model"
             if is_blessed
             else "TensorFlow Serving did not load the model",
-            advice="" if is_blessed else "the node's log has what TensorFlow Serving said",
+            advice="" if is_blessed else "see TensorFlow Serving's output in the node's log",
         )
-        # TFX's leaves nothing that says which model it is about.
+        # TFX's blessing does not name its model.
         keep_verdict(Verdict.of(GATE, [reason]), blessing, input_dict["model"])
 
 
 def infra_validator(model: Any, tag: str, is_on_kubernetes: bool, max_loading_s: int) -> Any:
-    """The node `ServerGate`, carried out by TensorFlow Serving.
+    """The node `ServerGate` with TensorFlow Serving.
 
-    Without examples it loads and asks nothing: it takes the examples of one span only.
+    It gets no examples, since it takes those of one span only: it loads the model and sends no
+    request.
 
     Args:
         model: The candidate's channel.
         tag: Tag of TensorFlow Serving's image.
-        is_on_kubernetes: Whether the server is a pod of the cluster's, or a local container.
-        max_loading_s: Seconds until a model that is not loaded is refused.
+        is_on_kubernetes: True for a pod of the cluster, False for a local container.
+        max_loading_s: Seconds after which a model that is not loaded is refused.
     """
     serving = infra_validator_pb2.ServingSpec(
         tensorflow_serving=infra_validator_pb2.TensorFlowServing(tags=[tag])

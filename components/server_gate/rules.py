@@ -1,6 +1,6 @@
-"""What the server gate holds against its limits, as reasons of a verdict.
+"""Rules of the server gate: measurements against limits, as reasons of a verdict.
 
-Pure: takes what was measured, and knows neither servers nor TensorFlow.
+Pure functions without servers or TensorFlow.
 """
 
 from __future__ import annotations
@@ -15,25 +15,25 @@ from ordain.serving.scan.scan import Problem
 from ordain.verdict import Outcome, Reason, Verdict
 
 GATE = "server"
-#: Refused answers that are repeated in a verdict; more are counted.
+#: Most errors that a verdict quotes; more are counted.
 MAX_ERRORS = 3
 _STOPPED = {
-    "imports": "the server did not come up",
+    "imports": "the server did not start",
     "load": "the model was not loaded",
-    "memory": "the server took too much memory",
-    "time": "the server took too long to answer",
+    "memory": "the server used too much memory",
+    "time": "the server took too long to respond",
     "crash": "the server ended",
 }
 _ADVICE = {
     "load": "make the model smaller or raise gate.server.max_load_s",
     "memory": "make the model smaller or raise gate.server.max_memory_mb",
-    "time": "make the model faster, or ask fewer gate.server.requests",
+    "time": "make the model faster, or lower gate.server.requests",
 }
 
 
 @dataclass(frozen=True)
 class Limits:
-    """The limits; `ordain.config.gates.ServerGate` says what each is and its default."""
+    """The limits of `ordain.config.gates.ServerGate`, which documents them."""
 
     max_load_s: float
     max_size_mb: float
@@ -43,29 +43,29 @@ class Limits:
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What came of all requests of one protocol.
+class ProtocolResult:
+    """Results of all requests of one protocol.
 
     Attributes:
         protocol: `REST` or `gRPC`.
-        count: Requests asked.
-        distances: Distance of each answer from the expected one.
-        errors: What was said instead of an answer.
-        looks: Series of requests of one row; a second one where the first was too slow.
+        count: Number of requests.
+        distances: Distance of each response from the expected one.
+        errors: Errors instead of responses.
+        series: Series of requests of one row; a second one if the first was too slow.
     """
 
     protocol: str
     count: int
     distances: tuple[float, ...]
     errors: tuple[str, ...]
-    looks: tuple[Series, ...]
+    series: tuple[Series, ...]
 
 
 def judge_scan(problems: Sequence[Problem]) -> list[Reason]:
-    """One blocking reason for each problem that the scan found; one that passed for none."""
-    advice = "look at where the model comes from; take the operation out of preprocessing or model"
+    """A blocking reason for each problem of the scan, or one that passed."""
+    advice = "check where the model comes from; remove the operation from preprocessing or model"
     if not problems:
-        return [Reason(Outcome.PASSED, "scan", "the graph holds allowed operations only")]
+        return [Reason(Outcome.PASSED, "scan", "the graph has only allowed operations")]
     return [
         Reason(Outcome.BLOCKED, "scan", f"{p.op} {p.why}", where=p.where, advice=advice)
         for p in problems
@@ -73,8 +73,8 @@ def judge_scan(problems: Sequence[Problem]) -> list[Reason]:
 
 
 def judge_unservable(why: Sequence[str]) -> list[Reason]:
-    """One blocking reason for each one that no server could serve the model for."""
-    advice = "look at what run_fn exports"
+    """A blocking reason for each cause why no server can serve the model."""
+    advice = "check what run_fn exports"
     return [
         Reason(Outcome.BLOCKED, "server.load", f"{_STOPPED['load']}: {text}", advice=advice)
         for text in why
@@ -87,21 +87,21 @@ def judge_size(size_bytes: int, limits: Limits) -> Reason:
 
 
 def judge_stop(why: str, detail: str, limits: Limits) -> Reason:
-    """A server that was given up."""
+    """Reason for a server that was stopped."""
     limit = {"load": limits.max_load_s, "memory": limits.max_memory_mb}.get(why)
     return Reason(
         Outcome.BLOCKED,
         f"server.{why}",
         f"{_STOPPED[why]}: {detail}",
         limit=limit,
-        advice=_ADVICE.get(why, "the server gate's log has the server's own words"),
+        advice=_ADVICE.get(why, "see the server's output in the server gate's log"),
     )
 
 
 def judge_run(
-    load_s: float, peak_bytes: int, asked: Iterable[Asked], limits: Limits
+    load_s: float, peak_bytes: int, results: Iterable[ProtocolResult], limits: Limits
 ) -> list[Reason]:
-    """A server that answered to the end: its load, memory, answers and times."""
+    """Reasons for a server that responded to the end: load time, memory, responses, latency."""
     reasons = [
         _limit("load", "load time", load_s, limits.max_load_s, "s", "max_load_s"),
         _limit(
@@ -113,7 +113,7 @@ def judge_run(
             "max_memory_mb",
         ),
     ]
-    for group in asked:
+    for group in results:
         reasons += [_answers(group, limits), _times(group, limits)]
     return reasons
 
@@ -121,15 +121,15 @@ def judge_run(
 def judge_signatures(
     breaks: Sequence[Break], compared_with: str, allowed: Mapping[str, str]
 ) -> list[Reason]:
-    """Changes of the signatures that clients of the serving version would not survive.
+    """Reasons for changes of signatures that break clients of the stable version.
 
     Args:
-        breaks: What was found.
-        compared_with: The version, such as `version 3 (stable)`; empty if none serves yet.
-        allowed: Reason by the name of a change that the project wants.
+        breaks: The breaking changes.
+        compared_with: The version, such as `version 3 (stable)`; empty if there is none.
+        allowed: Reason by name of each intended change.
     """
     if not compared_with:
-        text = "no version serves yet: there are no clients that a signature could break"
+        text = "no version is published yet: no clients can break"
         return [Reason(Outcome.PASSED, "signatures", text)]
     reasons = []
     for found in breaks:
@@ -152,37 +152,37 @@ def judge_signatures(
                 f"gate.server.allow_changes names {name}, which breaks no client of "
                 f"{compared_with}",
                 where=name,
-                advice="take it out: it would let a later change of that name pass",
+                advice="remove it: it would allow a later change of that name",
             )
         )
     if not breaks:
-        text = f"signatures serve the clients of {compared_with}"
+        text = f"signatures are compatible with {compared_with}"
         reasons.append(Reason(Outcome.PASSED, "signatures", text))
     return reasons
 
 
 def judge_network(has_network: bool) -> Reason:
-    """Whether the server was kept off the network."""
+    """Reason for the server's isolation from the network."""
     if not has_network:
         return Reason(Outcome.PASSED, "network", "the server had no network but its loopback")
     return Reason(
         Outcome.WARNED,
         "network",
-        "the server could reach the network: this system lets us make no network namespace",
-        advice="run as root or allow user namespaces to have it kept off",
+        "the server could reach the network: this system allows no network namespace",
+        advice="run as root or allow user namespaces to isolate it",
     )
 
 
 def judge_files(has_files: bool) -> Reason:
-    """Reason for whether the server could open files of others."""
+    """Reason for the server's isolation from other files."""
     if not has_files:
-        text = "the server could open no files but the candidate's and its own"
+        text = "the server could open only the candidate's files and its own"
         return Reason(Outcome.PASSED, "files", text)
     return Reason(
         Outcome.WARNED,
         "files",
         "the server could open the files of the user it ran as: this system has no Landlock",
-        advice="run on Linux 5.13 or newer with Landlock on to have it kept off",
+        advice="run on Linux 5.13 or newer with Landlock to isolate it",
     )
 
 
@@ -191,23 +191,23 @@ def verdict_of(reasons: Iterable[Reason]) -> Verdict:
     return Verdict.of(GATE, reasons)
 
 
-def _answers(group: Asked, limits: Limits) -> Reason:
+def _answers(group: ProtocolResult, limits: Limits) -> Reason:
     worst = max(group.distances, default=math.inf)
     wrong = sum(distance > limits.tolerance for distance in group.distances)
     kind = f"answers.{group.protocol.lower()}"
     if group.errors:
-        said = "; ".join(sorted(set(group.errors))[:MAX_ERRORS])
-        text = f"{len(group.errors)} of {group.count} {group.protocol} requests refused: {said}"
+        quoted = "; ".join(sorted(set(group.errors))[:MAX_ERRORS])
+        text = f"{len(group.errors)} of {group.count} {group.protocol} requests failed: {quoted}"
     elif not group.count:
-        text = f"no golden request could be asked through {group.protocol}"
+        text = f"no golden request could be sent over {group.protocol}"
     elif wrong:
         how = f"by up to {worst:.3g}" if math.isfinite(worst) else "in shape, outputs or text"
         text = (
-            f"{wrong} of {group.count} {group.protocol} answers differ from the model's own {how}"
+            f"{wrong} of {group.count} {group.protocol} responses differ from the model's own {how}"
         )
     else:
         text = (
-            f"{group.count} {group.protocol} answers are the model's own, "
+            f"{group.count} {group.protocol} responses equal the model's own "
             f"to within {worst:.2g} (limit {limits.tolerance:g})"
         )
         return Reason(Outcome.PASSED, kind, text, measured=worst, limit=limits.tolerance)
@@ -217,19 +217,19 @@ def _answers(group: Asked, limits: Limits) -> Reason:
         text,
         measured=worst if math.isfinite(worst) else None,
         limit=limits.tolerance,
-        advice="serving_default and serving_tf_example have to predict the same for the same row",
+        advice="serving_default and serving_tf_example must predict the same for the same row",
     )
 
 
-def _times(group: Asked, limits: Limits) -> Reason:
-    """The times of one protocol: refused only if every look was too slow."""
+def _times(group: ProtocolResult, limits: Limits) -> Reason:
+    """Reason for the latency of one protocol: blocked only if every series was too slow."""
     kind = f"latency.{group.protocol.lower()}"
-    if not group.looks:
-        return Reason(Outcome.WARNED, kind, f"no {group.protocol} request of one row was answered")
-    *before, last = group.looks
+    if not group.series:
+        return Reason(Outcome.WARNED, kind, f"no {group.protocol} request of one row succeeded")
+    *before, last = group.series
     text = f"{group.protocol} latency of one row: {last}"
     if before:
-        text += f" in a second look, after {before[0]}"
+        text += f" in a second series, after {before[0]}"
     text += f"; p99 may be at most {limits.max_p99_ms:g} ms"
     outcome, advice = Outcome.PASSED, ""
     if last.is_over:
@@ -237,7 +237,7 @@ def _times(group: Asked, limits: Limits) -> Reason:
         advice = "make the model faster, or raise gate.server.max_p99_ms"
     elif not last.is_whole:
         outcome = Outcome.WARNED
-        advice = f"p99 takes {SAMPLES} requests, and there was no time for more than these"
+        advice = f"p99 needs {SAMPLES} requests, and there was no time for more than these"
     return Reason(
         outcome,
         kind,

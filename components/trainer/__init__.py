@@ -1,1 +1,1 @@
-"""Trainer: the training data and the component."""
+"""Trainer: component, callbacks and training datasets."""

@@ -1,10 +1,9 @@
-"""Trainer: TFX's own, with progress, a record of the losses, an end to NaN, and sample requests.
+"""Trainer component: TFX's, with callbacks for the project's training and sample requests.
 
-The project's `run_fn` gets Keras callbacks in `fn_args.custom_config["callbacks"]` and passes
-them to `model.fit`. They write `history.jsonl` and TensorBoard logs beside the model run, tell
-the console how far training is, and stop it when the loss is no number any more. The model that
-`run_fn` exported gets warm-up requests and an example of real rows, for which this Trainer takes
-the raw examples beside the transformed ones.
+The project's `run_fn` gets Keras callbacks in `fn_args.custom_config["callbacks"]` and passes them
+to `model.fit`. They write `history.jsonl` and TensorBoard logs into the model run, report progress,
+and stop the training when the loss is not finite. The exported model gets warm-up requests and an
+example request of real rows, for which the Trainer also takes the raw examples.
 """
 
 from __future__ import annotations
@@ -36,18 +35,18 @@ from ordain.components.trainer.dataset import faster, release
 from ordain.errors import NodeFailedError
 from ordain.serving.export.samples import WARMUP_BATCHES, write_samples
 
-#: Progress goes to this logger as `record.progress` (a dict), for whoever draws it.
+#: Logger of progress messages; the values are in `record.progress` (a dict).
 PROGRESS_LOGGER = "ordain.progress"
-#: Seconds between two progress messages and two lines of history.
+#: Seconds between progress messages and between lines of history.
 PROGRESS_INTERVAL_S = 0.5
-#: Key of the further input: examples before Transform.
+#: Key of the additional input: examples before Transform.
 RAW_EXAMPLES_KEY = "raw_examples"
-#: Custom property of the ModelRun artifact: JSON, what `rows_seen` says.
+#: Custom property of the ModelRun artifact: the result of `rows_seen` as JSON.
 SEEN_PROPERTY = "training_rows"
 
 
 class TrainerSpec(standard_component_specs.TrainerSpec):
-    """TFX's, and the raw examples."""
+    """TFX's spec, with the raw examples."""
 
     INPUTS: ClassVar[dict[str, Any]] = {
         **standard_component_specs.TrainerSpec.INPUTS,
@@ -89,7 +88,7 @@ class Executor(trainer_executor.GenericExecutor):
         exec_properties: dict[str, Any],
     ) -> None:
         """See `tfx.components.trainer.executor`."""
-        worker_process.stop()  # from here on one process needs the memory
+        worker_process.stop()  # training needs its memory
         try:
             base_model = standard_component_specs.BASE_MODEL_KEY
             with private_inputs(input_dict, base_model) as inputs:
@@ -112,7 +111,7 @@ class Executor(trainer_executor.GenericExecutor):
         )
         (model,) = output_dict["model"]
         raw = input_dict[RAW_EXAMPLES_KEY]
-        # Nothing is measured on them, so rows held out for that are as good as any.
+        # No metric is computed on them, so that eval rows may be used.
         rows = read_raw_rows(raw, "eval", max(WARMUP_BATCHES)) or read_raw_rows(
             raw, "train", max(WARMUP_BATCHES)
         )
@@ -124,7 +123,7 @@ class Executor(trainer_executor.GenericExecutor):
 
 
 class Trainer(base_component.BaseComponent):
-    """The component; arguments and properties are those of TFX's Trainer."""
+    """The component, with the arguments and properties of TFX's Trainer."""
 
     SPEC_CLASS = TrainerSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
@@ -142,7 +141,7 @@ class Trainer(base_component.BaseComponent):
         hyperparameters: Any = None,
         base_model: Any = None,
     ) -> None:
-        """Takes the channels of the nodes before it, and how to train."""
+        """Takes the channels of earlier nodes, and the training settings."""
         super().__init__(
             TrainerSpec(
                 examples=examples,
@@ -164,24 +163,24 @@ class Trainer(base_component.BaseComponent):
 def rows_seen(
     rows: Sequence[Mapping[str, Any]], steps: int | None, batch_size: int | None
 ) -> dict[str, Any]:
-    """How many of the training rows a training took.
+    """Compares the rows that a training took with the training rows.
 
     Args:
-        rows: What is counted of each Examples artifact
+        rows: Row counts of each Examples artifact
             (`ordain.components.examples.example_gen.read_rows`).
-        steps: Steps that were made; None if no callback saw them.
-        batch_size: Rows in a step; None if `run_fn` read its data by itself.
+        steps: Number of steps; None if the callbacks were not used.
+        batch_size: Rows in a step; None if `run_fn` did not use `tf_dataset_factory`.
 
     Returns:
-        `rows`, `steps`, `batch_size`, each None where it is not known; `is_all`, whether each row
-        may have been seen, None where that is not known; and a `text`.
+        `rows`, `steps`, `batch_size` (None if unknown); `is_all`, False if some row cannot have
+        been seen (None if unknown); and a `text`.
     """
     counts = [counted.get("splits", {}).get("train") for counted in rows]
     total = None if None in counts else sum(counts)
     known = {"rows": total, "steps": steps, "batch_size": batch_size}
     if total is None or steps is None or batch_size is None:
         missing = [f"no {name.replace('_', ' ')}" for name, value in known.items() if value is None]
-        why = f"how many of the training rows were seen is not known: {', '.join(missing)}"
+        why = f"the number of training rows that were seen is unknown: {', '.join(missing)}"
         return {**known, "is_all": None, "text": why}
     taken = steps * batch_size
     text = f"training took {taken:,} rows ({steps:,} steps of {batch_size:,}) of {total:,}"
@@ -190,7 +189,7 @@ def rows_seen(
 
 
 def training_callbacks(run_dir: str, total_steps: int | None) -> list[keras.callbacks.Callback]:
-    """The callbacks a `run_fn` should pass to `model.fit`.
+    """The callbacks that a `run_fn` passes to `model.fit`.
 
     Args:
         run_dir: Folder of the ModelRun artifact.
@@ -202,13 +201,13 @@ def training_callbacks(run_dir: str, total_steps: int | None) -> list[keras.call
 
 
 def _numbers(logs: dict[str, Any] | None) -> dict[str, float]:
-    """The single numbers in a callback's logs; a metric may be a vector, or have a text."""
+    """The scalars in a callback's logs; a metric may be a vector or a text."""
     found = ((name, _number(value)) for name, value in (logs or {}).items())
     return {name: value for name, value in found if value is not None}
 
 
 def _number(value: Any) -> float | None:
-    """A Python, NumPy, Keras or TensorFlow value, or a variable on several devices, as a float."""
+    """A Python, NumPy, Keras or TensorFlow scalar (also on several devices) as float, or None."""
     try:
         array = np.asarray(keras.ops.convert_to_numpy(value))
         return float(array.reshape(())) if array.size == 1 else None
@@ -217,23 +216,23 @@ def _number(value: Any) -> float | None:
 
 
 class _TensorBoard(keras.callbacks.TensorBoard):
-    """Keras' own, which ends the training over a metric that is no single number."""
+    """Keras' callback, without metrics that are not scalars, on which it fails."""
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """Passes on what can be drawn."""
+        """Passes scalars on."""
         super().on_train_batch_end(batch, _numbers(logs))
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """Passes on what can be drawn."""
+        """Passes scalars on."""
         super().on_epoch_end(epoch, _numbers(logs))
 
     def on_test_end(self, logs: dict[str, Any] | None = None) -> None:
-        """Passes on what can be drawn."""
+        """Passes scalars on."""
         super().on_test_end(_numbers(logs))
 
 
 class HistoryCallback(keras.callbacks.Callback):
-    """Writes losses and metrics as JSON lines, reports progress, and stops on a bad loss."""
+    """Writes losses and metrics as JSON lines, reports progress, and stops on NaN or infinity."""
 
     FILE = "history.jsonl"
 
@@ -241,16 +240,16 @@ class HistoryCallback(keras.callbacks.Callback):
         super().__init__()
         self._path = f"{run_dir}/{self.FILE}"
         self._total = total_steps
-        #: Steps so far.
+        #: Number of steps so far.
         self.step = self._steps_before = 0
-        self._told = 0.0
+        self._reported = 0.0
         self._began = time.monotonic()
 
     def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Gives the optimizer its variables: Keras would trace the training step once for that.
+        """Builds the optimizer, for which Keras would otherwise trace the training step once more.
 
-        Only of a model with inputs of its own all variables are known to be there; a subclassed one
-        may make some in its first step.
+        Only for a model with defined inputs: a subclassed model may create variables in its first
+        step.
         """
         del logs
         model = self.model
@@ -263,18 +262,18 @@ class HistoryCallback(keras.callbacks.Callback):
             optimizer.build(model.trainable_variables)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """An epoch counts its steps from 0."""
+        """Remembers the steps of earlier epochs: an epoch counts from 0."""
         del epoch, logs
         self._steps_before = self.step
 
     def on_train_batch_end(self, batch: int, logs: dict[str, Any] | None = None) -> None:
-        """One step is done, or as many as the model makes in one call."""
+        """Counts one step, or several if the model makes them in one call."""
         self.step = self._steps_before + batch + 1
         now = time.monotonic()
         values = _numbers(logs)
         self._check(values)
-        if now - self._told >= PROGRESS_INTERVAL_S:
-            self._told = now
+        if now - self._reported >= PROGRESS_INTERVAL_S:
+            self._reported = now
             self._write("batch", values)
             progress = {"step": self.step, "steps": self._total, **values}
             text = ", ".join(f"{k} {v:.4g}" for k, v in values.items())
@@ -283,7 +282,7 @@ class HistoryCallback(keras.callbacks.Callback):
             )
 
     def on_epoch_end(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
-        """One epoch is done, validation included."""
+        """Writes the epoch's values, including validation."""
         values = _numbers(logs)
         self._check(values)
         self._write("epoch", {"epoch": epoch, **values})
@@ -295,8 +294,8 @@ class HistoryCallback(keras.callbacks.Callback):
         if bad:
             raise NodeFailedError(
                 f"training: {bad[0]} became {values[bad[0]]} at step {self.step}",
-                "lower the learning rate, or look for infinite or huge inputs: "
-                "`ordain runs logs PROJECT --node Trainer` shows the losses before",
+                "lower the learning rate, or check for infinite or huge inputs: "
+                "`ordain runs logs PROJECT --node Trainer` shows the earlier losses",
             )
 
     def _write(self, kind: str, values: dict[str, float]) -> None:
@@ -305,6 +304,6 @@ class HistoryCallback(keras.callbacks.Callback):
         line |= values
         if (number := _number(rate)) is not None:
             line["learning_rate"] = number
-        # Appending: a training killed half-way leaves what it had measured.
+        # Append, so that a killed training keeps its history.
         with fileio.open(self._path, "a") as file:
             file.write(json.dumps(line) + "\n")

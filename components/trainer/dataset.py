@@ -1,12 +1,11 @@
-"""What a `run_fn` reads its batches from: `fn_args.data_accessor.tf_dataset_factory`, faster.
+"""A faster `tf_dataset_factory` for a project's `run_fn`.
 
-TFX's own reads, shuffles and parses row by row, and does all of it again for each epoch. This
-one takes the same options and gives batches of the same form: it parses a shuffle buffer at a
-time, and hands out batches of a permutation of it. Data that fits is read beside whatever the
-program does next, and stays parsed in memory, so that later epochs read nothing. Rows of all files
-are mixed before they are shuffled: with spans read one after another a model would end on whatever
-month came last. Where there are more files than are read side by side, each epoch takes them in an
-order of its own, which follows the seed: no file has to wait for the others' end.
+TFX's factory reads, shuffles and parses row by row, in each epoch again. This one takes the same
+options and gives the same batches: it parses a shuffle buffer at a time and yields batches of a
+permutation of it. Data that fits is read in the background and stays parsed in memory, so that
+later epochs read nothing. Rows of all files are interleaved before they are shuffled: read span by
+span, a model would end on the last month. With more files than are open at a time, each epoch takes
+them in another order, which follows the seed.
 """
 
 from __future__ import annotations
@@ -26,13 +25,13 @@ from tfx_bsl.tfxio import dataset_options
 
 from ordain.components.examples.reader import split_files, untuned
 
-#: Compressed bytes up to which the parsed rows are kept; parsed they take about five times that.
+#: Compressed bytes up to which parsed rows are kept in memory, about five times as many.
 KEPT_BYTES = 128 * 2**20
-#: Rows taken from one file before the next one's turn.
+#: Rows read from one file before the next one.
 BLOCK_ROWS = 64
-#: Files read side by side.
+#: Files open at a time.
 OPEN_FILES = 16
-#: Batches made ahead of the training step.
+#: Batches prefetched.
 PREFETCHED = 8
 
 Factory = Callable[[list[str], dataset_options.TensorFlowDatasetOptions, Any], tf.data.Dataset]
@@ -42,12 +41,15 @@ def faster(
     stock: Factory,
     read: Callable[[list[str], dataset_options.TensorFlowDatasetOptions], None] | None = None,
 ) -> Factory:
-    """A dataset factory that reads by the buffer; `stock` reads what it cannot.
+    """Makes a dataset factory that reads a buffer at a time.
 
-    `read` is called with the files and the options of each dataset.
+    Args:
+        stock: TFX's factory, used for sparse and ragged features.
+        read: Called with the files and options of each dataset.
 
-    The result gives `(features, label)` or, without a label key, `features`: a dict of dense
-    tensors `[batch, ...]` as the schema describes them. Sparse and ragged features go to `stock`.
+    Returns:
+        A factory of datasets of `(features, label)` or, without a label key, `features`: a dict of
+        dense tensors `[batch, ...]` as in the schema.
     """
 
     def make(
@@ -66,7 +68,7 @@ def faster(
 
 
 def _committed(patterns: Iterable[str]) -> list[str]:
-    """The files of patterns: of a whole folder (`Split-train/*`) those that were committed."""
+    """The files of patterns; of a whole folder (`Split-train/*`) only committed ones."""
     found: list[str] = []
     for pattern in patterns:
         folder, _, name = pattern.rpartition("/")
@@ -75,30 +77,30 @@ def _committed(patterns: Iterable[str]) -> list[str]:
 
 
 def release() -> None:
-    """Gives up the rows that datasets of this process keep; none may be iterated any more.
+    """Frees the rows that datasets of this process keep; they cannot be iterated afterwards.
 
-    TensorFlow keeps the generator of a dataset as long as the process lives.
+    TensorFlow keeps the generator of a dataset for the life of the process.
     """
     for kept in _Kept.made:
-        kept.give_up()
+        kept.free()
 
 
 class _Kept:
-    """Buffers of parsed rows, read once, from now on, and kept.
+    """Buffers of parsed rows, read once in the background and kept.
 
-    While they are read the model is built and its training step traced, and while it trains, the
-    rows that it is evaluated on are read: one dataset at a time, in the order they were made in.
+    They are read while the model is built and its training step traced, eval rows while it trains:
+    one dataset at a time, in order of creation.
     """
 
     made: ClassVar[weakref.WeakSet[_Kept]] = weakref.WeakSet()
     _reading = ThreadPoolExecutor(1, thread_name_prefix="ordain-training-data")
 
     def __init__(self, parsed: tf.data.Dataset, seed: int | None = None) -> None:
-        """Begins to read.
+        """Starts to read.
 
         Args:
             parsed: The buffers.
-            seed: Of the buffers' order in all epochs but the first; None for one order always.
+            seed: Seed of the buffers' order from the second epoch on; None for a fixed order.
         """
         self._spec = parsed.element_spec
         self._seed = seed
@@ -117,7 +119,7 @@ class _Kept:
         try:
             for buffer in parsed.with_options(untuned()):
                 with self._changed:
-                    if self._is_over:  # given up
+                    if self._is_over:  # freed
                         break
                     self._buffers.append(buffer)
                     self._changed.notify_all()
@@ -134,10 +136,10 @@ class _Kept:
                     break
                 buffer = self._buffers[number]
             yield buffer
-        self._read.result()  # raises what reading ended with
+        self._read.result()  # raises the error of reading, if any
 
     def _order(self, epoch: int) -> Iterable[int]:
-        """Numbers of the buffers: as they are read, and shuffled once all of them are there."""
+        """Order of the buffers: as read in the first epoch, then shuffled."""
         if self._seed is None or epoch == 0:
             return itertools.count()
         with self._changed:
@@ -145,15 +147,15 @@ class _Kept:
             count = len(self._buffers)
         return map(int, np.random.default_rng([self._seed, epoch]).permutation(count))
 
-    def give_up(self) -> None:
-        """Reads no more, and forgets what was read."""
+    def free(self) -> None:
+        """Stops reading and drops the buffers."""
         self._read.cancel()
         with self._changed:
             self._is_over = True
             self._buffers.clear()
 
     def _knows(self, number: int) -> bool:
-        """Whether that buffer is there, or will never be."""
+        """True if that buffer is read, or never will be."""
         return len(self._buffers) > number or self._is_over
 
 
@@ -182,7 +184,7 @@ class _Reader:
         is_shuffled = self._options.shuffle
         if size <= KEPT_BYTES:
             parsed = _Kept(parsed, self._seed if is_shuffled else None).dataset()
-        # Without a number of epochs it goes on for ever, as TFX's own does.
+        # Without a number of epochs it repeats for ever, as in TFX.
         parsed = parsed.repeat(self._options.num_epochs)
         seeds = tf.data.Dataset.random(self._seed, rerandomize_each_iteration=True)
         batches = tf.data.Dataset.zip(seeds, parsed).flat_map(self._batches)
@@ -196,7 +198,7 @@ class _Reader:
         if not self._options.shuffle:
             return files.flat_map(read)
         width = max(1, min(OPEN_FILES, len(self._files)))
-        # Each iteration, and so each epoch, has an order of its own.
+        # Each iteration, and so each epoch, has another order.
         shuffled = files.shuffle(max(1, len(self._files)), self._seed)
         return shuffled.interleave(
             read,
@@ -207,7 +209,7 @@ class _Reader:
         )
 
     def _batches(self, seed: tf.Tensor, features: dict[str, tf.Tensor]) -> tf.data.Dataset:
-        """One buffer's rows, in an order that differs with every buffer and epoch."""
+        """Batches of one buffer's rows, in another order for every buffer and epoch."""
         rows = tf.shape(next(iter(features.values())))[0]
         order = tf.range(rows)
         if self._options.shuffle:
@@ -219,11 +221,11 @@ class _Reader:
             label = self._options.label_key
             return (taken, taken.pop(label)) if label else taken
 
-        # Shuffled, other rows are left over in each epoch; in a fixed order it would be the same.
+        # If shuffled, each epoch drops other rows; in a fixed order it would drop the same ones.
         is_endless = self._options.num_epochs is None and self._options.shuffle
         is_partial_dropped = self._options.drop_final_batch or is_endless
         end = rows - rows % self._batch if is_partial_dropped else rows
-        # Fewer rows than a batch would otherwise give no batch at all, for ever.
+        # Fewer rows than a batch would otherwise never give a batch.
         end = tf.where(rows < self._batch, rows, end)
         starts = tf.data.Dataset.range(0, tf.cast(end, tf.int64), self._batch)
         return starts.map(lambda start: take(tf.cast(start, tf.int32)), num_parallel_calls=2)

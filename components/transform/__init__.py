@@ -1,1 +1,1 @@
-"""Transform: the analysis and the transformation of the examples."""
+"""Transform: analysis and transformation of the examples."""

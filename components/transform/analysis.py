@@ -1,14 +1,18 @@
-"""The analysis: from the spans of a window to the TransformGraph, each span analyzed once.
+"""Analyzes the spans of a window, each once, and writes the TransformGraph.
 
-TFT's operation graph is evaluated in coarse passes (`analysis_graph`), so that the cost does not
-grow with analyzers times spans; what the operations compute and write is TFT's. A graph with an
-operation that is not known here goes to TFT's own Beam graph (`analysis_fallback`).
+TFT's operation graph is evaluated in coarse passes (`graph.py`), so that the cost does not grow
+with analyzers times spans; the operations themselves are TFT's. A graph with an unsupported
+operation goes to TFT's own Beam graph (`tft_fallback.py`).
+
+Measured gain: 72 % of Transform's CPU time over a year of flights, 79.9 s without and 22.5 s with
+(`benchmarks/node_gains.py`, piece `transform-passes`).
 """
 
 from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import apache_beam as beam
@@ -33,7 +37,7 @@ _log = logging.getLogger(__name__)
 
 
 def analyze(
-    make_pipeline: Callable[[], beam.Pipeline],
+    make_pipeline: Callable[[], AbstractContextManager[beam.Pipeline]],
     spread: Spread,
     datasets: Mapping[str, str],
     schema: Any,
@@ -46,7 +50,7 @@ def analyze(
     """Analyzes and writes the TransformGraph artifact and the new analyzer cache.
 
     Args:
-        make_pipeline: Makes a Beam pipeline with the node's arguments.
+        make_pipeline: Opens a Beam pipeline with the node's arguments; it runs at the end.
         spread: Takes elements through a DoFn.
         datasets: Folders of examples by the dataset's name in the cache.
         schema: Schema of the examples.
@@ -77,7 +81,7 @@ def _analyze_in_passes(
     staging: Staging,
     known: analyzer_cache.Entries,
 ) -> analyzer_cache.Entries | None:
-    """Returns the new cache entries; None if TFT has to analyze by itself."""
+    """Returns the new cache entries, or None if TFT has to run its own analysis."""
     specs = tfxio_for(next(iter(datasets.values())), schema).TensorAdapter().OriginalTypeSpecs()
     traced = tft_internals.trace(preprocessing_fn, specs, staging.folder)
     if traced is None:
@@ -93,7 +97,7 @@ def _analyze_in_passes(
     if planned.unknown:
         _log.warning(
             "TensorFlow Transform analyzes with its own Beam graph, which takes longer: "
-            "operation %s (%s) is not known here",
+            "operation %s (%s) is not supported in passes",
             planned.unknown[0].label,
             type(planned.unknown[0]).__name__,
         )
@@ -105,7 +109,7 @@ def _analyze_in_passes(
         return run_pass(spread, accumulate, datasets, work.keys(), staging)
 
     evaluate = analysis_graph.Evaluator(planned, Context(traced, staging.folder, known), run)
-    # The entries first: merging may work in the accumulator that an entry is to hold.
+    # Entries first: merging may modify the accumulator that an entry is made of.
     computed = {entry: evaluate(node) for entry, node in new.items()}
     (saved_model,) = evaluate(finished)
     tft_internals.publish(saved_model, traced.assets, graph)

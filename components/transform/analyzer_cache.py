@@ -1,8 +1,8 @@
-"""The analyzer cache: what TensorFlow Transform found out about each span, in one file.
+"""The analyzer cache: TensorFlow Transform's analyzer results for each span, in one file.
 
 TFT's own cache is a folder of gzipped TFRecords per dataset and analyzer, each written and read
 by a dozen Beam stages: on 12 spans and 27 analyzers that takes longer than the analysis. The
-entries here are the same bytes, all in one TFRecord file of tf.Examples.
+entries here are the same bytes, in one TFRecord file of tf.Examples.
 """
 
 from __future__ import annotations
@@ -43,14 +43,14 @@ def read_entries(folder: str | None, datasets: Iterable[str]) -> Entries:
                 found[(dataset.decode(), key)].append(value)
     except (tf.errors.OpError, DecodeError, IndexError) as error:
         logging.getLogger(__name__).warning(
-            "%s/%s cannot be read, every span is analyzed anew: %s", folder, FILE, error
+            "%s/%s: cannot be read, analyzing every span again: %s", folder, FILE, error
         )
         return defaultdict(list)
     return found
 
 
 def to_beam(entries: Entries, pipeline: beam.Pipeline) -> dict[Any, Any]:
-    """The entries as TFT wants them: PCollections by analyzer, by dataset."""
+    """The entries as TFT takes them: PCollections by analyzer, by dataset."""
     by_dataset: dict[str, dict[bytes, list[bytes]]] = defaultdict(dict)
     for (dataset, key), values in entries.items():
         by_dataset[dataset][key] = values
@@ -66,7 +66,7 @@ def to_beam(entries: Entries, pipeline: beam.Pipeline) -> dict[Any, Any]:
 
 
 def to_presence(entries: Entries) -> dict[Any, Any]:
-    """The entries as far as TFT looks at them when it compiles its graph: which ones there are."""
+    """The keys of the entries, which is all that TFT reads when it compiles its graph."""
     by_dataset: dict[str, dict[bytes, bool]] = defaultdict(dict)
     for dataset, key in entries:
         by_dataset[dataset][key] = True
@@ -97,7 +97,7 @@ def save_entries(entries: Entries, folder: str, staging: Staging) -> None:
 
 
 def gather_entries(computed: Mapping[Any, Any], pipeline: beam.Pipeline, staging: Staging) -> None:
-    """Adds to the pipeline what leaves the new entries for `gathered`."""
+    """Adds steps to the pipeline that store the new entries for `gathered`."""
     labelled = [pipeline | "NoEntries" >> beam.Create([], reshuffle=False)]
     for number, (dataset, cache) in enumerate(sorted(computed.items())):
         for index, (key, values) in enumerate(sorted(cache.cache_dict.items())):
@@ -113,7 +113,7 @@ def gather_entries(computed: Mapping[Any, Any], pipeline: beam.Pipeline, staging
 
 
 def gathered(staging: Staging) -> Entries:
-    """The entries that the pipeline left."""
+    """The entries that the steps of `gather_entries` stored."""
     found: Entries = defaultdict(list)
     for dataset, key, value in staging.results(_GATHERED):
         found[(dataset, key)].append(value)

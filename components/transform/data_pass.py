@@ -1,7 +1,7 @@
-"""One pass over the data: a worker streams a span's batches through a phase's graph.
+"""One pass over the data: streams a span's batches through the graph of a phase.
 
-What comes out of the graph goes straight into the analyzers' accumulators, all in one loop; TFT's
-own Beam graph has a chain of stages for each analyzer and span instead.
+The graph's outputs go straight into the analyzers' accumulators, in one loop; TFT's own Beam graph
+has several stages for each analyzer and span instead.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from apache_beam.utils import shared
 from tfx.dsl.io import fileio
 
 from ordain.common.commit import Staging
-from ordain.components.beam.prefetch import read_ahead
+from ordain.components.beam.prefetch import prefetch
 from ordain.components.examples.reader import tfxio_for
 from ordain.components.transform import tft_internals
 
@@ -29,12 +29,12 @@ _Ordering = tft_internals.VocabOrderingType
 
 @dataclass(frozen=True)
 class Accumulation:
-    """An accumulating operation of TFT's graph, in a form that can be sent to a worker.
+    """An accumulating operation of TFT's graph, in a picklable form.
 
     Attributes:
         kind: The operation's class.
         label: Its label.
-        keys: The graph's outputs that it takes; None if it picks them itself.
+        keys: The graph outputs it takes; None if it selects them itself.
         detail: Its combiner or combiners, or the vocabulary's ordering.
     """
 
@@ -45,7 +45,7 @@ class Accumulation:
 
     @classmethod
     def of(cls, operation: Any, keys: tuple[str, ...] | None) -> Accumulation:
-        """Describes an operation; it must be one that `is_accumulation` knows."""
+        """Describes an operation for which `is_accumulation` is true."""
         (detail,) = (
             getattr(operation, name)
             for name in ("combiner", "combiners", "vocab_ordering_type")
@@ -63,9 +63,9 @@ Spread = Callable[[beam.DoFn, Sequence[Any], Staging], list[Any]]
 
 
 def is_accumulation(operation: Any) -> bool:
-    """Whether the operation can accumulate here."""
+    """True for an operation that this module can accumulate."""
     if isinstance(operation, _nodes.VocabularyAccumulate):
-        # Only `vocab_map`, which is not part of TFT's public interface, weighs labels.
+        # Only `vocab_map`, which is not public in TFT, uses weighted labels.
         return bool(operation.vocab_ordering_type != _Ordering.WEIGHTED_LABELS)
     return isinstance(
         operation,
@@ -78,14 +78,14 @@ def is_accumulation(operation: Any) -> bool:
 
 
 class AccumulateDataset(beam.DoFn):
-    """Accumulates whole datasets; leaves a file for each attempt at one.
+    """Accumulates whole datasets; writes a file for each attempt.
 
     Args:
         saved_model: SavedModel of the phase.
         schema: Schema of the examples.
         columns: The columns that the analyzers need.
         work: The accumulations by dataset.
-        staging: Where files are written.
+        staging: The execution's temporary folder.
     """
 
     def __init__(
@@ -118,7 +118,7 @@ class AccumulateDataset(beam.DoFn):
         )
         apply.setup()
         states = [_State.of(accumulation) for accumulation in self._work[name]]
-        for batch in read_ahead(tfxio.batches()):
+        for batch in prefetch(tfxio.batches()):
             (tensors,) = apply.process(batch, self._saved_model)
             values = {
                 key: np.asarray(value) if isinstance(value, tf.Tensor) else value
@@ -144,7 +144,7 @@ def run_pass(
 
     Args:
         spread: Takes the datasets through `accumulate`.
-        accumulate: What the workers do.
+        accumulate: The DoFn.
         datasets: Folders of examples by dataset.
         names: The datasets to accumulate.
         staging: The execution's temporary folder.
@@ -166,7 +166,7 @@ class KeyedCombine:
         self._states: dict[Any, Any] = {}
 
     def add(self, pairs: Iterable[tuple[Any, Any]]) -> KeyedCombine:
-        """Takes (key, value) pairs in."""
+        """Adds (key, value) pairs."""
         states, combine = self._states, self._combine
         for key, value in pairs:
             state = states[key] if key in states else combine.create_accumulator()
@@ -174,7 +174,7 @@ class KeyedCombine:
         return self
 
     def outputs(self) -> list[tuple[Any, Any]]:
-        """Each key with what was combined for it."""
+        """Each key with its combined output."""
         combine = self._combine
         return [
             (key, combine.extract_output(combine.compact(state)))
@@ -212,11 +212,11 @@ class _State:
         return _Count(accumulation, is_weighted=detail == _Ordering.WEIGHTED_FREQUENCY)
 
     def add(self, values: Mapping[str, Any]) -> None:
-        """Takes a batch of the graph's outputs in."""
+        """Adds a batch of the graph's outputs."""
         raise NotImplementedError
 
     def elements(self) -> Iterable[Any]:
-        """What TFT's operation would have emitted."""
+        """The elements that TFT's operation would emit."""
         raise NotImplementedError
 
     def _picked(self, values: Mapping[str, Any]) -> Any:
@@ -245,7 +245,7 @@ class _Combine(_State):
 
 
 class _CombinePerKey(_State):
-    """An accumulator for each key, over (key, value) pairs that `split` makes of a batch."""
+    """One accumulator per key, over the (key, value) pairs that `split` makes of a batch."""
 
     def __init__(
         self, accumulation: Accumulation, combine: Any, split: Callable[[Any], Iterable[Any]]
@@ -261,7 +261,7 @@ class _CombinePerKey(_State):
 
 
 class _Count(_State):
-    """Tokens, counted or their weights summed up."""
+    """Counts of tokens, or sums of their weights."""
 
     def __init__(self, accumulation: Accumulation, is_weighted: bool) -> None:
         super().__init__(accumulation)

@@ -1,9 +1,9 @@
-"""Transform's executor: analyze each span once, transform file by file, lose no row.
+"""Transform's executor: analyzes each span once and transforms split by split.
 
-TFX's own builds one Beam graph with a dozen stages per analyzer, span and split; on a window of
-twelve spans that graph costs far more than the data. Here the analysis is TensorFlow
-Transform's, on batches, with each span's results kept for later runs; the transformation is one
-Beam step that loads the finished graph and takes a split at a time. Spec and outputs are TFX's.
+TFX's executor builds one Beam graph with a dozen stages per analyzer, span and split; on a window
+of twelve spans that graph costs far more than the data. Here TensorFlow Transform's analyzers run
+on batches and their results are cached per span; the transformation loads the finished graph once
+and processes a split at a time. Spec and outputs are TFX's. Rows in and out are compared.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import tensorflow_transform as tft
 from tfx.components.transform import executor_utils
 from tfx.components.util import udf_utils
 from tfx.types import artifact_utils
-from tfx.utils import io_utils, json_utils
+from tfx.utils import json_utils
 from tfx_bsl.coders.example_coder import RecordBatchToExamplesEncoder
 from tfx_bsl.tfxio import tensor_to_arrow
 
@@ -27,12 +27,17 @@ from ordain.common.commit import Staging, Written
 from ordain.components.artifacts.fileio import FileioFiles
 from ordain.components.artifacts.record_writer import RecordWriter
 from ordain.components.beam import worker_process
-from ordain.components.beam.errors import restored
 from ordain.components.beam.executor import BeamExecutor
-from ordain.components.beam.prefetch import read_ahead
+from ordain.components.beam.prefetch import prefetch
 from ordain.components.examples.example_gen import ROWS_PROPERTY, read_rows
-from ordain.components.examples.reader import BATCH_ROWS, read_records, split_files, strays_of
-from ordain.components.transform import analysis as analysis_run
+from ordain.components.examples.reader import (
+    BATCH_ROWS,
+    read_records,
+    read_schema,
+    split_files,
+    strays_of,
+)
+from ordain.components.transform import analysis
 from ordain.errors import NodeFailedError
 
 #: The one file of a split.
@@ -51,20 +56,18 @@ class Executor(BeamExecutor):
         """See `tfx.components.transform.executor` for the contract.
 
         Raises:
-            NodeFailedError: Rows were lost or doubled on the way, or files lie in the examples'
-                folders that were not committed.
+            NodeFailedError: Rows were lost or duplicated, or the examples' folders contain files
+                that were not committed.
         """
-        worker_process.start()  # what is traced below starts TensorFlow's threads
+        worker_process.start()  # tracing below starts TensorFlow's threads
         examples = input_dict["examples"]
         executor_utils.MatchNumberOfTransformedExamplesArtifacts(input_dict, output_dict)
-        schema = io_utils.SchemaReader().read(
-            io_utils.get_only_uri_in_dir(artifact_utils.get_single_uri(input_dict["schema"]))
-        )
+        schema = read_schema(input_dict)
         strays = [path for artifact in examples for path in strays_of(artifact)]
         if strays:
             raise NodeFailedError(
-                f"{strays[0]} was not committed by ExampleGen ({len(strays)} such files)",
-                "remove it, or ingest anew: ordain run PROJECT --from ExampleGen --no-cache",
+                f"{strays[0]}: not committed by ExampleGen ({len(strays)} such files)",
+                "remove it, or ingest again: ordain run PROJECT --from ExampleGen --no-cache",
             )
         splits = executor_utils.ResolveSplitsConfig(exec_properties.get("splits_config"), examples)
         graph = artifact_utils.get_single_uri(output_dict["transform_graph"])
@@ -75,9 +78,9 @@ class Executor(BeamExecutor):
                 (output_dict, "updated_analyzer_cache"),
             )
         )
-        with restored(), Staging(graph, FileioFiles()) as staging:
-            analysis_run.analyze(
-                self._make_beam_pipeline,
+        with Staging(graph, FileioFiles()) as staging:
+            analysis.analyze(
+                self._pipeline,
                 self._spread,
                 {
                     _dataset_key(a, split): artifact_utils.get_split_uri([a], split)
@@ -91,7 +94,7 @@ class Executor(BeamExecutor):
                 old_cache,
                 new_cache,
             )
-            # TFX has them in a set, whose order differs from process to process.
+            # TFX has them in a set, whose order differs between processes.
             transformed = sorted(splits.transform, reverse=True)
             self._transform(transformed, examples, output_dict, graph, staging)
 
@@ -130,7 +133,7 @@ class TransformSplit(beam.DoFn):
     """Applies a finished transform graph to all files of a split."""
 
     def __init__(self, graph: str, staging: Staging) -> None:
-        """Takes the folder of the TransformGraph artifact, and where files are written."""
+        """Takes the folder of the TransformGraph artifact and the execution's temporary folder."""
         self._graph = graph
         self._staging = staging
 
@@ -164,14 +167,14 @@ class TransformSplit(beam.DoFn):
         """
         batches = read_records(split_files(source)).batch(BATCH_ROWS)
         with RecordWriter(self._staging) as writer:
-            for tensors in read_ahead(map(self._apply, batches)):
+            for tensors in prefetch(map(self._apply, batches)):
                 for record in self._encoder.encode(self._converter.convert(tensors)):
                     writer.write(record)
         yield writer.written()
 
 
 def _preprocessing_fn(exec_properties: dict[str, Any]) -> Any:
-    """The project's function, given `custom_config` if it asks for it, as TFX does."""
+    """The project's function, with `custom_config` bound if it has such a parameter, as in TFX."""
     function = udf_utils.get_fn(exec_properties, "preprocessing_fn")
     config = json_utils.loads(exec_properties.get("custom_config") or "null") or {}
     names = function.__code__.co_varnames[: function.__code__.co_argcount]
@@ -181,9 +184,9 @@ def _preprocessing_fn(exec_properties: dict[str, Any]) -> Any:
 
 
 def _dataset_key(artifact: Any, split: str) -> str:
-    """Names a span's data in the cache; changes when the span is ingested anew.
+    """Name of a split's data in the cache; changes when the span is ingested again.
 
-    TFX ends the URI in node, key and execution; what is before them changes with a move.
+    It uses the end of the URI (node, key, execution): the rest changes when the workspace is moved.
     """
     made_by = "/".join(artifact.uri.split("/")[-3:])
     digest = hashlib.sha256(f"{made_by}/{split}".encode()).hexdigest()[:16]

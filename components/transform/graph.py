@@ -1,8 +1,8 @@
-"""TFT's operation graph, planned and evaluated in passes over the data.
+"""Plans and evaluates TFT's operation graph in passes over the data.
 
 Analyzers that need another analyzer's output (a vocabulary over scaled values) run in a later
 phase, with a SavedModel of what is known by then. A phase is one pass: for each span all its
-accumulations together. Everything between two passes is small and done in memory.
+accumulations together. Operations between two passes are small and run in memory.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ RunPass = Callable[[str, dict[str, list[Accumulation]]], dict[str, Accumulated]]
 
 @dataclass(frozen=True)
 class Plan:
-    """Which accumulations a graph needs.
+    """The accumulations that a graph needs.
 
     Attributes:
         datasets: Names of all datasets, in order.
         passes: Accumulations by phase, by dataset.
         phases: Phase and datasets of each accumulation, by its label.
-        unknown: Operations that cannot be done here.
+        unknown: Operations that are not supported.
     """
 
     datasets: list[str]
@@ -39,10 +39,10 @@ class Plan:
 
 
 def plan(roots: Iterable[Any], datasets: Iterable[str]) -> Plan:
-    """Finds out what has to be accumulated, before anything runs.
+    """Determines what has to be accumulated, before anything runs.
 
     Args:
-        roots: Nodes of TFT's graph that are wanted.
+        roots: Nodes of TFT's graph to evaluate.
         datasets: Names of all datasets.
     """
     found = Plan(sorted(datasets))
@@ -57,7 +57,7 @@ class Evaluator:
 
     Args:
         planned: The graph's plan, without unknown operations.
-        context: What operations need beside their inputs.
+        context: What operations need besides their inputs.
         run_pass: Runs a pass.
     """
 
@@ -65,13 +65,13 @@ class Evaluator:
         self._traverser = tft_internals.nodes.Traverser(_Evaluation(planned, context, run_pass))
 
     def __call__(self, node: Any) -> list[Any]:
-        """The elements of a node."""
+        """Returns the elements of a node."""
         return self._traverser.visit_value_node(node)
 
 
 @dataclass(frozen=True)
 class _Stream:
-    """Batches that only a pass sees: raw ones (-1), or what the graph of a phase makes of them."""
+    """Batches that exist only within a pass: raw (-1), or outputs of the graph of a phase."""
 
     datasets: list[str]
     phase: int = -1
@@ -79,7 +79,7 @@ class _Stream:
 
 
 class _Planner(tft_internals.nodes.Visitor):
-    """Follows the streams of batches to the accumulations that take them."""
+    """Follows the streams of batches to the accumulations that consume them."""
 
     def __init__(self, found: Plan) -> None:
         self._found = found
@@ -107,7 +107,7 @@ class _Planner(tft_internals.nodes.Visitor):
 
 
 class _Evaluation(tft_internals.nodes.Visitor):
-    """Does the operations; runs the pass of a phase when its first accumulation is due."""
+    """Evaluates operations; runs the pass of a phase at its first accumulation."""
 
     def __init__(self, planned: Plan, context: operations.Context, run_pass: RunPass) -> None:
         self._plan, self._context, self._run_pass = planned, context, run_pass
@@ -132,12 +132,12 @@ class _Evaluation(tft_internals.nodes.Visitor):
         if phase not in self._results:
             self._results[phase] = self._run_pass(self._models[phase], self._plan.passes[phase])
         results = self._results[phase]
-        # What merges them takes any number of accumulators, as from Beam's workers.
+        # Merging takes any number of accumulators, as from Beam's workers.
         return [element for dataset in datasets for element in results[dataset][label]]
 
 
 def _stream(operation: Any, inputs: tuple[Any, ...], datasets: list[str]) -> _Stream | None:
-    """The stream an operation makes of its inputs; None if it makes none."""
+    """The stream that an operation makes of its inputs, or None."""
     if isinstance(operation, _beam_nodes.ExtractInputForSavedModel):
         key = operation.dataset_key
         return _Stream(datasets if key.is_flattened_dataset_key() else [key.key])

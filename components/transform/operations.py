@@ -1,7 +1,7 @@
-"""What TFT's operations do with accumulated values, in memory.
+"""TFT's operations on accumulated values, in memory.
 
-A PCollection is a list here. Streams of batches and accumulation are in `analysis_pass`; these
-operations merge, compute the analyzers' outputs and write vocabularies.
+A PCollection is a list here. These operations merge accumulators, compute the analyzers' outputs
+and write vocabularies; streams of batches and accumulation are in `data_pass.py`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _nodes = tft_internals.analyzer_nodes
 
 @dataclass(frozen=True)
 class Context:
-    """What operations need beside their inputs.
+    """State shared by the operations of one analysis.
 
     Attributes:
         traced: The traced `preprocessing_fn`.
@@ -40,17 +40,17 @@ Elements = tuple[list[Any], ...]
 
 
 def is_known(operation: Any) -> bool:
-    """Whether `evaluate` can do the operation."""
+    """True for an operation that `evaluate` supports."""
     return type(operation) in _OPERATIONS
 
 
 def evaluate(operation: Any, inputs: Elements, context: Context) -> Elements:
-    """Does one operation.
+    """Evaluates one operation.
 
     Args:
         operation: TFT's `OperationDef`.
         inputs: The elements of each input.
-        context: What operations need beside.
+        context: The state of the analysis.
 
     Returns:
         The elements of each output.
@@ -180,7 +180,7 @@ _OPERATIONS: dict[type, Callable[[Any, Elements, Context], Elements]] = {
     _beam_nodes.CreateSavedModel: _create_saved_model,
     _beam_nodes.CreateTensorBinding: _bind,
     _beam_nodes.ExtractFromDict: _each(
-        # One key, as behind packed combiners; several only occur behind an applied SavedModel.
+        # One key, as after packed combiners; several occur only after an applied SavedModel.
         lambda operation, element: element[operation.keys]
     ),
     _beam_nodes.Flatten: lambda _, inputs, __: ([*itertools.chain(*inputs)],),

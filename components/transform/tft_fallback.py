@@ -1,12 +1,13 @@
-"""TFT's own analysis, for a `preprocessing_fn` with operations that `analysis_graph` cannot do.
+"""TFT's own analysis, for a `preprocessing_fn` with operations that `graph.py` does not support.
 
-It builds a dozen Beam stages for each analyzer and span; analyzers that are Beam transforms of the
-project's own (`tft.experimental.ptransform_analyzer`) run in no other way.
+It builds a dozen Beam stages for each analyzer and span. Analyzers that are Beam transforms of the
+project (`tft.experimental.ptransform_analyzer`) run only here.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 import apache_beam as beam
@@ -21,7 +22,7 @@ from ordain.components.transform import analyzer_cache
 
 
 def analyze(
-    make_pipeline: Callable[[], beam.Pipeline],
+    make_pipeline: Callable[[], AbstractContextManager[beam.Pipeline]],
     datasets: Mapping[str, str],
     schema: Any,
     preprocessing_fn: Any,
@@ -30,10 +31,10 @@ def analyze(
     known: analyzer_cache.Entries,
     new_cache: str | None,
 ) -> None:
-    """Analyzes through `AnalyzeDatasetWithCache`.
+    """Analyzes with `AnalyzeDatasetWithCache`.
 
     Args:
-        make_pipeline: Makes a Beam pipeline with the node's arguments.
+        make_pipeline: Opens a Beam pipeline with the node's arguments; it runs at the end.
         datasets: Folders of examples by the dataset's name in the cache.
         schema: Schema of the examples.
         preprocessing_fn: The project's function.

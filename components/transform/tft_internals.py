@@ -1,10 +1,9 @@
-"""The parts of TensorFlow Transform's private API that the analysis stands on, all named here.
+"""TensorFlow Transform's private API as far as this package uses it.
 
 TFT compiles a `preprocessing_fn` into a graph of operations (`OperationDef`) and then makes a few
-Beam stages of each operation, analyzer and span. The modules `analysis_*` evaluate the same
-operation graph without those stages; what an operation computes stays TFT's own code. The lock
-file holds the version this was written for (1.21); after an upgrade
-`tests/integration/test_transform_parity.py` says whether it still holds.
+Beam stages of each operation, analyzer and span. This package evaluates the same operation graph
+without those stages; an operation's computation stays TFT's own code. Written for TFT 1.21;
+`tests/integration/test_transform_parity.py` compares the results with TFT's after an upgrade.
 """
 
 from __future__ import annotations
@@ -92,13 +91,13 @@ class Trace:
     """A `preprocessing_fn`, traced.
 
     Attributes:
-        function: The function itself; TFT traces it anew for each SavedModel.
+        function: The function itself; TFT traces it again for each SavedModel.
         specs: Type specs of its inputs.
         graph: Its graph.
         inputs: The graph's inputs by name.
         outputs: The graph's outputs by name.
         assets: File name of each asset by its key, for the transformed metadata.
-        fingerprint: What TFT compares later traces with.
+        fingerprint: TFT compares later traces with it.
         columns: The inputs that analyzers need.
     """
 
@@ -121,8 +120,8 @@ def trace(function: Any, specs: Mapping[str, Any], temporary: str) -> Trace | No
         temporary: Folder for the dummy assets that tracing writes.
 
     Returns:
-        None for what TFT refuses (no outputs, trainable variables) or runs as TF 1: its own
-        analysis says so better.
+        None for a function that TFT refuses (no outputs, trainable variables) or runs as TF 1:
+        its own analysis reports that better.
     """
     if tf2_utils.use_tf_compat_v1(False):
         return None
@@ -159,12 +158,12 @@ def _analyzed_columns(graph: Any, inputs: Any, outputs: Any) -> list[str]:
 
 
 def build_graph(traced: Trace, datasets: Any, cached: Any) -> tuple[Any, Mapping[Any, Any]]:
-    """Compiles a trace into TFT's operation graph. The trace can be compiled once only.
+    """Compiles a trace into TFT's operation graph; a trace can be compiled only once.
 
     Args:
         traced: What `trace` returned.
         datasets: A `DatasetKey` for each span.
-        cached: Known cache entries by `DatasetKey`; of their values only the presence counts.
+        cached: Known cache entries by `DatasetKey`; only their presence matters.
 
     Returns:
         The node of the finished SavedModel; the nodes of new cache entries, by dataset and key.
@@ -176,7 +175,7 @@ def build_graph(traced: Trace, datasets: Any, cached: Any) -> tuple[Any, Mapping
 
 
 def reserved_tokens(traced: Trace, name: str) -> Any:
-    """Tokens that a vocabulary reserves, out of the trace."""
+    """Reserved tokens of a vocabulary, from the trace."""
     return tf_utils.fetch_vocabulary_reserved_tokens(traced.graph, name)
 
 
@@ -203,7 +202,7 @@ def create_saved_model(traced: Trace, bindings: Any, outputs: Mapping[str, Any],
 
 
 def publish(saved_model: str, assets: Mapping[str, str], folder: str) -> None:
-    """Leaves `transform_fn` and `transformed_metadata` as `WriteTransformFn` does.
+    """Writes `transform_fn` and `transformed_metadata` as `WriteTransformFn` does.
 
     Args:
         saved_model: Folder of the finished SavedModel.

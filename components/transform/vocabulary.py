@@ -1,4 +1,4 @@
-"""Vocabularies, from the counts of all spans to the file, with TFT's order and format.
+"""Vocabularies: from the counts of all spans to the file, in TFT's order and format.
 
 The steps and their names are those of `tensorflow_transform/beam/analyzer_impls.py`. The counts of
 a vocabulary are (indicator, token) pairs; the indicator is the frequency, the sum of weights, or
@@ -29,7 +29,7 @@ Counts = list[tuple[Any, Any]]
 
 
 def merge(operation: Any, accumulated: Iterable[tuple[Any, Any]]) -> Counts:
-    """`VocabularyMerge`: adds up what was accumulated of each token.
+    """`VocabularyMerge`: sums the counts of each token.
 
     Args:
         operation: The operation.
@@ -51,7 +51,7 @@ def _merge_mutual_information(operation: Any, accumulated: Iterable[tuple[Any, A
     weighted = operation.vocab_ordering_type == _Ordering.WEIGHTED_MUTUAL_INFORMATION
     combine = tft_internals.WeightedMeanCombineFn((None,), compute_weighted=weighted)
     merged = KeyedCombine(combine).add(accumulated).outputs()
-    # The frequencies of the labels travel as tokens of their own.
+    # The frequencies of the labels are tokens of their own.
     (overall,) = (accumulator for token, accumulator in merged if token in _SENTINELS)
     min_difference = operation.min_diff_from_avg
     if min_difference is None:
@@ -101,7 +101,7 @@ def _thresholds_and_top_k(
     for indicator, token in counts:
         value, frequency = indicator if isinstance(indicator, tuple) else (indicator, indicator)
         information = value if isinstance(indicator, tuple) else float("inf")
-        # As TFT writes it: without a threshold a NaN stays, with one it passes neither comparison.
+        # As in TFT: without a threshold a NaN is kept, with one it passes neither comparison.
         is_filtered = frequency_threshold > 0 or information_threshold > float("-inf")
         passes = frequency >= frequency_threshold and information >= information_threshold
         if is_filtered and not passes:
@@ -130,8 +130,8 @@ def order_and_write(operation: Any, counts: Counts, reserved: list[Any], folder:
 
     Args:
         operation: The operation.
-        counts: What to write.
-        reserved: The reserved tokens in a list of their own; empty if there are none.
+        counts: The entries.
+        reserved: A list with the list of reserved tokens; empty if there are none.
         folder: Folder to write into.
 
     Returns:

@@ -16,7 +16,7 @@ from typing import Any
 
 from ordain.kubeflow.compiler.plan import CompilePlan, make_plan
 from ordain.kubeflow.validation.validate import check
-from ordain.metadata.location import DEFAULT_PORT
+from ordain.metadata.location import POSTGRES_PORT
 
 _REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 

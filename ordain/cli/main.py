@@ -51,7 +51,10 @@ COMMANDS = {
         "ordain.cli.tensorboard:tensorboard",
         "Start TensorBoard on the training logs of a project's runs.",
     ),
-    "models": ("ordain.cli.models:models", "List, compare, label, roll back published versions."),
+    "models": (
+        "ordain.cli.models:models",
+        "List, compare, label and roll back published versions.",
+    ),
     "serve": ("ordain.cli.serve:serve", "Serve a project's published model over REST and gRPC."),
     "predict": ("ordain.cli.predict:predict", "Score rows with a project's published model."),
     "schema": ("ordain.cli.schema:schema", "Freeze, compare and accept a project's schema."),

@@ -1,4 +1,4 @@
-"""`ordain models promote`, `canary` and `rollback`: what moves a label, and who said so."""
+"""`ordain models promote`, `canary` and `rollback`: commands that move a label."""
 
 from __future__ import annotations
 
@@ -8,12 +8,13 @@ from ordain.cli.options import project_options
 from ordain.config.loading import load_to_serve
 from ordain.config.project import Project
 from ordain.errors import ConfigError, InfrastructureError
-from ordain.serving.registry.label_file import this_user
-from ordain.serving.registry.labels import Labels, drop_canary, read_labels, set_canary
+from ordain.serving.registry.label_file import Labels, read_labels
+from ordain.serving.registry.label_writing import this_user
+from ordain.serving.registry.labels import drop_canary, set_canary
 from ordain.serving.registry.labels import promote as promote_version
 from ordain.serving.registry.labels import rollback as roll_back
 
-who_option = click.option("--who", metavar="TEXT", help="Who wants it; default: user@host.")
+who_option = click.option("--who", metavar="TEXT", help="Author of the change; default: user@host.")
 
 
 @click.command()
@@ -24,7 +25,7 @@ who_option = click.option("--who", metavar="TEXT", help="Who wants it; default: 
 @click.option(
     "--replace-labels",
     is_flag=True,
-    help="Begin labels.json anew if it is refused (damaged, or not signed).",
+    help="Replace an invalid labels.json (damaged, or not signed) by a new one.",
 )
 def promote(
     project: str,
@@ -35,7 +36,7 @@ def promote(
     who: str | None,
     replace_labels: bool,
 ) -> None:
-    """Make a version stable, and let pushes move the label on again.
+    """Make a version stable, and let later pushes move the label.
 
     With --replace-labels a labels.json that cannot be read or does not verify is kept as
     labels.json.refused; the new one has neither its canary nor its history.
@@ -57,8 +58,8 @@ def promote(
 @click.command()
 @project_options
 @click.argument("version", type=int, required=False, metavar="[VERSION]")
-@click.option("--share", type=float, help="Its part of the requests, above 0 and below 1.")
-@click.option("--drop", is_flag=True, help="Take the canary's share away instead.")
+@click.option("--share", type=float, help="Its share of the requests, above 0 and below 1.")
+@click.option("--drop", is_flag=True, help="Remove the canary instead.")
 @click.option("--why", default="", metavar="TEXT", help="The reason; it is recorded.")
 @who_option
 def canary(
@@ -71,13 +72,13 @@ def canary(
     why: str,
     who: str | None,
 ) -> None:
-    """Give a version a share of the requests beside the stable one, or take it away."""
+    """Give a version a share of the requests, beside the stable one, or remove the canary."""
     loaded = load_published(project, env, settings)
     if drop:
         if version is not None or share is not None:
             raise ConfigError("--drop takes neither a version nor --share")
         drop_canary(loaded.serving, who or this_user(), why, loaded.trust)
-        click.echo("there is no canary any more")
+        click.echo("the canary was removed")
         return
     if version is None or share is None:
         raise ConfigError(
@@ -102,33 +103,33 @@ def rollback(
     why: str,
     who: str | None,
 ) -> None:
-    """Put stable back to the version before, or to VERSION, and pin it there."""
+    """Move stable back to the previous version, or to VERSION, and pin it there."""
     loaded = load_published(project, env, settings)
     before = read_labels(loaded.serving, loaded.trust)
     after = roll_back(loaded.serving, who or this_user(), _reason(why), version, loaded.trust)
     _say_moved(before, after)
-    click.echo("it is pinned there: the next push does not move it (ordain models promote does)")
+    click.echo("it is pinned: the next push does not move it (ordain models promote does)")
 
 
 def load_published(
     project: str, env: str | None, settings: tuple[str, ...], also: tuple[str, ...] = ()
 ) -> Project:
-    """Loads a project whose serving directory can be read and labelled from here.
+    """Loads a project whose serving directory is a local or mounted folder.
 
     Args:
         project: Its folder.
         env: Name of the overlay.
         settings: Overrides, `A.B=VALUE`.
-        also: Further sections whose references are looked up.
+        also: Further sections whose references are resolved.
 
     Raises:
-        ConfigError: It is pushed to an object store.
+        ConfigError: It pushes to an object store.
     """
     loaded = load_to_serve(project, env, settings, also)
     if loaded.is_pushed_away:
         raise ConfigError(
-            f"{loaded.push_base}: labels are for local and mounted directories, "
-            "not for an object store",
+            f"{loaded.push_base}: an object store has no labels, only local and mounted "
+            "directories have",
             "mount the bucket and name the mount in push.directory; docs/serving-directory.md",
         )
     return loaded
@@ -136,7 +137,7 @@ def load_published(
 
 def _reason(why: str) -> str:
     if not why.strip():
-        raise ConfigError("--why is empty", "say why: whoever looks next month will ask")
+        raise ConfigError("--why is empty", "give a reason; it is recorded in the history")
     return why.strip()
 
 

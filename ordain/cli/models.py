@@ -1,4 +1,4 @@
-"""`ordain models`: published versions, their labels, and the way back."""
+"""`ordain models`: lists, compares, labels, verifies and prunes published versions."""
 
 from __future__ import annotations
 
@@ -20,22 +20,22 @@ from ordain.cli.text_models import (
 from ordain.config.project import Project
 from ordain.errors import ConfigError, ExitCode, InfrastructureError
 from ordain.serving.registry.diff import compare
-from ordain.serving.registry.labels import Labels, read_labels
+from ordain.serving.registry.label_file import Labels, read_labels
 from ordain.serving.registry.manifest import Manifest
 from ordain.serving.registry.model_card import curl, read_example
 from ordain.serving.registry.retention import prune as prune_versions
 from ordain.serving.registry.retention import size_of
 from ordain.serving.registry.verification import read_manifest
-from ordain.serving.registry.versions import list_versions
+from ordain.serving.registry.versions import list_versions, version_folder
 from ordain.serving.server.models.checks import find_problems
 
-#: Versions that `prune` keeps unless told otherwise.
+#: Versions that `prune` keeps by default.
 DEFAULT_KEEP = 5
 
 
 @click.group()
 def models() -> None:
-    """List, compare, label, roll back published versions.
+    """List, compare, label and roll back published versions.
 
     \b
     Examples:
@@ -71,7 +71,7 @@ def list_(project: str, env: str | None, settings: tuple[str, ...], as_json: boo
         click.echo("stable is pinned by a rollback; a push does not move it: ordain models promote")
     gone = [v for v in sorted(labels.labelled) if v not in [row["version"] for row in rows]]
     for version in gone:
-        click.echo(f"version {version} has a label and is not there: promote another")
+        click.echo(f"version {version} has a label and does not exist: promote another")
 
 
 @models.command()
@@ -85,13 +85,13 @@ def show(
     version: int | None,
     as_json: bool,
 ) -> None:
-    """Show one version, by default the stable one, and a call that works."""
+    """Show one version, by default the stable one, with a working example call."""
     loaded = load_published(project, env, settings)
     labels = read_labels(loaded.serving, loaded.trust)
     chosen = version if version is not None else labels.stable
     if chosen is None:
         raise ConfigError(f"{loaded.name} has no stable version", f"ordain models list {project}")
-    folder = _folder(loaded, chosen)
+    folder = version_folder(loaded.serving, chosen)
     manifest = read_manifest(folder)
     example = read_example(folder)
     about = [change for change in labels.changes if change.version == chosen]
@@ -109,7 +109,7 @@ def show(
     click.echo("\ncall it, with a server on this machine (ordain serve):")
     click.echo(f"  {curl(loaded.name, chosen, example)}")
     if example is None:
-        click.echo("  (the version brings no example: fill in the features of docs/data.md)")
+        click.echo("  (the version has no example: fill in the features of docs/data.md)")
 
 
 @models.command()
@@ -127,7 +127,9 @@ def diff(
 ) -> None:
     """Show what changed between two versions: data, code, schema, metrics, signatures, size."""
     loaded = load_published(project, env, settings)
-    before, after = (read_manifest(_folder(loaded, version)) for version in (first, second))
+    before, after = (
+        read_manifest(version_folder(loaded.serving, version)) for version in (first, second)
+    )
     compared = compare(before, after)
     if as_json:
         click.echo(json.dumps(compared.to_dict(), indent=1))
@@ -149,9 +151,9 @@ def verify(
 ) -> None:
     """Check every version, or one, as a server does before it loads it.
 
-    Files against the manifest, the graph against what a model may hold and, if signing is on, the
-    signatures of versions and labels. Nothing of a model is loaded. Exit code 5 if a server would
-    refuse something.
+    Checks files against the manifest, the graph against the allowed operations and, if signing is
+    on, the signatures of versions and labels. Nothing of a model is loaded. Exit code 5 if a server
+    would refuse something.
     """
     loaded = load_published(project, env, settings)
     chosen = list_versions(loaded.serving) if version is None else [version]
@@ -159,7 +161,7 @@ def verify(
         click.echo(f"{loaded.name} has published nothing yet: ordain run {project}")
     bad = False
     for number in chosen:
-        problems = find_problems(_folder(loaded, number), loaded.trust)
+        problems = find_problems(version_folder(loaded.serving, number), loaded.trust)
         bad = bad or bool(problems)
         signed = " and signed" if loaded.trust.is_signed else ""
         click.echo(f"{number}: {'refused' if problems else f'whole{signed}'}")
@@ -176,7 +178,7 @@ def verify(
 @models.command()
 @project_options
 @click.option("--keep", type=click.IntRange(1), default=DEFAULT_KEEP, show_default=True)
-@click.option("--dry-run", is_flag=True, help="Say what would be removed, and remove nothing.")
+@click.option("--dry-run", is_flag=True, help="Print what would be removed, and remove nothing.")
 def prune(
     project: str, env: str | None, settings: tuple[str, ...], keep: int, dry_run: bool
 ) -> None:
@@ -194,18 +196,8 @@ def prune(
     click.echo(f"{len(gone)} of {len(fates)} versions {verb}, {freed}")
 
 
-def _folder(project: Project, version: int) -> Path:
-    have = list_versions(project.serving)
-    if version not in have:
-        raise ConfigError(
-            f"there is no version {version} in {project.serving}",
-            f"versions there: {', '.join(map(str, have)) or 'none'}",
-        )
-    return project.serving / str(version)
-
-
 def _row(project: Project, version: int, labels: Labels) -> dict[str, Any]:
-    """One line of the list; a version without a readable manifest is listed with the reason."""
+    """One line of the list; a version without a readable manifest has the reason instead."""
     folder = project.serving / str(version)
     row: dict[str, Any] = {"version": version, "labels": list(labels.labels_of(version))}
     if labels.canary is not None and labels.canary.version == version:

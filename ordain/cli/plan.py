@@ -19,7 +19,7 @@ from ordain.config.loading import load_project
 def plan(
     project: str, env: str | None, settings: tuple[str, ...], span: int | None, as_json: bool
 ) -> None:
-    """Check PROJECT without running it, and list its nodes.
+    """Check PROJECT without running it, and show its nodes.
 
     \b
     Examples:

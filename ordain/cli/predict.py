@@ -1,4 +1,4 @@
-"""`ordain predict`: rows in, the same rows with a model's outputs out."""
+"""`ordain predict`: scores rows of a file with a published model."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ BEAM_ABOVE_BYTES = 64_000_000
     type=click.Path(path_type=Path),
     help="Rows with the outputs: .json, .jsonl, .csv or .parquet; default: JSON lines on stdout.",
 )
-@click.option("--url", help="Ask a running server, such as http://127.0.0.1:8501.")
+@click.option("--url", help="Use a running server, such as http://127.0.0.1:8501.")
 @click.option("--label", default="", metavar="LABEL", help="stable (the default) or canary.")
 @click.option("--version", type=click.IntRange(0), help="A version, instead of a label.")
 @click.option("--signature", default="serving_default", show_default=True, metavar="NAME")
@@ -77,17 +77,17 @@ def predict(
       ordain predict examples/flights --input rows.json --url http://127.0.0.1:8501
       ordain predict examples/flights --input year.parquet --output scored.parquet --beam
 
-    Each row comes back with its columns and the model's outputs behind them, in the same order.
+    The output has each row's columns, followed by the model's outputs, in the same order.
     """
     loaded = load_to_serve(project, env, settings)
     if label and version is not None:
-        raise ConfigError("--label and --version exclude each other")
+        raise ConfigError("--label and --version cannot be given together")
     if not source.is_file():
         raise ConfigError(f"--input: {source} is not a file")
     if url is None and (token_file or ca_file):
-        raise ConfigError("--token-file and --ca-file go with --url")
+        raise ConfigError("--token-file and --ca-file need --url")
     if url is not None and beam:
-        raise ConfigError("--beam scores here, and --url has a server do it")
+        raise ConfigError("--beam and --url cannot be given together")
 
     from ordain.serving.predict.rows import RowWriter, read_batches  # noqa: PLC0415  imports pyarrow
     from ordain.serving.predict.scorer import LocalScorer, RemoteScorer, Scorer  # noqa: PLC0415
@@ -130,7 +130,7 @@ def _folder(project: Project, version: int | None, label: str) -> Path:
 
     if project.is_pushed_away:
         raise ConfigError(
-            f"push.directory is {project.push.directory}: rows are scored from local folders",
-            "ordain predict PROJECT --url asks a server",
+            f"push.directory is {project.push.directory}: ordain predict reads local folders only",
+            "ordain predict PROJECT --url uses a server",
         )
-    return project.serving / str(find_version(project.serving, version, label, project.trust))
+    return find_version(project.serving, version, label, project.trust)

@@ -1,10 +1,11 @@
-"""`ordain serve`: a project's published model on this machine's ports."""
+"""`ordain serve`: serves a project's published model over REST and gRPC."""
 
 from __future__ import annotations
 
 import logging
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -18,124 +19,98 @@ from ordain.config.project import Project
 from ordain.errors import ConfigError
 from ordain.serving.registry.manifests import compose_file, kubernetes_manifest
 from ordain.serving.registry.trust import Trust
-from ordain.serving.server.lean import leave_keras_out
 from ordain.serving.server.security import read_token
 from ordain.serving.server.settings import Settings
+from ordain.serving.server.without_keras import hide_keras
+
+
+def _limit(
+    name: str, kind: click.ParamType[Any], default: float, text: str, shown: bool | str = True
+) -> Callable[[Any], Any]:
+    """An option with a number in a range, whose default is shown."""
+    return click.option(name, type=kind, default=default, show_default=shown, help=text)
 
 
 @click.command()
 @project_options
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-@click.option(
-    "--rest-port",
-    type=click.IntRange(0, 65535),
-    default=8501,
-    show_default=True,
-    help="REST port; 0 takes a free one.",
-)
-@click.option(
-    "--grpc-port",
-    type=click.IntRange(0, 65535),
-    default=8500,
-    show_default=True,
-    help="gRPC port; 0 takes a free one.",
-)
+@_limit("--rest-port", click.IntRange(0, 65535), 8501, "REST port; 0 picks a free one.")
+@_limit("--grpc-port", click.IntRange(0, 65535), 8500, "gRPC port; 0 picks a free one.")
 @click.option(
     "--token-file",
     metavar="FILE",
-    help="Ask each request for this bearer token; '${env:NAME}' reads it from a variable.",
+    help="Require this bearer token; '${env:NAME}' reads it from a variable.",
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, PEM.")
 @click.option("--insecure", is_flag=True, help="Allow a --host others can reach without a token.")
-@click.option(
+@_limit(
     "--max-batch-size",
-    type=click.IntRange(1, 65536),
-    default=64,
-    show_default=True,
-    help="Rows of several requests merged into one call of the model; 1 merges nothing.",
+    click.IntRange(1, 65536),
+    64,
+    "Most rows in one call of the model; 1 disables batching.",
 )
-@click.option(
+@_limit(
     "--batch-wait-ms",
-    type=click.FloatRange(0, 1000),
-    default=2.0,
-    show_default=True,
-    help="Longest a request waits for others to be merged with.",
+    click.FloatRange(0, 1000),
+    2.0,
+    "Longest wait of a request for its batch to fill.",
 )
-@click.option(
+@_limit(
     "--max-queue",
-    type=click.IntRange(1),
-    default=1000,
-    show_default=True,
-    help="Requests that may wait for the model; one more is answered 429.",
+    click.IntRange(1),
+    1000,
+    "Most requests waiting for the model; further ones get 429.",
 )
-@click.option(
-    "--max-request-rows",
-    type=click.IntRange(1),
-    default=4096,
-    show_default=True,
-    help="Rows of one request; more are answered 400.",
+@_limit("--max-request-rows", click.IntRange(1), 4096, "Most rows in one request; more get 400.")
+@_limit(
+    "--max-body-mb", click.FloatRange(0.001, 2000), 16.0, "Largest request; larger ones get 413."
 )
-@click.option(
-    "--max-body-mb",
-    type=click.FloatRange(0.001, 2000),
-    default=16.0,
-    show_default=True,
-    help="Size of one request; more is answered 413.",
+@_limit(
+    "--request-timeout-s", click.FloatRange(0.01, 3600), 30.0, "Time limit of a request; then 504."
 )
-@click.option(
-    "--request-timeout-s",
-    type=click.FloatRange(0.01, 3600),
-    default=30.0,
-    show_default=True,
-    help="Longest a request may take; then it is answered 504.",
-)
-@click.option(
+@_limit(
     "--load-timeout-s",
-    type=click.FloatRange(1, 86400),
-    default=120.0,
-    show_default=True,
-    help="Longest a version may take to be checked and loaded; then it is refused.",
+    click.FloatRange(1, 86400),
+    120.0,
+    "Time limit to check and load a version; then it is refused.",
 )
 @click.option(
     "--load-memory-mb",
     type=click.FloatRange(1),
-    show_default="half of what there is",
-    help="Most memory a version may take while it is loaded; then it is refused.",
+    show_default="half of the machine's",
+    help="Memory limit of loading a version; above it the version is refused.",
 )
-@click.option(
+@_limit(
     "--client-timeout-s",
-    type=click.FloatRange(0.1, 3600),
-    default=10.0,
-    show_default=True,
-    help="Longest a client may take to send a head, or a body; then it is answered 408.",
+    click.FloatRange(0.1, 3600),
+    10.0,
+    "Time limit for a client to send a head or a body; then 408.",
 )
-@click.option(
+@_limit(
     "--drain-timeout-s",
-    type=click.FloatRange(0, 3600),
-    default=30.0,
-    show_default=True,
-    help="Longest the last requests may take after SIGTERM.",
+    click.FloatRange(0, 3600),
+    30.0,
+    "Time limit of open requests after SIGTERM.",
 )
-@click.option(
+@_limit(
     "--threads",
-    type=click.IntRange(1, 256),
-    default=os.cpu_count() or 1,
-    show_default="one for each core",
-    help="TensorFlow's threads.",
+    click.IntRange(1, 256),
+    os.cpu_count() or 1,
+    "TensorFlow's threads.",
+    "one for each core",
 )
-@click.option(
+@_limit(
     "--keep-loaded",
-    type=click.IntRange(0, 100),
-    default=1,
-    show_default=True,
-    help="Versions that lost their label and stay in memory, for an instant rollback.",
+    click.IntRange(0, 100),
+    1,
+    "Versions kept in memory after losing their label, for an instant rollback.",
 )
-@click.option("--all-versions", is_flag=True, help="Load every version, not the labelled ones.")
+@click.option("--all-versions", is_flag=True, help="Load every version, not only labelled ones.")
 @click.option(
     "--emit",
     type=click.Choice(["docker", "kubernetes", "kserve"]),
-    help="Start nothing; print what serves the directory with TensorFlow Serving.",
+    help="Print manifests that serve the directory with TensorFlow Serving, and start nothing.",
 )
 @click.option(
     "--claim",
@@ -164,8 +139,8 @@ def serve(
 
     TensorFlow Serving's REST paths (/v1/models/...) and the Open Inference Protocol (/v2/...) are
     on the REST port, TensorFlow Serving's PredictionService and the Open Inference Protocol on the
-    gRPC port, metrics at /metrics. A version or label that changes is followed within two seconds.
-    SIGTERM answers what is in flight and ends.
+    gRPC port, metrics at /metrics. Changes of versions and labels take effect within two seconds.
+    SIGTERM drains open requests and stops the server.
     """
     loaded = load_to_serve(project, env, settings)
     if emit is not None:
@@ -196,7 +171,7 @@ def _settings(project: Project, options: dict[str, Any]) -> Settings:
 def _serving_directory(project: Project) -> Path:
     if project.is_pushed_away:
         raise ConfigError(
-            f"push.directory is {project.push.directory}: a server here reads local folders",
+            f"push.directory is {project.push.directory}: ordain serve reads local folders only",
             "ordain serve PROJECT --emit kubernetes, or mount the bucket",
         )
     return project.serving
@@ -215,9 +190,9 @@ def _run(settings: Settings, trust: Trust) -> None:
     )
     logging.getLogger("ordain").setLevel(logging.INFO)
     click.echo("loading TensorFlow", err=True)
-    leave_keras_out()
+    hide_keras()
 
     from ordain.serving.server.app import serve as run_server  # noqa: PLC0415  seconds to import
 
     run_server(settings, click.echo, trust)
-    exit_process(0)  # everything was answered
+    exit_process(0)  # open requests were drained

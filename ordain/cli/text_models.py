@@ -1,4 +1,4 @@
-"""Versions, manifests and comparisons as lines of text for the console."""
+"""Formats versions, manifests and comparisons as lines of text for the terminal."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ MAX_SLICES = 12
 
 
 def size(size_bytes: int) -> str:
-    """A size in the unit that suits it."""
+    """Formats a size with a suitable unit."""
     value = float(size_bytes)
     for unit in ("B", "kB", "MB"):
         if value < 1000:
@@ -27,7 +27,7 @@ def size(size_bytes: int) -> str:
 
 
 def version_line(row: dict[str, Any]) -> str:
-    """A version of `ordain models list`."""
+    """Line for a version in `ordain models list`."""
     share = f" {row['share']:.0%}" if "share" in row else ""
     labels = ", ".join(row["labels"]) + share
     head = f"{row['version']:>6}  {labels:<14}  "
@@ -40,7 +40,7 @@ def version_line(row: dict[str, Any]) -> str:
 
 
 def manifest_lines(manifest: Manifest, folder: Path, labels: tuple[str, ...]) -> Iterator[str]:
-    """A version of `ordain models show`."""
+    """Lines for a version in `ordain models show`."""
     marked = f" ({', '.join(labels)})" if labels else ""
     yield f"{manifest.project}, version {manifest.version}{marked}"
     yield f"  folder       {folder}"
@@ -71,13 +71,13 @@ def manifest_lines(manifest: Manifest, folder: Path, labels: tuple[str, ...]) ->
 
 
 def change_line(change: Change) -> str:
-    """One change of a label."""
+    """Line for one change of a label."""
     share = f" at {change.share:.0%}" if change.share is not None else ""
     return f"{change.at[:19]}  {change.action}{share} by {change.who}: {change.why or 'no reason'}"
 
 
 def comparison_lines(compared: Comparison) -> Iterator[str]:
-    """Two versions of `ordain models diff`."""
+    """Lines for two versions in `ordain models diff`."""
     yield f"version {compared.before} -> {compared.after}"
     yield f"  data       {_spans(compared)}"
     yield f"  code       {_same(compared.is_same_source)}"
@@ -89,8 +89,8 @@ def comparison_lines(compared: Comparison) -> Iterator[str]:
     for line in compared.signatures or ("the same",):
         yield f"  signatures {line}"
     if compared.metrics and not compared.is_same_rows:
-        why = "on other rows" if compared.is_same_rows is False else "on rows that are not known"
-        yield f"  metrics    no differences: the two were measured {why}"
+        why = "different rows" if compared.is_same_rows is False else "unknown rows"
+        yield f"  metrics    not comparable: the two were measured on {why}"
     width = max((len(m.slice) + len(m.name) for m in compared.metrics), default=0) + 4
     for metric in compared.metrics:
         name = f"{metric.name} on {metric.slice}" if metric.slice else metric.name

@@ -11,16 +11,9 @@ from dataclasses import dataclass
 
 from ordain.config.project import Project
 from ordain.errors import ConfigError
-from ordain.serving.registry.label_file import this_user
-from ordain.serving.registry.labels import (
-    CANARY,
-    Labels,
-    drop_canary,
-    promote,
-    read_labels,
-    rollback,
-    set_canary,
-)
+from ordain.serving.registry.label_file import CANARY, Labels, read_labels
+from ordain.serving.registry.label_writing import this_user
+from ordain.serving.registry.labels import drop_canary, promote, rollback, set_canary
 
 #: Maximum length of a reason.
 MAX_WHY_CHARS = 500

@@ -12,7 +12,8 @@ from sandbox import Sandbox, states
 
 from ordain.errors import ExitCode, InfrastructureError
 from ordain.history.results import RunResult
-from ordain.serving.registry.labels import promote, read_labels, rollback
+from ordain.serving.registry.label_file import read_labels
+from ordain.serving.registry.labels import promote, rollback
 from ordain.verdict import Outcome, Verdict
 
 LIMITS = {"data": {"window": 1}, "evaluate": {"thresholds": {"auc": {"max_drop": 0.05}}}}
@@ -150,6 +151,6 @@ def test_a_version_that_is_damaged_meanwhile_ends_the_run_by_name(
     assert result.exit_code is ExitCode.INFRASTRUCTURE
     assert result.failure is not None
     assert result.failure.node == ("Baseline" if when == "Trainer" else "Evaluator")
-    assert f"version 1 cannot be what a new model is compared with: {serving(project)}/1: " in (
+    assert f"version 1 cannot be used as a baseline: {serving(project)}/1: " in (
         result.failure.message
     )

@@ -12,7 +12,7 @@ from dashboard import TOKEN, Dashboard, dashboard
 from sandbox import PROJECTS, Sandbox, good_rows, write_csv
 
 from ordain.config.loading import load_project
-from ordain.serving.registry.labels import read_labels
+from ordain.serving.registry.label_file import read_labels
 
 PROMOTE = "/projects/small/versions/1/promote"
 SECRET = "what nobody should read"

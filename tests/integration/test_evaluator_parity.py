@@ -323,7 +323,7 @@ def test_regression_and_a_metric_of_ones_own(
 @pytest.mark.parametrize(
     ("metrics", "changes", "reason"),
     [
-        (BINARY[3:4], "options { min_slice_size { value: 80 } }", "a least size of slices"),
+        (BINARY[3:4], "options { min_slice_size { value: 80 } }", "a minimum size of slices"),
         (
             [],
             'metrics_specs { query_key: "k" metrics { class_name: "MinLabelPosition" } }',

@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from ordain.serving.registry.directory import publish
-from ordain.serving.registry.labels import read_labels, record_push
+from ordain.serving.registry.label_file import read_labels
+from ordain.serving.registry.labels import record_push
 from ordain.serving.registry.manifest import Manifest
 from ordain.serving.registry.verification import verify
 from ordain.serving.registry.versions import list_versions
@@ -27,7 +28,8 @@ PUBLISHER = """
 import json, os, random, signal, shutil, sys, time
 from ordain.serving.registry.manifest import Manifest
 from ordain.serving.registry.directory import next_version, publish
-from ordain.serving.registry.labels import read_labels, record_push
+from ordain.serving.registry.label_file import read_labels
+from ordain.serving.registry.labels import record_push
 
 how, model, base, kills = sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])
 

@@ -311,10 +311,10 @@ def test_the_helper_is_killed_and_the_node_is_run_again(tmp_path: Path) -> None:
         import os, signal, sys, time
         sys.path.insert(0, {str(Path(__file__).parent)!r})
         from pathlib import Path
-        from ordain.components.beam import worker_process as helper_process
+        from ordain.components.beam import worker_process
         from ordain.components.examples import example_gen
         from ordain.errors import NodeFailedError
-        helper_process._processors = lambda: 2
+        worker_process._processors = lambda: 2
         import test_retries
         parent = os.getpid()
         plain = example_gen.WriteShards
@@ -330,7 +330,7 @@ def test_the_helper_is_killed_and_the_node_is_run_again(tmp_path: Path) -> None:
         try:
             chain.ingest()
         except NodeFailedError as error:
-            assert "the helper process was killed" in str(error), error
+            assert "the worker process was killed" in str(error), error
         else:
             raise AssertionError("it was not killed")
         assert not list(Path(chain.examples.uri).glob("Split-*/*"))
@@ -360,9 +360,7 @@ def test_a_file_that_nobody_committed_is_not_read_and_is_said(chain: Callable[..
     assert sum(b.num_rows for b in tfxio_for(str(folder)).batches()) == rows["train"]
     strays = [f"{folder}/.staged-0-abc", f"{folder}/data_tfrecord-00003-of-00004.gz"]
     assert strays_of(littered.examples) == strays
-    with pytest.raises(
-        NodeFailedError, match=r"\.staged-0-abc was not committed by ExampleGen \(2"
-    ):
+    with pytest.raises(NodeFailedError, match=r"\.staged-0-abc: not committed by ExampleGen \(2"):
         littered.transform()
 
 

@@ -126,8 +126,8 @@ def test_a_good_model_passes_between_bad_ones(trials):
     for kind in ("size", "load", "memory", "latency.rest", "latency.grpc"):
         assert 0 < found[kind].measured < found[kind].limit
     # Eight rows alone and all at once; through gRPC also as serialized examples.
-    assert found["answers.rest"].text.startswith("9 REST answers are the model's own")
-    assert found["answers.grpc"].text.startswith("10 gRPC answers are the model's own")
+    assert found["answers.rest"].text.startswith("9 REST responses equal the model's own")
+    assert found["answers.grpc"].text.startswith("10 gRPC responses equal the model's own")
     for kind in ("latency.rest", "latency.grpc"):
         assert "ms of 300 requests; p99 may be at most 250 ms" in found[kind].text
 
@@ -135,7 +135,7 @@ def test_a_good_model_passes_between_bad_ones(trials):
 def test_wrong_answers(trials):
     found = blocking(trials("noisy"))
     assert set(found) == {"answers.rest", "answers.grpc"}
-    assert "REST answers differ from the model's own by up to" in found["answers.rest"]
+    assert "REST responses differ from the model's own by up to" in found["answers.rest"]
 
 
 def test_too_slow(trials):
@@ -143,7 +143,7 @@ def test_too_slow(trials):
     assert set(found) == {"latency.rest", "latency.grpc"}
     for text in found.values():
         assert "4 of 4 requests took longer than 250 ms" in text
-        assert "in a second look, after 4 of 4" in text
+        assert "in a second series, after 4 of 4" in text
 
 
 def test_too_much_memory(trials):
@@ -160,7 +160,7 @@ def test_does_not_load(trials):
 
 def test_loads_too_late(trials):
     assert blocking(trials("late")) == {
-        "server.load": "the model was not loaded: not within 0.01 s"
+        "server.load": "the model was not loaded: timed out after 0.01 s"
     }
 
 
@@ -234,8 +234,8 @@ def test_golden_requests_are_kept_as_they_were(tmp_path):
 
 def test_a_process_off_the_network_reaches_only_its_own_loopback():
     script = (
-        "import socket\nfrom ordain.serving.sandbox.network import leave_network\n"
-        "if not leave_network(): print('not allowed'); raise SystemExit\n"
+        "import socket\nfrom ordain.serving.sandbox.network import isolate_network\n"
+        "if not isolate_network(): print('not allowed'); raise SystemExit\n"
         "server = socket.create_server(('127.0.0.1', 0))\n"
         "socket.create_connection(server.getsockname(), 2).close()\n"
         "try: socket.create_connection(('192.0.2.1', 80), 2)\n"

@@ -73,7 +73,7 @@ def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
     (reason,) = signature_reasons(second)
     assert (reason.outcome, reason.text) == (
         Outcome.PASSED,
-        "signatures serve the clients of version 1",
+        "signatures are compatible with version 1",
     )
     before, after = (read_signatures(serving / v)["serving_default"].inputs for v in "12")
     assert before["x"].shape == after["x"].shape == (-1,)

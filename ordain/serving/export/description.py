@@ -1,7 +1,7 @@
-"""What a model says about itself: `assets/ordain.json`, a part of every exported SavedModel.
+"""Description of a model, stored in every exported SavedModel as `assets/ordain.json`.
 
-Whoever serves a model or asks it something needs names, types, what stands for a missing value,
-the classes and the threshold; none of it can be read off a graph. Needs no TensorFlow.
+Servers and clients need names, types, values for missing, classes and the threshold, which a graph
+does not contain. Needs no TensorFlow.
 """
 
 from __future__ import annotations
@@ -24,9 +24,13 @@ from ordain.errors import InfrastructureError
 
 #: The asset's path in the model's folder.
 DESCRIPTION_FILE = "assets/ordain.json"
-#: The form that is written here; a reader of another one says so instead of guessing.
+#: Example request that an export may hold; written by `samples`, never required.
+EXAMPLE_FILE = "assets.extra/ordain/example.json"
+#: Requests that a server replays before it takes traffic; TensorFlow Serving names the file.
+WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
+#: Format of the file; readers refuse others.
 FORMAT = 1
-#: A description lists columns, classes and operations; a larger file is none.
+#: A description lists columns, classes and operations; larger files are refused.
 MAX_BYTES = 64_000_000
 
 SERVING_DEFAULT = "serving_default"
@@ -35,8 +39,8 @@ TRANSFORM_FEATURES = "transform_features"
 #: The one input of the signatures that take serialized tf.Examples, `[batch] string`.
 EXAMPLES_INPUT = "examples"
 
-#: What stands for "no value" in an input of `serving_default`, by dtype. A signature cannot leave
-#: an input out, and JSON has neither null nor absent keys in TensorFlow Serving.
+#: Value for missing in an input of `serving_default`, by dtype. Inputs of a signature cannot be
+#: omitted, and TensorFlow Serving accepts neither null nor absent keys in JSON.
 MISSING: dict[str, str | float | int] = {
     "string": "",
     "float32": float("nan"),
@@ -48,14 +52,13 @@ Task = Literal["binary", "multiclass", "regression"]
 
 @dataclass(frozen=True)
 class Feature:
-    """One raw column, which is one input of `serving_default`.
+    """One raw column, an input of `serving_default`.
 
     Attributes:
-        name: The column's name, and the input's.
+        name: Name of the column and of the input.
         dtype: `string`, `float32` or `int64`.
-        shape: The input's shape; None for a dimension of any size. `(None,)` takes one value for
-            a row.
-        is_required: Whether every row has a value; otherwise `missing` stands for none.
+        shape: The input's shape; None for a dimension of any size. `(None,)` is one value per row.
+        is_required: Whether every row needs a value; otherwise `missing` means no value.
     """
 
     name: str
@@ -65,23 +68,22 @@ class Feature:
 
     @property
     def missing(self) -> str | float | int | None:
-        """What stands for a missing value; None for a required feature, which knows none."""
+        """The value for missing; None for a required feature."""
         return None if self.is_required else MISSING[self.dtype]
 
 
 @dataclass(frozen=True)
 class Description:
-    """What a model says about itself.
+    """Description of a model.
 
     Attributes:
-        features: Inputs of `serving_default`, by column; the label is not among them.
+        features: Inputs of `serving_default`, by column, without the label.
         label: The label's column.
-        task: What kind of prediction the model makes.
-        classes: The class vocabulary: what each output (or 0 and 1) stands for; empty for a
-            number.
-        threshold: At least this much is the second class; None if not binary.
+        task: Kind of prediction.
+        classes: Class vocabulary: the meaning of each output (or of 0 and 1); empty for regression.
+        threshold: Outputs from this value on are the second class; None if not binary.
         signatures: Dtype and shape of inputs and outputs, by signature.
-        operations: Operations that the graph held when it was exported, sorted.
+        operations: Operations of the graph at its export, sorted.
     """
 
     features: tuple[Feature, ...]
@@ -96,7 +98,7 @@ class Description:
         """The asset's text."""
         raw = {"format": FORMAT, **asdict(self)}
         raw["features"] = [
-            # NaN is no JSON: the text stands for it.
+            # JSON has no NaN, so it is written as a string.
             asdict(f) | {"missing": "NaN" if isinstance(f.missing, float) else f.missing}
             for f in self.features
         ]
@@ -104,10 +106,10 @@ class Description:
 
     @classmethod
     def from_json(cls, text: str | bytes) -> Description:
-        """Reads what `to_json` wrote.
+        """Parses the text of `to_json`.
 
         Raises:
-            ValueError: The text is no description, or one of another format.
+            ValueError: The text is not a description, or has an unknown format.
         """
         try:
             raw = object_of(parse_json(text), "the description")
@@ -150,13 +152,13 @@ def _class(raw: Any) -> str | int:
 
 
 def read_description(model: str | Path) -> Description | None:
-    """A model's description, or None for a model that was not exported by `export_model`.
+    """Reads a model's description; None for a model that was not exported by `export_model`.
 
     Args:
         model: Folder of the SavedModel.
 
     Raises:
-        InfrastructureError: There is a description that cannot be read.
+        InfrastructureError: The description cannot be read.
     """
     hint = "the model was changed after its export; publish it again"
     try:

@@ -1,7 +1,7 @@
-"""Raw columns as inputs of a signature: one named tensor each, missing values included.
+"""Raw columns as inputs of a signature: one named tensor each, including missing values.
 
-The same rows give the same tensors here and out of `tf.io.parse_example`: a column with a value
-in every row is dense, one that may lack it is sparse.
+The tensors are the same as those of `tf.io.parse_example` for the same rows: columns with a value
+in every row are dense, others sparse.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from ordain.serving.export.description import MISSING, Feature
 
 
 def features_of(spec: Mapping[str, Any], schema: Any, label: str) -> tuple[Feature, ...]:
-    """The inputs that a model over raw columns has.
+    """The inputs of a model over raw columns.
 
     Args:
-        spec: Parse specification by column, as `TFTransformOutput.raw_feature_spec` gives it.
-        schema: The `schema_pb2.Schema` it was made of; says which columns hold one value at most.
-        label: The column that is left out.
+        spec: Parse specification by column, from `TFTransformOutput.raw_feature_spec`.
+        schema: The `schema_pb2.Schema` of the specification; defines which columns have at most one
+            value.
+        label: The column that is not an input.
 
     Raises:
         ConfigError: A column cannot be an input.
@@ -37,25 +38,25 @@ def features_of(spec: Mapping[str, Any], schema: Any, label: str) -> tuple[Featu
 def _feature(name: str, kind: Any, is_single: bool) -> Feature:
     if name == "self":
         raise ConfigError(
-            "column 'self' cannot be an input of a signature: Python takes that name",
+            "column 'self' cannot be an input of a signature: the name is reserved by Python",
             "rename the column",
         )
     if isinstance(kind, tf.io.FixedLenFeature):
         sizes = list(kind.shape)
-        # One value for a row is a scalar in a row of JSON, not a list of one.
+        # In JSON a single value per row is a scalar, not a list.
         shape = (None,) if sizes in ([], [1]) else (None, *sizes)
         return Feature(name, kind.dtype.name, shape)
     if isinstance(kind, tf.io.VarLenFeature):
         shape = (None,) if is_single else (None, None)
         return Feature(name, kind.dtype.name, shape, is_required=False)
     raise ConfigError(
-        f"column {name!r} is a {type(kind).__name__}, which serving_default cannot take",
-        "let the schema describe it as a plain feature, without tensor representations",
+        f"column {name!r} is a {type(kind).__name__}, which serving_default does not support",
+        "describe it in the schema as a plain feature, without tensor representations",
     )
 
 
 def input_specs(features: Sequence[Feature], names: Sequence[str]) -> list[tf.TensorSpec]:
-    """Specifications of the inputs, under names that TensorFlow takes."""
+    """Specifications of the inputs, under names that TensorFlow accepts."""
     return [
         tf.TensorSpec(f.shape, tf.as_dtype(f.dtype), name=name)
         for f, name in zip(features, names, strict=True)
@@ -65,11 +66,11 @@ def input_specs(features: Sequence[Feature], names: Sequence[str]) -> list[tf.Te
 def to_raw(
     features: Sequence[Feature], values: Sequence[tf.Tensor], spec: Mapping[str, Any]
 ) -> dict[str, Any]:
-    """What `tf.io.parse_example` would have made of the same rows.
+    """Converts inputs to the tensors that `tf.io.parse_example` makes of the same rows.
 
     Args:
         features: The inputs.
-        values: A tensor for each, of its dtype and shape; a missing value is `Feature.missing`.
+        values: One tensor each, of its dtype and shape; a missing value is `Feature.missing`.
         spec: Parse specification by column.
 
     Returns:
@@ -85,7 +86,7 @@ def to_raw(
 
 
 def _sparse(value: tf.Tensor, dtype: str) -> tf.SparseTensor:
-    """`[batch]` or `[batch, n]` to sparse `[batch, longest row]`; missing values fall out."""
+    """Converts `[batch]` or `[batch, n]` to sparse `[batch, longest row]`; drops missing values."""
     rows = value if len(value.shape) == 2 else tf.expand_dims(value, -1)
     has_value = (
         tf.logical_not(tf.math.is_nan(rows)) if dtype == "float32" else rows != MISSING[dtype]

@@ -1,10 +1,10 @@
-"""The last touches to a SavedModel that was just written.
+"""Post-processes an exported SavedModel: input names, defaults of inputs, the description.
 
 TensorFlow makes a signature's input names Python parameters: it refuses or mangles `wind dir`,
-`größe`, and two columns that differ in case only. So a model is traced with names of our own,
-and here they are replaced by the columns', in the signature and in what `tf.saved_model.load`
-reads. Inputs that may be missing get their default, so that a server that knows of defaults takes
-requests without them. Then the description is completed with what only a saved model can tell.
+`größe`, and two columns that differ in case only. So a model is traced with generated names, which
+are replaced here by the columns', in the signature and in the objects that `tf.saved_model.load`
+reads. Optional inputs get defaults, so that a server with support for defaults accepts requests
+without them. Signatures and operations of the saved model are added to the description.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from ordain.serving.export.saved_model_graph import operations_of
 def finish_export(
     folder: str, description: Description, columns: Mapping[str, str], signatures: set[str]
 ) -> None:
-    """Names the inputs, and completes the description.
+    """Renames the inputs, and completes the description.
 
     Args:
         folder: The SavedModel.
         description: Its description so far.
-        columns: Column by the input name it was traced with.
+        columns: Column by traced input name.
         signatures: Signatures whose inputs are columns.
     """
     path = Path(folder, "saved_model.pb")
@@ -46,7 +46,7 @@ def finish_export(
                 graph.signature_def[name].defaults[feature.name].CopyFrom(default)
     _rename_arguments(graph.object_graph_def, columns, signatures)
     path.write_bytes(saved.SerializeToString(deterministic=True))
-    # The fingerprint is a hash of what was just changed.
+    # The fingerprint is a hash of the changed file.
     fingerprinting_utils.write_fingerprint(folder)
 
     complete = dataclasses.replace(
@@ -63,7 +63,7 @@ def finish_export(
 
 def _rename_arguments(objects: Any, columns: Mapping[str, str], signatures: set[str]) -> None:
     """Renames the arguments of the functions behind signatures, for `tf.saved_model.load`."""
-    # By way of the root: what the transform layer was loaded from has signatures of its own.
+    # From the root: the model of the transform layer has signatures of its own.
     (top,) = (c.node_id for c in objects.nodes[0].children if c.local_name == "signatures")
     behind = {child.local_name: child.node_id for child in objects.nodes[top].children}
     for name in signatures:
@@ -71,7 +71,7 @@ def _rename_arguments(objects: Any, columns: Mapping[str, str], signatures: set[
         keywords = [columns.get(word, word) for word in function.argument_keywords]
         del function.argument_keywords[:]
         function.argument_keywords.extend(keywords)
-        # It repeats the names, as parameters of Python; the keywords are enough to call it.
+        # It repeats the names as Python parameters, and is not needed for calls by keyword.
         function.ClearField("function_spec")
         concrete = objects.concrete_functions[function.concrete_function_name]
         _, by_name = concrete.canonicalized_input_signature.tuple_value.values
@@ -81,7 +81,7 @@ def _rename_arguments(objects: Any, columns: Mapping[str, str], signatures: set[
 
 
 def _rename_keys(fields: Any, columns: Mapping[str, str]) -> None:
-    """Renames the keys of a protobuf map; at once, as a column may be named as another's input."""
+    """Renames all keys of a protobuf map at once: a column may have another's traced name."""
     renamed = {
         columns.get(key, key): type(value).FromString(value.SerializeToString())
         for key, value in fields.items()

@@ -1,7 +1,7 @@
-"""Real rows that travel with a model: warm-up requests for a server, an example for a reader.
+"""Writes real rows into an exported model: warm-up requests and an example request.
 
-TensorFlow Serving runs the requests in `assets.extra/tf_serving_warmup_requests` before it takes
-traffic, so that the first user does not wait for what a graph does on its first call.
+TensorFlow Serving runs the requests in `assets.extra/tf_serving_warmup_requests` before it accepts
+traffic, so that the first request does not pay for a graph's first call.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ import tensorflow as tf
 
 from ordain.errors import InfrastructureError
 from ordain.serving.export.description import (
+    EXAMPLE_FILE,
     EXAMPLES_INPUT,
     SERVING_DEFAULT,
     SERVING_TF_EXAMPLE,
+    WARMUP_FILE,
     Description,
     Feature,
     read_description,
 )
 
-WARMUP_FILE = "assets.extra/tf_serving_warmup_requests"
-EXAMPLE_FILE = "assets.extra/ordain/example.json"
-#: Rows a request holds: one, as from a page, and some, as from a job. A graph can prepare itself
-#: differently for the two.
+#: Rows in a warm-up request: one, as from a page, and many, as from a batch job. TensorFlow may
+#: optimize a graph differently for the two.
 WARMUP_BATCHES = (1, 32)
 #: Rows in the example.
 EXAMPLE_ROWS = 2
@@ -40,18 +40,19 @@ def write_samples(folder: str | Path, rows: Sequence[bytes]) -> bool:
 
     Args:
         folder: The SavedModel.
-        rows: Serialized tf.Examples of raw columns; the label in them is left out.
+        rows: Serialized tf.Examples of raw columns; the label is ignored.
 
     Returns:
-        Whether it was done; False for no rows, and for a model that `export_model` did not write.
+        Whether they were written; False without rows, and for a model that `export_model` did not
+        write.
     """
     description = read_description(folder)
     if description is None or not rows:
         return False
     instances = [to_instance(description, row) for row in rows]
-    # A reader learns most from a row that has everything.
-    telling = sorted(instances, key=lambda instance: _missing(description, instance))
-    example = {"signature_name": SERVING_DEFAULT, "instances": telling[:EXAMPLE_ROWS]}
+    # Rows with fewer missing values make better examples.
+    complete = sorted(instances, key=lambda instance: _missing(description, instance))
+    example = {"signature_name": SERVING_DEFAULT, "instances": complete[:EXAMPLE_ROWS]}
     try:
         path = Path(folder, EXAMPLE_FILE)
         path.parent.mkdir(parents=True, exist_ok=True)
@@ -61,17 +62,17 @@ def write_samples(folder: str | Path, rows: Sequence[bytes]) -> bool:
                 for log in _warmup(description, instances[:size], rows[:size]):
                     writer.write(log)
     except (OSError, tf.errors.OpError) as error:
-        raise InfrastructureError(f"{folder}: its sample requests were not written: {error}") from (
+        raise InfrastructureError(f"{folder}: cannot write the sample requests: {error}") from (
             error
         )
     return True
 
 
 def to_instance(description: Description, row: bytes) -> dict[str, Any]:
-    """A row as `serving_default` takes it in JSON: a value or a list for each input.
+    """Converts a row to JSON for `serving_default`: a value or a list for each input.
 
     Args:
-        description: The model's.
+        description: The model's description.
         row: A serialized tf.Example.
     """
     found = tf.train.Example.FromString(row).features.feature
@@ -81,10 +82,10 @@ def to_instance(description: Description, row: bytes) -> dict[str, Any]:
 def to_tensors(
     description: Description, instances: Sequence[dict[str, Any]]
 ) -> dict[str, np.ndarray[Any, Any]]:
-    """Rows of JSON as the inputs of `serving_default`.
+    """Converts rows of JSON to the inputs of `serving_default`.
 
     Returns:
-        `[batch]` or `[batch, n]` arrays by input; rows of different lengths are filled up.
+        `[batch]` or `[batch, n]` arrays by input; shorter rows are padded with missing values.
     """
     tensors = {}
     for feature in description.features:
@@ -99,7 +100,7 @@ def to_tensors(
 
 
 def _plain(value: Any) -> Any:
-    """Text and base64 objects as bytes, lists item by item."""
+    """Converts strings and base64 objects to bytes, lists item by item."""
     if isinstance(value, list):
         return [_plain(item) for item in value]
     if isinstance(value, dict):
@@ -116,7 +117,7 @@ def _value(feature: Feature, found: Any) -> Any:
 
 
 def _json(value: Any) -> Any:
-    """A value as JSON has it: text where bytes are text, and base64 where they are not."""
+    """A value in JSON: a string if bytes are UTF-8, otherwise base64."""
     if not isinstance(value, bytes):
         return value
     try:
@@ -126,7 +127,7 @@ def _json(value: Any) -> Any:
 
 
 def _missing(description: Description, instance: dict[str, Any]) -> int:
-    """How many inputs have no value."""
+    """Number of inputs without a value."""
     return sum(
         value in ([], f.missing) or (isinstance(value, float) and math.isnan(value))
         for f in description.features
@@ -138,7 +139,7 @@ def _warmup(
     description: Description, instances: Sequence[dict[str, Any]], rows: Sequence[bytes]
 ) -> list[bytes]:
     """Serialized `PredictionLog`s of one batch, for each signature that predicts."""
-    # As heavy as gRPC, and only needed here.
+    # Slow to import, and only needed here.
     from tensorflow_serving.apis import predict_pb2, prediction_log_pb2  # noqa: PLC0415
 
     inputs: dict[str, dict[str, Any]] = {

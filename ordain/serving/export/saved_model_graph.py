@@ -1,4 +1,4 @@
-"""Every node of a SavedModel's protobuf, wherever it stands. Runs nothing, loads nothing.
+"""Iterates over all nodes of a SavedModel's protobuf, without running or loading anything.
 
 A node can be in the graph of each meta graph, in each function of its library, and in a graph
 that is serialized, as protobuf or as text, inside an attribute of another node.
@@ -16,11 +16,11 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework import function_pb2, graph_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
-#: A graph in an attribute of a node of a graph in an attribute ...: nobody honest goes deeper.
+#: Deepest nesting of graphs in attributes of nodes; regular models have less.
 MAX_DEPTH = 4
-#: Strings that read like graphs as text are parsed up to this sum: it is slow, and none is honest.
+#: Limit on all strings parsed as text graphs: parsing is slow, and regular models have none.
 MAX_TEXT_BYTES = 1_000_000
-#: What can be serialized in a string: the forms in which nodes are kept.
+#: Message types that contain nodes and can be serialized in a string.
 _FORMS = (
     graph_pb2.GraphDef,
     function_pb2.FunctionDefLibrary,
@@ -32,13 +32,13 @@ _OPERATION = re.compile(r"[A-Za-z_][A-Za-z0-9_.>/-]*")
 
 @dataclass(frozen=True)
 class Located:
-    """A node and where it stands.
+    """A node and its place.
 
     Attributes:
         node: The `NodeDef`.
         meta: Index of the meta graph.
-        function: The library function it stands in; empty for a graph itself.
-        nested: Node whose attribute holds this node's graph; empty outside of one.
+        function: Its library function; empty for the graph itself.
+        nested: Node whose attribute contains this node's graph, or empty.
     """
 
     node: Any
@@ -48,7 +48,7 @@ class Located:
 
     @property
     def where(self) -> str:
-        """The place, for a person."""
+        """Readable place."""
         scope = f"function {self.function}, " if self.function else ""
         inside = f"graph inside node {self.nested}, " if self.nested else ""
         return f"{inside}{scope}node {self.node.name}"
@@ -58,7 +58,7 @@ def nodes_of(saved: Any) -> Iterator[Located]:
     """All nodes of a `SavedModel` proto.
 
     Raises:
-        ValueError: Graphs are nested deeper than `MAX_DEPTH`, or written as more text than
+        ValueError: Graphs are nested deeper than `MAX_DEPTH`, or text graphs exceed
             `MAX_TEXT_BYTES`.
     """
     walk = _Walk()
@@ -67,7 +67,7 @@ def nodes_of(saved: Any) -> Iterator[Located]:
 
 
 def operations_of(saved: Any) -> set[str]:
-    """Operations of a `SavedModel` proto; calls of library functions by name are not among them."""
+    """Operations of a `SavedModel` proto, without calls of library functions by name."""
     functions = {
         function.signature.name
         for meta in saved.meta_graphs
@@ -77,7 +77,7 @@ def operations_of(saved: Any) -> set[str]:
 
 
 def called_functions(attributes: Any) -> Iterator[str]:
-    """Names of the functions that a map of attributes refers to, nested references included."""
+    """Names of the functions that a map of attributes references, including nested ones."""
     for value in attributes.values():
         for reference in (value.func, *value.list.func):
             if reference.name:
@@ -86,10 +86,10 @@ def called_functions(attributes: Any) -> Iterator[str]:
 
 
 class _Walk:
-    """One walk through a message; what is nested in it has to end somewhere."""
+    """One traversal of a message, with limits on nested graphs."""
 
     def __init__(self) -> None:
-        """Starts with all of what may be parsed as text."""
+        """Starts with the whole budget of text."""
         self._text_left = MAX_TEXT_BYTES
 
     def graph(self, graph: Any, meta: int, nested: str, depth: int) -> Iterator[Located]:
@@ -131,10 +131,10 @@ class _Walk:
                 yield from self.graph(graph, place.meta, holder, depth + 1)
 
     def _parsed(self, text: bytes) -> Any:
-        """The graph or functions that a string is; None if it is none.
+        """Parses a string that contains a graph or functions; None for other strings.
 
         Raises:
-            ValueError: There is more text that could be a graph than is looked at.
+            ValueError: The text graphs exceed `MAX_TEXT_BYTES`.
         """
         if len(text) < 8:
             return None
@@ -160,7 +160,7 @@ class _Walk:
 
 
 def _texts(attributes: Any) -> Iterator[bytes]:
-    """Every string that a map of attributes holds: plain, listed, in tensors, in references."""
+    """All strings in a map of attributes: plain, in lists, in tensors, in references."""
     for value in attributes.values():
         kind = value.WhichOneof("value")
         if kind == "s":
@@ -178,7 +178,7 @@ def _texts(attributes: Any) -> Iterator[bytes]:
 
 
 def _has_nodes(message: Any) -> bool:
-    """Whether what was parsed is what it was taken for: many strings parse as some message."""
+    """True if a parsed message really contains nodes: many strings parse as some message."""
     if isinstance(message, meta_graph_pb2.MetaGraphDef):
         return _has_nodes(message.graph_def)
     if isinstance(message, function_pb2.FunctionDef):
@@ -189,5 +189,5 @@ def _has_nodes(message: Any) -> bool:
 
 
 def _are_nodes(nodes: Any) -> bool:
-    # One that looks like a node is enough: others may be there to make it look like none.
+    # A single plausible node is enough: the others may be there to hide it.
     return any(node.name and _OPERATION.fullmatch(node.op) for node in nodes)

@@ -1,14 +1,12 @@
-"""The one helper that a project's `run_fn` exports its model with.
+"""Exports a project's model with the signatures that evaluation and servers need.
 
-Every model gets the signatures that the evaluation, the server and the tests rely on:
-
-- `serving_default`: one input for each raw column, named as it, as rows of JSON give them;
+- `serving_default`: one input for each raw column, with its name, as in rows of JSON;
 - `serving_tf_example`: serialized tf.Examples `examples [batch] string`; predicts the same;
-- `transform_features`: the same input as `serving_tf_example` -> the transformed features, the
-  label among them when the examples hold it.
+- `transform_features`: from the input of `serving_tf_example` to the transformed features,
+  including the label if the examples have it.
 
-What they take and return, the classes and the threshold are in the model too, as the asset
-`ordain.serving.export.description` describes.
+Types of inputs and outputs, the classes and the threshold are stored in the model as an asset, see
+`ordain.serving.export.description`.
 """
 
 from __future__ import annotations
@@ -34,9 +32,9 @@ from ordain.serving.export.description import (
 from ordain.serving.export.raw_features import features_of, input_specs, to_raw
 from ordain.serving.export.rename_tensors import finish_export
 
-#: The output of a model that returns a single tensor.
+#: Name of the output of a model that returns a single tensor.
 OUTPUT = "outputs"
-#: At least this probability is the second class, if the project does not say otherwise.
+#: Default probability from which on the second class is predicted.
 DEFAULT_THRESHOLD = 0.5
 RESERVED = (SERVING_DEFAULT, SERVING_TF_EXAMPLE, TRANSFORM_FEATURES)
 
@@ -54,16 +52,16 @@ def export_model(
     """Saves a Keras model over transformed features as a SavedModel over raw columns.
 
     Args:
-        model: Keras model; its inputs are named as the transformed features, each `[batch, n]`.
-        transform_output: The `tft.TFTransformOutput` whose graph prepares the features.
-        folder: Where the SavedModel goes.
+        model: Keras model; its inputs are named like the transformed features, each `[batch, n]`.
+        transform_output: The `tft.TFTransformOutput` whose graph transforms the features.
+        folder: Folder for the SavedModel.
         label: The label's name, in the raw and in the transformed features.
-        threshold: At least this output is the second class; 0.5 for one sigmoid output. A model
-            with one output and neither sigmoid, threshold nor classes predicts a number.
-        classes: What the outputs stand for, in their order: two for one output, otherwise as many
-            as there are outputs; 0, 1, ... by default.
+        threshold: Outputs from this value on are the second class; 0.5 for one sigmoid output. A
+            model with one output and neither sigmoid, threshold nor classes is a regression.
+        classes: Names of the classes in the order of the outputs: two for a single output,
+            otherwise one for each output; 0, 1, ... by default.
         signatures: Further signatures by name: Keras models, or functions of the transformed
-            features. They take the inputs of `serving_default`.
+            features. They have the inputs of `serving_default`.
 
     Raises:
         ConfigError: An argument does not fit the model, or a column cannot be an input.
@@ -76,14 +74,14 @@ def export_model(
     for name in own:
         if name in RESERVED or not name.isidentifier():
             raise ConfigError(
-                f"export_model: a signature of yours cannot be named {name!r}",
-                f"take an identifier that is none of {', '.join(RESERVED)}",
+                f"export_model: a further signature cannot be named {name!r}",
+                f"use an identifier other than {', '.join(RESERVED)}",
             )
 
     module = tf.Module()
     module.model = model
     module.transform = transform_output.transform_features_layer()
-    # Only what TensorFlow tracks has its variables saved; a plain function has none of its own.
+    # TensorFlow saves variables of tracked objects only; plain functions have none.
     module.heads = [head for head in own.values() if isinstance(head, tf.Module | keras.Model)]
     names = [f"raw_{i:05d}" for i in range(len(features))]
     columns = input_specs(features, names)
@@ -108,7 +106,7 @@ def export_model(
     with tempfile.TemporaryDirectory() as temporary:
         asset = Path(temporary, Path(DESCRIPTION_FILE).name)
         asset.write_text(description.to_json(), encoding="utf-8")
-        # Tracked, so that every copy of the model that TensorFlow makes keeps it.
+        # Tracked, so that every copy of the model made by TensorFlow keeps it.
         module.description = tf.saved_model.Asset(str(asset))
         tf.saved_model.save(
             module,
@@ -144,7 +142,7 @@ def _predict(head: Any, transformed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
     if isinstance(result, list | tuple):
         raise ConfigError(
             f"export_model: a model returns {len(result)} tensors without names",
-            "let it return a dict: the keys are the signature's outputs",
+            "return a dict whose keys are the signature's outputs",
         )
     return {OUTPUT: result}
 
@@ -152,7 +150,7 @@ def _predict(head: Any, transformed: Mapping[str, Any]) -> dict[str, tf.Tensor]:
 def _task(
     model: Any, threshold: float | None, classes: Sequence[str | bytes | int] | None
 ) -> tuple[Task, tuple[str | int, ...], float | None]:
-    """What the model predicts: the task, the class vocabulary, the threshold."""
+    """The model's task, class vocabulary and threshold."""
     named = tuple(c.decode() if isinstance(c, bytes) else c for c in classes or ())
     width = model.outputs[0].shape[-1] if len(model.outputs) == 1 else None
     if width == 1:
@@ -162,7 +160,7 @@ def _task(
         if named and len(named) != 2:
             raise ConfigError(
                 f"export_model: the model has one output, and classes names {len(named)}",
-                "name two: the one below the threshold first",
+                "name two, the one below the threshold first",
             )
         return "binary", named or (0, 1), DEFAULT_THRESHOLD if threshold is None else threshold
     if threshold is not None:
@@ -171,7 +169,7 @@ def _task(
             "leave threshold out",
         )
     if width is None:
-        # Several outputs, or one without a size: nothing here knows which is which.
+        # Several outputs, or one of unknown size: classes cannot be assigned.
         return ("multiclass" if named else "regression"), named, None
     if named and len(named) != width:
         raise ConfigError(
@@ -192,7 +190,7 @@ def _is_softmax(model: Any) -> bool:
 
 
 def _activation(model: Any) -> str | None:
-    """Name of what the last layer ends with, if it says."""
+    """Name of the last layer's activation, or of the layer itself."""
     layer = model.layers[-1]
     activation = getattr(layer, "activation", None)
     name = getattr(activation, "__name__", None) or type(layer).__name__.lower()

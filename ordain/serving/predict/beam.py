@@ -1,10 +1,10 @@
-"""Scoring a large file on Beam.
+"""Scores a large file on Beam.
 
-Like TFX's BulkInferrer, workers load the SavedModel once and run it on batches. Its `RunInference`
-(tfx_bsl) is not used: it takes serialized tf.Examples only and answers with PredictionLogs, and
-the rows here are columns both before and after. An element is one row group of a Parquet file
-(another form is brought into one first). Each attempt at one writes a part of its own
-(`ordain.common.commit`); one part of each is put behind the other in the order of the rows.
+As in TFX's BulkInferrer, workers load the SavedModel once and run it on batches. Its `RunInference`
+(tfx_bsl) is not used, because it takes serialized tf.Examples and returns PredictionLogs, while
+rows here are columns before and after. An element is one row group of a Parquet file; other formats
+are converted first. Each attempt at an element writes a part of its own (`ordain.common.commit`);
+one part per element is appended in the order of the rows.
 """
 
 from __future__ import annotations
@@ -20,18 +20,18 @@ from apache_beam.utils.shared import Shared
 
 from ordain.common.commit import LocalFiles, Staging, Written, one_each
 from ordain.errors import NodeFailedError
-from ordain.serving.predict.rows import RowWriter, form_of, read_batches
+from ordain.serving.predict.rows import RowWriter, format_of, read_batches
 from ordain.serving.predict.scorer import LocalScorer
 from ordain.serving.registry.trust import Trust
 from ordain.serving.server.codec.tensors import Signature
 
-#: Rows of a group when a file has to be brought into Parquet.
+#: Rows per row group when a file is converted to Parquet.
 GROUP_ROWS = 65_536
 _RESULTS = "parts"
 
 
 class _ScoreGroup(beam.DoFn):
-    """Scores one row group into a part; gives the group's number and the part."""
+    """Scores one row group into a part; yields the group's number and the part."""
 
     def __init__(
         self, folder: str, signature: str, trust: Trust | None, size: int, staging: Staging
@@ -50,7 +50,7 @@ class _ScoreGroup(beam.DoFn):
         )
 
     def process(self, element: tuple[str, int]) -> Iterator[tuple[int, Written]]:
-        """Scores the row group that an element names."""
+        """Scores the row group of an element."""
         path, group = element
         rows = 0
         part = self._staging.new_path(".parquet")
@@ -73,11 +73,11 @@ def score_file(
     """Scores a file on Beam.
 
     Args:
-        source: The rows.
-        writer: Where they go, with the outputs.
+        source: File with the rows.
+        writer: Writes the rows with the outputs.
         folder: The version's folder.
         signature: The signature that scores them.
-        trust: Whose version it has to be, or None.
+        trust: Required signer of the version, or None.
         size: Rows in one call of the model.
         beam_args: Options of the pipeline.
 
@@ -85,7 +85,7 @@ def score_file(
         How many rows were scored.
 
     Raises:
-        NodeFailedError: A part does not hold the rows that were scored into it.
+        NodeFailedError: A part does not have as many rows as its row group.
     """
     with tempfile.TemporaryDirectory(prefix="ordain-predict-") as name:
         scratch = Path(name)
@@ -122,7 +122,7 @@ def _append(part: Written, writer: RowWriter) -> int:
 
 
 def _as_parquet(source: Path, signature: Signature, scratch: Path) -> Path:
-    if form_of(source, (".parquet", "")) == ".parquet":
+    if format_of(source, (".parquet", "")) == ".parquet":
         return source
     target = scratch / "rows.parquet"
     with RowWriter(target) as writer:

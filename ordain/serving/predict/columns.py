@@ -1,4 +1,4 @@
-"""Columns of a table to a signature's inputs, and its outputs to columns."""
+"""Converts columns of a table to a signature's inputs, and its outputs to columns."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from ordain.serving.server.codec.tensors import Array, Arrays, Signature, Tensor
 
 
 def to_inputs(batch: pa.RecordBatch, signature: Signature) -> Arrays:
-    """The columns that a signature takes, as its inputs; other columns are left alone.
+    """Converts the columns of a signature's inputs; other columns are ignored.
 
     Raises:
-        DataBlockedError: A column is missing, has another type, or lacks a value it needs.
+        DataBlockedError: A column is missing, has another type, or lacks a required value.
     """
     inputs: Arrays = {}
     for name, spec in signature.inputs.items():
@@ -21,7 +21,7 @@ def to_inputs(batch: pa.RecordBatch, signature: Signature) -> Arrays:
             inputs[name] = _to_array(batch.column(name), spec)
         elif spec.default is None:
             raise DataBlockedError(
-                f"the rows have no column {name!r}, which signature {signature.name!r} takes; "
+                f"the rows have no column {name!r}, an input of signature {signature.name!r}; "
                 f"they have {', '.join(batch.schema.names)}",
                 "ordain models show PROJECT lists a version's inputs",
             )
@@ -29,7 +29,7 @@ def to_inputs(batch: pa.RecordBatch, signature: Signature) -> Arrays:
 
 
 def add_outputs(batch: pa.RecordBatch, outputs: Arrays) -> pa.RecordBatch:
-    """The rows with a column for each output; a name that is taken gets `output_` before it.
+    """Appends a column for each output, prefixed with `output_` if the name is taken.
 
     Raises:
         DataBlockedError: An output does not have a value for each row.
@@ -43,7 +43,7 @@ def add_outputs(batch: pa.RecordBatch, outputs: Arrays) -> pa.RecordBatch:
 
 
 def to_column(array: Array) -> pa.Array:
-    """An output as a column: a value for each row, or a list of them."""
+    """Converts an output to a column with a value or a list for each row."""
     if array.ndim > 1 and array.size == len(array):
         array = array.reshape(-1)
     if array.ndim > 1:
@@ -64,10 +64,10 @@ def _to_array(column: pa.Array, spec: TensorSpec) -> Array:
         array = _convert(column, spec)
     except (pa.ArrowException, ValueError, TypeError, OverflowError) as error:
         raise DataBlockedError(
-            f"column {spec.name!r} is {column.type}, and the model takes {spec.type.tf}: {error}"
+            f"column {spec.name!r} is {column.type}, expected {spec.type.tf}: {error}"
         ) from error
     if spec.shape is not None and array.ndim == 1 and len(spec.shape) == 2:
-        # A value for each row, where the model takes a list of them.
+        # Single values for an input that takes a list per row.
         array = array.reshape(-1, 1)
     return array
 
@@ -76,7 +76,7 @@ def _fill(column: pa.Array, spec: TensorSpec) -> pa.Array:
     missing = spec.missing_value
     if missing is None:
         row = next(i for i, value in enumerate(column) if not value.is_valid)
-        raise DataBlockedError(f"column {spec.name!r} has no value in row {row}, and needs one")
+        raise DataBlockedError(f"column {spec.name!r} is required, and has no value in row {row}")
     if pa.types.is_null(column.type):
         return pa.array([missing] * len(column))
     if isinstance(missing, float) and pa.types.is_integer(column.type):
@@ -91,7 +91,7 @@ def _convert(column: pa.Array, spec: TensorSpec) -> Array:
         flat = array.ravel()
         for place, value in enumerate(flat):
             if not isinstance(value, (str, bytes)):
-                raise TypeError(f"{value!r} is no text")
+                raise TypeError(f"{value!r} is not a string")
             flat[place] = value.encode() if isinstance(value, str) else value
         return flat.reshape(array.shape)
     if pa.types.is_nested(column.type):

@@ -1,4 +1,4 @@
-"""Rows in files: JSON, CSV and Parquet in; the same rows with a model's outputs out."""
+"""Reads rows from JSON, CSV and Parquet files, and writes them with a model's outputs."""
 
 from __future__ import annotations
 
@@ -24,33 +24,33 @@ READ = (".json", ".jsonl", ".csv", ".csv.gz", ".parquet")
 WRITTEN = (".json", ".jsonl", ".csv", ".parquet")
 
 
-def form_of(path: Path, known: tuple[str, ...]) -> str:
-    """The form a file's name says it has.
+def format_of(path: Path, known: tuple[str, ...]) -> str:
+    """The format of a file, by its name's suffix.
 
     Raises:
-        ConfigError: None of those that are known.
+        ConfigError: The suffix is not one of those known.
     """
     found = [suffix for suffix in known if path.name.lower().endswith(suffix)]
     if not found:
-        raise ConfigError(f"{path}: the name has to end in {', '.join(known)}")
+        raise ConfigError(f"{path}: the name must end in {', '.join(known)}")
     return found[0]
 
 
 def read_batches(
     path: Path, inputs: Mapping[str, TensorSpec], size: int
 ) -> Iterator[pa.RecordBatch]:
-    """A file's rows, `size` at a time.
+    """Reads the rows of a file, `size` at a time.
 
     Args:
         path: The file.
-        inputs: What a signature takes: CSV has no types, so its columns get the inputs' types.
+        inputs: Inputs of the signature: columns of CSV, which has no types, get the inputs' types.
         size: Rows in a batch; the last one may have fewer.
 
     Raises:
-        ConfigError: There is no such file, or its name says nothing of its form.
-        DataBlockedError: It cannot be read as what its name says.
+        ConfigError: There is no such file, or its suffix is unknown.
+        DataBlockedError: It cannot be read in the format of its suffix.
     """
-    form = form_of(path, READ)
+    form = format_of(path, READ)
     if not path.is_file():
         raise ConfigError(f"--input: {path} is not a file")
     try:
@@ -98,14 +98,14 @@ def _read_json(path: Path, form: str) -> list[dict[str, Any]]:
 
 
 class RowWriter:
-    """Writes batches to a file that appears when it is whole, or to a stream as JSON lines.
+    """Writes batches to a file, atomically, or to a stream as JSON lines.
 
-    Whatever ends it, there is the new file or the old one. Without a batch the new one is empty.
+    At every instant there is the new file or the old one. Without a batch the new one is empty.
     """
 
     def __init__(self, path: Path | None, stream: TextIO | None = None) -> None:
         self._path = path
-        self._form = form_of(path, WRITTEN) if path is not None else ".jsonl"
+        self._form = format_of(path, WRITTEN) if path is not None else ".jsonl"
         self._stream = stream if stream is not None else sys.stdout
         self._part: Path | None = None
         self._writer: Any = None
@@ -113,7 +113,7 @@ class RowWriter:
         self._rows = 0
 
     def __enter__(self) -> RowWriter:
-        """Opens a file of its own beside the place; a second process may write to the same."""
+        """Opens a temporary file beside the target, separate from those of other processes."""
         if self._path is None:
             return self
         prefix = f".{self._path.name}."
@@ -127,7 +127,7 @@ class RowWriter:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *rest: object) -> None:
-        """Puts the file in its place; after an error nothing of it is left."""
+        """Moves the file to its target, or removes it after an error."""
         del rest
         if self._part is None or self._path is None:
             return
@@ -161,7 +161,7 @@ class RowWriter:
             make = pacsv.CSVWriter if self._form == ".csv" else pq.ParquetWriter
             self._schema = batch.schema
             self._writer = make(str(self._part), self._schema)
-        # A column that is null in a whole batch has no type of its own.
+        # A column that is null in a whole batch has the type null.
         self._writer.write_batch(batch.cast(self._schema))
         self._rows += batch.num_rows
 
@@ -175,7 +175,7 @@ class RowWriter:
 
 
 def _remove_if_dead(part: Path) -> None:
-    """Removes what a process that was killed has begun; a live one holds a lock on its own."""
+    """Removes the temporary file of a killed process; a live process holds a lock on it."""
     try:
         descriptor = os.open(part, os.O_RDONLY)
     except FileNotFoundError:
@@ -190,7 +190,7 @@ def _remove_if_dead(part: Path) -> None:
 
 
 def _flat(batch: pa.RecordBatch) -> pa.RecordBatch:
-    """Lists as JSON texts: a cell of CSV holds one value."""
+    """Converts lists to JSON strings, for cells of CSV."""
     columns = [
         pa.array([None if v is None else json.dumps(v, default=_json_value) for v in c.to_pylist()])
         if pa.types.is_nested(c.type)

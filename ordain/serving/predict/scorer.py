@@ -1,4 +1,4 @@
-"""Who scores rows: a version loaded here, or a running server."""
+"""Scores rows with a version loaded into this process, or with a running server."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from ordain.errors import ConfigError, InfrastructureError
 from ordain.serving.predict.columns import add_outputs, to_inputs
 from ordain.serving.registry.label_file import STABLE, read_labels
 from ordain.serving.registry.trust import Trust
-from ordain.serving.registry.versions import list_versions
+from ordain.serving.registry.versions import version_folder
 from ordain.serving.server.codec.json_values import decode_tensor, encode_tensor
 from ordain.serving.server.codec.tensors import BY_TF, Signature, TensorSpec
 
@@ -33,39 +33,37 @@ class Scorer(Protocol):
         """The rows with the outputs added."""
 
 
-def find_version(base: Path, version: int | None, label: str, trust: Trust | None = None) -> int:
-    """The version that is meant: by number, by label, or the stable one.
+def find_version(base: Path, version: int | None, label: str, trust: Trust | None = None) -> Path:
+    """The folder of a version, chosen by number or by label (default: stable).
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is no such version, or no version has the label.
         InfrastructureError: The labels cannot be read.
     """
-    present = list_versions(base)
-    found = version if version is not None else read_labels(base, trust).version_of(label or STABLE)
-    if found is None or found not in present:
-        wanted = f"version {version}" if version is not None else f"label {label or STABLE}"
+    if version is None:
+        version = read_labels(base, trust).version_of(label or STABLE)
+    if version is None:
         raise ConfigError(
-            f"{base}: there is no {wanted}; versions: {', '.join(map(str, present)) or 'none'}",
-            "ordain models list PROJECT",
+            f"{base}: no version has the label {label or STABLE}", "ordain models list PROJECT"
         )
-    return found
+    return version_folder(base, version)
 
 
 class LocalScorer:
-    """A version that is checked and loaded into this process."""
+    """Scores with a version that is checked and loaded into this process."""
 
     def __init__(self, folder: Path, signature: str, trust: Trust | None) -> None:
         """Loads a version.
 
         Raises:
-            InfrastructureError: It does not pass the checks, or cannot be loaded.
+            InfrastructureError: It fails the checks, or cannot be loaded.
             RequestError: It has no such signature.
         """
         from ordain.serving.server.models.loading import load_version  # noqa: PLC0415  imports TensorFlow
 
         try:
             self._model = load_version(folder, int(folder.name), trust)
-        except Exception as error:  # what a damaged model raises is not to be foreseen
+        except Exception as error:  # a damaged model may raise anything
             raise InfrastructureError(
                 f"version {folder.name} is refused: {error}", "ordain models verify PROJECT"
             ) from error
@@ -78,7 +76,7 @@ class LocalScorer:
 
 
 class RemoteScorer:
-    """A running server, asked over TensorFlow Serving's REST API; any such server will do."""
+    """Scores with a running server over TensorFlow Serving's REST API."""
 
     def __init__(
         self,
@@ -100,17 +98,17 @@ class RemoteScorer:
             ca: PEM file of the authority that signed the server's certificate, or None.
 
         Raises:
-            ConfigError: The URL is none, or the model has no such signature.
-            InfrastructureError: The server does not answer, or not with metadata.
+            ConfigError: The URL is invalid, or the model has no such signature.
+            InfrastructureError: The server does not respond, or not with metadata.
         """
         if urllib.parse.urlsplit(url).scheme not in ("http", "https"):
-            raise ConfigError(f"--url {url}: has to begin with http:// or https://")
+            raise ConfigError(f"--url {url}: must begin with http:// or https://")
         self._url = f"{url.rstrip('/')}/v1/models/{urllib.parse.quote(name)}{path}"
         self._token = token
         self._context = None
         if url.startswith("https:"):
             self._context = ssl.create_default_context(cafile=ca)
-        document = self._ask("/metadata", None)
+        document = self._request("/metadata", None)
         definitions = document["metadata"]["signature_def"]["signature_def"]
         if signature not in definitions:
             raise ConfigError(
@@ -122,12 +120,12 @@ class RemoteScorer:
         """The rows with the outputs added."""
         inputs = to_inputs(batch, self.signature)
         columns = {
-            # By name, bytes that are no UTF-8 would be refused: as base64 they always pass.
+            # With the suffix `_bytes` they are encoded as base64, which need not be UTF-8.
             n: encode_tensor(a, f"{n}_bytes" if a.dtype == object else n)
             for n, a in inputs.items()
         }
         document = {"signature_name": self.signature.name, "inputs": columns}
-        answer = self._ask(":predict", document)["outputs"]
+        answer = self._request(":predict", document)["outputs"]
         if len(self.signature.outputs) == 1:
             answer = {next(iter(self.signature.outputs)): answer}
         outputs = {}
@@ -135,7 +133,7 @@ class RemoteScorer:
             outputs[name] = decode_tensor(answer[name], spec.type)
         return add_outputs(batch, outputs)
 
-    def _ask(self, suffix: str, document: dict[str, Any] | None) -> Any:
+    def _request(self, suffix: str, document: dict[str, Any] | None) -> Any:
         body = None if document is None else json.dumps(document).encode()
         request = urllib.request.Request(self._url + suffix, body)  # noqa: S310  http(s), checked
         request.add_header("Content-Type", "application/json")
@@ -148,7 +146,7 @@ class RemoteScorer:
                 return json.load(answer)
         except urllib.error.HTTPError as error:
             raise InfrastructureError(
-                f"{self._url}{suffix} answered {error.code}: {_reason(error)}"
+                f"{self._url}{suffix}: HTTP {error.code}: {_reason(error)}"
             ) from error
         except (OSError, ValueError) as error:
             raise InfrastructureError(

@@ -1,7 +1,7 @@
-"""Checking that a SavedModel's checkpoint is one, without TensorFlow's reader.
+"""Validates a SavedModel's checkpoint without TensorFlow's reader.
 
-The index is a table of LevelDB's form: blocks of entries, then a footer of 48 bytes that ends with
-a magic number. Its first entry, under the empty key, says how many data files there are.
+The index is a table in LevelDB's format: blocks of entries, then a footer of 48 bytes that ends
+with a magic number. Its first entry, with the empty key, holds the number of data files.
 """
 
 from __future__ import annotations
@@ -12,19 +12,18 @@ from typing import BinaryIO
 INDEX_FILE = "variables/variables.index"
 _FOOTER_BYTES = 48
 _MAGIC = 0xDB4775248B80FB57.to_bytes(8, "little")
-#: TensorFlow begins a new block after 256 KB; larger is a single entry that no variable needs.
+#: TensorFlow starts a new block after 256 KB; only an oversized single entry is larger.
 _MAX_BLOCK_BYTES = 64_000_000
 
 
 def checkpoint_fault(model: Path) -> tuple[str, str] | None:
-    """Finds what is wrong with a model's checkpoint, as far as its index and file names tell.
+    """Checks a model's checkpoint, as far as its index and file names allow.
 
     Args:
         model: Folder of the SavedModel, without links.
 
     Returns:
-        A file and the end of a sentence that begins with it; None if nothing is wrong, or if there
-        is no index.
+        A file, and what is wrong with it; None if nothing is wrong, or if there is no index.
 
     Raises:
         OSError: The index cannot be read.
@@ -36,11 +35,11 @@ def checkpoint_fault(model: Path) -> tuple[str, str] | None:
         with path.open("rb") as file:
             count = _count_shards(file)
     except ValueError as error:
-        return INDEX_FILE, f"is no index of a checkpoint: {error}"
+        return INDEX_FILE, f"is not a checkpoint index: {error}"
     if count is None:
         return None
     present = {file.name for file in path.parent.glob("variables.data-*")}
-    # One more than there are files is looked for at most, whatever number the index holds.
+    # Bounded by the files present, because the index may claim any number.
     for shard in range(min(count, len(present) + 1)):
         name = f"variables.data-{shard:05d}-of-{count:05d}"
         if name not in present:
@@ -52,19 +51,19 @@ def _count_shards(file: BinaryIO) -> int | None:
     """The number of data files; None if the table is compressed, which TensorFlow's are not.
 
     Raises:
-        ValueError: It is no such table.
+        ValueError: The file is not such a table.
     """
     from google.protobuf.message import DecodeError  # noqa: PLC0415
     from tensorflow.core.protobuf import tensor_bundle_pb2  # noqa: PLC0415
 
     size = file.seek(0, 2)
     if size < _FOOTER_BYTES:
-        raise ValueError(f"it has {size} bytes, and the footer alone has {_FOOTER_BYTES}")
+        raise ValueError(f"it has {size} bytes, the footer alone has {_FOOTER_BYTES}")
     file.seek(size - _FOOTER_BYTES)
     footer = file.read(_FOOTER_BYTES)
     if not footer.endswith(_MAGIC):
         raise ValueError("it does not end with a table's magic number")
-    _, position = _handle(footer, 0)  # that of the index of meta blocks
+    _, position = _handle(footer, 0)  # the meta index, skipped
     index = _block(file, _handle(footer, position)[0], size)
     if index is None:
         return None
@@ -87,7 +86,7 @@ def _block(file: BinaryIO, handle: tuple[int, int], file_size: int) -> bytes | N
     """A block's content; None if it is compressed."""
     offset, size = handle
     if size > _MAX_BLOCK_BYTES or offset + size + 1 > file_size:
-        raise ValueError("it names a block that is not in it")
+        raise ValueError("it refers to a block outside of the file")
     file.seek(offset)
     data = file.read(size + 1)
     return data[:-1] if data[-1:] == b"\0" else None
@@ -105,7 +104,7 @@ def _first_entry(block: bytes) -> tuple[bytes, bytes]:
 
 
 def _handle(data: bytes, position: int) -> tuple[tuple[int, int], int]:
-    """Offset and size of a block, and where what follows begins."""
+    """Offset and size of a block, and the position after them."""
     offset, position = _varint(data, position)
     size, position = _varint(data, position)
     return (offset, size), position

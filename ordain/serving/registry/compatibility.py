@@ -1,9 +1,9 @@
-"""Changes of a model's signatures that break the clients of the version before.
+"""Breaking changes of a model's signatures for clients of the previous version.
 
 A client sends the inputs that it knows, in their types and shapes, and reads the outputs that it
-knows. Compared is what a server offers: the signatures, and of each input whether it may be left
-out. `transform_features`, which serves the evaluation, is left out: its outputs are the features
-of a model, which change with every one.
+knows. Compared are the signatures that a server offers, and whether each input is required.
+`transform_features`, which serves the evaluation, is not compared: its outputs are a model's
+features, which change with every model.
 """
 
 from __future__ import annotations
@@ -12,16 +12,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from ordain.serving.export.description import TRANSFORM_FEATURES
+from ordain.serving.registry.manifest import shape_text
 from ordain.serving.server.codec.tensors import Signature, TensorSpec
 
 
 @dataclass(frozen=True)
 class Break:
-    """One change that a client of the version before does not survive.
+    """One breaking change.
 
     Attributes:
-        name: What changed, such as `serving_default.inputs.age`: the name that allows it.
-        text: What it was and what it is.
+        name: What changed, such as `serving_default.inputs.age`; the configuration allows a change
+            by this name.
+        text: The change, before and after.
     """
 
     name: str
@@ -33,7 +35,7 @@ def find_breaks(before: Mapping[str, Signature], after: Mapping[str, Signature])
 
     Args:
         before: Signatures that clients use, by name.
-        after: Signatures that would take their place.
+        after: Signatures that would replace them.
     """
     found: list[Break] = []
     for name in sorted(before.keys() - {TRANSFORM_FEATURES}):
@@ -54,9 +56,9 @@ def _inputs(
             yield Break(f"{where}.{name}", "the input is gone")
         elif old is None:
             if new.default is None:
-                yield Break(f"{where}.{name}", f"is a new input that is required ({_form(new)})")
+                yield Break(f"{where}.{name}", f"is a new input that is required ({_text(new)})")
         elif new.type != old.type or not _accepts(new.shape, old.shape):
-            yield Break(f"{where}.{name}", f"was {_form(old)}, is {_form(new)}")
+            yield Break(f"{where}.{name}", f"was {_text(old)}, is {_text(new)}")
         elif old.default is not None and new.default is None:
             yield Break(f"{where}.{name}", "could be left out, is required")
     if len(before) == 1 < len(after):
@@ -72,21 +74,18 @@ def _outputs(
         if new is None:
             yield Break(f"{where}.{name}", "the output is gone")
         elif (new.type, new.shape) != (old.type, old.shape):
-            yield Break(f"{where}.{name}", f"was {_form(old)}, is {_form(new)}")
+            yield Break(f"{where}.{name}", f"was {_text(old)}, is {_text(new)}")
     if len(before) == 1 < len(after):
         # REST answers a single output with bare values, several with objects.
         yield Break(where, f"was one output, is {len(after)}")
 
 
 def _accepts(new: tuple[int, ...] | None, old: tuple[int, ...] | None) -> bool:
-    """True if each tensor of the old shape is one of the new."""
+    """True if each tensor of the old shape also has the new shape."""
     if new is None or old is None:
         return new is None
     return len(new) == len(old) and all(n in (-1, o) for n, o in zip(new, old, strict=True))
 
 
-def _form(spec: TensorSpec) -> str:
-    if spec.shape is None:
-        return f"{spec.type.tf} of any shape"
-    sizes = ", ".join("?" if size < 0 else str(size) for size in spec.shape)
-    return f"{spec.type.tf} [{sizes}]"
+def _text(spec: TensorSpec) -> str:
+    return f"{spec.type.tf} {shape_text(spec.shape)}"

@@ -1,4 +1,4 @@
-"""What changed between two versions, from their manifests."""
+"""Compares two versions by their manifests."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class MetricChange:
 
     @property
     def difference(self) -> float | None:
-        """After less before; None if one is missing, or they were measured on other rows."""
+        """After minus before; None if one is missing, or they were measured on other rows."""
         if self.before is None or self.after is None or not self.same_rows:
             return None
         return self.after - self.before
@@ -31,13 +31,13 @@ class MetricChange:
 
 @dataclass(frozen=True)
 class Comparison:
-    """What is different in `after`, seen from `before`.
+    """Differences between two versions.
 
     Attributes:
         before: The first version.
         after: The second.
-        spans_added: Data spans that only the second has seen.
-        spans_removed: Data spans that only the first has seen.
+        spans_added: Data spans of the second only.
+        spans_removed: Data spans of the first only.
         is_same_source: Whether the project's source is the same; None if one is not known.
         is_same_schema: Whether the schema is the same; None if one is not known.
         tensorflow: TensorFlow's version in the first and the second.
@@ -45,7 +45,7 @@ class Comparison:
         metrics: Every metric and slice that one of them has, the whole window first.
         signatures: One sentence for each difference of the signatures.
         size_bytes: Size of the first and the second.
-        files_changed: Files that are not the same in both.
+        files_changed: Files that differ.
     """
 
     before: int
@@ -68,7 +68,7 @@ class Comparison:
 
 
 def compare(before: Manifest, after: Manifest) -> Comparison:
-    """Compares two versions; metrics of other rows stand side by side, without a difference."""
+    """Compares two versions; metrics measured on other rows have no difference."""
     same_rows = _same(before.evaluated, after.evaluated)
     first = {(m.slice, m.title): m.value for m in before.metrics}
     second = {(m.slice, m.title): m.value for m in after.metrics}
@@ -109,15 +109,8 @@ def _signatures(before: dict[str, Signature], after: dict[str, Signature]) -> li
             lines += [f"{t} {of} is gone" for t in sorted(old.keys() - new.keys())]
             lines += [f"{t} {of} is new" for t in sorted(new.keys() - old.keys())]
             lines += [
-                f"{t} {of} was {old[t].dtype} {_shape(old[t].shape)}, "
-                f"is {new[t].dtype} {_shape(new[t].shape)}"
+                f"{t} {of} was {old[t]}, is {new[t]}"
                 for t in sorted(old.keys() & new.keys())
                 if old[t] != new[t]
             ]
     return lines
-
-
-def _shape(shape: tuple[int | None, ...] | None) -> str:
-    if shape is None:
-        return "of any shape"
-    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"

@@ -1,8 +1,8 @@
-"""The serving directory: `<base>/<integer version>/`, each a whole SavedModel with its manifest.
+"""Publishes to the serving directory: `<base>/<integer version>/`, a SavedModel with its manifest.
 
-A version appears by one rename of a complete, synced folder, so that whoever reads the directory
-finds whole models at every instant, also if the publisher is killed. Hidden folders are staging
-and no versions; what a dead publisher left is removed by the next one.
+A version appears by one rename of a complete, synced folder, so readers only find complete models,
+even if the publisher is killed. Hidden folders are staging folders, not versions; those of a killed
+publisher are removed by the next one.
 """
 
 from __future__ import annotations
@@ -34,15 +34,13 @@ from ordain.serving.registry.signing import sign_version
 from ordain.serving.registry.trust import SigningKey, Trust
 from ordain.serving.registry.versions import list_versions
 
-__all__ = ["list_versions", "next_version", "prepare", "publish", "sweep"]
-
 LOCK_FILE = ".publish.lock"
 STAGING_PREFIX = ".staging-"
-#: What `ordain.serving.registry.retention` renames a version to before it is deleted.
+#: Prefix that `ordain.serving.registry.retention` gives a version before deleting it.
 REMOVED_PREFIX = ".removed-"
-#: Locked by the publisher as long as it lives; the lock ends with the process, the file may not.
+#: Locked by the publisher; the lock ends with its process, even if the file stays.
 _OWNER_FILE = "owner"
-#: How often a number taken by somebody who does not ask for the lock is tried again.
+#: Attempts to find a free number, in case somebody publishes without the lock.
 MAX_ATTEMPTS = 100
 _RESERVED = (MANIFEST_FILE, SIGNATURE_FILE, MODEL_CARD_FILE)
 
@@ -58,18 +56,17 @@ def publish(
 
     Args:
         model: Folder of the SavedModel.
-        base: The serving directory; made if need be.
-        about: What is known of the model; `version`, `created`, `parent` and `files` are filled
-            in here.
+        base: The serving directory; created if missing.
+        about: The manifest; `version`, `created`, `parent` and `files` are filled in here.
         trust: The directory's project and keys; None, or no key in it, leaves it unsigned.
-        check: Looks at the copy before it becomes a version, and raises if it must not: what was
-            looked at is what is published.
+        check: Checks the copy before it becomes a version, and raises if it must not. The checked
+            copy is what is published.
 
     Returns:
         The new version's folder.
 
     Raises:
-        InfrastructureError: The copy failed (a full disk, say) or is not what was copied;
+        InfrastructureError: The copy failed (for example a full disk) or differs from the model;
             nothing is left behind. Or the labels are lost or cannot be read.
         ConfigError: The key cannot be used.
     """
@@ -96,10 +93,10 @@ def publish(
 def prepare(
     folder: Path, about: Manifest, files: tuple[FileDigest, ...], key: SigningKey | None
 ) -> None:
-    """Makes a version of a copied SavedModel: model card, manifest, signature.
+    """Adds model card, manifest and signature to a copied SavedModel.
 
     Args:
-        folder: The copy; what an earlier attempt left there is replaced.
+        folder: The copy; files of an earlier attempt are replaced.
         about: The manifest, complete but for `files`.
         files: Digests of the copied files.
         key: Signs the version; None leaves it unsigned.
@@ -115,7 +112,7 @@ def prepare(
 
 
 def copy_tree(source: Path, target: Path) -> tuple[FileDigest, ...]:
-    """Copies a folder, links as what they point to; returns the digests of what was read."""
+    """Copies a folder, following links to files; returns the digests of the source files."""
     digests = []
     target.mkdir()
     for parent, folders, names in os.walk(source, onerror=_raise):
@@ -128,8 +125,8 @@ def copy_tree(source: Path, target: Path) -> tuple[FileDigest, ...]:
             relative = (below / name).as_posix()
             if relative in _RESERVED:
                 raise InfrastructureError(
-                    f"the model holds {relative}, a name that the serving directory gives itself",
-                    "leave that file out of what run_fn exports",
+                    f"the model contains {relative}, a name reserved by the serving directory",
+                    "remove that file from the export of run_fn",
                 )
             shutil.copyfile(Path(parent, name), target / relative)
             digests.append(digest_file(Path(parent, name), relative))
@@ -137,15 +134,15 @@ def copy_tree(source: Path, target: Path) -> tuple[FileDigest, ...]:
 
 
 def next_version(base: Path, labels: Labels) -> int:
-    """The number after the highest there is or ever was."""
-    told = [change.version or 0 for change in labels.changes]
-    return max([0, *list_versions(base), *told]) + 1
+    """The number after the highest version that exists or existed."""
+    recorded = [change.version or 0 for change in labels.changes]
+    return max([0, *list_versions(base), *recorded]) + 1
 
 
 def sweep(base: Path) -> None:
-    """Removes what dead publishers and removals left; the caller holds the publishers' lock.
+    """Cleans up after killed publishers and removals; the caller holds the publishers' lock.
 
-    Whether a publisher lives is told by the lock it holds, not by age: a copy may take hours.
+    A publisher is alive if it holds its lock; age does not count, because a copy may take hours.
     """
     for folder in base.glob(f"{STAGING_PREFIX}*"):
         if not _is_owned(folder):
@@ -156,7 +153,7 @@ def sweep(base: Path) -> None:
 
 @contextlib.contextmanager
 def _staging(base: Path) -> Iterator[Path]:
-    """A hidden folder on the directory's own file system, marked as of a living process."""
+    """Creates a hidden folder on the directory's file system, with a lock held by this process."""
     with locked(base / LOCK_FILE):
         sweep(base)
         staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=base))
@@ -170,11 +167,11 @@ def _staging(base: Path) -> Iterator[Path]:
 
 
 def _is_owned(staging: Path) -> bool:
-    """Whether the publisher that made a staging folder still lives."""
+    """True if the publisher that made a staging folder still lives."""
     try:
         owner = os.open(staging / _OWNER_FILE, os.O_RDWR)
     except OSError:
-        # Folder and mark are made under the lock that is held now: without mark, it was killed.
+        # Folder and file are created under the lock held now: without the file, it was killed.
         return False
     try:
         fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -186,13 +183,13 @@ def _is_owned(staging: Path) -> bool:
 
 
 def _check_copy(copy: Path, files: tuple[FileDigest, ...]) -> None:
-    """Reads the copy back and holds it against the digests of the source."""
+    """Compares the copy, read back from the disk, with the digests of the source."""
     for file in files:
         path = copy / file.path
         _forget(path)
         if digest_file(path, file.path) != file:
             raise InfrastructureError(
-                f"{file.path} reads back with another content than was copied",
+                f"{file.path} differs from its source after the copy",
                 "check the disk of the serving directory, then run again",
             )
 
@@ -214,7 +211,7 @@ def _place(
     labels: Labels,
     key: SigningKey | None,
 ) -> Path:
-    """Gives a copied model its number, its manifest and its name; the lock is held."""
+    """Gives a copied model its number, manifest and name; the caller holds the lock."""
     created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
     first = next_version(base, labels)
     for version in range(first, first + MAX_ATTEMPTS):
@@ -224,11 +221,11 @@ def _place(
         if _rename_new(whole, base / str(version)):
             sync(base)
             return base / str(version)
-    raise InfrastructureError(f"{base}: {MAX_ATTEMPTS} versions were taken by others meanwhile")
+    raise InfrastructureError(f"{base}: no free version number in {MAX_ATTEMPTS} attempts")
 
 
 def _rename_new(source: Path, target: Path) -> bool:
-    """Renames a folder to a name nobody has; False if somebody has it."""
+    """Renames a folder to a new name; False if the name exists."""
     try:
         # rename(2) replaces only an empty folder, and versions are never empty.
         source.rename(target)

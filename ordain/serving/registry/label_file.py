@@ -1,15 +1,13 @@
-"""`labels.json`: which version is stable, which is the canary, and every change there was.
+"""Reads `labels.json`: the stable version, the canary, and the history of changes.
 
-The form of the file and its reading; `ordain.serving.registry.labels` changes it. Where signing is
-on, the file is signed too: who can write to the directory and has no key moves no label.
+`ordain.serving.registry.labels` changes it. Where signing is on, the file is signed too, so that
+nobody without the key can move a label.
 """
 
 from __future__ import annotations
 
 import datetime
-import getpass
 import json
-import socket
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +20,7 @@ from ordain.serving.registry.trust import Trust
 from ordain.serving.registry.versions import list_versions
 
 LABELS_FILE = "labels.json"
-#: A hundred thousand changes; a larger file is not one of ours.
+#: Enough for a hundred thousand changes; larger files are refused.
 MAX_LABELS_BYTES = 32_000_000
 STABLE = "stable"
 CANARY = "canary"
@@ -34,7 +32,7 @@ class Canary:
 
     Attributes:
         version: The version.
-        share: Its part of the requests that name neither version nor label, in (0, 1).
+        share: Its share of the requests that name neither version nor label, in (0, 1).
     """
 
     version: int
@@ -46,13 +44,13 @@ class Change:
     """One change of a label.
 
     Attributes:
-        at: When, UTC, ISO 8601.
+        at: Time, UTC, ISO 8601.
         who: A person as `user@host`, or `run <run id>`.
-        why: The reason that was given.
+        why: The reason.
         action: `publish`, `promote`, `rollback`, `canary` or `drop_canary`.
-        before: Version the label stood on, or None.
-        after: Version it stands on since, or None; for a push that moved nothing, the old one.
-        version: Version the change is about.
+        before: Version with the label before, or None.
+        after: Version with the label after, or None; unchanged by a push that moved nothing.
+        version: Version that the change is about.
         share: The canary's share, or None.
     """
 
@@ -77,9 +75,9 @@ class Labels:
     """All labels of a serving directory.
 
     Attributes:
-        stable: The version that serves, or None while there is none.
+        stable: The stable version, or None while there is none.
         canary: The canary, or None.
-        pinned: Whether stable was put where it is by a rollback: a push does not move it.
+        pinned: Whether a rollback set stable, so that a push does not move it.
         changes: Every change, oldest first.
     """
 
@@ -89,25 +87,25 @@ class Labels:
     changes: tuple[Change, ...] = ()
 
     def version_of(self, label: str) -> int | None:
-        """The version that has a label; None if none has."""
+        """The version that has a label, or None."""
         if label == STABLE:
             return self.stable
         return self.canary.version if label == CANARY and self.canary is not None else None
 
     def labels_of(self, version: int) -> tuple[str, ...]:
-        """The labels that a version has."""
+        """The labels of a version."""
         return tuple(label for label in (STABLE, CANARY) if self.version_of(label) == version)
 
     @property
     def labelled(self) -> frozenset[int]:
-        """Every version that has a label."""
+        """All versions with a label."""
         return frozenset(v for v in map(self.version_of, (STABLE, CANARY)) if v is not None)
 
     @property
     def previous(self) -> int | None:
-        """The version that was stable before the one that is, rollbacks undone; None if none was.
+        """The stable version before the current one, with rollbacks undone; None if none was.
 
-        Stable on 1, 2, 3 and rolled back to 2: before it was 1, not 3.
+        After stable on 1, 2, 3 and a rollback to 2, it is 1, not 3.
         """
         trail: list[int] = []
         for change in self.changes:
@@ -125,7 +123,7 @@ class Labels:
 
     @property
     def rolled_back(self) -> frozenset[int]:
-        """Versions that a rollback took out of service, or passed over, and none promoted since."""
+        """Versions that a rollback took out of service or skipped, and not promoted since."""
         gone: set[int] = set()
         for change in self.changes:
             if change.action == "rollback" and change.before is not None:
@@ -140,7 +138,7 @@ class Labels:
         return datetime.datetime.fromisoformat(self.changes[-1].at) if self.changes else None
 
     def to_dict(self) -> dict[str, Any]:
-        """JSON-ready form, without the signature."""
+        """JSON-ready dict, without the signature."""
         canary = self.canary and {"version": self.canary.version, "share": self.canary.share}
         return {
             "stable": self.stable,
@@ -150,29 +148,29 @@ class Labels:
         }
 
     def to_json(self, signature: str | None = None) -> str:
-        """The file's text, with the signature of `signed_text` if there is one."""
+        """The file's text, with the signature of `signed_text`, if any."""
         raw = self.to_dict() | ({} if signature is None else {"signature": signature})
         return json.dumps(raw, indent=1, allow_nan=False) + "\n"
 
     def signed_text(self, project: str) -> str:
-        """The text that is signed: every field, and the project."""
+        """The signed text: the project and all fields."""
         return f"ordain labels 1\n{project}\n{json.dumps(self.to_dict(), sort_keys=True)}"
 
 
 def read_labels(base: str | Path, trust: Trust | None = None) -> Labels:
-    """The labels of a serving directory.
+    """Reads the labels of a serving directory.
 
-    Without a file, as in a directory that something else filled, the newest version is stable.
-    That does not hold where ordain has published, which writes the labels before the version: a
-    file that was lost or removed would otherwise bring back what was rolled back. Nor where
-    signing is on, unless there is no version at all.
+    Without a file, as in a directory filled by another tool, the newest version is stable. If
+    ordain has published there, a missing file is an error, because ordain writes the labels before
+    the version, and a lost file would reinstate versions that were rolled back. It is an error too
+    if signing is on and there is a version.
 
     Args:
         base: The serving directory.
-        trust: Whose labels they have to be; None, as without a key in it, looks at no signature.
+        trust: Required signer of the labels; None, or no key in it, skips the signature.
 
     Raises:
-        InfrastructureError: The file is lost, cannot be read, or is not signed as it has to be.
+        InfrastructureError: The file is lost, cannot be read, or its signature is missing or wrong.
         ConfigError: The key cannot be used.
     """
     path = Path(base, LABELS_FILE)
@@ -189,13 +187,12 @@ def read_labels(base: str | Path, trust: Trust | None = None) -> Labels:
             why = "" if published is None else f"version {published} was published there"
         if why:
             raise InfrastructureError(
-                f"{path} is missing, and {why}: which version serves, and which was rolled back, "
-                "is not known",
+                f"{path} is missing, and {why}: the stable version and rollbacks are unknown",
                 _REPLACE if trust is not None and trust.is_signed else _RESTORE,
             ) from None
         return Labels(stable=versions[-1] if versions else None)
     except (ValueError, KeyError) as error:
-        what = f"it has no {error}" if isinstance(error, KeyError) else str(error)
+        what = f"no {error}" if isinstance(error, KeyError) else str(error)
         raise InfrastructureError(
             f"{path} is damaged: {what}",
             _RESTORE,
@@ -206,19 +203,19 @@ def read_labels(base: str | Path, trust: Trust | None = None) -> Labels:
 
 
 class FollowedLabels:
-    """The labels as a process reads them that follows them; signed ones never go back in time."""
+    """Labels for a process that reads them repeatedly; signed labels must not get older."""
 
     def __init__(self, base: Path, trust: Trust | None) -> None:
-        """Takes the serving directory and whose labels they have to be."""
+        """Takes the serving directory and the required signer."""
         self._base, self._trust = base, trust
         self._newest: datetime.datetime | None = None
 
     def read(self) -> Labels:
-        """The labels as they are now.
+        """Reads the current labels.
 
         Raises:
-            InfrastructureError: As `read_labels`; or they are signed, and older than those that
-                were read before: somebody put back what was true once.
+            InfrastructureError: As `read_labels`; or they are signed and older than those read
+                before, so somebody restored an old file.
         """
         labels = read_labels(self._base, self._trust)
         if self._trust is not None and self._trust.is_signed:
@@ -226,7 +223,7 @@ class FollowedLabels:
             if self._newest is not None and (changed is None or changed < self._newest):
                 raise InfrastructureError(
                     f"{self._base / LABELS_FILE} is older than the labels that were read before: "
-                    f"its last change is of {changed or 'no time'}, theirs of {self._newest}",
+                    f"last change {changed or 'unknown'}, before {self._newest}",
                     _REPLACE,
                 )
             self._newest = changed
@@ -234,7 +231,7 @@ class FollowedLabels:
 
 
 _RESTORE = (
-    "restore the file from a backup, or say which version serves: ordain models promote PROJECT "
+    "restore the file from a backup, or choose the stable version: ordain models promote PROJECT "
     "VERSION --replace-labels --why REASON"
 )
 _REPLACE = (
@@ -253,17 +250,17 @@ def _check_signature(
     text = labels.signed_text(project)
     if not isinstance(signature, str) or not is_signature_of(text, signature, public_key):
         raise InfrastructureError(
-            f"{path} does not verify: its signature is not that of these labels of {project} "
-            f"by {public_key}",
+            f"{path} does not verify: the signature is not of these labels, the project {project} "
+            f"and the key {public_key}",
             _REPLACE,
         )
 
 
 def _read(raw: Any) -> Labels:
-    """The labels in a JSON document.
+    """Parses the labels of a JSON document.
 
     Raises:
-        ValueError, KeyError: It is not what `Labels.to_json` writes.
+        ValueError, KeyError: It does not have the format of `Labels.to_json`.
     """
     raw = object_of(raw, "the file")
     pinned = raw["pinned"]
@@ -293,7 +290,7 @@ def _change(raw: dict[str, Any]) -> Change:
     except ValueError:
         at = None
     if at is None or at.tzinfo is None or not 1970 <= at.year < 9000:
-        raise ValueError(f"a change's at is {texts['at']!r:.40}, not a time with its zone")
+        raise ValueError(f"a change's at is {texts['at']!r:.40}, not a time with a time zone")
     share = raw.get("share")
     return Change(
         **texts,
@@ -306,12 +303,3 @@ def _change(raw: dict[str, Any]) -> Change:
 
 def _version(value: Any, what: str) -> int | None:
     return None if value is None else whole_number(value, what)
-
-
-def this_user() -> str:
-    """Who moves a label from this process: `user@host`."""
-    try:
-        user = getpass.getuser()
-    except (KeyError, OSError):  # a container's user without a name
-        user = "unknown"
-    return f"{user}@{socket.gethostname()}"

@@ -1,60 +1,97 @@
-"""Writing `labels.json`: one rename under a lock, signed where signing is on."""
+"""Writes `labels.json`, by one rename under a lock, and signs it where signing is on."""
 
 from __future__ import annotations
 
 import contextlib
 import datetime
+import getpass
+import socket
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 from ordain.common.atomic_files import locked, write_atomic
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.serving.registry import tensorflow_serving
-from ordain.serving.registry.label_file import LABELS_FILE, Change, Labels, read_labels
+from ordain.serving.registry.label_file import (
+    CANARY,
+    LABELS_FILE,
+    STABLE,
+    Change,
+    Labels,
+    read_labels,
+)
 from ordain.serving.registry.trust import Trust
 
 LOCK_FILE = ".labels.lock"
 
+Action = Literal["publish", "promote", "rollback", "canary", "drop_canary"]
+
 
 @contextlib.contextmanager
 def labels_lock(base: Path) -> Iterator[None]:
-    """Keeps the labels of a serving directory as they are, but for the holder's own changes."""
+    """Holds the lock of a serving directory's labels."""
     with locked(base / LOCK_FILE):
         yield
 
 
 def with_change(
-    labels: Labels,
-    who: str,
-    why: str,
-    action: str,
-    before: int | None,
-    after: int | None,
-    version: int,
-    share: float | None = None,
+    before: Labels, after: Labels, who: str, why: str, action: Action, version: int
 ) -> Labels:
-    """Labels with one more change in their history, which is later than the one before."""
+    """Appends a change to the history of new labels.
+
+    The version that becomes stable is no longer the canary.
+
+    Args:
+        before: The labels before the change.
+        after: The labels after it, without it in their history.
+        who: A person as `user@host`, or `run <run id>`.
+        why: The reason.
+        action: What changes the labels.
+        version: The version that the change is about.
+    """
     now = datetime.datetime.now(datetime.UTC)
-    if labels.changed is not None:
-        # Later than the last one also where another machine's clock is ahead: whoever follows
-        # signed labels takes none that are older than what it knows.
-        now = max(now, labels.changed + datetime.timedelta(milliseconds=1))
-    at = now.isoformat(timespec="milliseconds")
-    change = Change(at, who, why, action, before, after, version, share)
-    return replace(labels, changes=(*labels.changes, change))
+    if before.changed is not None:
+        # Later than the last change even if another machine's clock is ahead: a server that
+        # follows signed labels rejects labels older than those it knows.
+        now = max(now, before.changed + datetime.timedelta(milliseconds=1))
+    is_canary = action in ("canary", "drop_canary")
+    if not is_canary and after.canary is not None and after.canary.version == after.stable:
+        after = replace(after, canary=None)
+    label = CANARY if is_canary else STABLE
+    change = Change(
+        at=now.isoformat(timespec="milliseconds"),
+        who=who,
+        why=why,
+        action=action,
+        before=before.version_of(label),
+        after=after.version_of(label),
+        version=version,
+        share=after.canary.share if action == "canary" and after.canary is not None else None,
+    )
+    return replace(after, changes=(*before.changes, change))
+
+
+def this_user() -> str:
+    """Name of this process's user for the history of labels: `user@host`."""
+    try:
+        user = getpass.getuser()
+    except (KeyError, OSError):  # a container's user without a name
+        user = "unknown"
+    return f"{user}@{socket.gethostname()}"
 
 
 def settle(base: str | Path, trust: Trust | None = None) -> Labels:
-    """The labels of a directory, written down if it has none yet, before a version is placed there.
+    """Reads the labels before a version is published, and writes the file if it is missing.
 
-    Without the file the version would be stable from its first moment on, also where it is not
-    meant to be; and a file that is missing later was lost.
+    Without the file the new version would be stable at once, even if it is not meant to be; and
+    once the file exists, a missing file is known to be lost.
 
     Raises:
-        ConfigError: Signing is on, and there is no key that can be used.
-        InfrastructureError: The labels cannot be read or written, or are not signed as they have
-            to be.
+        ConfigError: Signing is on, and there is no usable key.
+        InfrastructureError: The labels cannot be read or written, or their signature is missing or
+            wrong.
     """
     base = Path(base)
     with labels_lock(base):
@@ -65,10 +102,10 @@ def settle(base: str | Path, trust: Trust | None = None) -> Labels:
 
 
 def write_labels(base: Path, labels: Labels, trust: Trust | None) -> Labels:
-    """Replaces the labels; the lock is held.
+    """Replaces the labels; the caller holds the lock.
 
     Raises:
-        ConfigError: Signing is on, and there is no key that can be used.
+        ConfigError: Signing is on, and there is no usable key.
         InfrastructureError: They cannot be written.
     """
     signature = signature_of(labels, trust)
@@ -76,7 +113,7 @@ def write_labels(base: Path, labels: Labels, trust: Trust | None) -> Labels:
         write_atomic(base / LABELS_FILE, labels.to_json(signature))
     except OSError as error:
         raise InfrastructureError(
-            f"{base / LABELS_FILE} cannot be written: {error.strerror}; the labels are as before",
+            f"{base / LABELS_FILE} cannot be written: {error.strerror}; the labels are unchanged",
             "free space or correct permissions, then try again",
         ) from error
     tensorflow_serving.write_config(base, labels)
@@ -84,10 +121,10 @@ def write_labels(base: Path, labels: Labels, trust: Trust | None) -> Labels:
 
 
 def signature_of(labels: Labels, trust: Trust | None) -> str | None:
-    """The signature of labels that are to be written; None while signing is off.
+    """Signs labels; None while signing is off.
 
     Raises:
-        ConfigError: There is no private key, or it is not the public one's other half.
+        ConfigError: There is no private key, or it does not match the public one.
     """
     key = trust.key() if trust is not None else None
     if trust is None or trust.public_key is None or key is None:
@@ -98,8 +135,7 @@ def signature_of(labels: Labels, trust: Trust | None) -> str | None:
     signature = sign_text(text, key)
     if not is_signature_of(text, signature, trust.public_key):
         raise ConfigError(
-            f"push.signing: {key.path} and {trust.public_key} are no pair: what one signs does not "
-            "verify by the other",
-            "name the two files that were made together; docs/serving-directory.md makes a pair",
+            f"push.signing: {key.path} and {trust.public_key} are not a key pair",
+            "name two files of one pair; docs/serving-directory.md shows how to create one",
         )
     return signature

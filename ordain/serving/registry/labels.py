@@ -1,8 +1,8 @@
-"""Moving labels: promote, canary, rollback, and what a push does to them.
+"""Moves labels: promote, canary, rollback, and the effect of a push.
 
-Each change is one rename of `labels.json` under a lock, so that a reader sees the labels before
-or after it, and two writers lose no change. Nothing is deleted: a rollback moves a label. What a
-server would refuse gets no label. Where signing is on, each change is signed.
+Each change is one rename of `labels.json` under a lock, so readers see the labels before or after
+it, and concurrent writers lose no change. A rollback moves a label and deletes nothing. A version
+that a server would refuse gets no label. Where signing is on, each change is signed.
 """
 
 from __future__ import annotations
@@ -16,11 +16,8 @@ from typing import Literal
 
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.serving.registry.label_file import (
-    CANARY,
     LABELS_FILE,
-    STABLE,
     Canary,
-    Change,
     Labels,
     read_labels,
 )
@@ -31,37 +28,22 @@ from ordain.serving.registry.label_writing import (
     write_labels,
 )
 from ordain.serving.registry.trust import Trust
-from ordain.serving.registry.versions import list_versions
+from ordain.serving.registry.verification import summary
+from ordain.serving.registry.versions import list_versions, version_folder
 from ordain.serving.server.models.checks import find_problems
 
-__all__ = [
-    "CANARY",
-    "STABLE",
-    "Canary",
-    "Change",
-    "Labels",
-    "Pushed",
-    "drop_canary",
-    "labels_lock",
-    "promote",
-    "read_labels",
-    "record_push",
-    "rollback",
-    "set_canary",
-]
-
-#: What `promote` keeps of labels that it replaced.
+#: Copy of the labels that `promote` replaced.
 REFUSED_FILE = "labels.json.refused"
 
 
 @dataclass(frozen=True)
 class Pushed:
-    """What a push did to the labels.
+    """Effect of a push on the labels.
 
     Attributes:
         labels: The labels after it.
         is_stable: Whether the new version is stable.
-        reason: Why it is or is not, a sentence without its full stop.
+        reason: Why it is or is not.
     """
 
     labels: Labels
@@ -77,20 +59,19 @@ def record_push(
     trust: Trust | None = None,
     compared: Collection[int | None] = (),
 ) -> Pushed:
-    """Says what a push means for the labels, and makes it so.
+    """Records a push, and makes the new version stable if the rules allow it.
 
-    The rules, first that applies: with `push.promote: manual` nothing moves; a rollback has
-    pinned stable: nothing moves; a push that ended before this one's has a higher version and
-    is stable: nothing moves; another version became stable since a gate compared the new one with
-    the stable version: nothing moves; otherwise the version becomes stable.
+    Stable does not move if `push.promote` is `manual`; if a rollback pinned it; if a concurrent
+    push with a higher version is stable; or if another version became stable since a gate compared
+    the new one with the stable version.
 
     Args:
         base: The serving directory.
         version: The new version.
-        who: Whose push it was.
+        who: Author of the push.
         promote: The project's `push.promote`.
         trust: The directory's project and keys.
-        compared: What each gate that compares took for the stable version; None for "none yet".
+        compared: The stable version that each comparing gate used; None for "none yet".
     """
     base = Path(base)
     with labels_lock(base):
@@ -112,11 +93,8 @@ def record_push(
         else:
             is_stable = True
             reason = "it is the first" if before in (None, version) else f"stable was {before}"
-        after = version if is_stable else before
-        changed = replace(
-            labels, stable=after, canary=_canary_beside(labels, version if is_stable else None)
-        )
-        changed = with_change(changed, who, reason, "publish", before, after, version)
+        after = replace(labels, stable=version) if is_stable else labels
+        changed = with_change(labels, after, who, reason, "publish", version)
         write_labels(base, changed, trust)
         return Pushed(changed, is_stable, reason)
 
@@ -129,15 +107,15 @@ def promote(
     trust: Trust | None = None,
     is_replacing: bool = False,
 ) -> Labels:
-    """Makes a version stable; a push may then move the label on again.
+    """Makes a version stable; later pushes may move the label again.
 
     Args:
         base: The serving directory.
         version: The version.
-        who: Who wants it.
+        who: Author of the change.
         why: The reason.
         trust: The directory's project and keys.
-        is_replacing: Whether labels that are refused (unsigned, say) are replaced by new ones,
+        is_replacing: Whether invalid labels (for example unsigned ones) are replaced by new ones
             without canary and history; the file is kept as `labels.json.refused`.
 
     Raises:
@@ -148,19 +126,17 @@ def promote(
     base = Path(base)
     _check_version(base, version, trust)
     with labels_lock(base):
-        _find_version(base, version)
+        version_folder(base, version)
         try:
             labels, is_refused = read_labels(base, trust), False
         except InfrastructureError:
             if not is_replacing:
                 raise
             labels, is_refused = Labels(), True
-        changed = replace(
-            labels, stable=version, pinned=False, canary=_canary_beside(labels, version)
-        )
-        changed = with_change(changed, who, why, "promote", labels.stable, version, version)
+        after = replace(labels, stable=version, pinned=False)
+        changed = with_change(labels, after, who, why, "promote", version)
         if is_refused:
-            signature_of(changed, trust)  # what is refused stays as it is if nothing can replace it
+            signature_of(changed, trust)  # first: without a key the old file stays as it is
             _keep_refused(base)
         return write_labels(base, changed, trust)
 
@@ -172,13 +148,13 @@ def rollback(
     to: int | None = None,
     trust: Trust | None = None,
 ) -> Labels:
-    """Puts stable back, and pins it there until the next `promote`.
+    """Moves stable back, and pins it there until the next `promote`.
 
     Args:
         base: The serving directory.
-        who: Who wants it.
+        who: Author of the change.
         why: The reason.
-        to: The version; None for the one that was stable before.
+        to: The version; None for the previous stable one.
         trust: The directory's project and keys.
 
     Raises:
@@ -191,13 +167,13 @@ def rollback(
     with labels_lock(base):
         labels = read_labels(base, trust)
         target = to if to is not None else _previous(base, labels)
-        _find_version(base, target)
+        version_folder(base, target)
         if target == labels.stable:
             raise ConfigError(f"version {target} is stable already", "ordain models list PROJECT")
-        if target != checked:  # another hand was quicker
+        if target != checked:  # the labels were changed meanwhile
             _check_version(base, target, trust)
-        changed = replace(labels, stable=target, pinned=True, canary=_canary_beside(labels, target))
-        changed = with_change(changed, who, why, "rollback", labels.stable, target, target)
+        after = replace(labels, stable=target, pinned=True)
+        changed = with_change(labels, after, who, why, "rollback", target)
         return write_labels(base, changed, trust)
 
 
@@ -218,23 +194,22 @@ def set_canary(
     base = Path(base)
     if not 0 < share < 1:
         raise ConfigError(
-            f"a canary's share is above 0 and below 1, not {share:g}",
-            "0.1 is a tenth of the requests; to give it all: ordain models promote",
+            f"a canary's share must be above 0 and below 1, not {share:g}",
+            "0.1 is a tenth of the requests; for all of them: ordain models promote",
         )
     _check_version(base, version, trust)
     with labels_lock(base):
-        _find_version(base, version)
+        version_folder(base, version)
         labels = read_labels(base, trust)
         if version == labels.stable:
-            raise ConfigError(f"version {version} is stable, so it cannot be the canary beside it")
-        before = labels.version_of(CANARY)
-        changed = replace(labels, canary=Canary(version, share))
-        changed = with_change(changed, who, why, "canary", before, version, version, share)
+            raise ConfigError(f"version {version} is stable, so it cannot be the canary")
+        after = replace(labels, canary=Canary(version, share))
+        changed = with_change(labels, after, who, why, "canary", version)
         return write_labels(base, changed, trust)
 
 
 def drop_canary(base: str | Path, who: str, why: str, trust: Trust | None = None) -> Labels:
-    """Takes the canary's share away; the version stays.
+    """Removes the canary label; the version stays.
 
     Raises:
         ConfigError: There is no canary.
@@ -245,14 +220,13 @@ def drop_canary(base: str | Path, who: str, why: str, trust: Trust | None = None
         labels = read_labels(base, trust)
         if labels.canary is None:
             raise ConfigError("there is no canary", "ordain models canary PROJECT VERSION --share")
-        before = labels.canary.version
-        changed = replace(labels, canary=None)
-        changed = with_change(changed, who, why, "drop_canary", before, None, before)
+        after = replace(labels, canary=None)
+        changed = with_change(labels, after, who, why, "drop_canary", labels.canary.version)
         return write_labels(base, changed, trust)
 
 
 def _previous(base: Path, labels: Labels) -> int:
-    """Where a rollback without a version leads."""
+    """Target of a rollback without a version."""
     have = list_versions(base)
     if labels.previous is not None and labels.previous in have:
         return labels.previous
@@ -260,13 +234,13 @@ def _previous(base: Path, labels: Labels) -> int:
     if not older:
         raise ConfigError(
             "no version was stable before: there is nothing to roll back to",
-            "name one: ordain models rollback PROJECT VERSION",
+            "name a version: ordain models rollback PROJECT VERSION",
         )
     return older[-1]
 
 
 def _keep_refused(base: Path) -> None:
-    """Gives refused labels a second name, so that there is no moment without the first."""
+    """Links invalid labels under a second name, so that the first exists at every instant."""
     path, kept = base / LABELS_FILE, base / REFUSED_FILE
     with contextlib.suppress(FileNotFoundError):
         kept.unlink(missing_ok=True)
@@ -279,35 +253,18 @@ def _keep_refused(base: Path) -> None:
 
 
 def _check_version(base: Path, version: int, trust: Trust | None) -> None:
-    """Refuses a version that is not there or that a server would refuse.
+    """Rejects a version that does not exist or that a server would refuse.
 
-    Takes as long as a scan, so nobody holds the labels' lock meanwhile.
+    Runs without the labels' lock, because a scan takes time.
     """
-    _find_version(base, version)
-    problems = find_problems(base / str(version), trust)
+    folder = version_folder(base, version)
+    problems = find_problems(folder, trust)
     if problems:
-        _find_version(base, version)  # it may have been removed while it was read
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+        version_folder(base, version)  # it may have been removed while it was read
         raise InfrastructureError(
-            f"version {version} gets no label, a server would refuse it: {problems[0]}{more}",
+            f"version {version} gets no label, a server would refuse it: {summary(problems)}",
             f"ordain models verify PROJECT {version}",
         )
-
-
-def _find_version(base: Path, version: int) -> None:
-    have = list_versions(base)
-    if version not in have:
-        raise ConfigError(
-            f"there is no version {version} in {base}",
-            f"versions there: {', '.join(map(str, have)) or 'none'}",
-        )
-
-
-def _canary_beside(labels: Labels, stable: int | None) -> Canary | None:
-    """The canary that is left when a version becomes stable: not that version itself."""
-    if labels.canary is not None and labels.canary.version == stable:
-        return None
-    return labels.canary
 
 
 def _name(version: int | None) -> str:

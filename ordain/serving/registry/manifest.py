@@ -1,13 +1,14 @@
-"""The manifest: what a published version is, where it comes from, and the digest of every file.
+"""Manifest of a published version: its provenance, metrics, verdicts and the digest of every file.
 
-It stands as `manifest.json` beside the SavedModel of each version. Whoever reads a version
-(`ordain models`, the model server, a person) reads this form and nothing of ML Metadata.
+It is the `manifest.json` beside each version's SavedModel. Readers of a version (`ordain models`,
+the model server) need this file only, not ML Metadata.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import PurePosixPath
 from typing import Any
@@ -26,10 +27,10 @@ from ordain.errors import InfrastructureError
 from ordain.verdict import Outcome, Reason, Verdict
 
 MANIFEST_FILE = "manifest.json"
-#: Signature over the whole version, in the form of the `model-signing` package.
+#: Signature over the whole version, made by the `model-signing` package.
 SIGNATURE_FILE = "manifest.json.sig"
 MODEL_CARD_FILE = "MODEL_CARD.md"
-#: Raised when a field changes its meaning or is removed; readers refuse what they do not know.
+#: Incremented when a field changes its meaning or is removed; readers refuse unknown formats.
 FORMAT = 1
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -42,9 +43,9 @@ class Metric:
         name: The metric, such as `auc`.
         value: The candidate's value; None if it is undefined.
         slice: The slice as `origin=JFK`; empty for the whole window.
-        baseline: The baseline's value, or None where there was no baseline, or it has no value.
+        baseline: The baseline's value; None without a baseline or a value.
         undefined: Why there is no value, such as `26 rows, no positive`; empty if there is one.
-        threshold: The decision threshold that it was computed at; None where it has none.
+        threshold: The decision threshold that it was computed at, or None.
     """
 
     name: str
@@ -56,7 +57,7 @@ class Metric:
 
     @property
     def title(self) -> str:
-        """The name with its threshold: two values at different ones are two things."""
+        """The name with its threshold, which distinguishes values at several thresholds."""
         return self.name if self.threshold is None else f"{self.name} at {self.threshold:g}"
 
 
@@ -66,11 +67,15 @@ class Tensor:
 
     Attributes:
         dtype: TensorFlow's name of the type, such as `float32` or `string`.
-        shape: Dimensions, None for one of any size; None as a whole for an unknown rank.
+        shape: Dimensions, None for any size; None as a whole for an unknown rank.
     """
 
     dtype: str
     shape: tuple[int | None, ...] | None
+
+    def __str__(self) -> str:
+        """Dtype and shape, such as `float32 [?, 2]`."""
+        return f"{self.dtype} {shape_text(self.shape)}"
 
 
 @dataclass(frozen=True)
@@ -89,15 +94,15 @@ class Manifest:
         project: The project's name.
         version: The version's number, the same as its folder's name.
         created: Time of the push, UTC, ISO 8601.
-        run_id: The run that pushed it; empty if a push was no part of a run.
+        run_id: The run that pushed it; empty if it was not pushed by a run.
         spans: Data spans it was trained and evaluated on, oldest first.
-        schema_fingerprint: SHA-256 of the schema file the data was held against.
+        schema_fingerprint: SHA-256 of the schema file that the data was validated against.
         source_fingerprint: SHA-256 of the project's source (`ordain.project.source.fingerprint`).
         parent: The stable version at the time of the push, or None.
-        tensorflow: TensorFlow's version it was exported with.
-        metrics: What the evaluation measured.
-        evaluated: Fingerprint of the rows and labels it was measured on; empty if unknown.
-        verdicts: What the gates answered.
+        tensorflow: Version of TensorFlow that exported it.
+        metrics: Metrics of the evaluation.
+        evaluated: Fingerprint of the evaluated rows and labels; empty if unknown.
+        verdicts: Verdicts of the gates.
         signatures: Signatures of the SavedModel by name.
         files: Every file of the version but the manifest itself and its signature.
     """
@@ -123,12 +128,12 @@ class Manifest:
         return sum(file.size_bytes for file in self.files)
 
     def value_of(self, metric: str, where: str = "") -> float | None:
-        """The candidate's value of a metric on a slice; None if it has none."""
+        """The candidate's value of a metric on a slice, or None."""
         found = (m.value for m in self.metrics if (m.name, m.slice) == (metric, where))
         return next(found, None)
 
     def to_json(self) -> str:
-        """The manifest as indented JSON text, the same for the same facts."""
+        """The manifest as indented JSON text, deterministic."""
         raw = asdict(self)
         raw["format"] = FORMAT
         raw["verdicts"] = [verdict.to_dict() for verdict in self.verdicts]
@@ -136,10 +141,10 @@ class Manifest:
 
     @classmethod
     def from_json(cls, text: str) -> Manifest:
-        """Reads what `to_json` wrote.
+        """Parses the text of `to_json`.
 
         Raises:
-            InfrastructureError: The text is not a manifest, or of a format not known here.
+            InfrastructureError: The text is not a manifest, or has an unknown format.
         """
         try:
             raw = parse_json(text)
@@ -158,6 +163,13 @@ class Manifest:
         except (KeyError, TypeError, ValueError) as error:
             what = f"no {error}" if isinstance(error, KeyError) else str(error)
             raise InfrastructureError(f"the manifest is damaged: {what}") from error
+
+
+def shape_text(shape: Sequence[int | None] | None) -> str:
+    """A shape such as `[?, 2]`; dimensions of any size are None or negative."""
+    if shape is None:
+        return "of any shape"
+    return "[" + ", ".join("?" if n is None or n < 0 else str(n) for n in shape) + "]"
 
 
 def _read(raw: dict[str, Any]) -> Manifest:
@@ -186,7 +198,7 @@ def _read(raw: dict[str, Any]) -> Manifest:
 
 
 def _files(raw: list[Any]) -> tuple[FileDigest, ...]:
-    """The digests; a path that leads out of the version's folder is refused."""
+    """Parses the file digests; paths must stay inside the version's folder."""
     files = []
     for entry in raw:
         file = FileDigest(**record_of(entry, FileDigest, "a file"))
@@ -194,7 +206,7 @@ def _files(raw: list[Any]) -> tuple[FileDigest, ...]:
         if path.is_absolute() or ".." in path.parts or str(path) != file.path or "\0" in file.path:
             raise ValueError(f"path {file.path!r:.200} is not inside the version's folder")
         if not _SHA256.fullmatch(text_of(file.sha256, f"the digest of {file.path!r:.200}")):
-            raise ValueError(f"the digest of {file.path!r:.200} is not one")
+            raise ValueError(f"the digest of {file.path!r:.200} is not SHA-256")
         whole_number(file.size_bytes, f"the size of {file.path!r:.200}")
         files.append(file)
     if len({file.path for file in files}) != len(files):
@@ -214,7 +226,7 @@ def _metric(raw: Any) -> Metric:
 
 
 def _verdict(raw: Any) -> Verdict:
-    """A verdict, each of whose fields has the type that it is declared with."""
+    """Parses a verdict, and checks each field against its declared type."""
     raw = object_of(raw, "a verdict")
     reasons = []
     for entry in list_of(raw["reasons"], "a verdict's reasons"):

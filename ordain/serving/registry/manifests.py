@@ -1,8 +1,8 @@
-"""A compose file and Kubernetes manifests that serve a serving directory.
+"""Compose file and Kubernetes manifests for TensorFlow Serving on a serving directory.
 
-All of them mount the directory read-only at `tensorflow_serving.CONTAINER_BASE` and start
-`tensorflow_model_server` on `container.config`, so that a push, a promotion or a rollback is
-followed without restarting anything.
+They mount the directory read-only at `tensorflow_serving.CONTAINER_BASE` and start
+`tensorflow_model_server` on `container.config`, which follows pushes, promotions and rollbacks
+without a restart.
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ from ordain.serving.registry.tensorflow_serving import (
     POLL_S,
 )
 
-#: The newest release that has an image; TensorFlow reads SavedModels of newer minor versions as
-#: long as they use no operation it does not know.
+#: The newest release with an image; TensorFlow reads SavedModels of newer minor versions unless
+#: they use an operation that it lacks.
 IMAGE = "tensorflow/serving:2.19.1"
 GRPC_PORT = 8500
 REST_PORT = 8501
-#: Answers 200 once the stable version is loaded.
+#: Returns 200 once the stable version is loaded.
 _STATUS_PATH = "/v1/models/{name}/labels/stable"
 
 
@@ -38,7 +38,7 @@ def server_arguments() -> list[str]:
         f"--rest_api_port={REST_PORT}",
         f"--model_config_file={folder}/{CONTAINER_FILE}",
         f"--model_config_file_poll_wait_seconds={POLL_S}",
-        # A fresh server is told of labels before it has loaded what they point to.
+        # A fresh server reads the labels before their versions are loaded.
         "--allow_version_labels_for_unavailable_models=true",
         "--enable_batching=true",
         f"--batching_parameters_file={folder}/{BATCHING_FILE}",
@@ -46,7 +46,7 @@ def server_arguments() -> list[str]:
 
 
 def compose_file(name: str, base: str | Path, image: str = IMAGE) -> str:
-    """A compose file with one TensorFlow Serving, on this machine's loopback only.
+    """Makes a compose file with one TensorFlow Serving, on this machine's loopback only.
 
     Args:
         name: The project's name.
@@ -81,10 +81,10 @@ def kubernetes_manifest(
     replicas: int = 2,
     image: str = IMAGE,
 ) -> str:
-    """Kubernetes manifests that serve a directory on a persistent volume.
+    """Makes Kubernetes manifests that serve a directory on a persistent volume.
 
     Args:
-        name: The project's name, and that of the objects.
+        name: Name of the project and of the objects.
         claim: The PersistentVolumeClaim that holds the serving directory.
         folder: The serving directory's folder on that volume; empty for its root.
         kind: `deployment` for a plain Deployment and its Service, `kserve` for an
@@ -93,14 +93,14 @@ def kubernetes_manifest(
         image: The container image of the Deployment.
 
     Raises:
-        ConfigError: There is no such kind.
+        ConfigError: The kind is unknown.
     """
     if kind == "deployment":
         documents = [_deployment(name, claim, folder, replicas, image), _service(name)]
     elif kind == "kserve":
         documents = [_inference_service(name, claim, folder)]
     else:
-        raise ConfigError(f"{kind!r} is no kind of manifest", "deployment or kserve")
+        raise ConfigError(f"unknown kind of manifest: {kind!r}", "deployment or kserve")
     return "---\n".join(_yaml(document) for document in documents)
 
 
@@ -171,13 +171,13 @@ def _service(name: str) -> dict[str, Any]:
 
 
 def _inference_service(name: str, claim: str, folder: str) -> dict[str, Any]:
-    # KServe mounts a claim at CONTAINER_BASE as it is (`enableDirectPvcVolumeMount`) and appends
-    # these arguments to those of its runtime, whose --model_base_path the server ignores beside
-    # a --model_config_file.
+    # KServe mounts the claim at CONTAINER_BASE (`enableDirectPvcVolumeMount`) and appends these
+    # arguments to those of its runtime. With --model_config_file the server ignores the runtime's
+    # --model_base_path.
     ours = [a for a in server_arguments() if not a.startswith(("--port=", "--rest_api_port="))]
     model = {
         "modelFormat": {"name": "tensorflow"},
-        # The runtime's own image is years older than the models.
+        # The runtime's default image is years older than the models.
         "runtimeVersion": IMAGE.rpartition(":")[2],
         "storageUri": f"pvc://{claim}/{folder}".rstrip("/"),
         "args": ours,

@@ -1,7 +1,7 @@
-"""MODEL_CARD.md: the facts of the manifest for a person to read.
+"""Renders MODEL_CARD.md, the readable form of the manifest.
 
 The sections follow Mitchell et al., "Model Cards for Model Reporting" (2019), as far as the
-pipeline knows the facts: what it is, data, metrics over slices, gates, limits, how to call it.
+pipeline knows the facts: details, data, metrics by slice, gates, limits, usage.
 """
 
 from __future__ import annotations
@@ -14,13 +14,12 @@ from typing import Any
 from ordain.common.atomic_files import read_plain
 from ordain.common.strict_json import parse_json
 from ordain.errors import InfrastructureError
-from ordain.serving.registry.manifest import Manifest, Metric, Signature
+from ordain.serving.export.description import EXAMPLE_FILE
+from ordain.serving.registry.manifest import Manifest, Metric, Signature, shape_text
 from ordain.verdict import Outcome, Verdict
 
-#: Golden requests that the export may leave in the model; read, never required.
-EXAMPLE_FILE = "assets.extra/ordain/example.json"
 MAX_EXAMPLE_BYTES = 16_000_000
-#: Where `ordain serve` and TensorFlow Serving answer REST requests unless told otherwise.
+#: Default address of the REST API of `ordain serve` and TensorFlow Serving.
 DEFAULT_URL = "http://127.0.0.1:8501"
 #: Slices in the table of metrics; all of them are in the manifest.
 MAX_SLICES = 40
@@ -28,10 +27,10 @@ _MAX_SPANS = 6
 
 
 def render(manifest: Manifest, folder: Path) -> str:
-    """The model card.
+    """Renders the model card.
 
     Args:
-        manifest: What is known of the version.
+        manifest: The version's manifest.
         folder: The version's folder, for an example request.
     """
     example = read_example(folder)
@@ -51,7 +50,7 @@ def render(manifest: Manifest, folder: Path) -> str:
 
 
 def read_example(folder: Path) -> dict[str, Any] | None:
-    """The example request that a version brings; None if it brings none that can be read."""
+    """Reads the example request of a version; None if there is no valid one."""
     try:
         raw = parse_json(read_plain(folder, EXAMPLE_FILE, MAX_EXAMPLE_BYTES))
     except (OSError, ValueError, InfrastructureError):
@@ -61,13 +60,13 @@ def read_example(folder: Path) -> dict[str, Any] | None:
 
 
 def curl(name: str, version: int, example: dict[str, Any] | None, url: str = DEFAULT_URL) -> str:
-    """A call of the REST API, as a shell reads it."""
+    """A shell command that calls the REST API."""
     body = json.dumps(example or {"instances": [{}]}).replace("'", "'\\''")
     return f"curl -d '{body}' {url}/v1/models/{name}/versions/{version}:predict"
 
 
 def name_spans(spans: tuple[int, ...]) -> str:
-    """Spans in a few words: all of them if they are few, else how many and which ends."""
+    """Short text for spans: all of them if they are few, otherwise their number and range."""
     if not spans:
         return "unknown"
     if len(spans) <= _MAX_SPANS:
@@ -90,7 +89,7 @@ def _facts(manifest: Manifest) -> str:
 
 
 def _metrics(metrics: tuple[Metric, ...]) -> str:
-    """One row for each slice, one column for each metric, with the baseline's in brackets."""
+    """One row per slice and one column per metric, with the baseline's value in brackets."""
     if not metrics:
         return "No metric was recorded."
     names = sorted({metric.title for metric in metrics})
@@ -117,9 +116,9 @@ def _value(metric: Metric | None) -> str:
 
 
 def _gate(verdict: Verdict) -> str:
-    told = [r for r in verdict.reasons if r.outcome is not Outcome.PASSED]
-    passed = len(verdict.reasons) - len(told)
-    lines = [f"- {reason.outcome}: {reason.text}" for reason in told]
+    listed = [r for r in verdict.reasons if r.outcome is not Outcome.PASSED]
+    passed = len(verdict.reasons) - len(listed)
+    lines = [f"- {reason.outcome}: {reason.text}" for reason in listed]
     lines += [f"- passed: {passed} checks"] if passed else []
     return "\n".join([f"**{verdict.gate}: {verdict.outcome}**", "", *lines]).rstrip()
 
@@ -127,10 +126,10 @@ def _gate(verdict: Verdict) -> str:
 def _limits(manifest: Manifest) -> str:
     warned = sum(r.outcome is Outcome.WARNED for v in manifest.verdicts for r in v.reasons)
     lines = [
-        "- It was measured on the spans above; on data of another kind nothing is known of it.",
-        "- Inputs outside the schema (above) are not what it was trained on.",
-        "- The thresholds it passed are the project's; they say nothing about fairness beyond "
-        "the slices in the table.",
+        "- It was measured on the spans above; its quality on other kinds of data is unknown.",
+        "- It was not trained on inputs outside the schema (above).",
+        "- The thresholds it passed are the project's; they cover fairness only on the slices in "
+        "the table.",
     ]
     if warned:
         lines.append(f"- The gates warned {warned} time(s); the warnings are above.")
@@ -154,13 +153,8 @@ def _tensors(signature: Signature) -> str:
     rows: list[tuple[str, ...]] = []
     for kind, tensors in (("input", signature.inputs), ("output", signature.outputs)):
         for name, tensor in sorted(tensors.items()):
-            shape = "any" if tensor.shape is None else _shape(tensor.shape)
-            rows.append((kind, f"`{name}`", tensor.dtype, shape))
+            rows.append((kind, f"`{name}`", tensor.dtype, shape_text(tensor.shape)))
     return _table(("", "name", "type", "shape"), rows)
-
-
-def _shape(shape: tuple[int | None, ...]) -> str:
-    return "[" + ", ".join("?" if size is None else str(size) for size in shape) + "]"
 
 
 def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
@@ -169,5 +163,5 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
 
 
 def _cell(text: str) -> str:
-    """A text that ends neither its cell nor its row; slices hold values of the data."""
+    """Escapes a text for a table cell; slices contain values of the data."""
     return text.replace("|", "\\|").replace("\n", " ")

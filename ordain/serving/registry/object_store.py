@@ -1,11 +1,11 @@
-"""Publishing to an object store (`gs://bucket/folder`), which knows no rename.
+"""Publishes to an object store (`gs://bucket/folder`), which has no atomic rename.
 
-There a version is what has a manifest: the files are uploaded first and `manifest.json` last, so
-a push that ends half-way leaves objects and no version. A number is taken by creating a marker
-that must not exist (`if_generation_match=0`), so two publishers never write below the same one.
-Every upload's checksum is computed on both sides.
+A version exists once it has a manifest: `manifest.json` is uploaded last, so an interrupted push
+leaves objects but no version. A number is claimed by creating a marker that must not exist
+(`if_generation_match=0`), so two publishers never write to the same version. Checksums of uploads
+are verified on both sides.
 
-Labels, rollback and pruning are for local and mounted directories; here versions are all there is.
+Labels, rollback and pruning need a local or mounted directory; an object store has versions only.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ from ordain.serving.registry.trust import SigningKey
 from ordain.serving.registry.verification import MAX_MANIFEST_BYTES
 from ordain.storage.gcs import SCHEME, named_errors, open_bucket
 
-#: Folder of the markers; hidden, so that no reader takes it for a version.
+#: Hidden folder of the markers.
 CLAIMS = ".claims"
 MAX_ATTEMPTS = 100
 _VERSION = re.compile(r"(?:\.claims/)?([1-9]\d*)(?:/(.+))?")
 
 
 def list_object_versions(address: str) -> list[int]:
-    """Versions at an address, oldest first: numbers below which there is a manifest.
+    """Lists the versions at an address, oldest first: numbers with a manifest.
 
     Raises:
-        InfrastructureError: The store does not answer.
+        InfrastructureError: The store does not respond.
     """
     return _listed(*open_bucket(address))[0]
 
 
 def read_object_manifest(address: str) -> bytes:
-    """The manifest of a version, as its bytes.
+    """Reads the bytes of a version's manifest.
 
     Args:
-        address: The version's own, `gs://bucket/folder/<version>`.
+        address: The version's address, `gs://bucket/folder/<version>`.
 
     Raises:
-        InfrastructureError: The store does not answer, there is none, or it is too large.
+        InfrastructureError: The store does not respond, or the manifest is missing or too large.
     """
     bucket, prefix = open_bucket(address)
     with named_errors(f"{address}/{MANIFEST_FILE}"):
         blob = bucket.get_blob(prefix + MANIFEST_FILE)
         if blob is None or blob.size > MAX_MANIFEST_BYTES:
-            raise InfrastructureError(f"{address} holds no {MANIFEST_FILE} of a version")
+            raise InfrastructureError(f"{address} has no {MANIFEST_FILE} of a version")
         return bytes(blob.download_as_bytes(checksum="crc32c"))
 
 
 def check_object_version(address: str) -> list[str]:
-    """Holds the objects of a version against its manifest, by name and size.
+    """Checks the objects of a version against its manifest, by name and size.
 
     Returns:
-        One sentence for each object that is missing or of another size.
+        One sentence for each object that is missing or has another size.
 
     Raises:
-        InfrastructureError: The store does not answer, or the manifest is damaged.
+        InfrastructureError: The store does not respond, or the manifest is damaged.
     """
     bucket, prefix = open_bucket(address)
     files = _manifest(address).files
@@ -83,17 +83,16 @@ def check_object_version(address: str) -> list[str]:
 
 
 def fetch_object_version(address: str, folder: Path) -> None:
-    """Downloads what the manifest of a version lists, the manifest and its signature.
+    """Downloads the files of a version's manifest, the manifest and its signature.
 
-    Nothing is held against the digests here: `ordain.serving.registry.verification.verify` does
-    that.
+    Digests are not checked here, see `ordain.serving.registry.verification.verify`.
 
     Args:
-        address: The version's own, `gs://bucket/folder/<version>`.
-        folder: Where to; made here.
+        address: The version's address, `gs://bucket/folder/<version>`.
+        folder: Target folder; created here.
 
     Raises:
-        InfrastructureError: The store does not answer, an object is missing or of another size
+        InfrastructureError: The store does not respond, an object is missing or has another size
             than listed, or the manifest is damaged.
         OSError: The folder cannot be written.
     """
@@ -129,15 +128,15 @@ def publish_objects(
     Args:
         model: Folder of the SavedModel.
         address: `gs://bucket/folder`.
-        about: What is known of the model, as for `ordain.serving.registry.directory.publish`.
+        about: The manifest, as for `ordain.serving.registry.directory.publish`.
         key: Signs the version; None leaves it unsigned.
-        check: Looks at the copy before it is uploaded, and raises if it must not be.
+        check: Checks the copy before the upload, and raises if it must not be published.
 
     Returns:
-        The version's own address, `gs://bucket/folder/<version>`.
+        The version's address, `gs://bucket/folder/<version>`.
 
     Raises:
-        InfrastructureError: The store does not answer, or refuses.
+        InfrastructureError: The store does not respond, or rejects the upload.
         ConfigError: The key cannot be used.
     """
     bucket, prefix = open_bucket(address)
@@ -147,10 +146,10 @@ def publish_objects(
             files = copy_tree(Path(model), folder)
             if check is not None:
                 check(folder)
-            whole, told = _listed(bucket, prefix)
-            version = _claim(bucket, prefix, max([0, *told]) + 1)
+            published, taken = _listed(bucket, prefix)
+            version = _claim(bucket, prefix, max([0, *taken]) + 1)
             created = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-            parent = whole[-1] if whole else None
+            parent = published[-1] if published else None
             known = replace(about, version=version, created=created, parent=parent)
             prepare(folder, known, files, key)
             _upload(bucket, f"{prefix}{version}/", folder)
@@ -165,7 +164,7 @@ def _upload(bucket: Any, prefix: str, folder: Path) -> None:
     names = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.is_file())
     names.remove(MANIFEST_FILE)
     for name in (*names, MANIFEST_FILE):
-        # The number was claimed: an object that is there already is not ours.
+        # The number was claimed, so an existing object is an error.
         with named_errors(f"{SCHEME}{bucket.name}/{prefix}{name}"):
             bucket.blob(prefix + name).upload_from_filename(
                 folder / name, checksum="crc32c", if_generation_match=0
@@ -183,18 +182,18 @@ def _claim(bucket: Any, prefix: str, first: int) -> int:
             except exceptions.PreconditionFailed:
                 continue
             return version
-    raise InfrastructureError(f"{MAX_ATTEMPTS} versions were taken by others meanwhile")
+    raise InfrastructureError(f"no free version number in {MAX_ATTEMPTS} attempts")
 
 
 def _listed(bucket: Any, prefix: str) -> tuple[list[int], list[int]]:
-    """Versions that have a manifest, and every number that is taken."""
-    whole, told = set(), set()
+    """Versions that have a manifest, and all numbers that are taken."""
+    published, taken = set(), set()
     with named_errors(f"{SCHEME}{bucket.name}/{prefix}"):
         for blob in bucket.client.list_blobs(bucket.name, prefix=prefix or None):
             match = _VERSION.fullmatch(blob.name.removeprefix(prefix))
             if match is None:
                 continue
-            told.add(int(match[1]))
+            taken.add(int(match[1]))
             if match[2] == MANIFEST_FILE:
-                whole.add(int(match[1]))
-    return sorted(whole), sorted(told)
+                published.add(int(match[1]))
+    return sorted(published), sorted(taken)

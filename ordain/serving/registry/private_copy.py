@@ -1,10 +1,9 @@
-"""Copies of versions that nobody but this process can change.
+"""Private copies of versions, which only this process can change.
 
-What is checked has to be what is loaded, and a serving directory may change in between. So a
-version is copied into a folder of this process (mode 0700, in the folder for temporary files),
-and checked and loaded there. Copies share their blocks with the original where the file system
-can (never their inodes: a hard link could be written to). What a killed process left is removed
-by the next one.
+A serving directory may change between check and load. So a version is copied into a private folder
+of this process (mode 0700, in the temporary folder), and checked and loaded there. Copies share
+blocks with the original where the file system supports it, never inodes, because a hard link could
+be written to. Copies of a killed process are removed by the next one.
 """
 
 from __future__ import annotations
@@ -25,13 +24,13 @@ from ordain.common.process_exit import before_exit
 from ordain.errors import InfrastructureError
 
 PREFIX = "ordain-versions-"
-#: Locked as long as the process lives that the folder belongs to.
+#: Locked while the process that owns the folder lives.
 _OWNER_FILE = "owner"
-#: A folder without owner is one that is being made, or one whose maker was killed at once.
+#: Seconds after which a folder without owner file belongs to a killed process.
 _MAKING_S = 3600.0
-#: A version has some dozen files, a few levels deep; what has more is none.
+#: A version has a few dozen files in a few levels.
 MAX_FILES, MAX_DEPTH = 10_000, 32
-#: Left free on the disk that the copies are on.
+#: Kept free on the disk of the copies.
 _SPARE_BYTES = 100_000_000
 _FICLONE = 0x40049409
 
@@ -41,10 +40,10 @@ _own: dict[int, tuple[Path, int]] = {}
 
 @dataclass(frozen=True)
 class PrivateCopy:
-    """A copy.
+    """A copy of a version.
 
     Attributes:
-        folder: Its folder, named as the version's.
+        folder: Its folder, named like the version's.
     """
 
     folder: Path
@@ -55,13 +54,13 @@ class PrivateCopy:
 
 
 def copy_version(version: Path) -> PrivateCopy:
-    """Copies a version's folder: plain files and folders, and nothing else.
+    """Copies a version's folder, which may hold plain files and folders only.
 
     Args:
         version: The version's folder.
 
     Raises:
-        InfrastructureError: It holds something else, or too much, or there is no room for it.
+        InfrastructureError: It holds something else or too much, or the disk is full.
     """
     if version.is_symlink():
         raise InfrastructureError(f"{version.name} is a link, not a folder")
@@ -86,8 +85,7 @@ def copy_version(version: Path) -> PrivateCopy:
 def _copy_tree(source: Path, target: Path) -> None:
     budget = shutil.disk_usage(target.parent).free - _SPARE_BYTES
     count = 0
-    # Every folder is opened once and read by its descriptor: one that is swapped for a link
-    # meanwhile is not followed.
+    # Each folder is read through its descriptor: replacing it by a link has no effect.
     for parent, folders, files, descriptor in os.fwalk(source, onerror=_raise):
         below = Path(parent).relative_to(source)
         count += len(folders) + len(files)
@@ -122,7 +120,7 @@ def _copy_file(name: str, folder: int, target: Path, budget: int) -> int:
             fcntl.ioctl(written, _FICLONE, read)
             return found.st_size
         done = 0
-        # As much as it had: one that grows meanwhile is not the one that was published.
+        # Up to its size at the start: a file that grows meanwhile is not the published one.
         while done < found.st_size:
             sent = os.sendfile(written, read, done, found.st_size - done)
             if sent == 0:
@@ -132,7 +130,7 @@ def _copy_file(name: str, folder: int, target: Path, budget: int) -> int:
 
 
 def _own_folder() -> Path:
-    """The folder of this process' copies; made, and those of dead processes removed, at first."""
+    """The folder of this process's copies; the first call creates it and cleans up."""
     with _lock:
         if os.getpid() not in _own:
             _sweep(Path(tempfile.gettempdir()))
@@ -140,7 +138,7 @@ def _own_folder() -> Path:
             making = folder / f"{_OWNER_FILE}.new"
             owner = os.open(making, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
             fcntl.flock(owner, fcntl.LOCK_EX)
-            # Locked before it has its name: whoever sees it sees it locked.
+            # Locked before it gets its name, so it is never visible unlocked.
             making.rename(folder / _OWNER_FILE)
             _own[os.getpid()] = folder, owner
             before_exit(remove_copies)
@@ -148,7 +146,7 @@ def _own_folder() -> Path:
 
 
 def remove_copies() -> None:
-    """Removes this process' copies; what was loaded from them may not find its assets any more."""
+    """Removes this process's copies; models loaded from them may miss their assets."""
     with _lock:
         folder, owner = _own.pop(os.getpid(), (None, -1))
         if folder is not None:
@@ -157,7 +155,7 @@ def remove_copies() -> None:
 
 
 def _sweep(parent: Path) -> None:
-    """Removes what processes of this user left that are no more."""
+    """Removes copies of this user's dead processes."""
     for folder in parent.glob(f"{PREFIX}*"):
         with contextlib.suppress(OSError):
             found = folder.lstat()
@@ -183,9 +181,9 @@ def _is_left(folder: Path, made: float) -> bool:
 
 def _no_room(error: OSError) -> InfrastructureError:
     return InfrastructureError(
-        f"a version is copied into {tempfile.gettempdir()} to be checked and loaded there, and "
-        f"cannot be: {error.strerror}",
-        "make room there, or name another folder in the environment variable TMPDIR",
+        f"cannot copy a version into {tempfile.gettempdir()}, where it is checked and loaded: "
+        f"{error.strerror}",
+        "free space there, or set the environment variable TMPDIR to another folder",
     )
 
 

@@ -1,13 +1,13 @@
-"""Which versions a serving directory may lose, and their removal.
+"""Retention: decides which versions of a serving directory to remove, and removes them.
 
-A version disappears by one rename to a hidden name and is deleted then, so that no reader sees
-half of one. What is kept, and why:
+A version is renamed to a hidden name before it is deleted, so that no reader sees half of one.
+Kept are:
 
-1. every version that has a label;
-2. the one that was stable before: a rollback leads there;
+1. every version with a label;
+2. the previous stable version, the target of a rollback;
 3. the newest N;
-4. the newest, whatever N is: what `evaluate.baseline: latest` compares with;
-5. what the caller names, such as the version that `evaluate.baseline` pins.
+4. the newest, for any N: `evaluate.baseline: latest` compares with it;
+5. versions that the caller names, such as the one that `evaluate.baseline` pins.
 """
 
 from __future__ import annotations
@@ -26,19 +26,19 @@ from ordain.errors import InfrastructureError
 from ordain.serving.registry import tensorflow_serving
 from ordain.serving.registry.directory import REMOVED_PREFIX
 from ordain.serving.registry.label_file import LABELS_FILE, Labels, read_labels
-from ordain.serving.registry.labels import labels_lock
+from ordain.serving.registry.label_writing import labels_lock
 from ordain.serving.registry.trust import Trust
 from ordain.serving.registry.versions import list_versions
 
 
 @dataclass(frozen=True)
 class Fate:
-    """What becomes of a version.
+    """Decision on a version.
 
     Attributes:
         version: The version.
         size_bytes: Size of its files.
-        kept: Why it is kept; empty for one that goes.
+        kept: Reasons to keep it; empty if it is removed.
     """
 
     version: int
@@ -49,10 +49,10 @@ class Fate:
 def decide(
     versions: list[int], labels: Labels, keep: int, named: Mapping[int, str] | None = None
 ) -> dict[int, tuple[str, ...]]:
-    """Why each version is kept; versions without a reason go. See the module's rules.
+    """Reasons to keep each version, by the module's rules; those without a reason are removed.
 
     Args:
-        versions: Versions there are, oldest first.
+        versions: All versions, oldest first.
         labels: The labels.
         keep: How many of the newest are kept.
         named: Further versions to keep, with the reason.
@@ -76,21 +76,21 @@ def prune(
     named: Mapping[int, str] | None = None,
     trust: Trust | None = None,
 ) -> list[Fate]:
-    """Removes the versions that nothing keeps.
+    """Removes the versions without a reason to keep them.
 
     Args:
         base: The serving directory.
         keep: How many of the newest are kept.
-        is_dry_run: Whether to say only what would be removed.
+        is_dry_run: Whether to decide only, and remove nothing.
         named: Further versions to keep, with the reason.
-        trust: Whose labels decide.
+        trust: Required signer of the labels.
 
     Returns:
-        Each version's fate, oldest first.
+        The decision on each version, oldest first.
 
     Raises:
-        InfrastructureError: The labels cannot be read, and nothing is removed; or a version cannot
-            be removed, and those before it are.
+        InfrastructureError: The labels cannot be read, and nothing was removed; or a version cannot
+            be removed, and those before it were.
     """
     base = Path(base)
     if not base.is_dir():
@@ -101,7 +101,7 @@ def prune(
         labels = read_labels(base, trust)
         fates = _fates(base, labels, keep, named)
         gone = [fate.version for fate in fates if not fate.kept]
-        # A server that follows drops them before their files go.
+        # TensorFlow Serving unloads them before their files are removed.
         if gone and (base / LABELS_FILE).exists():
             tensorflow_serving.write_config(base, labels)
         hidden = [_hide(base, version) for version in gone]
@@ -116,7 +116,7 @@ def _fates(base: Path, labels: Labels, keep: int, named: Mapping[int, str] | Non
 
 
 def size_of(folder: Path) -> int:
-    """Size of all files below a folder, in bytes; what vanishes meanwhile does not count."""
+    """Size of all files below a folder, in bytes; files that disappear meanwhile do not count."""
     total = 0
     for parent, _, files in os.walk(folder):
         for name in files:

@@ -1,9 +1,9 @@
-"""The published version that a new model is compared with, or goes on training from.
+"""Finds the published version that a new model is compared with or warm-started from.
 
-It is found where it serves: by the labels and manifests of the serving directory, or in an object
-store by its manifests. ML Metadata is not asked, so a project that was moved, whose database was
-restored or lost, or that runs on another machine finds the same version. Before a version is
-loaded it is copied to a private folder, and that copy is verified, scanned and loaded.
+It is found by the labels and manifests of the serving directory, or by the manifests of an object
+store. ML Metadata is not used, so the same version is found after a move, on another machine, or
+with a restored or lost database. Before a version is loaded it is copied to a private folder, and
+that copy is verified, scanned and loaded.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from ordain.serving.registry.object_store import (
     read_object_manifest,
 )
 from ordain.serving.registry.trust import Trust
-from ordain.serving.registry.verification import MAX_MANIFEST_BYTES, verify
+from ordain.serving.registry.verification import MAX_MANIFEST_BYTES, summary, verify
 from ordain.serving.registry.versions import list_versions
 from ordain.storage.gcs import is_object_store
 
@@ -41,9 +41,9 @@ class Served:
     Attributes:
         version: Its number.
         address: Its folder, or `gs://bucket/folder/<version>`.
-        role: Why it was chosen: `stable`, `newest published`, `pinned`.
+        role: Reason for the choice: `stable`, `newest published` or `pinned`.
         digest: SHA-256 of its manifest.
-        files: The digest of every file, as the manifest lists them.
+        files: The digest of every file, from the manifest.
     """
 
     version: int
@@ -59,24 +59,24 @@ class Served:
 
 
 def find_served(base: str, rule: str | int, trust: Trust | None = None) -> Served | None:
-    """The version that a rule names.
+    """Finds the version that a rule selects.
 
-    `stable` is the version with that label. Where none has it (nothing was promoted yet), and in
-    an object store, which has no labels, it is the newest published, as for `latest`. A version
-    that a rollback took out of service is not among the published ones.
+    `stable` is the version with that label. If no version has it (nothing was promoted yet), and in
+    an object store, which has no labels, it means `latest`: the newest published version that no
+    rollback took out of service.
 
     Args:
         base: The serving directory, or `gs://bucket/folder`.
         rule: `stable`, `latest`, or the number of a version.
-        trust: Whose labels they have to be; None, as without a key in it, takes any.
+        trust: Required signer of the labels; None, or no key in it, accepts any.
 
     Returns:
         The version; None while nothing has been published.
 
     Raises:
         ConfigError: There is no version of that number.
-        InfrastructureError: The version should be there and is not, or the labels, the manifest,
-            the directory or the store cannot be read.
+        InfrastructureError: The stable version is missing, or the labels, the manifest, the
+            directory or the store cannot be read.
     """
     try:
         chosen = _in_bucket(base, rule) if is_object_store(base) else _in_folder(base, rule, trust)
@@ -98,15 +98,14 @@ def find_served(base: str, rule: str | int, trust: Trust | None = None) -> Serve
 
 
 def check_served(base: str, rule: str | int, trust: Trust | None) -> Served | None:
-    """Finds the version that a rule names, and holds it against its manifest and signature.
+    """Finds the version that a rule selects, and verifies its manifest and signature.
 
-    In an object store, names and sizes of the objects are held against the manifest, whose
-    content and signature `private_copy` looks at.
+    In an object store only names and sizes of the objects are compared with the manifest; content
+    and signature are checked by `private_copy`.
 
     Raises:
         ConfigError: There is no version of that number, or the key cannot be used.
-        InfrastructureError: It cannot be what the next model is compared with; names the version
-            and its folder.
+        InfrastructureError: The version cannot be used as a baseline; names it and its folder.
     """
     served = find_served(base, rule, trust)
     if served is None:
@@ -122,11 +121,11 @@ def check_served(base: str, rule: str | int, trust: Trust | None) -> Served | No
 
 @contextlib.contextmanager
 def private_copy(address: str, trust: Trust | None) -> Iterator[Path]:
-    """Copies a version to a folder of this process alone, and checks the copy.
+    """Copies a version to a private folder, and checks the copy.
 
     Args:
         address: The version's folder, or `gs://bucket/folder/<version>`.
-        trust: Whose version it has to be; None while signing is off.
+        trust: Required signer of the version; None while signing is off.
 
     Yields:
         The folder of the copy, which holds the SavedModel; it is removed at the end.
@@ -158,18 +157,18 @@ def private_copy(address: str, trust: Trust | None) -> Iterator[Path]:
 
 
 def address_of(base: str, version: int) -> str:
-    """Where a version of a serving directory is."""
+    """Address of a version of a serving directory."""
     return f"{base.rstrip('/')}/{version}"
 
 
 def is_preceded(base: str, version: int) -> bool:
-    """True if an older version than a given one is published."""
+    """True if a version older than a given one is published."""
     listed = list_object_versions(base) if is_object_store(base) else list_versions(base)
     return any(other < version for other in listed)
 
 
 def holds_files(served: Served, model: Path) -> bool:
-    """True if a version was published of exactly the files of a SavedModel.
+    """True if a version consists of exactly the files of a SavedModel.
 
     Args:
         served: The version.
@@ -177,7 +176,7 @@ def holds_files(served: Served, model: Path) -> bool:
     """
     listed = {file for file in served.files if file.path != MODEL_CARD_FILE}
     files = {p.relative_to(model).as_posix(): p for p in model.rglob("*") if p.is_file()}
-    # Sizes first: nothing is read of a model that is another one.
+    # Sizes first, so that files are read only if all sizes match.
     if {(name, path.stat().st_size) for name, path in files.items()} != {
         (file.path, file.size_bytes) for file in listed
     }:
@@ -192,7 +191,7 @@ def _manifest_of(address: str) -> bytes:
         return read_plain(Path(address), MANIFEST_FILE, MAX_MANIFEST_BYTES)
     except FileNotFoundError as error:
         raise InfrastructureError(
-            f"it holds no {MANIFEST_FILE}: it was not published whole"
+            f"it has no {MANIFEST_FILE}: it was not published completely"
         ) from error
 
 
@@ -204,16 +203,16 @@ def _in_folder(base: str, rule: str | int, trust: Trust | None) -> tuple[int, st
     if rule == STABLE and labels.stable is not None:
         if labels.stable not in versions:
             raise InfrastructureError(
-                f"{Path(base, LABELS_FILE)} says that version {labels.stable} is stable, and there "
-                f"is no folder {address_of(base, labels.stable)}",
+                f"version {labels.stable} is stable in {Path(base, LABELS_FILE)}, but there is no "
+                f"folder {address_of(base, labels.stable)}",
                 f"restore it, or give the label to another version: {_NEXT}",
             )
         return labels.stable, STABLE
     published = [version for version in versions if version not in labels.rolled_back]
     if versions and not published:
         raise InfrastructureError(
-            f"{base}: every version there was rolled back, so there is none to compare with",
-            f"say which one serves: {_NEXT}",
+            f"{base}: every version was rolled back, so there is none to compare with",
+            f"make a version stable: {_NEXT}",
         )
     return _newest(published)
 
@@ -237,10 +236,8 @@ def _newest(versions: list[int]) -> tuple[int, str] | None:
 
 
 def _unusable(version: int | str, address: str, *problems: str) -> InfrastructureError:
-    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
     return InfrastructureError(
-        f"version {version} cannot be what a new model is compared with: {address}: "
-        f"{problems[0]}{more}",
-        "look at it with ordain models verify PROJECT; restore the version, move the label stable "
-        "to another one (ordain models rollback), or name another baseline in evaluate.baseline",
+        f"version {version} cannot be used as a baseline: {address}: {summary(problems)}",
+        "check it with ordain models verify PROJECT; restore the version, move the label stable to "
+        "another one (ordain models rollback), or name another baseline in evaluate.baseline",
     )

@@ -1,9 +1,9 @@
-"""Signatures of a version, by the `model-signing` package, and of the labels.
+"""Signs and verifies versions, with the `model-signing` package, and labels.
 
-A version's signature covers every file, the manifest among them, and stands beside it as a
-Sigstore bundle: `model_signing verify key` reads it as well. The labels' stands in `labels.json`
-itself, so that both change by one rename. Keys are elliptic-curve keys in PEM files (P-256, P-384
-or P-521):
+A version's signature covers every file including the manifest, and is stored beside it as a
+Sigstore bundle, which `model_signing verify key` reads as well. The labels' signature is inside
+`labels.json`, so that both change by one rename. Keys are elliptic-curve keys in PEM files (P-256,
+P-384 or P-521):
 
     openssl ecparam -name prime256v1 -genkey -noout | openssl pkcs8 -topk8 -out private.pem
     openssl pkey -in private.pem -pubout -out public.pem
@@ -21,7 +21,7 @@ from ordain.errors import ConfigError, InfrastructureError
 from ordain.serving.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE
 from ordain.serving.registry.trust import SigningKey
 
-#: A bundle holds a digest for each file of the version; a larger one is not one of ours.
+#: A bundle holds a digest for each file of the version; larger files are refused.
 MAX_SIGNATURE_BYTES = 64_000_000
 _CURVES = ("secp256r1", "secp384r1", "secp521r1")
 
@@ -44,7 +44,7 @@ def sign_version(folder: Path, key: SigningKey) -> None:
 
 
 def check_signature(folder: Path, public_key: Path) -> list[str]:
-    """Problems of a version's signature, a sentence each; empty if it is the key's.
+    """Finds problems of a version's signature; empty if it verifies with the key.
 
     Raises:
         ConfigError: The key cannot be used.
@@ -65,7 +65,7 @@ def check_signature(folder: Path, public_key: Path) -> list[str]:
         return [error.message]
     try:
         config.set_hashing_config(_hashing()).verify(folder, signature)
-    except Exception as error:  # whatever the package raises on a damaged bundle: not verified
+    except Exception as error:  # the package may raise anything on a damaged bundle
         brief = str(error).strip().splitlines() or [type(error).__name__]
         return [f"the signature does not verify: {brief[0]:.300}"]
     if not (folder / MANIFEST_FILE).is_file():
@@ -74,7 +74,7 @@ def check_signature(folder: Path, public_key: Path) -> list[str]:
 
 
 def sign_text(text: str, key: SigningKey) -> str:
-    """The signature of a text, as base64.
+    """Signs a text; returns base64.
 
     Raises:
         ConfigError: The key cannot be used.
@@ -87,14 +87,14 @@ def sign_text(text: str, key: SigningKey) -> str:
         password = key.password.encode() if key.password else None
         private = load_pem_private_key(key.path.read_bytes(), password)
         if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name not in _CURVES:
-            raise ValueError("it is no elliptic-curve key")
+            raise ValueError("it is not an elliptic-curve key")
     except (OSError, ValueError, TypeError) as error:
         raise _unusable("push.signing.private_key", key.path, error) from error
     return base64.b64encode(private.sign(text.encode(), ec.ECDSA(SHA256()))).decode()
 
 
 def is_signature_of(text: str, signature: str, public_key: Path) -> bool:
-    """True if a signature, as base64, is that of a text by the key's other half.
+    """True if a base64 signature of a text verifies with a public key.
 
     Raises:
         ConfigError: The key cannot be used.
@@ -107,7 +107,7 @@ def is_signature_of(text: str, signature: str, public_key: Path) -> bool:
     try:
         public = load_pem_public_key(public_key.read_bytes())
         if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in _CURVES:
-            raise ValueError("it is no elliptic-curve key")
+            raise ValueError("it is not an elliptic-curve key")
     except (OSError, ValueError, TypeError) as error:
         raise _unusable("push.signing.public_key", public_key, error) from error
     try:
@@ -128,5 +128,5 @@ def _unusable(key: str, path: Path, error: Exception) -> ConfigError:
     brief = getattr(error, "strerror", None) or (str(error).splitlines() or [""])[0]
     return ConfigError(
         f"{key}: {path} cannot be used: {brief}",
-        "name a PEM file of a key on P-256, P-384 or P-521; docs/serving-directory.md makes one",
+        "name a PEM file with a key on P-256, P-384 or P-521; see docs/serving-directory.md",
     )

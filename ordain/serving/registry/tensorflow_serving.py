@@ -1,18 +1,17 @@
-"""TensorFlow Serving's configuration, derived from the versions and their labels.
+"""Writes TensorFlow Serving's configuration for the versions and their labels.
 
-`tensorflow_model_server --model_config_file=... --model_config_file_poll_wait_seconds=1` reads
-it again and again, so a server that runs follows each change. Written anew after every one:
+`tensorflow_model_server --model_config_file=... --model_config_file_poll_wait_seconds=1` polls it,
+so a running server follows each change. Rewritten after every change:
 
 - `models.config`, for a server on this machine;
-- `container.config`, the same for one that has the serving directory mounted at
-  `CONTAINER_BASE`, as `ordain serve --emit` mounts it;
+- `container.config`, for a container with the serving directory mounted at `CONTAINER_BASE`, as
+  `ordain serve --emit` mounts it;
 - `batching.config`, for `--enable_batching --batching_parameters_file`.
 
-Labels are moved in two steps by the server itself: a label goes to a version only once that is
-loaded (`server_core.cc`, `UpdateModelVersionLabelMap`); a poll that comes too early fails and
-the next one succeeds. That is why the version a label came from stays listed: it serves until
-then, and a rollback finds it loaded. The first labels of a fresh server need
-`--allow_version_labels_for_unavailable_models=true`.
+The server assigns a label only once its version is loaded (`server_core.cc`,
+`UpdateModelVersionLabelMap`); an earlier poll fails and the next one succeeds. The version that had
+the label before stays listed: it serves until then, and a rollback finds it loaded. The first
+labels of a fresh server need `--allow_version_labels_for_unavailable_models=true`.
 """
 
 from __future__ import annotations
@@ -29,9 +28,9 @@ FOLDER = "tensorflow_serving"
 MODELS_FILE = "models.config"
 CONTAINER_FILE = "container.config"
 BATCHING_FILE = "batching.config"
-#: Where containers have the serving directory; KServe mounts a model's storage there.
+#: Mount point of the serving directory in containers, the same as KServe's.
 CONTAINER_BASE = "/mnt/models"
-#: How often a server looks for a change, in seconds.
+#: Seconds between two polls of a server.
 POLL_S = 1
 #: `tensorflow_serving/servables/tensorflow/session_bundle_config.proto`, BatchingParameters.
 BATCHING = """\
@@ -48,7 +47,7 @@ allowed_batch_sizes: 128
 def served_versions(base: str | Path, labels: Labels) -> list[int]:
     """Versions that a server keeps loaded, oldest first.
 
-    The labelled ones, the newest, and the one that was stable before; only what is there.
+    Existing versions that have a label, are the newest, or were stable before.
     """
     have = list_versions(base)
     wanted = {*labels.labelled, labels.previous, *have[-1:]}
@@ -56,13 +55,13 @@ def served_versions(base: str | Path, labels: Labels) -> list[int]:
 
 
 def models_config(name: str, base_path: str, versions: list[int], labels: Labels) -> str:
-    """`models.config` in the text form of the ModelServerConfig proto.
+    """Makes `models.config`, in the text format of the ModelServerConfig proto.
 
     Args:
         name: The model's name in requests.
         base_path: The serving directory as the server sees it.
-        versions: Versions to load; with none, the server takes the newest that comes.
-        labels: The labels; one on a version that is not loaded is left out.
+        versions: Versions to load; if empty, the server loads the newest.
+        labels: The labels; those of versions that are not loaded are omitted.
     """
     if versions:
         listed = " ".join(f"versions: {version}" for version in versions)
@@ -85,10 +84,10 @@ def models_config(name: str, base_path: str, versions: list[int], labels: Labels
 
 
 def write_config(base: str | Path, labels: Labels) -> None:
-    """Writes the three files; the model's name is that of the serving directory's folder.
+    """Writes the three files; the model is named after the serving directory's folder.
 
     Raises:
-        InfrastructureError: They cannot be written; the labels are as they are.
+        InfrastructureError: They cannot be written; the labels have changed already.
     """
     base = Path(base)
     folder = base / FOLDER
@@ -106,13 +105,13 @@ def write_config(base: str | Path, labels: Labels) -> None:
             write_atomic(folder / name, text)
     except OSError as error:
         raise InfrastructureError(
-            f"{folder} cannot be written: {error.strerror}; the labels have changed, and a "
-            "TensorFlow Serving that reads this folder does not know yet",
+            f"{folder} cannot be written: {error.strerror}; the labels have changed, but a "
+            "TensorFlow Serving that reads this folder does not follow yet",
             "free space or correct permissions; the next change of a label writes it",
         ) from error
 
 
 def _quoted(text: str) -> str:
-    """A text as protobuf's text form quotes it."""
+    """Quotes a text for protobuf's text format."""
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
     return f'"{escaped}"'

@@ -1,4 +1,4 @@
-"""Keys and project that versions and labels of a serving directory are held against."""
+"""Keys and project that sign and verify the versions and labels of a serving directory."""
 
 from __future__ import annotations
 
@@ -17,28 +17,27 @@ class SigningKey:
 
     Attributes:
         path: Its PEM file.
-        password: What the file is encrypted with; None if it is not.
+        password: Password of the file; None if it is not encrypted.
     """
 
     path: Path
     password: str | None = None
 
     def __repr__(self) -> str:
-        """Without the password, which must not get into a log."""
+        """Omits the password, which must not get into a log."""
         return f"SigningKey({str(self.path)!r})"
 
 
 @dataclass(frozen=True)
 class Trust:
-    """Whose versions and labels are taken, and what signs new ones.
+    """Required signer of versions and labels, and the key that signs new ones.
 
     Attributes:
         project: Name of the project that the serving directory belongs to.
-        public_key: PEM file of the key that versions and labels have to be signed with; None
-            while signing is off, and then `project` is not compared either: an unsigned name
-            proves nothing.
-        private_key: PEM file of its other half; None on a machine that only reads.
-        password: What the private key's file is encrypted with, as a reference `${env:NAME}`.
+        public_key: PEM file of the public key that verifies versions and labels; None while signing
+            is off. `project` is compared only while it is on: an unsigned name proves nothing.
+        private_key: PEM file of the private key; None on a machine that only reads.
+        password: Password of the private key's file, as a reference `${env:NAME}`.
     """
 
     project: str
@@ -47,12 +46,12 @@ class Trust:
     password: str | None = None
 
     def __repr__(self) -> str:
-        """Without the password, which must not get into a log."""
+        """Omits the password, which must not get into a log."""
         return f"Trust({self.project!r}, {str(self.public_key)!r}, {str(self.private_key)!r})"
 
     @classmethod
     def of(cls, project: str, signing: Mapping[str, Any] | None) -> Trust:
-        """The trust that a section `push.signing` describes; None is signing turned off."""
+        """Makes the trust of a section `push.signing`; None means that signing is off."""
         if signing is None:
             return cls(project)
         private = signing.get("private_key")
@@ -72,15 +71,14 @@ class Trust:
         """The key that signs new versions and labels; None while signing is off.
 
         Raises:
-            ConfigError: Signing is on, and there is no private key, or the variable of its pass
-                phrase is not set.
+            ConfigError: Signing is on, and there is no private key, or the variable of its
+                password is not set.
         """
         if not self.is_signed:
             return None
         if self.private_key is None:
             raise ConfigError(
-                "push.signing has no private_key, so nothing can be published or labelled from "
-                "here: both are signed",
+                "push.signing has no private_key, which publishing and labelling need to sign",
                 "name the PEM file in push.signing.private_key, or do it where the key is",
             )
         path = resolve_references(str(self.private_key), "push.signing.private_key")

@@ -1,12 +1,12 @@
-"""Reading a version's manifest, and holding a version against it. Runs no code of the model.
+"""Reads a version's manifest, and verifies a version against it. Runs no code of the model.
 
-A version is whole if its folder holds exactly the files that its manifest lists, each with its
-digest, and, where signing is on, if the signature over all of it is the key's and the manifest is
-that of the project.
+A version verifies if its folder holds exactly the files of its manifest, each with its digest, and,
+where signing is on, if its signature verifies with the key and the manifest names the project.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from ordain.common.atomic_files import read_plain
@@ -16,12 +16,12 @@ from ordain.serving.registry.manifest import MANIFEST_FILE, SIGNATURE_FILE, Mani
 from ordain.serving.registry.signing import check_signature
 from ordain.serving.registry.trust import Trust
 
-#: A manifest lists files, metrics and verdicts; a larger one is not one of ours.
+#: A manifest lists files, metrics and verdicts; larger files are refused.
 MAX_MANIFEST_BYTES = 64_000_000
 
 
 def read_manifest(folder: str | Path) -> Manifest:
-    """The manifest of a version's folder, which is not held against the files.
+    """Reads the manifest of a version's folder, without verifying the files.
 
     Raises:
         InfrastructureError: There is none, or it cannot be read; names the file.
@@ -31,7 +31,7 @@ def read_manifest(folder: str | Path) -> Manifest:
         text = read_plain(Path(folder), MANIFEST_FILE, MAX_MANIFEST_BYTES).decode("utf-8")
     except FileNotFoundError as error:
         raise InfrastructureError(
-            f"{folder} holds no {MANIFEST_FILE}: it was not published whole, or by something else",
+            f"{folder} has no {MANIFEST_FILE}: it was not published completely, or by another tool",
             "publish it again: ordain run PROJECT --from Pusher",
         ) from error
     except UnicodeDecodeError as error:
@@ -43,16 +43,16 @@ def read_manifest(folder: str | Path) -> Manifest:
 
 
 def verify(folder: str | Path, trust: Trust | None = None) -> list[str]:
-    """Holds a version's folder against its manifest, and its signature against a key.
+    """Verifies a version's folder against its manifest, and its signature with a key.
 
     Args:
         folder: The version's folder, named by its number.
-        trust: Whose version it has to be; None, as without a key in it, looks at no signature.
+        trust: Required signer of the version; None, or no key in it, skips the signature.
 
     Returns:
-        One sentence for each problem: manifest missing or damaged, file missing, not listed, of
-        another content, no plain file, signature missing or of somebody else, a version of
-        another number or of another project. Empty: it is whole.
+        One sentence for each problem: manifest missing or damaged; file missing, not listed,
+        changed or not a plain file; signature missing or wrong; another version number or project.
+        Empty if the version verifies.
 
     Raises:
         ConfigError: The key itself cannot be used.
@@ -61,9 +61,9 @@ def verify(folder: str | Path, trust: Trust | None = None) -> list[str]:
     if folder.is_symlink():
         return [f"{folder.name} is a link, not a folder"]
     if not folder.is_dir():
-        return [f"{folder} holds no {MANIFEST_FILE}: there is no such folder"]
+        return [f"{folder} has no {MANIFEST_FILE}: there is no such folder"]
     try:
-        # Nothing is opened before it is known to be a plain file.
+        # Only files known to be plain are opened.
         problems = [f"{name} is not a plain file" for name, p in walk(folder) if not _is_plain(p)]
         if problems:
             return problems
@@ -101,5 +101,11 @@ def _compare(folder: Path, manifest: Manifest) -> list[str]:
         if is_size != expected.size_bytes:
             problems.append(f"{name} has {is_size} bytes, not {expected.size_bytes}")
         elif digest_file(found[name], name) != expected:
-            problems.append(f"{name} has another content than was published")
+            problems.append(f"{name} was changed after it was published")
     return problems
+
+
+def summary(problems: Sequence[str]) -> str:
+    """The first of several problems, and how many more there are."""
+    more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
+    return f"{problems[0]}{more}"

@@ -1,20 +1,20 @@
-"""Which versions a serving directory holds: folders named by a whole number."""
+"""Versions of a serving directory: its folders whose name is a whole number."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from ordain.errors import InfrastructureError
+from ordain.errors import ConfigError, InfrastructureError
 
 #: The protocols carry a version in 64 bits.
 MAX_VERSION = 2**63 - 1
 
 
 def list_versions(base: str | Path) -> list[int]:
-    """Versions in a serving directory, oldest first; empty if there is no directory.
+    """Lists the versions of a serving directory, oldest first; empty if there is no directory.
 
     Raises:
-        InfrastructureError: It is no folder, or cannot be read.
+        InfrastructureError: It is not a folder, or cannot be read.
     """
     try:
         entries = list(Path(base).iterdir())
@@ -22,6 +22,22 @@ def list_versions(base: str | Path) -> list[int]:
         return []
     except OSError as error:
         raise InfrastructureError(f"{base} cannot be read: {error.strerror}") from error
-    # `007` and digits of other scripts are numbers to int(), and no folder of ours.
+    # int() also reads `007` and digits of other scripts, which are not versions.
     numbers = [e for e in entries if e.name.isdecimal() and str(int(e.name)) == e.name]
     return sorted(v for e in numbers if (v := int(e.name)) <= MAX_VERSION and e.is_dir())
+
+
+def version_folder(base: str | Path, version: int) -> Path:
+    """The folder of a version.
+
+    Raises:
+        ConfigError: There is no such version.
+        InfrastructureError: The directory cannot be read.
+    """
+    versions = list_versions(base)
+    if version not in versions:
+        raise ConfigError(
+            f"there is no version {version} in {base}",
+            f"versions there: {', '.join(map(str, versions)) or 'none'}",
+        )
+    return Path(base, str(version))

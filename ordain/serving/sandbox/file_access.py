@@ -1,8 +1,8 @@
-"""Leaves the files: this process, and what it starts, opens nothing but what it is given.
+"""Restricts this process and its children to given files, with Landlock (man 7 landlock).
 
-By Landlock (man 7 landlock), which needs no rights, holds for root too, and cannot be taken back.
-What is open already stays open. Names, sizes and times of other files can still be asked for; their
-content, and the lists of other folders, cannot.
+Landlock needs no privileges, applies to root too, and cannot be undone. Open files stay open.
+Names, sizes and times of other files can still be read; their content, and listings of other
+folders, cannot.
 """
 
 from __future__ import annotations
@@ -20,20 +20,19 @@ from pathlib import Path
 _CREATE_RULESET, _ADD_RULE, _RESTRICT_SELF = 444, 445, 446
 _GET_VERSION, _PATH_BENEATH = 1, 1
 _NO_NEW_PRIVILEGES = 38
-#: Rights by their bit: run, write, read a file, list a folder.
+#: Bits of the rights: write a file, read a file, list a folder; bit 0 is execute.
 _WRITE_FILE, _READ_FILE, _READ_DIR = 1 << 1, 1 << 2, 1 << 3
-#: What a rule on a file, and not on a folder, may hold.
+#: Rights that a rule on a file, not a folder, may have.
 _OF_FILES = 1 | _WRITE_FILE | _READ_FILE | 1 << 14 | 1 << 15
-#: Rights that each version of the interface knows: truncating came with the third, ioctl on
-#: devices with the fifth.
+#: Rights by version of the interface: the third added truncation, the fifth ioctl on devices.
 _RIGHTS = {1: (1 << 13) - 1, 2: (1 << 14) - 1, 3: (1 << 15) - 1, 5: (1 << 16) - 1}
 
-#: What a program needs of the system beside itself: libraries, the time zone, the processors, its
-#: own process, and the loopback's name.
+#: System files that a program needs: libraries, the time zone, the processors, its own process, and
+#: the loopback's name.
 _SYSTEM = (
     *("/usr/lib", "/usr/lib64", "/usr/local/lib", "/lib", "/lib64", "/nix/store"),
     *("/etc/ld.so.cache", "/etc/localtime", "/etc/hosts", "/etc/host.conf", "/etc/nsswitch.conf"),
-    # Python and OpenSSL look whether these are there, and then expect to open them.
+    # Python and OpenSSL open these if they exist.
     *("/usr/share/zoneinfo", "/etc/ssl/openssl.cnf", *mimetypes.knownfiles),
     *("/proc/self", "/proc/cpuinfo", "/proc/meminfo", "/proc/stat", "/proc/sys/vm", "/sys"),
     # A GPU's driver and libraries.
@@ -42,19 +41,19 @@ _SYSTEM = (
 _DEVICES = ("/dev/null", "/dev/zero", "/dev/random", "/dev/urandom")
 
 
-def leave_files(read: Iterable[Path], write: Iterable[Path]) -> bool:
-    """Takes this process off every file but some, for good.
+def restrict_files(read: Iterable[Path], write: Iterable[Path]) -> bool:
+    """Restricts this process to given files, for good.
 
-    Has to come before the first further thread. Python's own installation can be read, programs
+    Must be called before a second thread exists. Python's own installation stays readable; programs
     cannot be started any more.
 
     Args:
-        read: Files, and folders with all below them, that can still be read.
-        write: Those that can be read, written, made and removed too.
+        read: Files and folders that can be read, with everything below them.
+        write: Files and folders that can also be written, created and removed.
 
     Returns:
-        Whether it worked; if not, nothing has changed: the kernel knows no Landlock, say, or there
-        are threads already.
+        Whether it worked; if not, nothing has changed: for example, the kernel lacks Landlock, or
+        there are threads already.
     """
     if platform.system() != "Linux" or len(os.listdir("/proc/self/task")) > 1:  # noqa: PTH208
         return False
@@ -72,7 +71,7 @@ def leave_files(read: Iterable[Path], write: Iterable[Path]) -> bool:
         for path in readable:
             _allow(library, rules, path, _READ_FILE | _READ_DIR)
         for path in write:
-            # Everything but to run it.
+            # All rights except execution.
             _allow(library, rules, path, handled & ~1)
         for path in (*map(Path, _DEVICES), *Path("/dev").glob("nvidia*")):
             _allow(library, rules, path, handled & (_READ_FILE | _WRITE_FILE | 1 << 15))
@@ -84,7 +83,7 @@ def leave_files(read: Iterable[Path], write: Iterable[Path]) -> bool:
 
 
 def _allow(library: ctypes.CDLL, rules: int, path: Path, rights: int) -> None:
-    """Adds a rule; for a path that is not there, there is nothing to allow."""
+    """Adds a rule; paths that do not exist are ignored."""
     try:
         descriptor = os.open(path, os.O_PATH | os.O_CLOEXEC)
     except OSError:
@@ -99,7 +98,7 @@ def _allow(library: ctypes.CDLL, rules: int, path: Path, rights: int) -> None:
 
 
 def _python() -> list[Path]:
-    """Python's installation: its library, and folders of packages; never a folder of the user's."""
+    """Python's library and its package folders; never a folder of the user."""
     prefixes = {sys.prefix, sys.base_prefix, sys.exec_prefix, sys.base_exec_prefix}
     parts = [Path(prefix, part) for prefix in prefixes for part in ("lib", "lib64", "pyvenv.cfg")]
     packages = [Path(e) for e in sys.path if Path(e).name in ("site-packages", "dist-packages")]

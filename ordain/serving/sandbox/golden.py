@@ -1,7 +1,7 @@
-"""Golden requests: real rows, what a model has to answer, and how far an answer is from it.
+"""Golden requests: real rows, the expected outputs, and their distance to a server's response.
 
-The expected answers are those of `serving_tf_example`, the signature that the evaluation
-predicts through, called directly. A server is asked the same rows as JSON and as tensors.
+The expected outputs are those of `serving_tf_example`, the signature that the evaluation uses,
+called directly. A server gets the same rows as JSON and as tensors.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ Arrays = Mapping[str, np.ndarray[Any, Any]]
 
 @dataclass(frozen=True)
 class Golden:
-    """Rows and the answers they have to get.
+    """Rows and their expected outputs.
 
     Attributes:
         examples: Serialized tf.Examples of raw columns.
@@ -45,7 +45,7 @@ class Golden:
     expected: Arrays
 
     def write(self, folder: Path) -> None:
-        """Keeps it in a folder, which is made."""
+        """Writes it to a folder, which is created."""
         raw = {
             "examples": [base64.b64encode(example).decode() for example in self.examples],
             "instances": self.instances,
@@ -56,10 +56,10 @@ class Golden:
 
     @classmethod
     def read(cls, folder: Path) -> Golden:
-        """Reads what `write` kept.
+        """Reads the file of `write`.
 
         Raises:
-            InfrastructureError: There is none, or it is damaged.
+            InfrastructureError: The file is missing or damaged.
         """
         path = folder / GOLDEN_FILE
         try:
@@ -74,7 +74,7 @@ class Golden:
 
 
 def predict(model: str | Path, examples: Sequence[bytes]) -> dict[str, np.ndarray[Any, Any]]:
-    """Answers of a model called directly, through the signature that the evaluation uses.
+    """Outputs of a model called directly, through the signature that the evaluation uses.
 
     Args:
         model: Folder of the SavedModel, scanned before.
@@ -91,10 +91,10 @@ def predict(model: str | Path, examples: Sequence[bytes]) -> dict[str, np.ndarra
 def make_requests(
     description: Description | None, examples: Sequence[bytes]
 ) -> tuple[list[dict[str, Any]], list[Request]]:
-    """The rows as JSON, and everything a server is asked.
+    """Makes the rows as JSON, and all requests to a server.
 
     Each row alone and all rows at once, through REST and gRPC: as named columns, if the model
-    says which it has, and all rows as serialized tf.Examples too.
+    describes them, and all rows as serialized tf.Examples too.
     """
     from ordain.serving.export.samples import to_instance, to_tensors  # noqa: PLC0415
 
@@ -108,7 +108,7 @@ def make_requests(
         instances: list[dict[str, Any]] = []
     else:
         instances = [to_instance(description, example) for example in examples]
-        # Rows of JSON with lists of different lengths are no tensor: TF Serving refuses them.
+        # Rows with lists of different lengths are not a tensor: TensorFlow Serving refuses them.
         even = [(a, b) for a, b in groups if _is_even(instances[a:b])]
         by_json = [_rest(SERVING_DEFAULT, instances[a:b], a) for a, b in even]
         named = [(a, b, SERVING_DEFAULT) for a, b in groups]
@@ -148,11 +148,11 @@ def _grpc(signature: str, inputs: Arrays, first: int, rows: int) -> Request:
     return Request("grpc", request.SerializeToString(), first, rows)
 
 
-def read_answer(request: Request, body: bytes) -> dict[str, np.ndarray[Any, Any]]:
-    """An answer's outputs by name; the one output of a bare JSON answer is named empty.
+def read_response(request: Request, body: bytes) -> dict[str, np.ndarray[Any, Any]]:
+    """Decodes the outputs of a response by name; a single unnamed output has an empty name.
 
     Raises:
-        ValueError: It is no answer.
+        ValueError: The body is not a valid response.
     """
     if request.protocol == "rest":
         raw = json.loads(body)
@@ -170,11 +170,11 @@ def read_answer(request: Request, body: bytes) -> dict[str, np.ndarray[Any, Any]
 
 
 def distance(expected: Arrays, found: Arrays) -> float:
-    """How far an answer is from what was expected.
+    """Distance of a response from the expected outputs.
 
     Args:
         expected: Outputs by name, `[rows, ...]`.
-        found: The answer's; a single output may be named empty.
+        found: Outputs of the response; a single one may have an empty name.
 
     Returns:
         The largest difference of two numbers, divided by the expected one where that is above 1;
@@ -215,7 +215,7 @@ def _listed(array: np.ndarray[Any, Any]) -> Any:
 
 
 def _as_array(values: Any) -> np.ndarray[Any, Any]:
-    """Numbers as numbers; anything else as objects, which JSON's texts are."""
+    """Numbers as numeric arrays; anything else, such as strings, as object arrays."""
     array = np.array(values)
     return array if array.dtype.kind in "fiub" else np.array(values, object)
 

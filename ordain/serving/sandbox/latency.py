@@ -1,8 +1,8 @@
-"""Latency samples of a server: enough of them for the quantile they are judged by.
+"""Latency samples of a server, enough for the quantile that is limited.
 
-A sample is a request of one row, asked one after the other. The highest quantile that a series
-supports is the one that `TAIL` of its samples may exceed; p99 of fewer samples would be their
-maximum, and one pause of a busy machine would decide.
+A sample is the time of a request with one row; requests are sequential. The highest quantile that a
+series supports is the one that `TAIL` of its samples may exceed; p99 of fewer samples would be
+their maximum, which a single pause of a busy machine decides.
 """
 
 from __future__ import annotations
@@ -15,15 +15,15 @@ from itertools import cycle
 
 #: The quantile that `gate.server.max_p99_ms` limits.
 SHARE = 0.99
-#: Samples that may lie above a quantile before it says something about the model.
+#: Samples above a quantile that the quantile needs to be meaningful.
 TAIL = 3
-#: Samples of a whole series: the fewest of which `TAIL` lie above p99.
+#: Samples of a complete series: the fewest of which `TAIL` are above p99.
 SAMPLES = round(TAIL / (1 - SHARE))
 
 
 @dataclass(frozen=True)
 class Series:
-    """Times of requests of one row, in the order in which they were asked.
+    """Times of requests with one row, in the order of the requests.
 
     Attributes:
         times_ms: One for each request, in milliseconds.
@@ -40,12 +40,12 @@ class Series:
 
     @property
     def is_over(self) -> bool:
-        """True if p99 of a whole series is above the limit, however it would have gone on."""
+        """True if p99 of a complete series would be above the limit, for any further samples."""
         return self.slower > TAIL
 
     @property
     def is_whole(self) -> bool:
-        """True if there are enough samples to name p99."""
+        """True if there are enough samples for p99."""
         return len(self.times_ms) >= SAMPLES
 
     @property
@@ -55,7 +55,7 @@ class Series:
         return SHARE if self.is_whole else max(0.5, math.floor(100 * (1 - TAIL / count)) / 100)
 
     def __str__(self) -> str:
-        """The quantiles that the samples support, and how many samples there are."""
+        """The quantiles that the samples support, and the number of samples."""
         count = len(self.times_ms)
         if self.is_over:
             return (
@@ -79,13 +79,13 @@ def take_series(
     limit_ms: float,
     seconds: float,
 ) -> Series:
-    """Asks in turn until there are enough samples, the answer is settled, or time is up.
+    """Sends requests in turn until the result is certain, or the time is up.
 
     Args:
-        ask: Asks a request by its number and returns the milliseconds it took.
+        ask: Sends the request with a number and returns the milliseconds it took.
         kinds: Numbers of the requests, at least one.
         limit_ms: The limit on their p99.
-        seconds: Time after which no further request is asked.
+        seconds: Time after which no further request is sent.
     """
     end = time.monotonic() + seconds
     times: list[float] = []

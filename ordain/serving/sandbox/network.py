@@ -1,4 +1,4 @@
-"""Leaves the network: a namespace of its own for this process, with a loopback and no more."""
+"""Moves the process into a network namespace that has only loopback."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ _CLONE_NEWUSER, _CLONE_NEWNET = 0x10000000, 0x40000000
 _SIOCGIFFLAGS, _SIOCSIFFLAGS, _IFF_UP = 0x8913, 0x8914, 0x1
 
 
-def leave_network() -> bool:
-    """Takes this process, and what it starts, off every network but a loopback of its own.
+def isolate_network() -> bool:
+    """Moves this process and its children into a network namespace with only a loopback.
 
-    Has to come before the first thread. Works as root, and for others where the system lets
-    them make namespaces (man 7 user_namespaces).
+    Must be called before a second thread exists. Works as root, and for other users if the system
+    lets them create namespaces (man 7 user_namespaces).
 
     Returns:
         Whether it worked; if not, nothing has changed.
@@ -37,8 +37,8 @@ def leave_network() -> bool:
 
 
 def _map_to_self(user: int, group: int) -> None:
-    """Stays the same user inside a namespace of users."""
-    # Where the system forbids it the process is nobody there, which is as good for a trial.
+    """Keeps the same user inside a user namespace."""
+    # If the system forbids it, the process runs as nobody, which is fine for a trial.
     with contextlib.suppress(OSError):
         Path("/proc/self/uid_map").write_text(f"{user} {user} 1")
         Path("/proc/self/setgroups").write_text("deny")
@@ -46,7 +46,7 @@ def _map_to_self(user: int, group: int) -> None:
 
 
 def _raise_loopback() -> None:
-    """Brings the loopback up, as `ip link set lo up` does; there may be no `ip`."""
+    """Brings the loopback up, like `ip link set lo up`, which may not be installed."""
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as control:
         request = struct.pack("16sh14x", b"lo", 0)
         flags = struct.unpack("16sh14x", fcntl.ioctl(control, _SIOCGIFFLAGS, request))[1]

@@ -1,4 +1,4 @@
-"""A process that is not trusted: its memory watched, its output read, its end certain."""
+"""Control of an untrusted process: watches its memory, reads its output, ends it."""
 
 from __future__ import annotations
 
@@ -8,23 +8,22 @@ from typing import IO
 
 import psutil
 
-#: Seconds between two looks at a process' memory: long enough to be cheap, short beside the time
-#: it takes to fill gigabytes.
+#: Seconds between two checks of a process's memory; filling gigabytes takes longer.
 WATCH_S = 0.05
 
 
 class MemoryWatch:
-    """Looks at a process' memory, and kills it when it takes too much.
+    """Watches a process's memory, and kills it above a limit.
 
-    RLIMIT_AS would count address space, of which TensorFlow reserves many times what it uses.
+    RLIMIT_AS would limit address space, of which TensorFlow reserves many times what it uses.
 
     Attributes:
-        peak_bytes: Most resident memory seen.
-        is_exceeded: Whether the process was killed for it.
+        peak_bytes: Highest resident memory seen.
+        is_exceeded: Whether the process was killed for its memory.
     """
 
     def __init__(self, pid: int, limit_bytes: int) -> None:
-        """Takes the process and the most it may take with all it starts."""
+        """Takes the process and the limit for it and its children."""
         self._pid, self._limit = pid, limit_bytes
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)
@@ -57,7 +56,7 @@ class MemoryWatch:
 
 
 class Lines:
-    """What a process has written so far; a thread reads, as reading cannot be given a time."""
+    """Lines of a process's output, read by a thread, because reads have no timeout."""
 
     def __init__(self, stream: IO[str]) -> None:
         """Starts reading a stream, until it ends."""
@@ -72,7 +71,7 @@ class Lines:
                 self._changed.notify_all()
 
     def next(self, timeout_s: float) -> str | None:
-        """The next line; None if there was none in time."""
+        """The next line; None after the timeout."""
         with self._changed:
             if not self._lines:
                 self._changed.wait(timeout_s)
@@ -80,7 +79,7 @@ class Lines:
 
 
 def kill_tree(pid: int) -> None:
-    """Ends a process and everything it started; does nothing for one that is gone."""
+    """Kills a process and its children; does nothing if it has ended."""
     with contextlib.suppress(psutil.NoSuchProcess):
         process = psutil.Process(pid)
         for each in (*process.children(recursive=True), process):

@@ -1,7 +1,8 @@
-"""A candidate on trial: a server of its own, without network, with bounded files, memory and time.
+"""Trial server for a candidate: no network, restricted files, limits on memory and time.
 
-This is the side of the server gate: what is asked, what came of it, and the process between
-(`ordain.serving.sandbox.supervisor`), which starts the server (`ordain.serving.sandbox.server`).
+This is the server gate's side. It starts the supervising process
+(`ordain.serving.sandbox.supervisor`), which starts the server (`ordain.serving.sandbox.server`),
+and exchanges requests and results with it.
 """
 
 from __future__ import annotations
@@ -24,28 +25,28 @@ from ordain.serving.sandbox.process import kill_tree
 
 TRIAL_FILE, RESULT_FILE = "trial.json", "result.json"
 LOG_FILE, TRIAL_LOG_FILE = "server.log", "trial.log"
-#: In the trial's folder: what the server may read, and where it may write.
+#: Folders of a trial that the server may read, and write.
 CANDIDATE_FOLDER, SCRATCH_FOLDER = "candidate", "scratch"
-#: The word that there is something to serve.
+#: Tells the supervisor that there is a candidate.
 GO = b"go\n"
-#: What `ordain.serving.sandbox.server` says when its imports are done, with or without other files.
+#: Output of `ordain.serving.sandbox.server` after its imports, without or with access to files.
 IMPORTED = "imported"
 HAS_FILES = "and can open other files"
-#: Seconds to import TensorFlow, which says nothing about the model.
+#: Time limit to import TensorFlow, which does not depend on the model.
 IMPORTS_S = 180.0
 #: Seconds for the server to end by itself.
 STOP_S = 5.0
-#: Series of latency samples before a model is refused for time alone, and the seconds between two:
-#: a pause of the machine that spoilt the first is likely to be over.
-MAX_LOOKS, SECOND_LOOK_S = 2, 2.0
-#: A server that writes more than this to a file or its log is not right.
+#: Latency series before a model is refused for latency alone, and the seconds between two, so that
+#: a pause of the machine does not affect both.
+MAX_SERIES, SERIES_PAUSE_S = 2, 2.0
+#: Largest file or log that a server may write.
 MAX_FILE_BYTES = 100_000_000
-#: What a server needs of the environment; proxies and credentials are not among it.
+#: Environment variables passed to the server; no proxies or credentials.
 _ENVIRONMENT = ("PATH", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "TF_ENABLE_ONEDNN_OPTS")
 
 Protocol = Literal["rest", "grpc"]
 Stop = Literal["imports", "load", "memory", "time", "crash"]
-#: Milliseconds of one request after the other.
+#: Milliseconds of sequential requests.
 Times = list[float]
 
 
@@ -54,10 +55,10 @@ class Request:
     """One request.
 
     Attributes:
-        protocol: How it is asked.
+        protocol: Protocol to send it with.
         body: JSON text, or a serialized `PredictRequest`.
         first: Number of its first row among the golden rows.
-        rows: Rows it holds.
+        rows: Number of its rows.
     """
 
     protocol: Protocol
@@ -68,13 +69,13 @@ class Request:
 
 @dataclass(frozen=True)
 class Bounds:
-    """What a server on trial may take.
+    """Limits of a trial server.
 
     Attributes:
         load_s: Seconds from the end of the imports to the first possible request.
-        memory_bytes: Resident memory of the server and what it starts.
-        p99_ms: Limit on the time of a request of one row; one that is over it is looked at again.
-        answers_s: Seconds for all answers together.
+        memory_bytes: Resident memory of the server and its children.
+        p99_ms: Limit on the time of a request with one row; a series above it is repeated once.
+        answers_s: Seconds for all responses together.
         series_s: Seconds for one series of latency samples.
     """
 
@@ -87,17 +88,17 @@ class Bounds:
     @property
     def whole_s(self) -> float:
         """Seconds from the end of the imports to the end of the trial."""
-        looks = MAX_LOOKS * len(get_args(Protocol))
-        return self.load_s + self.answers_s + looks * (self.series_s + SECOND_LOOK_S)
+        series = MAX_SERIES * len(get_args(Protocol))
+        return self.load_s + self.answers_s + series * (self.series_s + SERIES_PAUSE_S)
 
 
 @dataclass(frozen=True)
-class Answer:
-    """What came of one request.
+class Response:
+    """Response to one request.
 
     Attributes:
-        body: The answer's body; empty if there was an error.
-        error: Status and message of a refusal; empty if there was none.
+        body: Its body; empty after an error.
+        error: Status and message of an error, or empty.
     """
 
     body: bytes = b""
@@ -106,18 +107,18 @@ class Answer:
 
 @dataclass
 class Outcome:
-    """What came of a trial.
+    """Result of a trial.
 
     Attributes:
-        stopped: Why the server was given up; None if it answered to the end.
-        detail: What is known about that.
+        stopped: Why the trial ended early; None if all requests were sent.
+        detail: Details about that.
         has_network: Whether the server could reach other machines.
         has_files: Whether the server could open files other than the candidate's and its own.
-        load_s: Seconds to load the model and warm it up; None if it never was.
-        peak_bytes: Most resident memory seen.
-        answers: One for each request, as far as it got.
-        looks: By protocol, the times in milliseconds of each series of requests of one row; a
-            second series where the first was too slow.
+        load_s: Seconds to load the model and warm it up; None if it was not loaded.
+        peak_bytes: Highest resident memory seen.
+        answers: Responses to the requests, in order, as far as they were sent.
+        series: Series of times of requests with one row, in milliseconds, by protocol; a second
+            series if the first was too slow.
     """
 
     stopped: Stop | None = None
@@ -126,22 +127,22 @@ class Outcome:
     has_files: bool = True
     load_s: float | None = None
     peak_bytes: int = 0
-    answers: list[Answer] = field(default_factory=list)
-    looks: dict[str, list[Times]] = field(default_factory=dict)
+    answers: list[Response] = field(default_factory=list)
+    series: dict[str, list[Times]] = field(default_factory=dict)
 
 
 class Trial:
-    """A server on trial, from the start of its imports to its end.
+    """A trial server, from the start of its imports to its end.
+
+    It can be started before there is a candidate: the imports do not depend on the model, and take
+    longest.
 
     Attributes:
-        base: Serving directory that the candidate is put into, as its only version.
-
-    It can be started before there is a candidate: the imports say nothing about the model and take
-    longer than anything else here.
+        base: Serving directory for the candidate, its only version.
     """
 
     def __init__(self) -> None:
-        """Starts the process, which imports TensorFlow and waits for `ask`."""
+        """Starts the processes, which import TensorFlow and wait for `ask`."""
         self.folder = Path(tempfile.mkdtemp(prefix="ordain-trial-"))
         self.base = self.folder / CANDIDATE_FOLDER
         self.base.mkdir()
@@ -167,15 +168,15 @@ class Trial:
 
     @property
     def is_waiting(self) -> bool:
-        """Whether it can be asked: it lives, and was not asked before."""
+        """True if `ask` can be called: the process lives, and it was not called before."""
         return self._bounds is None and self._process.poll() is None
 
     def ask(self, requests: Sequence[Request], bounds: Bounds) -> None:
-        """Has the candidate in `base` served and asked.
+        """Serves the candidate in `base` and sends the requests to it.
 
         Args:
-            requests: What to ask.
-            bounds: What the server may take.
+            requests: The requests.
+            bounds: Limits of the server.
         """
         raw = {
             "bounds": asdict(bounds),
@@ -186,21 +187,21 @@ class Trial:
         }
         (self.folder / TRIAL_FILE).write_text(json.dumps(raw))
         self._bounds = bounds
-        assert self._process.stdin is not None  # noqa: S101  it was asked for
-        # A trial that died says so in `finish`.
+        assert self._process.stdin is not None  # noqa: S101  it is a pipe
+        # `finish` reports a trial that died.
         with contextlib.suppress(OSError):
             self._process.stdin.write(GO)
             self._process.stdin.flush()
 
     def finish(self) -> Outcome:
-        """Waits for what came of it, and ends what is left of the process."""
+        """Waits for the result, and kills what is left of the processes."""
         if self._bounds is None:
-            raise ValueError("a trial that was not asked does not finish")
+            raise ValueError("finish needs ask before it")
         limit = IMPORTS_S + self._bounds.whole_s + 4 * STOP_S
         try:
             self._process.wait(limit)
         except subprocess.TimeoutExpired:
-            return Outcome("time", f"the trial did not end within {limit:.0f} s")
+            return Outcome("time", f"the trial timed out after {limit:.0f} s")
         finally:
             kill_tree(self._process.pid)
         try:
@@ -208,11 +209,11 @@ class Trial:
         except (OSError, ValueError):
             log = (self.folder / TRIAL_LOG_FILE).read_text(errors="replace").strip().splitlines()
             return Outcome("crash", f"the trial ended without a result: {''.join(log[-1:])[:300]}")
-        raw["answers"] = [Answer(base64.b64decode(a["body"]), a["error"]) for a in raw["answers"]]
+        raw["answers"] = [Response(base64.b64decode(a["body"]), a["error"]) for a in raw["answers"]]
         return Outcome(**raw)
 
     def close(self) -> None:
-        """Ends the process if it lives, and removes its folder."""
+        """Kills the processes, and removes the trial's folder."""
         kill_tree(self._process.pid)
         self._process.wait()
         if self._process.stdin is not None:
@@ -225,16 +226,16 @@ _ahead: Trial | None = None
 
 
 def start_ahead() -> None:
-    """Starts a trial that `take` hands out, while whoever needs it has other things to do."""
+    """Starts a trial in advance, for a later `take`."""
     global _ahead  # noqa: PLW0603  one for each process
     if _ahead is None:
         _ahead = Trial()
 
 
 def take() -> Trial:
-    """The trial that was started ahead, if it still waits; otherwise a new one.
+    """Returns the trial that was started ahead, if it still waits, or else a new one.
 
-    Whoever takes it closes it.
+    The caller closes it.
     """
     global _ahead
     taken, _ahead = _ahead, None
@@ -245,7 +246,7 @@ def take() -> Trial:
 
 
 def close_ahead() -> None:
-    """Ends a trial that was started ahead and that nobody took."""
+    """Closes a trial that was started ahead and not taken."""
     global _ahead  # noqa: PLW0603  one for each process
     if _ahead is not None:
         _ahead.close()

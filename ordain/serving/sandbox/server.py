@@ -1,8 +1,8 @@
-"""The server of a trial: `python -m ordain.serving.sandbox.server FOLDER`.
+"""Server process of a trial: `python -m ordain.serving.sandbox.server FOLDER`.
 
-The same server as `ordain serve` starts, on free ports of the loopback, with limits of the system
-on top. It leaves all files but the candidate's and its own, imports, says so, and waits for a line
-on standard input: the seconds of processor time it has. If that ends before, so does the server.
+The server of `ordain serve`, on free ports of the loopback, with system limits. It restricts its
+access to files, imports TensorFlow, reports that, and waits for a line on standard input: its limit
+of processor time in seconds. If standard input ends before, so does the server.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from pathlib import Path
 from ordain.common.package import PACKAGE
 from ordain.common.process_exit import exit_process
 from ordain.errors import OrdainError
-from ordain.serving.sandbox.file_access import leave_files
+from ordain.serving.sandbox.file_access import restrict_files
 from ordain.serving.sandbox.sandbox import (
     CANDIDATE_FOLDER,
     HAS_FILES,
@@ -23,12 +23,12 @@ from ordain.serving.sandbox.sandbox import (
     MAX_FILE_BYTES,
     SCRATCH_FOLDER,
 )
-from ordain.serving.server.lean import leave_keras_out
 from ordain.serving.server.settings import Settings
+from ordain.serving.server.without_keras import hide_keras
 
 
 def confine(folder: Path) -> bool:
-    """Leaves this process the candidate to read and a folder to write to, and no other file.
+    """Restricts this process to reading the candidate and writing to the scratch folder.
 
     Args:
         folder: The trial's folder.
@@ -36,20 +36,20 @@ def confine(folder: Path) -> bool:
     Returns:
         Whether it worked; if not, nothing has changed.
     """
-    return leave_files([folder / CANDIDATE_FOLDER, PACKAGE], [folder / SCRATCH_FOLDER])
+    return restrict_files([folder / CANDIDATE_FOLDER, PACKAGE], [folder / SCRATCH_FOLDER])
 
 
 def limit(cpu_s: int, file_bytes: int) -> None:
-    """Limits processor time and file sizes of this process, and leaves no memory image behind."""
+    """Limits processor time and file sizes of this process, and disables core dumps."""
     resource.setrlimit(resource.RLIMIT_CPU, (cpu_s, cpu_s))
     resource.setrlimit(resource.RLIMIT_FSIZE, (file_bytes, file_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def main(folder: Path) -> None:
-    """Serves the candidate of a trial's folder until it is told to end."""
+    """Serves the candidate of a trial's folder until SIGTERM."""
     is_confined = confine(folder)
-    leave_keras_out()
+    hide_keras()
     from ordain.serving.server.app import serve  # noqa: PLC0415
 
     _say(IMPORTED if is_confined else f"{IMPORTED} {HAS_FILES}")
@@ -57,7 +57,7 @@ def main(folder: Path) -> None:
     if not line:
         exit_process(0)
     base = folder / CANDIDATE_FOLDER
-    # The server copies the version that it loads: its largest file is one that is right.
+    # The server copies the version that it loads, so its largest file must be writable.
     sizes = [path.stat().st_size for path in base.rglob("*") if path.is_file()]
     limit(int(line), max([MAX_FILE_BYTES, *sizes]))
     settings = Settings(
@@ -66,7 +66,7 @@ def main(folder: Path) -> None:
         rest_port=0,
         grpc_port=0,
         drain_grace_s=0.0,
-        load_timeout_s=math.inf,  # who holds the trial ends it
+        load_timeout_s=math.inf,  # the supervisor has the time limit
     )
     try:
         serve(settings, _say, is_trial=True)

@@ -1,9 +1,9 @@
-"""The process of a trial: `python -m ordain.serving.sandbox.supervisor FOLDER`.
+"""Supervising process of a trial: `python -m ordain.serving.sandbox.supervisor FOLDER`.
 
-It leaves the network, starts the server (`ordain.serving.sandbox.server`, which leaves the files)
-as its child, waits for the word on standard input, asks the server the given requests through REST
-and gRPC, watches its memory, and writes down what came. It knows neither TensorFlow nor what the
-answers should be; `ordain.components.server_gate.component` judges.
+It isolates itself from the network, starts the server (`ordain.serving.sandbox.server`) as its
+child, waits for `GO` on standard input, sends the given requests through REST and gRPC, watches the
+server's memory, and writes the result. It needs no TensorFlow and does not know the expected
+outputs; `ordain.components.server_gate.component` evaluates the responses.
 """
 
 from __future__ import annotations
@@ -21,31 +21,31 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-from ordain.serving.sandbox.client import Ask, grpc_client, rest_client
+from ordain.serving.sandbox.client import Send, grpc_client, rest_client
 from ordain.serving.sandbox.latency import take_series
-from ordain.serving.sandbox.network import leave_network
+from ordain.serving.sandbox.network import isolate_network
 from ordain.serving.sandbox.process import Lines, MemoryWatch, kill_tree
 from ordain.serving.sandbox.sandbox import (
     GO,
     IMPORTED,
     IMPORTS_S,
     LOG_FILE,
-    MAX_LOOKS,
+    MAX_SERIES,
     RESULT_FILE,
-    SECOND_LOOK_S,
+    SERIES_PAUSE_S,
     STOP_S,
     TRIAL_FILE,
-    Answer,
     Bounds,
     Outcome,
     Protocol,
     Request,
+    Response,
     Stop,
     Times,
 )
 
 _IMPORTED = re.compile(rf"^{IMPORTED}(?P<rest>.*)$")
-#: What the server says when it can be asked.
+#: Output of the server when it is ready.
 _READY = re.compile(r"serving \S+ version .* on (?P<rest>\S+) and grpc (?P<grpc>\S+)")
 
 
@@ -56,12 +56,12 @@ class _Stopped(Exception):
 
 
 def run(folder: Path) -> Outcome | None:
-    """Holds a trial in this process, which loses the network for good.
+    """Runs a trial in this process, which loses the network for good.
 
     Returns:
-        What came of it; None if nobody asked for it before standard input ended.
+        The result; None if standard input ended before `GO`.
     """
-    outcome = Outcome(has_network=not leave_network())
+    outcome = Outcome(has_network=not isolate_network())
     command = [sys.executable, "-P", "-m", "ordain.serving.sandbox.server", str(folder)]
     with (folder / LOG_FILE).open("wb") as log:
         server = subprocess.Popen(  # noqa: S603  our own module
@@ -70,27 +70,27 @@ def run(folder: Path) -> Outcome | None:
     try:
         if sys.stdin.buffer.read(len(GO)) != GO:
             return None
-        _hold(server, folder, outcome)
+        _supervise(server, folder, outcome)
     finally:
         _stop(server)
     return outcome
 
 
-def _hold(server: subprocess.Popen[str], folder: Path, outcome: Outcome) -> None:
-    """Serves and asks; whatever happens is in the outcome."""
+def _supervise(server: subprocess.Popen[str], folder: Path, outcome: Outcome) -> None:
+    """Starts serving and sends the requests; fills in the outcome."""
     raw = json.loads((folder / TRIAL_FILE).read_text())
     bounds = Bounds(**raw["bounds"])
     requests = [Request(**{**r, "body": base64.b64decode(r["body"])}) for r in raw["requests"]]
     cpu_s = (IMPORTS_S + bounds.whole_s) * (os.cpu_count() or 1)
     watch = MemoryWatch(server.pid, bounds.memory_bytes)
-    assert server.stdin is not None and server.stdout is not None  # noqa: S101  asked for
+    assert server.stdin is not None and server.stdout is not None  # noqa: S101  they are pipes
     try:
         with watch:
             lines = Lines(server.stdout)
-            said = _wait_for(server, lines, _IMPORTED, IMPORTS_S, "imports", folder)
-            outcome.has_files = said["rest"] != ""
+            imported = _wait_for(server, lines, _IMPORTED, IMPORTS_S, "imports", folder)
+            outcome.has_files = imported["rest"] != ""
             began = time.monotonic()
-            with contextlib.suppress(OSError):  # it died, which is seen next
+            with contextlib.suppress(OSError):  # it died, which is detected next
                 server.stdin.write(f"{int(cpu_s)}\n")
                 server.stdin.flush()
             ready = _wait_for(server, lines, _READY, bounds.load_s, "load", folder)
@@ -99,7 +99,7 @@ def _hold(server: subprocess.Popen[str], folder: Path, outcome: Outcome) -> None
     except _Stopped as stop:
         outcome.stopped, outcome.detail = stop.why, str(stop)
     finally:
-        # What it answered counts for nothing if it took too much.
+        # The memory limit overrides any other outcome.
         if watch.is_exceeded:
             outcome.stopped = "memory"
             outcome.detail = f"killed at {watch.peak_bytes / 1e6:.0f} MB of resident memory"
@@ -121,16 +121,16 @@ def _wait_for(
         if found:
             return found
         if line is None and server.poll() is not None:
-            raise _Stopped("crash", _last_words(server, folder))
-    raise _Stopped(why, f"not within {limit_s:g} s")
+            raise _Stopped("crash", _end_of(server, folder))
+    raise _Stopped(why, f"timed out after {limit_s:g} s")
 
 
-def _last_words(server: subprocess.Popen[str], folder: Path) -> str:
-    """How a server ended: its code or signal, and the last line of its log."""
+def _end_of(server: subprocess.Popen[str], folder: Path) -> str:
+    """Exit code or signal of a server, and the last line of its log."""
     code = server.wait()
     how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    said = (folder / LOG_FILE).read_text(errors="replace").strip().splitlines()
-    return f"{how}: {said[-1][:400]}" if said else how
+    lines = (folder / LOG_FILE).read_text(errors="replace").strip().splitlines()
+    return f"{how}: {lines[-1][:400]}" if lines else how
 
 
 def _ask_all(
@@ -142,25 +142,24 @@ def _ask_all(
     server: subprocess.Popen[str],
     folder: Path,
 ) -> None:
-    """Asks each request once, then those of one row again and again for their times."""
+    """Sends each request once, then those with one row repeatedly to measure their times."""
     with (
         rest_client(rest, bounds.answers_s) as by_rest,
         grpc_client(grpc, bounds.answers_s) as by_grpc,
     ):
-        by: dict[Protocol, Ask] = {"rest": by_rest, "grpc": by_grpc}
+        by: dict[Protocol, Send] = {"rest": by_rest, "grpc": by_grpc}
 
-        def answer(request: Request) -> Answer:
+        def send(request: Request) -> Response:
             try:
-                return Answer(by[request.protocol](request.body))
-            except Exception as failure:
-                # Whatever a client library raises is an answer that did not come.
+                return Response(by[request.protocol](request.body))
+            except Exception as error:  # client libraries may raise anything
                 if server.poll() is not None:
-                    raise _Stopped("crash", _last_words(server, folder)) from failure
-                return Answer(error=f"{type(failure).__name__}: {failure}"[:500])
+                    raise _Stopped("crash", _end_of(server, folder)) from error
+                return Response(error=f"{type(error).__name__}: {error}"[:500])
 
         def timed(number: int) -> float:
             began = time.monotonic()
-            found = answer(requests[number])
+            found = send(requests[number])
             if found.error:
                 outcome.answers[number] = found
             return (time.monotonic() - began) * 1000
@@ -168,8 +167,8 @@ def _ask_all(
         end = time.monotonic() + bounds.answers_s
         for request in requests:
             if time.monotonic() > end:
-                raise _Stopped("time", f"not all answers within {bounds.answers_s:g} s")
-            outcome.answers.append(answer(request))
+                raise _Stopped("time", f"the responses timed out after {bounds.answers_s:g} s")
+            outcome.answers.append(send(request))
         for protocol in by:
             single = [
                 number
@@ -178,18 +177,18 @@ def _ask_all(
                 and not outcome.answers[number].error
             ]
             if single:
-                outcome.looks[protocol] = _looks(timed, single, bounds)
+                outcome.series[protocol] = _take_all(timed, single, bounds)
 
 
-def _looks(timed: Callable[[int], float], single: Sequence[int], bounds: Bounds) -> list[Times]:
-    """One series of times, and a second one if the first was too slow."""
-    looks: list[Times] = []
+def _take_all(timed: Callable[[int], float], single: Sequence[int], bounds: Bounds) -> list[Times]:
+    """Takes one series of times, and a second one if the first was too slow."""
+    taken: list[Times] = []
     while True:
         series = take_series(timed, single, bounds.p99_ms, bounds.series_s)
-        looks.append(list(series.times_ms))
-        if not series.is_over or len(looks) == MAX_LOOKS:
-            return looks
-        time.sleep(SECOND_LOOK_S)
+        taken.append(list(series.times_ms))
+        if not series.is_over or len(taken) == MAX_SERIES:
+            return taken
+        time.sleep(SERIES_PAUSE_S)
 
 
 def _stop(server: subprocess.Popen[str]) -> None:
@@ -204,10 +203,10 @@ def _stop(server: subprocess.Popen[str]) -> None:
 
 
 def main(folder: str) -> None:
-    """Holds the trial of a folder and writes its result there."""
+    """Runs the trial of a folder and writes its result there."""
     held = run(Path(folder))
     if held is None:
-        shutil.rmtree(folder, ignore_errors=True)  # who made it is gone
+        shutil.rmtree(folder, ignore_errors=True)  # its creator has ended
         return
     outcome = asdict(held)
     for answer in outcome["answers"]:

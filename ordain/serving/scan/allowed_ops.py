@@ -1,17 +1,17 @@
-"""Operations of TensorFlow, by what they can do: the ones a model may hold, and why not others.
+"""Allow-list and deny-list of TensorFlow operations in a model.
 
 The lists were reviewed against the operations registered in TensorFlow 2.21. An operation is
-allowed if it does no more than compute outputs from inputs, the model's variables and tables in
-memory. Not allowed are those that overwrite their input in place (`InplaceUpdate`), that answer
-with memory which nobody wrote (`Empty`, `FakeParam`, `ParallelConcat`), or that find a table by
-its name in a string (`LookupTableFind`, not V2). Needs no TensorFlow.
+allowed if it only computes outputs from inputs, the model's variables and tables in memory. Not
+allowed are those that overwrite their input in place (`InplaceUpdate`), that return uninitialized
+memory (`Empty`, `FakeParam`, `ParallelConcat`), or that find a table by its name in a string
+(`LookupTableFind`, not V2). Needs no TensorFlow.
 """
 
 from __future__ import annotations
 
 import re
 
-#: Classes of allowed operations; the names are for review only.
+#: Allowed operations by subject; the subjects are for review only.
 _ALLOWED_CLASSES: dict[str, str] = {
     "graph": """
         Const Placeholder PlaceholderV2 PlaceholderWithDefault Identity IdentityN NoOp
@@ -179,9 +179,9 @@ _ALLOWED_CLASSES: dict[str, str] = {
 
 ALLOWED = frozenset(name for names in _ALLOWED_CLASSES.values() for name in names.split())
 
-#: Allowed where a model saves and restores its own variables, and nowhere else; `scan_paths`.
+#: Allowed only where a model saves and restores its own variables, see `file_paths`.
 SAVER_ONLY = frozenset({"SaveV2", "RestoreV2", "MergeV2Checkpoints", "ShardedFilename"})
-#: Allowed on a file that the model itself brings, and on no other; `scan_paths`.
+#: Allowed only on an asset of the model, see `file_paths`.
 ASSET_ONLY = frozenset({"InitializeTableFromTextFileV2"})
 
 _PYTHON = "runs Python code of the process that loads the model"
@@ -193,7 +193,7 @@ _STREAMS = "is part of an input pipeline: such operations read and write files"
 _OPAQUE = "holds a program that this scan cannot read"
 _HARMS = "stops or blocks the process"
 
-#: What is refused with a reason of its own, whatever else allows it. First that matches.
+#: Denied operations with the reason, even if they are on another list; the first match counts.
 _DENIED: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
     (reason, re.compile(pattern))
     for reason, pattern in (
@@ -228,12 +228,12 @@ _DENIED: tuple[tuple[str, re.Pattern[str]], ...] = tuple(
 
 
 def denied_because(operation: str) -> str | None:
-    """What a dangerous operation does, as the end of a sentence; None if it is not known as such.
+    """Reason why an operation is denied, as the end of a sentence; None if it is not.
 
-    Being on this list always wins: over the list of allowed ones, and over what a model recorded
-    about itself. The exact uses that `SAVER_ONLY` and `ASSET_ONLY` name are the caller's to find.
+    The deny-list overrides the allow-list and the operations that a model recorded at its export.
+    Callers handle the uses that `SAVER_ONLY` and `ASSET_ONLY` allow.
     """
-    # A name may carry a namespace, as in `Project>ReadFile`.
+    # A name may have a namespace, as in `Project>ReadFile`.
     name = operation.rpartition(">")[2]
     for reason, pattern in _DENIED:
         if pattern.fullmatch(name):

@@ -1,9 +1,9 @@
-"""Entry points of a graph: the operations that each reaches, and the files it may touch.
+"""Checks which file operations each entry point of a graph reaches.
 
-A graph is run from what somebody fetches: a request the outputs of a signature, a loader the init
-op (with the assets' paths fed) and the restore op (with the variables' path fed), a saver the save
+A graph runs from what is fetched: a request fetches the outputs of a signature, a loader the init
+op (feeding the assets' paths) and the restore op (feeding the variables' path), a saver the save
 tensor. Only the init op may fill tables from assets, only the restore op may restore, and only the
-save tensor may save: anything else would run them unfed, with a path that the model chose.
+save tensor may save: any other entry point would run them with a path that the model chose.
 """
 
 from __future__ import annotations
@@ -22,16 +22,16 @@ from ordain.serving.scan.meta_graph import (
 )
 
 _WHY = {name: denied_because(name) for name in FILE_OPS}
-#: The signature that is the init op, and is offered to nobody.
+#: The signature that holds the init op; a server does not offer it.
 INIT_SIGNATURE = "__saved_model_init_op"
-#: What takes a filled table away.
+#: Operations that remove a filled table.
 _DESTROYING = ("DestroyResourceOp", "DeleteSessionTensor")
-#: Collections of which a loader runs what they name. The last is run if there is no init op.
+#: Collections whose operations a loader runs. The last is run if there is no init op.
 _INIT_COLLECTIONS = ("saved_model_main_op", "legacy_init_op", "table_initializer")
 
 
 def entry_faults(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
-    """Operations on files that an entry point must not reach.
+    """Finds file operations that an entry point must not reach.
 
     Yields:
         The operation, the entry point, and why it is refused.
@@ -41,7 +41,7 @@ def entry_faults(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
     yield from _reached(graph, "save tensor", [saver.save_tensor_name], SAVING)
     yield from _reached(graph, "init op", _init_ops(graph), READING_ASSETS)
     yield from _of_init_signature(graph)
-    # All signatures at once: a thousand of them may share one graph.
+    # All signatures in one traversal: a thousand of them may share one graph.
     outputs = [
         info.name
         for name, signature in graph.meta.signature_def.items()
@@ -53,10 +53,10 @@ def entry_faults(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
 
 
 def _of_init_signature(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
-    """The init op as something that can be called, without the assets' paths fed.
+    """Checks calls of the init op as a signature, without the assets' paths fed.
 
-    TensorFlow's loader hands it out with the other signatures of a model without objects. It does
-    nothing then, as the tables are filled already, unless one was taken away before.
+    TensorFlow's loader exposes it with the other signatures of a model without objects. The tables
+    are filled already, so it does nothing then, unless a table was destroyed before.
     """
     if INIT_SIGNATURE in graph.meta.signature_def:
         signature = graph.meta.signature_def[INIT_SIGNATURE]
@@ -72,7 +72,7 @@ def _of_init_signature(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
 
 
 def _init_ops(graph: MetaGraph) -> Iterator[str]:
-    """Everything that a loader runs to initialize a model, in one form or another."""
+    """All operations that a loader runs to initialize a model."""
     from tensorflow.core.framework import variable_pb2  # noqa: PLC0415
 
     meta = graph.meta
@@ -90,7 +90,7 @@ def _init_ops(graph: MetaGraph) -> Iterator[str]:
 def _reached(
     graph: MetaGraph, entry: str, fetched: Iterable[str], allowed: int
 ) -> Iterator[tuple[str, str, str]]:
-    """File operations behind what is fetched; what is fed ends in placeholders by itself."""
+    """File operations that the fetched tensors depend on; fed tensors end in placeholders."""
     nodes = graph.graph.nodes
     waiting = [node_name(reference) for reference in fetched]
     seen: set[str] = set()
@@ -106,7 +106,7 @@ def _reached(
 
 
 def _from_objects(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
-    """Whoever loads a model with its objects calls their functions, at load or later."""
+    """File operations of functions of objects, which Python code calls at load or later."""
     for function, references in graph.references.items():
         for reference in references:
             if reference.node is None:
@@ -116,7 +116,7 @@ def _from_objects(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
 
 
 def _names(bits: int) -> Iterator[str]:
-    """Operations by the bits of `FILE_OPS`."""
+    """Names of the operations in a mask of `FILE_OPS` bits."""
     if bits:
         for name, bit in FILE_OPS.items():
             if bits & bit:

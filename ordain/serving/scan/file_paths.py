@@ -1,11 +1,11 @@
-"""Where the path of each operation on a file comes from.
+"""Traces the path of each file operation back to its origin.
 
-A model saves and restores its variables, and fills tables from its assets. The operations that do
-so could as well overwrite or read any file, so each path is traced back, through calls, to where
-it enters: it has to be the file name that TensorFlow's own saver gives, or an asset's path.
-Whatever else it comes from, or if nothing says where it comes from, the operation is refused.
+A model saves and restores its variables, and fills tables from its assets. The operations for it
+could overwrite or read any file, so each path is traced back, through calls, to its origin: it must
+be the file name that TensorFlow's saver feeds, or an asset's path. Operations whose path has any
+other or an unknown origin are refused.
 
-Each value is looked at once, whoever asks for it, so the time is linear in the graph.
+Each value is visited once, so the time is linear in the graph.
 """
 
 from __future__ import annotations
@@ -18,10 +18,10 @@ from typing import Any
 from ordain.serving.scan.meta_graph import FILE_OPS, MetaGraph, Scope, node_name
 from ordain.serving.scan.saved_model_files import asset_files, is_asset
 
-#: What a path may be: a saver's file name, that name with a saver's endings, an asset's path, a
-#: variable that holds an asset's path.
+#: Allowed origins of a path: a saver's file name, that name with a saver's suffixes, an asset's
+#: path, a variable that holds an asset's path.
 _NAME, _PARTS, _ASSET, _VARIABLE = "name", "parts", "asset", "variable"
-#: Which inputs are paths, and what they may come from.
+#: Inputs that are paths, by operation, and their allowed origin.
 PATHS = {
     "RestoreV2": ((0, _NAME),),
     "SaveV2": ((0, _PARTS),),
@@ -30,25 +30,25 @@ PATHS = {
     "InitializeTableFromTextFileV2": ((1, _ASSET),),
 }
 assert PATHS.keys() == FILE_OPS.keys()  # noqa: S101 - a further file op needs its paths here
-#: What savers of TensorFlow append to the file name they are given.
+#: Suffixes that TensorFlow's savers append to the file name.
 _ENDING = re.compile(rb"\.part|_temp(_[0-9a-f]{32})?/part")
-#: What may be done with a variable that holds an asset's path.
+#: Allowed uses of a variable that holds an asset's path.
 _VARIABLE_USES = ("ReadVariableOp", "VarIsInitializedOp", "DisableCopyOnRead")
 
-_Value = tuple[str, str, str]  # what it may come from, scope, tensor
+_Value = tuple[str, str, str]  # allowed origin, scope, tensor
 
 
 class Paths:
-    """The paths in one meta graph, all traced at once.
+    """The traced paths of one meta graph.
 
     Attributes:
         asset_nodes: Nodes of the graph that are fed the path of an asset.
-        asset_objects: Objects that `tf.saved_model.load` makes an asset's path of.
+        asset_objects: Objects that `tf.saved_model.load` turns into an asset's path.
         file_name: The node that is fed the saver's file name; empty if there is none.
     """
 
     def __init__(self, graph: MetaGraph, folder: Path) -> None:
-        """Takes the meta graph, and the model's folder, in which assets have to be."""
+        """Traces all paths of a meta graph; assets must be in the model's folder."""
         self._graph = graph
         self.asset_nodes = {
             node_name(asset.tensor_info.name)
@@ -72,7 +72,7 @@ class Paths:
         self._refused = self._trace()
 
     def why_refused(self, scope: str, node: Any) -> str | None:
-        """Why a path of an operation is none that it may have, as "its path ..."; or None."""
+        """Reason why a path of an operation is not allowed, as "its path ..."; or None."""
         for position, origin in PATHS[node.op]:
             if position >= len(node.input):
                 return "its path is missing"
@@ -82,7 +82,7 @@ class Paths:
         return None
 
     def why_no_asset_variable(self, name: str) -> str | None:
-        """Why a variable of the graph may hold something else than an asset's path; or None."""
+        """Reason why a variable of the graph may hold more than an asset's path; or None."""
         if name not in self._variables:
             self._variables[name] = self._find_why_no_asset_variable(name)
         return self._variables[name]
@@ -92,12 +92,12 @@ class Paths:
         if variable is None or variable.op != "VarHandleOp":
             return f"its path is read from {name}, which is no variable of the graph"
         if not self._graph.has_objects:
-            # TensorFlow 1 hands an asset's path on as it is.
+            # TensorFlow 1 passes an asset's path on directly.
             return f"its path is kept in the variable {name}"
         if not variable.attr["shared_name"].s:
             return f"its path is read from the variable {name}, which has no name"
         if self._handles[_shared_name(variable)] != 1:
-            # Handles of one name are one variable.
+            # Handles with the same name are the same variable.
             return f"its path is read from the variable {name}, which has two handles"
         for node, position in self._graph.graph.consumers.get(name, ()):
             is_assigned = node.op == "AssignVariableOp" and position == 0
@@ -106,10 +106,10 @@ class Paths:
         return None
 
     def _is_fed(self, tensor: str) -> bool:
-        """True if a tensor of the graph has only the value that TensorFlow's loader gives it.
+        """True if a tensor of the graph has only the value that TensorFlow's loader feeds.
 
-        TensorFlow 1 writes constants and feeds their tensors; `scan_entries` looks after who else
-        could run them.
+        TensorFlow 1 writes constants and feeds their tensors; `entry_points` checks which entry
+        points could run them unfed.
         """
         node = self._graph.graph.nodes.get(node_name(tensor))
         kinds: tuple[str, ...] = ("Placeholder",)
@@ -127,7 +127,7 @@ class Paths:
         files = self._graph.meta.asset_file_def
         return (
             node.WhichOneof("kind") == "asset"
-            # A registered class would build something else, a child could replace the path.
+            # A registered class would build another object; a child could replace the path.
             and not node.registered_name
             and not node.children
             and 0 <= node.asset.asset_file_def_index < len(files)
@@ -135,7 +135,7 @@ class Paths:
         )
 
     def _trace(self) -> dict[_Value, str]:
-        """Values that are no path an operation may have, with the reason."""
+        """Values that are not allowed as paths, with the reason."""
         refused: dict[_Value, str] = {}
         users: dict[_Value, list[_Value]] = {}
         open_sources: dict[_Value, int] = {}
@@ -152,7 +152,7 @@ class Paths:
             for source in found:
                 users.setdefault(source, []).append(value)
             waiting += found
-        # What was found at a source is handed back to all that is made of it.
+        # Propagates the result of each source to the values made of it.
         settled = [value for value, count in open_sources.items() if not count]
         while settled:
             source = settled.pop()
@@ -176,10 +176,10 @@ class Paths:
                         yield (origin, scope.name, node.input[position])
 
     def _sources(self, origin: str, scope_name: str, reference: str) -> Iterator[_Value]:
-        """The values that a value is made of; none for one that is where a path may come from.
+        """The values that a value is made of; none for an allowed origin.
 
         Raises:
-            _NoPathError: It is nothing that a path may be made of.
+            _NoPathError: A path must not be made of it.
         """
         if origin == _VARIABLE:
             yield from self._assigned(reference)
@@ -262,11 +262,11 @@ class Paths:
 
 
 class _NoPathError(Exception):
-    """A value that no path may come from; the text goes on from the operation's reason."""
+    """A value that is not allowed in a path; the text continues the operation's reason."""
 
 
 def is_joined(scope: Scope, node: Any) -> bool:
-    """True if a node appends no more to its first input than a saver of TensorFlow does."""
+    """True if a node only appends a suffix of TensorFlow's savers to its first input."""
     return (
         node.op == "StringJoin"
         and len(node.input) == 2

@@ -1,9 +1,9 @@
-"""Handles and variants that a model brings as data: each is refused, wherever it stands.
+"""Refuses handles and variants that a model contains as data.
 
-A handle names a variable or a table of the whole process. One that an operation makes is the
-model's own: a loader appends to the names that operations give (`shared_name`) a number of its
-own. One that comes as data may name what another model holds, and a variant may hold one. They
-can stand in any tensor of the message, or be made of bytes: a string, a checkpoint.
+A handle names a variable or a table of the whole process. Handles made by operations belong to the
+model, because a loader appends a number of its own to their names (`shared_name`). A handle that is
+data may name a resource of another model, and a variant may contain one. They can be in any tensor
+of the message, or be decoded from bytes: a string, a checkpoint.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 #: `DT_RESOURCE` and `DT_VARIANT`, and references to them.
 HANDLES = frozenset({20, 21, 120, 121})
-#: Operations that make tensors of bytes, and the attribute with their types.
+#: Operations that decode tensors from bytes, and the attribute with their types.
 _OF_BYTES = {
     "RestoreV2": "dtypes",
     "DeserializeSparse": "dtype",
@@ -23,17 +23,17 @@ _OF_BYTES = {
 _TENSOR, _ATTRIBUTE = "tensorflow.TensorProto", "tensorflow.AttrValue"
 _FUNCTION, _NODE = "tensorflow.FunctionDef", "tensorflow.NodeDef"
 
-_Step = tuple[Any, str, Any]  # a message, how its parent calls it, the parent's step or None
+_Step = tuple[Any, str, Any]  # a message, its field name in the parent, the parent's step or None
 
 
 def handle_faults(message: Any) -> Iterator[tuple[str, str, str]]:
-    """Handles and variants in a message, and attributes whose value is not there to be read.
+    """Finds handles and variants in a message, and attributes without a value of their own.
 
     Args:
         message: A `MetaGraphDef`, or a part of one.
 
     Yields:
-        The operation, where it stands, and why it is refused.
+        The operation, its place, and why it is refused.
     """
     waiting: list[_Step] = [(message, "", None)]
     while waiting:
@@ -64,7 +64,7 @@ def _has_handles(types: Any) -> bool:
 
 
 def _place(step: _Step) -> tuple[str, str]:
-    """The operation that holds a part of a message, and its place for a person."""
+    """The operation that contains a part of a message, and a readable place."""
     operation, places = "", []
     while step is not None:
         part, name, step = step
@@ -83,7 +83,7 @@ def _place(step: _Step) -> tuple[str, str]:
 
 @cache
 def _ways_to_tensors(descriptor: Any) -> tuple[tuple[str, bool, bool], ...]:
-    """The fields of a kind of message behind which a tensor can be: name, is a map, is a list."""
+    """Fields of a message type that can lead to a tensor: name, is a map, is a list."""
     if descriptor.full_name == _TENSOR:
         return ()
     found = []

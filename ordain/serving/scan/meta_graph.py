@@ -1,8 +1,8 @@
-"""One meta graph, indexed in one pass: its scopes, every reference to a function, its file ops.
+"""Index of one meta graph: its scopes, every reference to a function, its file operations.
 
 A function is referenced by the nodes that call it, by the objects of the object graph, by
-gradients, aliases and attributes. The scan asks of each reference where an argument comes from,
-so none may be left out: a function that nothing references is one whose arguments are unknown.
+gradients, aliases and attributes. The scan traces arguments through every reference, so the index
+must be complete: the arguments of a function without references are unknown.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Any
 from ordain.serving.export.saved_model_graph import called_functions
 from ordain.serving.scan.allowed_ops import ASSET_ONLY, SAVER_ONLY
 
-#: Functions that call functions that call ...: exported models have fewer than twenty.
+#: Deepest nesting of calls; exported models have fewer than twenty levels.
 MAX_CALL_DEPTH = 100
 #: Operations that call one function with their inputs as its arguments.
 CALLS = ("PartitionedCall", "StatefulPartitionedCall")
-#: Operations on files that a model may hold in some place, each with a bit of its own.
+#: File operations that are allowed in certain places, one bit each.
 FILE_OPS = {name: 1 << i for i, name in enumerate(sorted(SAVER_ONLY | ASSET_ONLY))}
 RESTORING = FILE_OPS["RestoreV2"]
 SAVING = sum(FILE_OPS[name] for name in SAVER_ONLY - {"RestoreV2"})
@@ -28,13 +28,13 @@ READING_ASSETS = sum(FILE_OPS[name] for name in ASSET_ONLY)
 
 @dataclass(frozen=True)
 class Reference:
-    """One place that names a function.
+    """One reference to a function.
 
     Attributes:
-        what: The place, for a person.
+        what: Readable place.
         scope: Scope of the calling node; empty for the graph.
-        node: The calling `NodeDef`; None if something else than a node names the function.
-        bound: Objects that are bound to its last arguments; None if no object names it.
+        node: The calling `NodeDef`; None if the reference is not a node.
+        bound: Objects that are bound to its last arguments; None if no object references it.
     """
 
     what: str
@@ -60,7 +60,7 @@ class Scope:
         nodes: `NodeDef` by name.
         arguments: Position by name.
         results: Nodes and arguments whose values a function returns.
-        takes_lists: Whether an argument stands for several tensors.
+        takes_lists: Whether an argument is a list of tensors.
     """
 
     name: str
@@ -76,7 +76,7 @@ class Scope:
 
     @cached_property
     def consumers(self) -> dict[str, list[tuple[Any, int]]]:
-        """Nodes that take a value, and at which input, by the node or argument it comes from."""
+        """Consumers of each node or argument: the consuming node and its input position."""
         found: dict[str, list[tuple[Any, int]]] = {}
         for node in self.nodes.values():
             for position, reference in enumerate(node.input):
@@ -93,12 +93,12 @@ class MetaGraph:
         graph: The graph's own nodes.
         functions: The library by name.
         references: Every reference to a function, by its name.
-        faults: What is wrong with names and calls: what, where, why.
-        signature_inputs: Nodes that a request gives a value.
+        faults: Faults of names and calls: what, where, why.
+        signature_inputs: Nodes that a request feeds.
     """
 
     def __init__(self, meta: Any) -> None:
-        """Reads the message once, whatever is wrong with it."""
+        """Indexes the message; problems are recorded in `faults`."""
         self.meta = meta
         self.faults: list[tuple[str, str, str]] = []
         self.graph = self._scope("", meta.graph_def.node, ())
@@ -124,7 +124,7 @@ class MetaGraph:
 
     @property
     def has_objects(self) -> bool:
-        """True if it has TensorFlow 2's form: `tf.saved_model.load` builds its objects."""
+        """True for TensorFlow 2's format, whose objects `tf.saved_model.load` builds."""
         return bool(self.meta.HasField("object_graph_def"))
 
     def scope(self, name: str) -> Scope:
@@ -132,7 +132,7 @@ class MetaGraph:
         return self.functions[name] if name else self.graph
 
     def file_ops(self, node: Any) -> int:
-        """The bits of `FILE_OPS` that a node runs, those of functions it calls included."""
+        """The bits of `FILE_OPS` that a node runs, including called functions."""
         found = FILE_OPS.get(node.op, 0)
         for name in (node.op, *called_functions(node.attr)):
             found |= self._masks.get(name, 0)
@@ -174,12 +174,12 @@ class MetaGraph:
                 self._index_attributes(node.attr, where)
 
     def _index_names(self) -> None:
-        """References that are no calls of nodes."""
+        """Indexes references that are not calls by nodes."""
         library = self.meta.graph_def.library
         for function in library.function:
             self._index_attributes(function.attr, f"function {function.signature.name}")
             if "api_implements" in function.attr:
-                # Grappler swaps functions that implement one interface.
+                # Grappler swaps functions that implement the same interface.
                 self._refer(function.signature.name, "attribute api_implements")
         for gradient in (*library.gradient, *library.registered_gradients):
             self._refer(gradient.gradient_func, "a gradient")
@@ -212,7 +212,7 @@ class MetaGraph:
             self.references[function].append(Reference(what))
 
     def _order(self) -> dict[str, int]:
-        """The file operations of each function; callees come first, so each is looked at once."""
+        """The file operations of each function, in one pass with callees first."""
         waiting = {name: len(self._calls[name]) for name in self.functions}
         callers: dict[str, list[str]] = {name: [] for name in self.functions}
         for caller in self.functions:
@@ -247,7 +247,7 @@ class MetaGraph:
 
 
 def count_parts(saved: Any, limit: int) -> int:
-    """Nodes, inputs, objects and their links in a `SavedModel`; stops once above the limit."""
+    """Counts nodes, inputs, objects and their links in a `SavedModel`, up to the limit."""
     count = 0
     for meta in saved.meta_graphs:
         objects = meta.object_graph_def
@@ -266,7 +266,7 @@ def count_parts(saved: Any, limit: int) -> int:
 
 
 def functions_of_object(node: Any) -> Iterator[str]:
-    """Functions that a `SavedObject` names itself; its children are objects of their own."""
+    """Functions that a `SavedObject` references itself, without its children."""
     kind = node.WhichOneof("kind")
     if kind == "function":
         yield from node.function.concrete_functions
@@ -277,7 +277,7 @@ def functions_of_object(node: Any) -> Iterator[str]:
 
 
 def tensor_infos(infos: Iterable[Any]) -> Iterator[Any]:
-    """Each tensor's `TensorInfo`; a sparse or composite one consists of several tensors."""
+    """Flattens `TensorInfo`s; sparse and composite ones consist of several tensors."""
     for info in infos:
         kind = info.WhichOneof("encoding")
         if kind == "coo_sparse":

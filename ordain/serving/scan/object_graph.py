@@ -1,8 +1,8 @@
-"""The object graph of a SavedModel: what `tf.saved_model.load` builds of it in Python.
+"""Checks the object graph of a SavedModel, which `tf.saved_model.load` builds in Python.
 
-The loader makes an object of each node, sets its children as attributes, binds them to functions,
-and calls functions by name, some while it loads. Functions themselves are the graph's and are
-scanned there; here is what the objects could make of them.
+The loader creates an object for each node, sets its children as attributes, binds them to
+functions, and calls functions by name, some during the load. The functions themselves are scanned
+with the graph; these checks cover how objects use them.
 """
 
 from __future__ import annotations
@@ -14,18 +14,18 @@ from ordain.serving.scan.entry_points import INIT_SIGNATURE
 from ordain.serving.scan.handles import HANDLES
 from ordain.serving.scan.meta_graph import CALLS, MetaGraph, functions_of_object, node_name
 
-#: Classes that TensorFlow itself registers, by the kind of node that it writes them for. Another
-#: name would be rebuilt by a Python class that something else in the process registered.
+#: Classes that TensorFlow registers, with their kind of node. Any other name would be built by a
+#: Python class that other code in the process registered.
 _CLASSES = {"tf.TrackableConstant": "constant", "tf.StaticHashTable": "resource"}
 
 _Fault = tuple[str, str, str]
 
 
 def object_faults(graph: MetaGraph) -> Iterator[_Fault]:
-    """Faults of the objects of a model.
+    """Finds faults of the objects of a model.
 
     Yields:
-        The object, where it stands, and why it is refused.
+        The object, its place, and why it is refused.
     """
     nodes = graph.meta.object_graph_def.nodes
     slots = {slot.slot_variable_node_id for node in nodes for slot in node.slot_variables}
@@ -35,7 +35,7 @@ def object_faults(graph: MetaGraph) -> Iterator[_Fault]:
         for why in _wrong_with(graph, node, kind, number in slots):
             yield f"object {number}", f"object graph, {kind}", why
         if any(not returning.isdisjoint(functions) for functions in _saving(nodes, node)):
-            # What is read from the checkpoint has the types of what the function returns.
+            # Values restored from the checkpoint have the types that the function returns.
             why = "is restored from handles or variants, which may name what another model holds"
             yield f"object {number}", f"object graph, {kind}", why
     for name, function in graph.meta.object_graph_def.concrete_functions.items():
@@ -71,7 +71,7 @@ def _wrong_with(graph: MetaGraph, node: Any, kind: str | None, is_slot: bool) ->
 
 
 def _returning_handles(graph: MetaGraph) -> set[str]:
-    """Functions that return a handle or a variant, or something of no one type."""
+    """Functions that return a handle, a variant, or a result without a fixed type."""
     return {
         function.signature.name
         for function in graph.meta.graph_def.library.function
@@ -80,14 +80,14 @@ def _returning_handles(graph: MetaGraph) -> set[str]:
 
 
 def _saving(nodes: Any, node: Any) -> Iterator[list[str]]:
-    """The functions that a loader asks for what an object saves."""
+    """Functions that a loader calls to find what an object saves."""
     for saved in node.saveable_objects.values():
         if 0 <= saved.save_function < len(nodes):
             yield list(functions_of_object(nodes[saved.save_function]))
 
 
 def _signatures(graph: MetaGraph, nodes: Any) -> Iterator[_Fault]:
-    """Signatures whose function is another one than the graph's, which was scanned as theirs."""
+    """Signatures whose function differs from the one in the graph, which was scanned."""
     tops = [child.node_id for child in nodes[0].children if child.local_name == "signatures"]
     if len(tops) > 1:
         yield "signatures", "object graph", "is there twice"
@@ -113,6 +113,6 @@ def _signatures(graph: MetaGraph, nodes: Any) -> Iterator[_Fault]:
 
 
 def is_elsewhere(device: str) -> bool:
-    """True if a device is one of another process."""
+    """True if a device belongs to another process."""
     parts = [part for part in device.split("/") if part.startswith("job:")]
     return any(part not in ("job:localhost",) for part in parts) or "grpc" in device

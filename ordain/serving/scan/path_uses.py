@@ -1,9 +1,9 @@
-"""Where each path goes: an asset's into the initializer of a table, the saver's into files' names.
+"""Follows each path forward: assets into table initializers, the saver's name into file names.
 
-The path of an asset enters the graph in a tensor that a loader feeds, and functions as an object
-that is bound to an argument; the file name of the saver in a tensor that is fed. Each is followed
-forward. A model that does anything else with one could hand it to a request, keep it, or change
-it under way: what `scan_paths` looked at would not be what is opened.
+The path of an asset enters the graph as a fed tensor, and functions as an object bound to an
+argument; the file name of the saver enters as a fed tensor. A model that uses one in any other way
+could return it to a request, store it, or change it on the way, so that the path checked by
+`file_paths` would not be the path that is opened.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ _ONLY = {
     _ASSET: "which only the initializer of a table may",
     _SAVER: "which only operations that save and restore may",
 }
-#: What is opened by an asset's path; by the saver's file name all the others.
+#: Operations that open an asset's path; the others open the saver's file name.
 _TABLES = ("InitializeTableFromTextFileV2",)
 
-_Place = tuple[str, str, str]  # which path, scope, and a node or an argument of it
+_Place = tuple[str, str, str]  # kind of path, scope, and a node or argument in it
 
 
 def path_misuses(graph: MetaGraph, paths: Paths) -> Iterator[tuple[str, str, str]]:
-    """Uses of paths beside opening what they are for.
+    """Finds uses of paths other than opening their file.
 
     Args:
         graph: The meta graph.
         paths: Its assets, and the file name of its saver.
 
     Yields:
-        The operation, where it stands, and why it is refused.
+        The operation, its place, and why it is refused.
     """
     waiting = list(_entrances(graph, paths))
     outputs = {
@@ -68,7 +68,7 @@ def path_misuses(graph: MetaGraph, paths: Paths) -> Iterator[tuple[str, str, str
 
 
 def _entrances(graph: MetaGraph, paths: Paths) -> Iterator[_Place]:
-    """Where paths enter: tensors that are fed, arguments that objects are bound to."""
+    """Entry points of paths: fed tensors, and arguments bound to objects."""
     if paths.file_name:
         yield _SAVER, "", paths.file_name
     for name in sorted(paths.asset_nodes):
@@ -82,7 +82,7 @@ def _entrances(graph: MetaGraph, paths: Paths) -> Iterator[_Place]:
 
 
 def _callers(graph: MetaGraph, function: str) -> list[_Place] | None:
-    """The nodes that get what a function returns; None if others than plain calls do."""
+    """The nodes that receive what a function returns; None if not all are plain calls."""
     references = graph.references[function]
     if not all(reference.is_call(function) for reference in references):
         return None
@@ -92,7 +92,7 @@ def _callers(graph: MetaGraph, function: str) -> list[_Place] | None:
 def _onward(
     graph: MetaGraph, paths: Paths, place: _Place, node: Any, position: int
 ) -> list[_Place] | None:
-    """Where a path goes on to from a node's input; None if it may not go in at all."""
+    """Next places of a path that enters a node's input; None if it must not enter."""
     path, scope, name = place
     from_here = [(path, scope, node.name)]
     if node.op == "Identity":
@@ -109,7 +109,7 @@ def _onward(
     else:
         given = graph.scope(scope).nodes.get(name)
         if given is not None and given.op == "VarHandleOp":
-            # `why_no_asset_variable` has looked at the other uses.
+            # `why_no_asset_variable` checks the other uses.
             return from_here if node.op == "ReadVariableOp" else []
         if node.op == "AssignVariableOp" and position == 1 and not scope:
             variable = node_name(node.input[0])
@@ -124,5 +124,5 @@ def _onward(
 
 
 def _is_saving(scope: Scope, node: Any, position: int) -> bool:
-    """True if a node makes names of pieces of a checkpoint, as savers of TensorFlow do."""
+    """True if a node makes names of checkpoint shards, as TensorFlow's savers do."""
     return node.op == "Pack" or (position == 0 and is_joined(scope, node))

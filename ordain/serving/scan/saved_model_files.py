@@ -1,6 +1,6 @@
-"""The files of a SavedModel: which belong to one, and Python in what Keras notes beside it.
+"""Checks the files of a SavedModel: unknown files, code, and Python code in Keras metadata.
 
-Reads bytes, and runs or loads none of them.
+Reads bytes only; nothing is executed or loaded.
 """
 
 from __future__ import annotations
@@ -12,24 +12,24 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-#: Everything a version's folder may hold; assets are compared with what the graph names.
+#: Files that a version's folder may hold; assets are compared with those of the graph.
 _PARTS = re.compile(
     r"saved_model\.pb|saved_model\.pbtxt|fingerprint\.pb|keras_metadata\.pb"
     r"|variables/variables\.(index|data-\d{5}-of-\d{5})"
     r"|assets\.extra/tf_serving_warmup_requests|assets\.extra/ordain/example\.json"
     r"|manifest\.json|manifest\.json\.sig|MODEL_CARD\.md"
 )
-#: What runs when somebody opens or imports it, whatever a graph says it is for.
+#: Files that contain executable code, even if a graph names them as assets.
 _CODE = re.compile(r".*\.(so(\.[0-9]+)*|dll|dylib|py|pyc|pyo|pyd|pkl|pickle|sh|exe|jar|keras|h5)")
-#: How a shared library and a pickle begin. Not for variables: numbers begin with anything.
+#: First bytes of shared libraries and pickles. Not used for variables, which may begin with any.
 _MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\x80\x04\x95")
-#: Keras' notes about a model's layers; a larger file is refused unread.
+#: Largest Keras metadata; larger files are refused unread.
 MAX_METADATA_BYTES = 256_000_000
 _MAX_DEPTH = 16
 
 
 def unreadable_files(folder: Path) -> Iterator[tuple[str, str]]:
-    """Files that must not even be opened: links out of the folder, pipes, devices.
+    """Finds files that must not be opened: links, pipes, devices.
 
     Args:
         folder: The model.
@@ -48,7 +48,7 @@ def unreadable_files(folder: Path) -> Iterator[tuple[str, str]]:
 
 
 def unknown_files(folder: Path, assets: Iterable[str]) -> Iterator[tuple[str, str]]:
-    """Files that no SavedModel has, in a folder without `unreadable_files`.
+    """Finds files that are not part of a SavedModel, in a folder without `unreadable_files`.
 
     Args:
         folder: The model.
@@ -80,7 +80,7 @@ def _starts_like_code(path: Path) -> bool:
 
 
 def asset_files(meta: Any) -> list[Any]:
-    """The `AssetFileDef`s that TensorFlow reads: TensorFlow 1 keeps them in a collection.
+    """The `AssetFileDef`s of a meta graph, which TensorFlow 1 keeps in a collection.
 
     Raises:
         ValueError: The collection holds something else.
@@ -99,7 +99,7 @@ def asset_files(meta: Any) -> list[Any]:
 
 
 def is_asset(folder: Path, name: str) -> bool:
-    """True if a name is that of a plain file in a model's `assets`, and leads nowhere else."""
+    """True if a name is a plain file in a model's `assets`, without links in its path."""
     path = PurePosixPath(name)
     if not name or path.is_absolute() or ".." in path.parts or "\\" in name or ":" in name:
         return False
@@ -110,10 +110,10 @@ def is_asset(folder: Path, name: str) -> bool:
 
 
 def python_in_metadata(texts: Iterable[bytes | str]) -> bool:
-    """Whether notes of Keras hold a function as Python bytecode, as a Lambda layer's do.
+    """True if Keras metadata contains a function as Python bytecode, as for a Lambda layer.
 
     Args:
-        texts: JSON texts; what is no JSON is searched as text.
+        texts: JSON texts; texts that are not JSON are searched as they are.
     """
     for text in texts:
         try:
@@ -129,7 +129,7 @@ def python_in_metadata(texts: Iterable[bytes | str]) -> bool:
 
 
 def _has_lambda(value: Any) -> bool:
-    """Walks JSON without recursion: it may be nested as deep as its author liked."""
+    """Walks JSON without recursion, because it may be nested at any depth."""
     waiting = [value]
     while waiting:
         found = waiting.pop()
@@ -148,13 +148,13 @@ def _has_lambda(value: Any) -> bool:
 
 
 def metadata_texts(path: Path) -> list[bytes]:
-    """The JSON texts in `keras_metadata.pb`.
+    """Extracts the JSON texts of `keras_metadata.pb`.
 
-    The message is Keras' own and not TensorFlow's, so it is read as what every protobuf is:
-    fields that are numbers, or texts, or further messages.
+    The message type belongs to Keras, not to TensorFlow, so the wire format is read without it:
+    fields are numbers, strings or nested messages.
 
     Raises:
-        ValueError: The file is too large, or no protobuf.
+        ValueError: The file is too large, or not a protobuf.
         OSError: It cannot be read.
     """
     if path.stat().st_size > MAX_METADATA_BYTES:
@@ -178,7 +178,7 @@ def _fields(data: bytes) -> Iterator[bytes]:
     """Contents of a message's length-delimited fields.
 
     Raises:
-        ValueError: The bytes are no message.
+        ValueError: The bytes are not a message.
     """
     position = 0
     while position < len(data):

@@ -1,9 +1,9 @@
-"""Whether a SavedModel does no more than compute: read as data, before any of its code runs.
+"""Scans a SavedModel for anything but computation, before any of it is loaded or run.
 
 A graph is a program: it can read and write files, print, and call back into Python. A model is
-refused if an operation in it is not on the list of `ordain.serving.scan.allowed_ops`, wherever it
-stands; what the model says about itself allows nothing, it only tells what came in after the
-export. TensorFlow is imported for its messages, and loads nothing.
+refused if any operation in it is not on the list of `ordain.serving.scan.allowed_ops`. The
+operations that the model recorded at its export never allow one; they only detect operations added
+afterwards. TensorFlow is imported for its messages only.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from ordain.serving.scan.saved_model_files import (
     unreadable_files,
 )
 
-#: A graph larger than this is refused unread: protobuf itself ends at 2 GB, and the message in
-#: memory is several times its file. As text it is read at some 1 MB a second.
+#: Larger graphs are refused unread: protobuf's limit is 2 GB, and a message in memory takes several
+#: times the size of its file. Text is parsed at about 1 MB a second.
 MAX_GRAPH_BYTES = {".pb": 512_000_000, ".pbtxt": 5_000_000}
-#: Nodes, their inputs, objects and their links: a larger model is refused before it is looked at
-#: closer, which takes a second for each 100,000. TFX's taxi model has 5,000.
+#: Most nodes, inputs, objects and links; scanning 100,000 takes a second. TFX's taxi model has
+#: 5,000.
 MAX_PARTS = 2_000_000
-#: Problems after which a scan ends: enough to refuse, and to see what kind of model it is.
+#: Problems after which a scan ends.
 MAX_PROBLEMS = 100
 
 
@@ -40,9 +40,9 @@ class Problem:
     """One reason to refuse a model.
 
     Attributes:
-        op: The operation, or the file where no operation is at fault.
-        where: Where it stands: file, function, node.
-        why: What is wrong with it, as the end of a sentence that begins with `op`.
+        op: The operation, or the file if no operation is at fault.
+        where: Its place: file, function, node.
+        why: The problem, as the end of a sentence that begins with `op`.
     """
 
     op: str
@@ -56,14 +56,14 @@ class Problem:
 
 
 def scan(model: str | Path) -> list[Problem]:
-    """Reads a model and says why it must not be loaded.
+    """Finds reasons not to load a model.
 
     Args:
         model: Folder of the SavedModel.
 
     Returns:
-        One problem for each operation and place, at most `MAX_PROBLEMS`; empty if it is fine. A
-        scan that fails is a problem too.
+        One problem for each operation and place, at most `MAX_PROBLEMS`; empty if there are none. A
+        failing scan is a problem too.
     """
     found: dict[Problem, None] = {}
     try:
@@ -72,7 +72,7 @@ def scan(model: str | Path) -> list[Problem]:
             if len(found) == MAX_PROBLEMS:
                 break
     except Exception as error:
-        # A model is made by others: what it makes the scan raise is not to be foreseen.
+        # The model is untrusted input: the scan may raise anything.
         what = f"{type(error).__name__}: {' '.join(str(error).split())[:200]}"
         found[Problem("saved_model.pb", "", f"cannot be scanned: {what}")] = None
     return list(found)
@@ -84,7 +84,7 @@ def _problems(folder: Path) -> Iterator[Problem]:
         yield Problem(name, "", why)
         is_readable = False
     if not is_readable:
-        return  # Nothing is opened then: a pipe would block, a link could lead to a device.
+        return  # Opens nothing then: a pipe would block, a link could lead to a device.
     description = None
     try:
         description = read_description(folder)
@@ -106,10 +106,10 @@ def _problems(folder: Path) -> Iterator[Problem]:
 
 
 def _read(path: Path) -> Any:
-    """A `SavedModel` message from a file.
+    """Reads a `SavedModel` message from a file.
 
     Raises:
-        ValueError: The file is too large, or no such message.
+        ValueError: The file is too large, or not such a message.
         OSError: It cannot be read.
     """
     from google.protobuf import text_format  # noqa: PLC0415
@@ -196,7 +196,7 @@ def _in_nodes(
 def _beside_nodes(
     graph: Any, folder: Path, description: Description | None
 ) -> Iterator[tuple[str, str, str]]:
-    """Faults of a meta graph beside its nodes: assets, signatures, Keras' notes."""
+    """Faults of a meta graph outside of its nodes: assets, signatures, Keras metadata."""
     from ordain.serving.scan.entry_points import INIT_SIGNATURE  # noqa: PLC0415
     from ordain.serving.scan.handles import HANDLES  # noqa: PLC0415
 
@@ -204,7 +204,7 @@ def _beside_nodes(
         if not is_asset(folder, asset.filename):
             yield asset.filename, "asset", "is named as an asset and is not in assets/"
     for name in sorted(graph.signature_inputs):
-        # A request could otherwise replace any value inside, a file's name among them.
+        # Otherwise a request could replace any value inside, such as a file's name.
         node = graph.graph.nodes.get(name)
         if node is None or not node.op.startswith("Placeholder"):
             yield name, "signature", "is an input that is no placeholder"
@@ -222,16 +222,16 @@ def _beside_nodes(
 def _why_refused(
     located: Any, paths: Any, recorded: frozenset[str] | None, registered: frozenset[str]
 ) -> str | None:
-    """Why an operation is refused where it stands; None if it is not.
+    """Reason why an operation is refused in its place; None if it is not.
 
-    Rules, first that applies:
+    The first rule that applies:
 
     1. it saves, restores or fills a table, and its path is the saver's file name or an asset's:
-       allowed here (`scan_entries` says who may run it);
-    2. it is on the list of dangerous operations: refused, whatever was recorded;
-    3. TensorFlow does not know it: refused as a custom operation;
-    4. it is not on the list of allowed ones: refused;
-    5. the model was exported without it: refused, somebody put it there since.
+       allowed here (`entry_points` checks what may run it);
+    2. it is on the deny-list: refused, even if it was recorded;
+    3. TensorFlow does not have it: refused as a custom operation;
+    4. it is not on the allow-list: refused;
+    5. it was not recorded at the export: refused as added afterwards.
     """
     operation = located.node.op
     reason = denied_because(operation)
@@ -253,7 +253,7 @@ def _why_refused(
 
 
 def _registered() -> frozenset[str]:
-    """Every operation that TensorFlow itself has."""
+    """All operations registered in TensorFlow."""
     from tensorflow.core.framework import op_def_pb2  # noqa: PLC0415
     from tensorflow.python.client import pywrap_tf_session  # noqa: PLC0415
 

@@ -1,4 +1,4 @@
-"""The server's life: load, listen, follow the directory, drain, end."""
+"""Server lifecycle: load the first version, listen, follow the directory, drain, stop."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ from ordain.serving.server.models.loading import load_version
 from ordain.serving.server.models.reloader import Reloader
 from ordain.serving.server.models.routing import State
 from ordain.serving.server.models.workers import MAX_EXTRA, Workers
-from ordain.serving.server.rest.front import Front
+from ordain.serving.server.rest.router import Router
 from ordain.serving.server.rest.tfserving import TFServingRest
 from ordain.serving.server.rest.v2 import InferenceRest
 from ordain.serving.server.security import tls_context
@@ -39,17 +39,17 @@ from ordain.serving.server.settings import Settings
 
 log = logging.getLogger("ordain.serve")
 
-#: From the end of listening to the last request of a connection that was made before.
+#: Seconds for connections accepted before the listener closed to send their last request.
 SETTLE_S = 0.5
-#: After the drain, for connections that the system took before and nobody has read from yet.
+#: Seconds after the drain for accepted connections that nothing was read from yet.
 CLOSE_S = 2.0
-#: From the end of the drain to the end of the process, whatever still works in it.
-LEAVE_S = CLOSE_S + 3.0
+#: Seconds from the end of the drain to the end of the process, even if threads hang.
+EXIT_S = CLOSE_S + 3.0
 
 
 @dataclass(frozen=True)
 class Addresses:
-    """Where a running server is reached.
+    """Addresses of a running server.
 
     Attributes:
         rest: Base URL of both REST protocols.
@@ -67,27 +67,26 @@ def serve(
     *,
     is_trial: bool = False,
 ) -> None:
-    """Serves until SIGTERM or SIGINT, then answers what it has and returns.
+    """Serves until SIGTERM or SIGINT, then drains and returns.
 
-    Has to be called by the main thread, before TensorFlow's first operation.
+    Must be called by the main thread, before TensorFlow's first operation.
 
     Args:
         settings: Checked settings.
-        announce: Gets the line that says what is served where, once it is.
-        trust: Whose versions and labels they have to be; None while signing is off.
-        is_trial: Whether this process is a trial itself, so that no version is loaded in another
-            one first.
+        announce: Called with one line that names version and addresses, once the server is up.
+        trust: Required signer of versions and labels; None while signing is off.
+        is_trial: Whether this is the sandboxed trial server, which loads versions without a trial
+            load in another process.
 
     Raises:
         ConfigError: There is no version yet, or a port or a TLS file cannot be used.
         InfrastructureError: The labels cannot be read, or the stable version is refused.
     """
     tf.config.threading.set_intra_op_parallelism_threads(settings.threads)
-    # A call that hangs holds one of them, and the others have to go on.
+    # Extra threads, because each call that hangs occupies one.
     tf.config.threading.set_inter_op_parallelism_threads(settings.threads + MAX_EXTRA)
-    # What is in memory by now (TensorFlow, mostly) stays: the collections after an unload, and all
-    # others, need not look at it, which they would do while requests wait; and what is not looked
-    # at is shared with the processes that try versions.
+    # Objects in memory by now (mostly TensorFlow's) stay. Garbage collections skip them, so that
+    # they delay requests less and leave the memory shared with the forked trial processes.
     gc.freeze()
     trials = None if is_trial else Trials(partial(load_version, trust=trust))
     asyncio.run(_serve(settings, announce, trust, trials))
@@ -104,7 +103,7 @@ async def _serve(
     reloader = Reloader(settings, metrics, workers, trust, trials)
     service = Service(settings, metrics, reloader, workers)
     async with contextlib.AsyncExitStack() as stack:
-        # A start that fails ends the loads that it began: of a canary, say.
+        # A failed start cancels the loads that it began, for example of a canary.
         stack.push_async_callback(reloader.close)
         await _load_first(settings, reloader)
         stop = asyncio.Event()
@@ -122,15 +121,15 @@ async def _serve(
             f"and grpc {addresses.grpc}"
         )
         await stop.wait()
-        _end_in_time(settings)
+        _limit_shutdown(settings)
         following.cancel()
         await reloader.close()
         await _drain(settings, service, listener, server)
 
 
-def _end_in_time(settings: Settings) -> None:
-    """Has the process end soon after the drain's time, also if a thread hangs."""
-    limit_s = settings.drain_grace_s + SETTLE_S + settings.drain_timeout_s + LEAVE_S
+def _limit_shutdown(settings: Settings) -> None:
+    """Ends the process soon after the drain's time limit, even if a thread hangs."""
+    limit_s = settings.drain_grace_s + SETTLE_S + settings.drain_timeout_s + EXIT_S
     timer = threading.Timer(limit_s, exit_process, [int(ExitCode.NODE_FAILED)])
     timer.daemon = True
     timer.start()
@@ -138,23 +137,23 @@ def _end_in_time(settings: Settings) -> None:
 
 async def _load_first(settings: Settings, reloader: Reloader) -> None:
     if not list_versions(settings.base):
-        raise ConfigError(f"{settings.base} holds no version to serve", "ordain run PROJECT")
+        raise ConfigError(f"{settings.base} has no version to serve", "ordain run PROJECT")
     await reloader.start()
     if reloader.routing.stable is None:
         states = reloader.states.values()
         refused = [f"version {s.version}: {s.message}" for s in states if s.state is State.END]
         raise InfrastructureError(
-            "; ".join(refused) or f"{settings.base}: no version is labelled {STABLE}",
-            "ordain models list PROJECT shows the versions; promote or roll back to a whole one",
+            "; ".join(refused) or f"{settings.base}: no version has the label {STABLE}",
+            "ordain models list PROJECT shows the versions; promote or roll back to a valid one",
         )
 
 
 async def _listen_http(
     settings: Settings, service: Service, stack: contextlib.AsyncExitStack
 ) -> tuple[web.ServerRunner, Listener]:
-    front = Front(service, (TFServingRest(service), InferenceRest(service)))
-    # The drain comes before: what is not answered by then had its time.
-    runner = web.ServerRunner(Server(front.handle, settings), shutdown_timeout=CLOSE_S)
+    router = Router(service, (TFServingRest(service), InferenceRest(service)))
+    # Short, because the drain has already waited for open requests.
+    runner = web.ServerRunner(Server(router.handle, settings), shutdown_timeout=CLOSE_S)
     await runner.setup()
     stack.push_async_callback(runner.cleanup)
     context = None
@@ -165,9 +164,9 @@ async def _listen_http(
         await listener.listen(settings.host, settings.rest_port)
     except OSError as error:
         raise ConfigError(
-            f"--rest-port {settings.rest_port} on {settings.host} cannot be listened on: "
+            f"--rest-port {settings.rest_port}: cannot listen on {settings.host}: "
             f"{error.strerror or error}",
-            "--rest-port 0 takes a free one",
+            "--rest-port 0 picks a free port",
         ) from error
     return runner, listener
 
@@ -177,7 +176,7 @@ async def _listen_grpc(settings: Settings, service: Service) -> tuple[grpc.aio.S
         options=(
             ("grpc.max_receive_message_length", settings.max_body_bytes),
             ("grpc.max_send_message_length", -1),
-            # Without it a second server could take a share of this one's requests unnoticed.
+            # Otherwise a second server could take a share of this one's requests unnoticed.
             ("grpc.so_reuseport", 0),
         )
     )
@@ -193,8 +192,8 @@ async def _listen_grpc(settings: Settings, service: Service) -> tuple[grpc.aio.S
             port = server.add_insecure_port(address)
     except RuntimeError as error:
         raise ConfigError(
-            f"--grpc-port {settings.grpc_port} on {settings.host} cannot be listened on",
-            "--grpc-port 0 takes a free one",
+            f"--grpc-port {settings.grpc_port}: cannot listen on {settings.host}",
+            "--grpc-port 0 picks a free port",
         ) from error
     await server.start()
     return server, port
@@ -210,15 +209,15 @@ def _addresses(settings: Settings, runner: web.ServerRunner, grpc_port: int) -> 
 async def _drain(
     settings: Settings, service: Service, listener: Listener, server: grpc.aio.Server
 ) -> None:
-    """Not ready any more; then no new connections; then the last answers."""
-    log.info("draining: requests are answered for %g s more", settings.drain_grace_s)
+    """Reports not ready, then accepts no new connections, then waits for open requests."""
+    log.info("draining: new requests are accepted for %g s more", settings.drain_grace_s)
     service.is_draining = True
     await asyncio.sleep(settings.drain_grace_s)
     await listener.close()
     stopping = asyncio.create_task(server.stop(settings.drain_timeout_s))
-    # Who is connected and has not sent a request yet (a TLS handshake, say) gets time to.
+    # Connected clients that have not sent a request yet (for example in a TLS handshake) may.
     await asyncio.sleep(SETTLE_S)
     if not await service.drained(settings.drain_timeout_s):
-        log.error("some requests were not answered within %g s", settings.drain_timeout_s)
+        log.error("drain timed out after %g s with open requests", settings.drain_timeout_s)
     await stopping
     log.info("drained")

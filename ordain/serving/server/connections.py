@@ -1,7 +1,7 @@
-"""TCP connections: a client that does not get its first request's head out is let go.
+"""TCP connections, with a time limit on the head of the first request.
 
-aiohttp's own timer closes a connection that is idle between requests; it says nothing to a client
-that trickles a head. Both limits together bound how long a connection that asks nothing lives.
+aiohttp's own timer closes connections that are idle between requests, but not those of clients that
+send a head byte by byte. Both limits together bound the life of a connection without requests.
 """
 
 from __future__ import annotations
@@ -18,26 +18,26 @@ from aiohttp import web
 
 from ordain.serving.server.settings import Settings
 
-_BODY = b'{"error": "the head of a request did not arrive in time"}\n'
+_BODY = b'{"error": "timed out waiting for the request head"}\n'
 _TOO_SLOW = (
     b"HTTP/1.1 408 Request Timeout\r\nContent-Type: application/json\r\nConnection: close\r\n"
     b"Content-Length: " + str(len(_BODY)).encode() + b"\r\n\r\n" + _BODY
 )
-#: How long the rest of a body that nobody wants is read, so that the client gets our answer.
+#: Seconds to read the rest of a rejected body, so that the client receives the response.
 LINGER_S = 1.0
 
-#: aiohttp logs a trace for each head that is none; the client is told, and the log is spared.
+#: Silences aiohttp's traceback for each malformed head; the client gets a 400.
 _quiet = logging.getLogger("ordain.serve.heads")
 _quiet.setLevel(logging.CRITICAL)
 
-#: Connections that may wait to be accepted.
+#: Backlog of connections to accept.
 BACKLOG = 1024
 
 Handler = Callable[[web.BaseRequest], Awaitable[web.StreamResponse]]
 
 
 class Server(web.Server):
-    """aiohttp's server, with a limit on the time to the first request."""
+    """aiohttp's server with a time limit on the first request of a connection."""
 
     def __init__(self, handler: Handler, settings: Settings) -> None:
         async def handle(request: web.BaseRequest) -> web.StreamResponse:
@@ -55,13 +55,13 @@ class Server(web.Server):
         self._timers: dict[Any, asyncio.TimerHandle] = {}
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
-        """Starts the clock of a new connection."""
+        """Starts the timer of a new connection."""
         super().connection_made(handler, transport)
         loop = asyncio.get_running_loop()
         self._timers[handler] = loop.call_later(self._limit_s, self._refuse, handler, transport)
 
     def connection_lost(self, handler: Any, exc: BaseException | None = None) -> None:
-        """Stops the clock."""
+        """Stops the timer."""
         self._settle(handler)
         super().connection_lost(handler, exc)
 
@@ -78,17 +78,17 @@ class Server(web.Server):
 
 
 class Listener:
-    """The listening socket of the HTTP side, which can be closed without losing a connection."""
+    """HTTP listening socket that closes without resetting pending connections."""
 
     def __init__(self, runner: web.ServerRunner, context: ssl.SSLContext | None) -> None:
         self._runner = runner
         self._context = context
 
     async def listen(self, host: str, port: int) -> None:
-        """Listens.
+        """Starts listening.
 
         Raises:
-            OSError: The address is none of this machine's, or is taken.
+            OSError: The address does not belong to this machine, or is in use.
         """
         family = socket.AF_INET6 if ":" in host else socket.AF_INET
         self._socket = socket.create_server((host, port), family=family, backlog=BACKLOG)
@@ -96,10 +96,10 @@ class Listener:
         await self._site.start()
 
     async def close(self) -> None:
-        """Listens no more; who is connected by then is answered.
+        """Stops listening; clients that are connected by then are answered.
 
-        The kernel has connections that nobody accepted yet, and resets them when their socket is
-        closed: they are accepted first.
+        The kernel resets connections in the backlog when the socket is closed, so they are accepted
+        first.
         """
         waiting = []
         with contextlib.suppress(BlockingIOError):

@@ -1,4 +1,4 @@
-"""What a request can be answered with: one code, known to HTTP and to gRPC."""
+"""Outcome codes of requests, common to HTTP and gRPC, and the error that carries one."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from ordain.errors import ExitCode, OrdainError
 
 
 class Code(Enum):
-    """Canonical codes: gRPC's number, and the HTTP status TF Serving answers with.
+    """Canonical codes: gRPC's number and the HTTP status.
 
-    The mapping is TF Serving's own (`ToHTTPStatusCode` of its HTTP server); the four at the end
-    have no number of their own in gRPC and are HTTP's alone.
+    The mapping is TensorFlow Serving's (`ToHTTPStatusCode` of its HTTP server). The four at the end
+    are HTTP's only, and share a gRPC number.
     """
 
     OK = (0, 200)
@@ -42,12 +42,12 @@ class Code(Enum):
 
     @classmethod
     def of_number(cls, number: int) -> Code:
-        """The canonical code with a number of gRPC's or TensorFlow's; UNKNOWN if there is none."""
+        """The canonical code of a gRPC or TensorFlow code number; UNKNOWN if there is none."""
         return next((code for code in cls if code.number == number), cls.UNKNOWN)
 
 
 class RequestError(OrdainError):
-    """A request that cannot be answered, with the code that says why."""
+    """A failed request, with the code of its response."""
 
     exit_code = ExitCode.CONFIG
 
@@ -57,10 +57,10 @@ class RequestError(OrdainError):
 
 
 def invalid(message: str) -> RequestError:
-    """What is wrong with the request itself; the client has to change it."""
+    """Error for an invalid request, which the client has to change."""
     return RequestError(Code.INVALID_ARGUMENT, message)
 
 
 def not_found(message: str) -> RequestError:
-    """A model, version or label that is not served."""
+    """Error for a model, version or label that is not served."""
     return RequestError(Code.NOT_FOUND, message)

@@ -1,7 +1,7 @@
-"""What Prometheus reads at `/metrics`.
+"""Prometheus metrics of a server, at `/metrics`.
 
-Labels have few values whatever clients send: a model's name is the served one or `other`, a
-version is one that was loaded or empty.
+The number of label values is bounded for any requests: the model is the served one or empty, the
+version one that was loaded or empty.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
 
 class Metrics:
-    """The figures of one server, in a registry of their own."""
+    """Metrics of one server, in a registry of their own."""
 
     def __init__(self) -> None:
         self.registry = CollectorRegistry()
@@ -57,7 +57,7 @@ class Metrics:
             registry=self.registry,
         )
         self.labels = Gauge(
-            "ordain_label_version", "Version a label stands on.", ("label",), registry=self.registry
+            "ordain_label_version", "Version that has a label.", ("label",), registry=self.registry
         )
         self.reloads = Counter(
             "ordain_version_loads",
@@ -67,7 +67,7 @@ class Metrics:
         )
         self.threads_lost = Gauge(
             "ordain_threads_lost",
-            "Threads in a call that was given up and does not end: of a model, or of a load.",
+            "Threads blocked in a call that was cancelled and does not end, of a model or a load.",
             ("work",),
             registry=self.registry,
         )
@@ -80,5 +80,5 @@ class Metrics:
         self.seconds.labels(protocol, method).observe(seconds)
 
     def render(self) -> bytes:
-        """The page, in Prometheus' text format."""
+        """Renders the metrics in Prometheus' text format."""
         return bytes(generate_latest(self.registry))

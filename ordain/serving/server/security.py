@@ -1,4 +1,4 @@
-"""Who may ask, and over what: the bearer token and the TLS files."""
+"""Authentication and encryption: the bearer token and the TLS files."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ _SCHEME = "bearer "
 
 
 def read_token(source: str) -> str:
-    """The token that `--token-file` names.
+    """Reads the token that `--token-file` names.
 
     Args:
-        source: A file, or a reference `${env:NAME}` to a variable that holds the token itself.
+        source: A file, or `${env:NAME}` for a variable that holds the token itself.
 
     Raises:
-        ConfigError: There is no such file or variable, or the token is empty or no plain ASCII.
+        ConfigError: There is no such file or variable, or the token is empty or not plain ASCII.
     """
     if source.startswith("${env:"):
         token = str(resolve_references(source, "--token-file")).strip()
@@ -29,28 +29,28 @@ def read_token(source: str) -> str:
         except (OSError, UnicodeDecodeError) as error:
             raise ConfigError(f"--token-file: {source} cannot be read: {error}") from error
     if not token:
-        raise ConfigError(f"--token-file: {source} holds no token")
+        raise ConfigError(f"--token-file: {source} is empty")
     if not (token.isascii() and token.isprintable()) or " " in token:
-        raise ConfigError(f"--token-file: {source}: a token is one word of printable ASCII")
+        raise ConfigError(f"--token-file: {source}: a token must be one word of printable ASCII")
     return token
 
 
 def is_authorized(header: str | None, token: str) -> bool:
-    """Whether an `Authorization` header carries the token; always true if none is asked for."""
+    """True if an `Authorization` header carries the token; always true if none is required."""
     if not token:
         return True
     if header is None or header[: len(_SCHEME)].lower() != _SCHEME:
         return False
-    # In constant time: how long it takes says nothing about how much of the token is right.
+    # In constant time, so that timing does not reveal how much of the token is right.
     given = header[len(_SCHEME) :].strip().encode("utf-8", "surrogateescape")
     return hmac.compare_digest(given, token.encode())
 
 
 def tls_context(cert: Path, key: Path) -> ssl.SSLContext:
-    """The server side's TLS context: TLS 1.2 or newer, Python's default ciphers.
+    """Makes the server's TLS context: TLS 1.2 or newer, Python's default ciphers.
 
     Raises:
-        ConfigError: The files are no certificate and key, or do not belong together.
+        ConfigError: The files are not a certificate and its key.
     """
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2

@@ -1,4 +1,4 @@
-"""What every protocol asks of the server: choose a version, call it, say how it is."""
+"""Protocol-independent service: chooses versions, calls them, reports their status."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class Service:
     """One model behind all protocols.
 
     Attributes:
-        settings: What the server was started with.
-        metrics: Where requests are counted.
-        is_draining: Whether the server is about to end: it answers, but is not ready any more.
+        settings: The server's settings.
+        metrics: The server's metrics.
+        is_draining: Whether the server is stopping: it still answers, but is not ready.
     """
 
     def __init__(
@@ -38,21 +38,22 @@ class Service:
 
     @property
     def is_live(self) -> bool:
-        """True if it can answer at all; if not, only a restart helps."""
+        """True if requests can be answered; if not, the server has to be restarted."""
         return not self._workers.is_exhausted
 
     @property
     def is_ready(self) -> bool:
-        """Whether requests should be sent here."""
+        """True if requests should be sent here."""
         is_serving = not self.is_draining and self.is_live
         return is_serving and self._reloader.routing.stable is not None
 
     @property
     def problems(self) -> list[str]:
-        """Faults for a person to read: versions not served, threads lost."""
+        """Readable faults: versions that are not served, blocked threads."""
         found = self._reloader.problems
         if self._workers.lost:
-            found.append(f"{self._workers.lost} of {self._workers.most} threads hang in the model")
+            blocked = f"{self._workers.lost} of {self._workers.most} threads"
+            found.append(f"{blocked} are blocked in the model")
         return found
 
     @property
@@ -62,7 +63,7 @@ class Service:
 
     @contextlib.contextmanager
     def flight(self) -> Iterator[None]:
-        """Counts a request that is being answered, for the drain to wait for."""
+        """Counts an open request, which the drain waits for."""
         self._in_flight += 1
         self._is_idle.clear()
         self.metrics.in_flight.set(self._in_flight)
@@ -75,7 +76,7 @@ class Service:
                 self._is_idle.set()
 
     async def drained(self, timeout_s: float) -> bool:
-        """Waits until nothing is being answered; False if that took too long."""
+        """Waits until no request is open; False after the timeout."""
         try:
             await asyncio.wait_for(self._is_idle.wait(), timeout_s)
         except TimeoutError:
@@ -86,7 +87,7 @@ class Service:
     def lease(
         self, name: str, version: int | None = None, label: str = "", request_id: str | None = ""
     ) -> Iterator[ServedVersion]:
-        """The version that answers a request, kept in memory until the request is answered.
+        """Chooses the version that answers a request, and keeps it in memory until the end.
 
         The arguments are those of `Routing.choose`.
 
@@ -104,27 +105,27 @@ class Service:
         given: Arrays,
         timeout_s: float | None = None,
     ) -> Arrays:
-        """Asks a version.
+        """Calls a signature of a version.
 
         Args:
             served: A leased version.
             signature_name: One of its signatures.
-            given: What the request gave.
-            timeout_s: What the client will wait; the server's own limit holds as well.
+            given: Inputs of the request.
+            timeout_s: The client's deadline; the server's own limit applies as well.
 
         Raises:
-            RequestError: The inputs do not fit, the queue is full, time is up, or the model
-                refused.
+            RequestError: The inputs do not fit, the queue is full, the time is up, or the model
+                failed.
         """
         if self._workers.is_exhausted:
             raise RequestError(
-                Code.UNAVAILABLE, "every thread hangs in the model; the server has to be restarted"
+                Code.UNAVAILABLE, "all threads are blocked in the model; restart the server"
             )
         signature = served.model.signature(signature_name)
         inputs, rows = signature.complete(given)
         if rows > self.settings.max_request_rows:
             raise invalid(
-                f"the request holds {rows} rows, and {self.settings.max_request_rows} are allowed; "
+                f"the request has {rows} rows, allowed are {self.settings.max_request_rows}; "
                 "split it"
             )
         limit = self.settings.request_timeout_s
@@ -134,11 +135,11 @@ class Service:
                 return await served.batcher.run(signature, inputs, rows)
         except TimeoutError:
             raise RequestError(
-                Code.DEADLINE_EXCEEDED, f"the model did not answer within {limit:g} s"
+                Code.DEADLINE_EXCEEDED, f"the model timed out after {limit:g} s"
             ) from None
 
     def status(self, name: str, version: int | None = None, label: str = "") -> list[VersionStatus]:
-        """What is known of one version, or of all, newest first.
+        """Status of one version, or of all, newest first.
 
         Raises:
             RequestError: There is no such model, version or label.
@@ -155,7 +156,7 @@ class Service:
         return [states[version]]
 
     def is_model_ready(self, name: str, version: int | None = None) -> bool:
-        """Whether a version, or the stable one, answers requests.
+        """True if a version, or the stable one, answers requests.
 
         Raises:
             RequestError: There is no model of that name.
@@ -167,12 +168,12 @@ class Service:
         return not self.is_draining and self.is_live and wanted in routing.loaded
 
     def why_not_ready(self, version: int | None = None) -> str:
-        """Why a version, or the stable one, answers no requests, as far as it is known."""
+        """Reason why a version, or the stable one, answers no requests, as far as known."""
         if self.is_draining:
-            return "the server is ending"
+            return "the server is stopping"
         if not self.is_live:
-            return "every thread hangs in the model"
+            return "all threads are blocked in the model"
         status = None if version is None else self._reloader.states.get(version)
         if status is None:
-            return "no label stands on it, or there is no such version"
+            return "it has no label, or does not exist"
         return status.message or f"it is {status.state}"

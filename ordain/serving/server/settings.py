@@ -1,4 +1,4 @@
-"""What a server is started with, checked before anything heavy is imported."""
+"""Server settings, checked before anything heavy is imported."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ordain.errors import ConfigError
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything `ordain serve` can be told.
+    """Settings of `ordain serve`.
 
     Attributes:
         base: The serving directory, `<base>/<version>/`.
@@ -20,31 +20,29 @@ class Settings:
         host: Address to listen on.
         rest_port: REST port; 0 takes a free one.
         grpc_port: gRPC port; 0 takes a free one.
-        token: What a request has to carry as `Authorization: Bearer ...`; empty for no check.
+        token: Required bearer token; empty for no check.
         tls_cert: PEM file of the certificate chain, or None.
         tls_key: PEM file of its key, or None.
-        insecure: Whether an address others can reach may be served without a token.
-        max_batch_size: Rows merged into one call of the model; 1 merges nothing.
-        batch_wait_s: Longest a request waits for others to be merged with.
-        max_queue: Requests that wait for the model; one more is answered 429.
-        max_request_rows: Rows of one request; more are answered 400.
-        max_body_bytes: Size of one request's body or message; more is answered 413.
-        max_depth: Levels of nesting in a JSON body.
-        request_timeout_s: Longest a request may take, and a call of the model; then it is answered
-            504.
-        load_timeout_s: Longest a version may take to be checked, loaded and warmed, on trial and
-            again in this process; then it is refused.
-        load_memory_bytes: Most memory a version may take for that, by its trial.
-        header_timeout_s: Longest a new connection may take to send its first request's head.
-        body_timeout_s: Longest a body may take to arrive; then it is answered 408.
-        keep_alive_s: How long an idle connection is kept.
-        drain_grace_s: After SIGTERM: how long requests are still taken while readiness is false.
-        drain_timeout_s: After that: how long requests in flight may take.
-        poll_s: How often labels and versions are looked at.
-        threads: TensorFlow's threads for one call, and calls at a time.
-        keep_loaded: Versions that lost their label and stay in memory, so that a rollback is
-            instant.
-        all_versions: Whether each version in the directory is loaded.
+        insecure: Whether a non-loopback address may be served without a token.
+        max_batch_size: Most rows in one call of the model; 1 disables batching.
+        batch_wait_s: Longest wait of a request for its batch to fill.
+        max_queue: Most requests waiting for the model; further ones get 429.
+        max_request_rows: Most rows in one request; more get 400.
+        max_body_bytes: Largest body or message of a request; larger ones get 413.
+        max_depth: Deepest nesting of a JSON body.
+        request_timeout_s: Time limit of a request and of a call of the model; then 504.
+        load_timeout_s: Time limit to check, load and warm a version, in the trial process and again
+            in this one; then the version is refused.
+        load_memory_bytes: Memory limit of a version's trial load.
+        header_timeout_s: Time limit for the head of a connection's first request.
+        body_timeout_s: Time limit for a body to arrive; then 408.
+        keep_alive_s: Time after which an idle connection is closed.
+        drain_grace_s: After SIGTERM, time in which requests are accepted while not ready.
+        drain_timeout_s: After that, time limit of open requests.
+        poll_s: Interval between two checks of labels and versions.
+        threads: TensorFlow's threads for one call, and concurrent calls.
+        keep_loaded: Versions that lost their label and stay in memory for an instant rollback.
+        all_versions: Whether every version in the directory is loaded.
     """
 
     base: Path
@@ -76,26 +74,26 @@ class Settings:
     all_versions: bool = False
 
     def check(self) -> None:
-        """Refuses what cannot be served, or should not.
+        """Validates the settings.
 
         Raises:
-            ConfigError: Half of a TLS pair, a file that is not there, or an address that others
-                can reach without a token.
+            ConfigError: One of the TLS files is missing, or an address that others can reach is
+                without a token.
         """
         if (self.tls_cert is None) != (self.tls_key is None):
-            raise ConfigError("--tls-cert and --tls-key go together, and one is missing")
+            raise ConfigError("--tls-cert and --tls-key must be given together")
         for option, path in (("--tls-cert", self.tls_cert), ("--tls-key", self.tls_key)):
             if path is not None and not path.is_file():
                 raise ConfigError(f"{option}: {path} is not a file")
         if not (is_loopback(self.host) or self.token or self.insecure):
             raise ConfigError(
-                f"--host {self.host} can be reached from other machines, and no token is asked for",
-                "--token-file FILE asks for one; --insecure serves without",
+                f"--host {self.host} can be reached from other machines, and no token is required",
+                "--token-file FILE requires one; --insecure serves without",
             )
 
 
 def is_loopback(host: str) -> bool:
-    """Whether an address or name reaches this machine only."""
+    """True if an address or name reaches this machine only."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

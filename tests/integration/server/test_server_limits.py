@@ -68,7 +68,7 @@ class TestLimits:
     def test_rows(self, locked):
         assert locked.ask(PREDICT, {"instances": ROWS["instances"] * 8})[0] == 200
         status, answer = locked.ask(PREDICT, {"instances": ROWS["instances"] * 9})
-        assert (status, "holds 9 rows, and 8 are allowed" in answer["error"]) == (400, True)
+        assert (status, "has 9 rows, allowed are 8" in answer["error"]) == (400, True)
 
     def test_depth(self, locked):
         status, answer = locked.ask(PREDICT, b'{"instances": ' + b"[" * 40 + b"]" * 40 + b"}")
@@ -82,8 +82,8 @@ class TestLimits:
         statuses = sorted(status for status, _ in answers)
         assert set(statuses) == {429, 504}, statuses
         said = {status: answer["error"] for status, answer in answers}
-        assert "waiting for the model" in said[429]
-        assert "did not answer within 0.8 s" in said[504]
+        assert "the queue is full" in said[429]
+        assert "the model timed out after 0.8 s" in said[504]
         until = time.monotonic() + START_TIMEOUT_S
         while locked.ask(PREDICT, ROWS)[0] != 200:  # it recovers once the model is done
             assert time.monotonic() < until
@@ -135,10 +135,10 @@ class TestStart:
 
     def test_an_address_others_reach_needs_a_token(self, server):
         text = self.refused(server.project, "--host", "0.0.0.0")
-        assert "--token-file FILE asks for one; --insecure serves without" in text
+        assert "--token-file FILE requires one; --insecure serves without" in text
 
     def test_half_of_tls(self, server):
-        assert "go together" in self.refused(server.project, "--tls-cert", "cert.pem")
+        assert "must be given together" in self.refused(server.project, "--tls-cert", "cert.pem")
 
     def test_an_empty_token(self, server, tmp_path):
         (tmp_path / "token").write_text("\n")

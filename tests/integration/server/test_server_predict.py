@@ -125,9 +125,9 @@ def test_a_version_a_label_and_lines_on_stdout(predict, server, tmp_path):
 def test_what_is_wrong_is_said(predict, server, rows, tmp_path):
     with pytest.raises(ConfigError, match="there is no version 8"):
         predict("--input", rows, "--version", "8")
-    with pytest.raises(ConfigError, match="there is no label canary"):
+    with pytest.raises(ConfigError, match="no version has the label canary"):
         predict("--input", rows, "--label", "canary")
-    with pytest.raises(InfrastructureError, match="answered 404"):
+    with pytest.raises(InfrastructureError, match="HTTP 404"):
         predict("--input", rows, "--version", "8", "--url", server.rest)
     with pytest.raises(InfrastructureError, match="Connection refused"):
         predict("--input", rows, "--url", "http://127.0.0.1:9")

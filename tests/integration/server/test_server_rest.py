@@ -160,7 +160,7 @@ REFUSED = {
     "another shape": (
         {"signature_name": "pair", "instances": [[1, 2, 3]]},
         400,
-        "has shape [1, 3], and the model takes [-1, 2]",
+        "has shape [1, 3], expected [-1, 2]",
     ),
     "columns of different lengths": (
         {"inputs": {"x": [1, 2], "s": ["a"]}},
@@ -180,7 +180,7 @@ REFUSED = {
     "rows of an output without them": (
         {"signature_name": "fixed", "instances": [[1, 2], [3, 4]]},
         400,
-        "ask by column",
+        "request by column",
     ),
     "what the model itself refuses": (
         {"signature_name": "examples", "instances": [{"b64": "AAAA"}]},

@@ -11,8 +11,9 @@ from servers import START_TIMEOUT_S, end, save_toy, start, write_project
 
 from ordain.errors import InfrastructureError
 from ordain.serving.registry.directory import publish
+from ordain.serving.registry.label_file import read_labels
 from ordain.serving.registry.label_writing import with_change, write_labels
-from ordain.serving.registry.labels import promote, read_labels, record_push, rollback
+from ordain.serving.registry.labels import promote, record_push, rollback
 from ordain.serving.registry.manifest import Manifest
 from ordain.serving.registry.trust import Trust
 
@@ -81,7 +82,7 @@ def test_an_older_version_in_a_newer_ones_place_is_refused(signed, trust):
         promote(signed.base, 4, "ada", "x", trust)
     # Where the label was there first, the server refuses.
     labels = read_labels(signed.base, trust)
-    changed = with_change(labels, "ada", "x", "promote", labels.stable, 4, 4)
-    write_labels(signed.base, replace(changed, stable=4), trust)
+    changed = with_change(labels, replace(labels, stable=4), "ada", "x", "promote", 4)
+    write_labels(signed.base, changed, trust)
     _wait_for(signed, "version 4 is refused: the manifest is that of version 1, not 4")
     assert signed.version() == before

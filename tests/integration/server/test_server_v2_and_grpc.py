@@ -71,16 +71,16 @@ class TestRest:
         ("document", "words"),
         [
             ({"inputs": [X]}, "Missing named input: s"),
-            ({"inputs": [X, {**S, "shape": [3]}]}, "do not fill shape"),
+            ({"inputs": [X, {**S, "shape": [3]}]}, "does not match shape"),
             ({"inputs": [X, {**S, "shape": [-1]}]}, "not negative"),
             ({"inputs": [X, {**S, "shape": [10**30]}]}, "too many elements"),
-            ({"inputs": [{**X, "datatype": "FLOAT"}, S]}, "datatype 'FLOAT' is none of"),
-            ({"inputs": [{**X, "datatype": "FP64"}, S]}, "is DT_DOUBLE, and the model takes"),
+            ({"inputs": [{**X, "datatype": "FLOAT"}, S]}, "datatype 'FLOAT' is not one of"),
+            ({"inputs": [{**X, "datatype": "FP64"}, S]}, "is DT_DOUBLE, expected"),
             ({"inputs": [{**X, "data": ["1", "2"]}, S]}, "is not of expected type: float"),
             ({"inputs": [X, X]}, "given twice"),
             ({"inputs": [X, S], "outputs": [{"name": "z"}]}, "there is no output 'z'"),
-            ({"inputs": {}}, "'inputs' is a list"),
-            ({"id": 1, "inputs": []}, "'id' is a text"),
+            ({"inputs": {}}, "'inputs' must be a list"),
+            ({"id": 1, "inputs": []}, "'id' must be a string"),
             ({"parameters": {"signature_name": "z"}, "inputs": [X]}, '"z" not found'),
         ],
     )
@@ -247,11 +247,11 @@ class TestInferenceGrpc:
     @pytest.mark.parametrize(
         ("raw", "words"),
         [
-            ([b"1234567", b""], "no whole number of FP32"),
-            ([b"12345678", b"\xff\xff\xff\xff"], "longer than what is left"),
-            ([b"12345678", b"\x01"], "the last length is cut off"),
+            ([b"1234567", b""], "not a whole number of FP32"),
+            ([b"12345678", b"\xff\xff\xff\xff"], "exceeds the remaining bytes"),
+            ([b"12345678", b"\x01"], "the last length is truncated"),
             ([b"12345678"], "1 raw contents for 2 inputs"),
-            ([b"1234", b"\x00\x00\x00\x00"], "do not fill shape"),
+            ([b"1234", b"\x00\x00\x00\x00"], "does not match shape"),
         ],
     )
     def test_refuses(self, call, raw, words):

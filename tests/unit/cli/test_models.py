@@ -13,7 +13,8 @@ import pytest
 
 from ordain.cli.main import main
 from ordain.serving.registry.directory import publish
-from ordain.serving.registry.labels import read_labels, record_push
+from ordain.serving.registry.label_file import read_labels
+from ordain.serving.registry.labels import record_push
 from ordain.serving.registry.manifest import Manifest, Metric
 from ordain.serving.registry.trust import Trust
 from ordain.verdict import Outcome, Reason, Verdict
@@ -121,8 +122,8 @@ class TestList:
         (push.project.serving / "1" / "manifest.json").unlink()
         (push.project.serving / "3").rename(push.project.serving / ".gone")
         _, out, _ = ordain("list", folder)
-        assert "holds no manifest.json" in out
-        assert "version 3 has a label and is not there" in out
+        assert "has no manifest.json" in out
+        assert "version 3 has a label and does not exist" in out
 
     def test_says_when_there_is_nothing(self, ordain, make_project):
         folder = make_project().folder
@@ -156,11 +157,11 @@ class TestShow:
         ).stdout.splitlines()
         assert json.loads(words[1]) == {"instances": [{"x": 1.5, "c": "it's"}]}
         assert words[2].endswith("/v1/models/toy/versions/4:predict")
-        assert "brings no example" not in out
+        assert "has no example" not in out
 
     def test_says_when_there_is_no_example(self, ordain, folder):
         _, out, _ = ordain("show", folder, 1)
-        assert "the version brings no example" in out
+        assert "the version has no example" in out
 
     def test_json_is_the_manifest_and_its_labels(self, ordain, folder):
         _, out, _ = ordain("show", folder, 3, "--json")
@@ -192,7 +193,11 @@ class TestDiff:
 
     def test_a_difference_is_of_the_same_rows(self, ordain, folder):
         for second, values, why in (
-            (2, "auc 0.75 -> 0.8", "metrics no differences: the two were measured on other rows"),
+            (
+                2,
+                "auc 0.75 -> 0.8",
+                "metrics not comparable: the two were measured on different rows",
+            ),
             (3, "auc 0.75 -> 0.8 +0.05", None),
         ):
             out = ordain("diff", folder, 1, second)[1]
@@ -223,7 +228,7 @@ class TestVerify:
         path.write_bytes(b"x" * path.stat().st_size)
         code, out, _ = ordain("verify", folder)
         assert code == 5
-        assert "2: refused\n  saved_model.pb has another content" in out
+        assert "2: refused\n  saved_model.pb was changed after" in out
         assert ordain("verify", folder, 3)[0] == 0
 
     def test_scans_as_a_server_does(self, ordain, folder, push):
@@ -353,7 +358,7 @@ class TestLabels:
         code, out, _ = ordain("canary", folder, 2, "--share", "0.1")
         assert (code, out) == (0, "version 2 gets 10% of the requests, version 3 the rest\n")
         assert "canary 10%" in ordain("list", folder)[1]
-        assert ordain("canary", folder, "--drop")[:2] == (0, "there is no canary any more\n")
+        assert ordain("canary", folder, "--drop")[:2] == (0, "the canary was removed\n")
         assert read_labels(push.project.serving).canary is None
         for wrong in (["2"], ["--share", "0.1"], ["2", "--drop"], ["3", "--share", "0.1"]):
             assert ordain("canary", folder, *wrong)[0] == 2

@@ -71,9 +71,9 @@ def test_wrong_settings_are_said_before_anything_is_loaded(make_folder, monkeypa
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--label", "stable", "--version", "1"), "exclude each other"),
-        (("--token-file", "t"), "go with --url"),
-        (("--url", "http://127.0.0.1:1", "--beam"), "has a server do it"),
+        (("--label", "stable", "--version", "1"), "cannot be given together"),
+        (("--token-file", "t"), "need --url"),
+        (("--url", "http://127.0.0.1:1", "--beam"), "--beam and --url cannot"),
     ],
 )
 def test_predict_options_that_do_not_go_together(make_folder, options, words):

@@ -1,4 +1,4 @@
-"""What a run looks back to, on a real ML Metadata store with the events TFX writes."""
+"""Resolver strategies on a real ML Metadata store with TFX's events."""
 
 import functools
 import tempfile
@@ -98,7 +98,7 @@ class Chain:
         return model
 
     def evaluate(self, model, is_blessed: bool = True):
-        """What the Evaluator leaves of a candidate and what it is compared with now."""
+        """The Evaluator's blessing of a candidate, compared with the current baseline."""
         against = self.compare(model)
         properties = {"blessed": int(is_blessed), "current_model_id": model.id}
         if against:
@@ -251,7 +251,7 @@ class TestBaseline:
 
 
 class TestWords:
-    """What a verdict says of the baseline."""
+    """The baseline as named in a verdict."""
 
     @pytest.mark.parametrize(
         ("rule", "words"),
@@ -372,7 +372,7 @@ class TestAnalyzerCache:
 
 
 class TestServedModel:
-    """What a warm start goes on from."""
+    """The model that a warm start begins from."""
 
     @pytest.fixture
     def data(self, chain):

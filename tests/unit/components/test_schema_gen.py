@@ -62,7 +62,7 @@ def test_a_single_span_says_it_all(infer):
 
 
 def test_nothing_to_infer_from_is_refused(infer):
-    with pytest.raises(DataBlockedError, match="no span of the window holds a row"):
+    with pytest.raises(DataBlockedError, match="no span of the window has a row"):
         infer({1: {"color": []}, 2: {"color": []}})
 
 

@@ -36,7 +36,7 @@ SPARSE = ["q", *[None] * 19]
 
 
 def test_tfdv_still_deprecates_and_forgets():
-    """When this fails, `schema_inference._update` and `_write_counts` may go."""
+    """Fails when TFDV is mended: then `schema_inference._update` and `_write_counts` can go."""
     schema = tfdv.infer_schema(measure(x=SPARSE), infer_feature_shape=True)
     updated = tfdv.update_schema(schema, measure(x=EMPTY), infer_feature_shape=True)
     assert entry(updated, "x").lifecycle_stage == schema_pb2.DEPRECATED

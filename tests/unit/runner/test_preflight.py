@@ -144,8 +144,8 @@ class TestBaseline:
         with pytest.raises(InfrastructureError) as caught:
             make_plan(project)
         assert caught.value.message == (
-            f"version 1 cannot be what a new model is compared with: {folder}: "
-            "saved_model.pb has another content than was published"
+            f"version 1 cannot be used as a baseline: {folder}: "
+            "saved_model.pb was changed after it was published"
         )
         # Its clients are the server gate's to look after.
         none = {"none": "it is damaged"}

@@ -1,4 +1,4 @@
-"""TF Serving's classify and regress requests as JSON: `examples`, and a `context` for all."""
+"""Classify and regress requests of TensorFlow Serving: `examples` with a shared `context`."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from ordain.serving.server.codec.tensors import Array, Arrays, Signature
 from ordain.serving.server.errors import Code, RequestError, invalid
 from ordain.serving.server.rest.json_text import quote
 
-CLASSIFY = "tensorflow/serving/classify"
-REGRESS = "tensorflow/serving/regress"
+#: Method names of signatures that were exported for `classify` and `regress`.
+_METHODS = "tensorflow/serving/"
 
 
 def decode_examples(document: Mapping[str, Any], method: str) -> list[bytes]:
-    """The serialized tf.Examples of a classify or regress request, context merged in.
+    """Decodes the serialized tf.Examples of a classify or regress request, merged with the context.
 
     Raises:
-        RequestError: The request is not formed as the REST API says.
+        RequestError: The request violates the REST API.
     """
     if "examples" not in document:
         raise invalid(f"When method is {method}, key 'examples' is expected and was not found")
@@ -35,7 +35,7 @@ def decode_examples(document: Mapping[str, Any], method: str) -> list[bytes]:
 
 
 def merge(example: tf.train.Example, context: tf.train.Example | None) -> bytes:
-    """An example with what all examples of the request share; its own features win."""
+    """Serializes an example with the features of the context; its own features win."""
     if context is not None:
         for name, feature in context.features.feature.items():
             if name not in example.features.feature:
@@ -43,25 +43,29 @@ def merge(example: tf.train.Example, context: tf.train.Example | None) -> bytes:
     return bytes(example.SerializeToString())
 
 
-def check_method(signature: Signature, wanted: str) -> None:
-    """Refuses a signature that was not exported for classify or regress, as TF Serving does.
+def check_method(signature: Signature, method: str) -> None:
+    """Refuses a signature that was not exported for a method, as TensorFlow Serving does.
+
+    Args:
+        signature: The requested signature.
+        method: `classify` or `regress`.
 
     Raises:
         RequestError: It was exported for another method.
     """
+    wanted = _METHODS + method
     if signature.method != wanted:
-        kind = wanted.rpartition("/")[2]
         raise invalid(
-            f"Expected {kind} signature method_name to be {wanted}. Was: {signature.method}; "
+            f"Expected {method} signature method_name to be {wanted}. Was: {signature.method}; "
             "this model answers :predict"
         )
 
 
 def examples_input(signature: Signature, examples: list[bytes]) -> Arrays:
-    """The one input of a classify or regress signature.
+    """Makes the single input of a classify or regress signature.
 
     Raises:
-        RequestError: The signature takes something else.
+        RequestError: The signature does not take serialized tf.Examples.
     """
     if len(signature.inputs) != 1 or not next(iter(signature.inputs.values())).type.is_string:
         raise RequestError(
@@ -77,13 +81,13 @@ def classes_of(outputs: Arrays) -> list[list[tuple[str, float]]]:
     """Label and score of each class, for each example.
 
     Raises:
-        RequestError: The model answered without classes and scores, or not alike.
+        RequestError: The outputs lack classes and scores of shape `[examples, classes]`.
     """
     classes, scores = outputs.get("classes"), outputs.get("scores")
     shape = classes if classes is not None else scores if scores is not None else None
     if shape is None or shape.ndim != 2:
         raise RequestError(
-            Code.INVALID_ARGUMENT, "the model gave neither 'classes' nor 'scores' by example"
+            Code.INVALID_ARGUMENT, "the model returned neither 'classes' nor 'scores' per example"
         )
     count = shape.shape[0]
     labels = [[""] * shape.shape[1]] * count if classes is None else _texts(classes)
@@ -92,15 +96,15 @@ def classes_of(outputs: Arrays) -> list[list[tuple[str, float]]]:
 
 
 def values_of(outputs: Arrays) -> list[float]:
-    """The value of each example.
+    """The regression value of each example.
 
     Raises:
-        RequestError: The model answered with something else than one value each.
+        RequestError: The outputs do not hold one value per example.
     """
     found = outputs.get("outputs")
     if found is None or found.size != found.shape[0]:
         raise RequestError(
-            Code.INVALID_ARGUMENT, "the model did not give one value in 'outputs' by example"
+            Code.INVALID_ARGUMENT, "the model did not return one value in 'outputs' per example"
         )
     return _shortest(found.reshape(-1))
 
@@ -122,7 +126,7 @@ def _make_example(raw: Any) -> tf.train.Example:
         try:
             _fill(example.features.feature[name], values, name)
         except (ValueError, UnicodeEncodeError, TypeError) as error:
-            raise invalid(f"Feature: {quote(name)} cannot be read: {error}") from None
+            raise invalid(f"Feature: {quote(name)} is invalid: {error}") from None
     return example
 
 

@@ -1,7 +1,7 @@
-"""Values of a JSON document to and from arrays, by the rules of TF Serving's REST API.
+"""Converts JSON values to arrays and back, by the rules of TensorFlow Serving's REST API.
 
-Types are not bent: an integer input takes no `1.0` and no `"1"`, a float input takes integers it
-can hold exactly; bytes are `{"b64": "..."}`; lists are as regular as the tensor they become.
+Types are strict: an integer input takes neither `1.0` nor `"1"`, a float input takes integers that
+it can represent exactly. Bytes are `{"b64": "..."}`, and lists must be rectangular.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ from ordain.serving.server.errors import invalid
 from ordain.serving.server.rest.json_text import quote
 
 B64 = "b64"
-#: An output whose name ends like this holds bytes, and is answered as base64.
+#: Outputs whose name ends like this hold bytes, and are returned as base64.
 BYTES_SUFFIX = "_bytes"
 #: TensorFlow's own limit on a tensor's rank.
 MAX_RANK = 254
 
 
 def is_base64(value: Any) -> bool:
-    """Whether a JSON value stands for bytes: an object with nothing but a `b64` text."""
+    """True if a JSON value encodes bytes: an object with only a `b64` string."""
     return isinstance(value, dict) and len(value) == 1 and isinstance(value.get(B64), str)
 
 
 def decode_tensor(value: Any, kind: ElementType) -> Array:
-    """Makes an array of a JSON scalar or of regular nested lists.
+    """Decodes a JSON scalar or rectangular nested lists into an array.
 
     Raises:
-        RequestError: The lists are not regular, or an element is of another type or too large.
+        RequestError: The lists are ragged, or an element has another type or does not fit.
     """
     shape: list[int] = []
     probe = value
@@ -61,10 +61,10 @@ def decode_tensor(value: Any, kind: ElementType) -> Array:
 
 
 def decode_elements(values: list[Any], kind: ElementType) -> Array:
-    """Makes a flat array of JSON scalars.
+    """Decodes JSON scalars into a flat array.
 
     Raises:
-        RequestError: One of them is of another type, or does not fit.
+        RequestError: An element has another type or does not fit.
     """
     if kind.is_string:
         array = np.empty(len(values), dtype=object)
@@ -88,14 +88,14 @@ def decode_elements(values: list[Any], kind: ElementType) -> Array:
 
 
 def encode_tensor(array: Array, name: str) -> Any:
-    """The JSON value of an output: nested lists, or a scalar."""
+    """Encodes an output as nested lists, or a scalar."""
     if array.dtype == object:
         as_bytes = name.endswith(BYTES_SUFFIX)
         flat: list[Any] = [_encode_bytes(item, as_bytes) for item in array.ravel()]
         return _nest(flat, array.shape)
     if array.dtype.kind == "f" and array.dtype != np.float64:
-        # Through text, so that a float32 0.1 is answered as 0.1 and not 0.10000000149011612: the
-        # shortest text that means the same float32, as TF Serving writes it.
+        # Via the shortest text that reads as the same float32, as TensorFlow Serving writes it:
+        # 0.1 instead of 0.10000000149011612.
         flat = [float(text) for text in array.ravel().astype(str)]
         return _nest(flat, array.shape)
     return array.tolist()
@@ -142,7 +142,7 @@ def _decode_bytes(value: Any, kind: ElementType) -> bytes:
         try:
             return value.encode("utf-8")
         except UnicodeEncodeError:
-            raise invalid(f"JSON Value: {quote(value)} holds half a surrogate pair") from None
+            raise invalid(f"JSON Value: {quote(value)} holds an unpaired surrogate") from None
     if isinstance(value, list):
         raise invalid(f"Encountered list at unexpected level: {quote(value)}")
     if not isinstance(value, dict):
@@ -153,10 +153,10 @@ def _decode_bytes(value: Any, kind: ElementType) -> bytes:
 
 
 def decode_base64(text: str) -> bytes:
-    """Bytes of base64, whether of the usual or of the web-safe alphabet.
+    """Decodes base64 of the standard or the URL-safe alphabet.
 
     Raises:
-        RequestError: It is not base64.
+        RequestError: The text is not base64.
     """
     try:
         plain = text.encode("ascii").translate(bytes.maketrans(b"-_", b"+/")).rstrip(b"=")
@@ -171,7 +171,7 @@ def _encode_bytes(item: Any, as_bytes: bool) -> Any:
         try:
             return data.decode("utf-8")
         except UnicodeDecodeError:
-            pass  # as it stands it would be no JSON, and the client could read none of the answer
+            pass  # not representable as a JSON string
     return {B64: base64.b64encode(data).decode("ascii")}
 
 

@@ -1,4 +1,4 @@
-"""TF Serving's predict request and answer as JSON: `instances` by row, `inputs` by column."""
+"""TensorFlow Serving's predict requests and responses: `instances` by row, `inputs` by column."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ DEFAULT_SIGNATURE = "serving_default"
 
 
 def signature_name(document: Mapping[str, Any]) -> str:
-    """The signature a request names, or the default one.
+    """The signature that a request names, or the default one.
 
     Raises:
-        RequestError: `signature_name` is no text.
+        RequestError: `signature_name` is not a string.
     """
     name = document.get("signature_name", "")
     if not isinstance(name, str):
@@ -29,13 +29,13 @@ def signature_name(document: Mapping[str, Any]) -> str:
 
 
 def decode_predict(document: Mapping[str, Any], signature: Signature) -> tuple[Arrays, bool]:
-    """Makes a signature's inputs of a request.
+    """Decodes the inputs of a predict request.
 
     Returns:
-        The inputs, not yet held against the signature, and whether the request came by row.
+        The inputs, not yet checked against the signature, and whether the request was by row.
 
     Raises:
-        RequestError: The request is not formed as the REST API says.
+        RequestError: The request violates the REST API.
     """
     if "instances" in document:
         if "inputs" in document:
@@ -50,10 +50,10 @@ def decode_predict(document: Mapping[str, Any], signature: Signature) -> tuple[A
 
 
 def encode_predict(outputs: Arrays, by_row: bool) -> dict[str, Any]:
-    """The answer: `predictions` by row or `outputs` by column; bare if there is one output.
+    """Encodes outputs as `predictions` by row or `outputs` by column; unnamed if there is only one.
 
     Raises:
-        RequestError: By row, and an output has no rows or another number of them.
+        RequestError: The response is by row, and the outputs do not have the same number of rows.
     """
     encoded = {name: encode_tensor(array, name) for name, array in sorted(outputs.items())}
     only = next(iter(encoded.values())) if len(encoded) == 1 else None
@@ -64,7 +64,7 @@ def encode_predict(outputs: Arrays, by_row: bool) -> dict[str, Any]:
         raise RequestError(
             Code.INVALID_ARGUMENT,
             f"the outputs do not have one row for each instance (rows: {sizes}); "
-            "ask by column, with 'inputs'",
+            "request by column, with 'inputs'",
         )
     if only is not None:
         return {"predictions": only}
@@ -113,12 +113,12 @@ def _decode_row_input(instances: list[dict[str, Any]], name: str, signature: Sig
 def _named_keys(instances: list[Any], signature: Signature) -> set[str]:
     """The inputs that the instances name.
 
-    TF Serving wants each instance to name every input. Here one that has a default may be left
-    out, or be null, in any of them.
+    TensorFlow Serving requires every input in each instance. Here an input with a default may be
+    absent or null in any of them.
     """
     all_names = signature.inputs.keys()
     needed = {name for name, spec in signature.inputs.items() if spec.default is None}
-    # A default that is no single value stands in for a whole input only.
+    # A default that is not a single value replaces whole inputs only.
     first = instances[0].keys()
     needed |= {n for n, s in signature.inputs.items() if n in first and s.missing_value is None}
     found: set[str] = set()
@@ -155,7 +155,7 @@ def _decode_columns(inputs: Any, signature: Signature) -> Arrays:
             decoded[name] = decode_tensor(inputs[name], spec.type)
         elif spec.default is None:
             raise invalid(f"Missing named input: {name} in 'inputs' object.")
-    # TF Serving ignores other names; but then a misspelt optional input would go unnoticed.
+    # TensorFlow Serving ignores unknown names, which would hide a misspelt optional input.
     unknown = sorted(inputs.keys() - signature.inputs.keys())
     if unknown:
         raise invalid(

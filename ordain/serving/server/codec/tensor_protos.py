@@ -1,4 +1,4 @@
-"""TensorFlow's tensor messages to and from arrays."""
+"""Converts TensorFlow's tensor messages to arrays and back."""
 
 from __future__ import annotations
 
@@ -12,30 +12,30 @@ from tensorflow.core.framework import tensor_pb2, types_pb2
 from ordain.serving.server.codec.tensors import BY_TF, Array, Arrays
 from ordain.serving.server.errors import invalid
 
-#: A message may give one value for all elements; more than this are not made of a short message.
+#: A message may give one value for all elements; limit on the elements made that way.
 MAX_REPEATED = 1 << 20
 
 
 def decode_inputs(inputs: Mapping[str, tensor_pb2.TensorProto]) -> Arrays:
-    """The arrays of a request's tensors.
+    """Decodes the tensors of a request into arrays by name.
 
     Raises:
-        RequestError: A tensor has a type no signature takes, or its content does not fit its shape.
+        RequestError: A tensor has an unsupported type, or its content does not fit its shape.
     """
     return {name: decode_proto(proto, name) for name, proto in inputs.items()}
 
 
 def decode_proto(proto: tensor_pb2.TensorProto, name: str) -> Array:
-    """The array of one tensor message; `name` is for the error.
+    """Decodes one tensor message; `name` is for the error.
 
     Raises:
         RequestError: As `decode_inputs`.
     """
     type_name = types_pb2.DataType.Name(proto.dtype) if proto.dtype in _KNOWN else "unknown"
     if type_name not in BY_TF:
-        raise invalid(f"input {name!r}: elements of type {type_name} are not taken")
+        raise invalid(f"input {name!r}: type {type_name} is not supported")
     if proto.tensor_shape.unknown_rank or any(dim.size < 0 for dim in proto.tensor_shape.dim):
-        raise invalid(f"input {name!r}: the shape is not known")
+        raise invalid(f"input {name!r}: unknown shape")
     elements = 1
     for dim in proto.tensor_shape.dim:
         elements *= dim.size
@@ -52,7 +52,7 @@ def decode_proto(proto: tensor_pb2.TensorProto, name: str) -> Array:
 
 
 def encode_proto(array: Array) -> tensor_pb2.TensorProto:
-    """The tensor message of an output."""
+    """Encodes an output as a tensor message."""
     return tf.make_tensor_proto(array, shape=array.shape)
 
 

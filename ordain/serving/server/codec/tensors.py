@@ -1,4 +1,4 @@
-"""The types a tensor can have, by each of the names they go by, and what a signature asks for."""
+"""Element types under the names of each protocol, and the inputs and outputs of signatures."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Arrays = dict[str, Array]
 
 @dataclass(frozen=True)
 class ElementType:
-    """One type of element.
+    """Type of a tensor's elements.
 
     Attributes:
         tf: TensorFlow's name, as in `DT_FLOAT`.
@@ -30,7 +30,7 @@ class ElementType:
 
     @property
     def is_string(self) -> bool:
-        """Whether the elements are byte strings."""
+        """True if the elements are byte strings."""
         return self.v2 == "BYTES"
 
 
@@ -64,9 +64,8 @@ class TensorSpec:
     Attributes:
         name: Its name in requests and answers.
         type: Type of its elements.
-        shape: Sizes, -1 where any will do; None if even the rank is open.
-        default: What a request that leaves it out means, `[1, ...]` or a scalar; None if it has
-            to be there.
+        shape: Sizes, -1 for any size; None if the rank is unknown.
+        default: Value if a request omits it, `[1, ...]` or a scalar; None if it is required.
     """
 
     name: str
@@ -76,14 +75,14 @@ class TensorSpec:
 
     @property
     def has_batch(self) -> bool:
-        """Whether its first dimension takes any number of rows."""
+        """True if its first dimension is of any size."""
         return bool(self.shape) and self.shape[0] == -1  # type: ignore[index]
 
     @property
     def missing_value(self) -> Any:
-        """What stands for no value in one row's JSON; None if a row needs a value of its own.
+        """Value for a row without one; None if each row needs its own.
 
-        Only where a row is a single value: a list's length is for the client to say.
+        Only for inputs with a single value per row: the length of a list is the client's choice.
         """
         if self.default is None or self.shape is None or len(self.shape) != 1:
             return None
@@ -93,10 +92,10 @@ class TensorSpec:
         return value.item() if isinstance(value, np.generic) else value
 
     def check(self, array: Array) -> None:
-        """Holds an array against the shape.
+        """Checks an array's shape.
 
         Raises:
-            RequestError: It does not fit; says what would.
+            RequestError: It does not match; names both shapes.
         """
         if self.shape is None:
             return
@@ -104,20 +103,19 @@ class TensorSpec:
             want not in (-1, got) for want, got in zip(self.shape, array.shape, strict=True)
         ):
             raise invalid(
-                f"input {self.name!r} has shape {list(array.shape)}, "
-                f"and the model takes {list(self.shape)}"
+                f"input {self.name!r} has shape {list(array.shape)}, expected {list(self.shape)}"
             )
 
 
 @dataclass(frozen=True)
 class Signature:
-    """One way to call a model.
+    """Signature of a model.
 
     Attributes:
         name: Its name, as in `signature_name`.
-        method: TensorFlow's method name; tells predict, classify and regress apart.
-        inputs: What it takes.
-        outputs: What it gives.
+        method: TensorFlow's method name: predict, classify or regress.
+        inputs: Its inputs by name.
+        outputs: Its outputs by name.
     """
 
     name: str
@@ -127,12 +125,12 @@ class Signature:
 
     @property
     def is_batchable(self) -> bool:
-        """Whether rows of several requests can be put one below the other."""
+        """True if rows of several requests can be concatenated."""
         specs = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(spec.has_batch for spec in specs)
 
     def complete(self, given: Mapping[str, Array]) -> tuple[Arrays, int]:
-        """Checks what a request gave, and adds what it left out and may leave out.
+        """Checks the inputs of a request, and fills in defaults.
 
         Returns:
             The inputs, and how many rows they hold (1 if the signature has no batch dimension).
@@ -156,7 +154,7 @@ class Signature:
             spec = self.inputs[name]
             if array.dtype != spec.type.numpy:
                 got = BY_NUMPY[array.dtype].tf if array.dtype in BY_NUMPY else str(array.dtype)
-                raise invalid(f"input {name!r} is {got}, and the model takes {spec.type.tf}")
+                raise invalid(f"input {name!r} is {got}, expected {spec.type.tf}")
             spec.check(array)
             if not spec.has_batch:
                 continue
@@ -173,7 +171,7 @@ class Signature:
 
 
 def _repeat(spec: TensorSpec, rows: int) -> Array:
-    """A default, once for each row."""
+    """Repeats a default for each row."""
     default = np.asarray(spec.default)
     if not spec.has_batch:
         return default

@@ -1,6 +1,6 @@
-"""What the Open Inference Protocol's REST and gRPC sides share: parameters, metadata, names.
+"""Shared by REST and gRPC of the Open Inference Protocol: parameters, metadata, datatypes.
 
-The protocol knows no signatures and no labels. Both are request parameters here:
+The protocol has neither signatures nor labels. Both are request parameters here:
 `signature_name` (default `serving_default`) and `label`.
 """
 
@@ -19,7 +19,7 @@ from ordain.serving.server.models.loaded_model import LoadedModel
 
 PLATFORM = "tensorflow_savedmodel"
 SERVER = "ordain"
-#: Elements one tensor may claim to have; its data has to hold as many.
+#: Most elements in one tensor's declared shape.
 MAX_ELEMENTS = 1 << 28
 
 
@@ -29,51 +29,51 @@ def server_version() -> str:
 
 
 def parse_version(text: str) -> int | None:
-    """The version a path or message names; None if it names none.
+    """Parses the version of a path or message; None if it is empty.
 
     Raises:
-        RequestError: It is no number.
+        RequestError: It is not a number.
     """
     if not text:
         return None
     if not (text.isascii() and text.isdecimal() and len(text) < 20):
-        raise not_found(f"version {text!r} is no number, so there is none")
+        raise not_found(f"version {text!r} is not a number")
     return int(text)
 
 
 def parameters_of(raw: Mapping[str, Any]) -> tuple[str, str]:
-    """Signature and label that a request's parameters name.
+    """Signature and label in a request's parameters.
 
     Raises:
-        RequestError: They are no texts.
+        RequestError: They are not strings.
     """
     signature = raw.get("signature_name", DEFAULT_SIGNATURE)
     label = raw.get("label", "")
     if not isinstance(signature, str) or not isinstance(label, str):
-        raise invalid("the parameters 'signature_name' and 'label' are texts")
+        raise invalid("the parameters 'signature_name' and 'label' must be strings")
     return signature or DEFAULT_SIGNATURE, label
 
 
 def element_type(name: str, datatype: Any) -> ElementType:
-    """The type a request's tensor claims to have.
+    """The element type of a request's tensor.
 
     Raises:
-        RequestError: There is none of that name.
+        RequestError: The datatype is unknown.
     """
     if not isinstance(datatype, str) or datatype not in BY_V2:
-        raise invalid(f"input {name!r}: datatype {datatype!r} is none of {', '.join(BY_V2)}")
+        raise invalid(f"input {name!r}: datatype {datatype!r} is not one of {', '.join(BY_V2)}")
     return BY_V2[datatype]
 
 
 def check_shape(name: str, shape: Any) -> tuple[int, ...]:
-    """The shape a request's tensor claims to have.
+    """The declared shape of a request's tensor.
 
     Raises:
-        RequestError: It is no list of sizes, or has too many elements.
+        RequestError: It is not a list of sizes, or has too many elements.
     """
     is_list = isinstance(shape, (list, tuple)) and len(shape) <= 254
     if not is_list or any(type(size) is not int or size < 0 for size in shape):
-        raise invalid(f"input {name!r}: 'shape' is a list of sizes that are not negative")
+        raise invalid(f"input {name!r}: 'shape' must be a list of non-negative sizes")
     elements = 1
     for size in shape:
         elements *= size
@@ -83,34 +83,34 @@ def check_shape(name: str, shape: Any) -> tuple[int, ...]:
 
 
 def fit(name: str, flat: Array, shape: tuple[int, ...]) -> Array:
-    """Elements in the shape they are said to have.
+    """Reshapes flat elements to the declared shape.
 
     Raises:
-        RequestError: There are more or fewer of them.
+        RequestError: Their number does not match the shape.
     """
     if flat.size != int(np.prod(shape, dtype=np.int64)):
         raise invalid(
-            f"input {name!r} has {flat.size} elements, which do not fill shape {list(shape)}"
+            f"input {name!r} has {flat.size} elements, which does not match shape {list(shape)}"
         )
     return flat.reshape(shape)
 
 
 def datatype_of(name: str, array: Array) -> str:
-    """The protocol's name of an output's type.
+    """The protocol's datatype of an output.
 
     Raises:
-        RequestError: It has none.
+        RequestError: The protocol has none for it.
     """
     if array.dtype not in BY_NUMPY:
-        raise invalid(f"output {name!r} is {array.dtype}, which the protocol cannot carry")
+        raise invalid(f"output {name!r} is {array.dtype}, which the protocol does not support")
     return BY_NUMPY[array.dtype].v2
 
 
 def select_outputs(outputs: Mapping[str, Array], wanted: list[str]) -> dict[str, Array]:
-    """The outputs a request names, or all.
+    """The requested outputs, or all if none is named.
 
     Raises:
-        RequestError: There is none of a name.
+        RequestError: An output does not exist.
     """
     for name in wanted:
         if name not in outputs:
@@ -119,7 +119,7 @@ def select_outputs(outputs: Mapping[str, Array], wanted: list[str]) -> dict[str,
 
 
 def described(model: LoadedModel) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """Inputs and outputs that metadata shows: the default signature's, or else the first's."""
+    """Inputs and outputs in the metadata: of the default signature, or else of the first."""
     names = sorted(model.signatures)
     name = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in names else names[0]
     signature = model.signatures[name]
@@ -127,5 +127,5 @@ def described(model: LoadedModel) -> tuple[list[TensorSpec], list[TensorSpec]]:
 
 
 def shape_of(spec: TensorSpec) -> list[int]:
-    """A shape as metadata shows it: -1 for any size, and `[-1]` where even the rank is open."""
+    """A shape in the metadata: -1 for any size, and `[-1]` for an unknown rank."""
     return [-1] if spec.shape is None else list(spec.shape)

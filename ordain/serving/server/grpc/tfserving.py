@@ -1,9 +1,8 @@
-"""TF Serving's gRPC services: `PredictionService` and `ModelService`."""
+"""TensorFlow Serving's gRPC services: `PredictionService` and `ModelService`."""
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
 from typing import Any
 
 import grpc
@@ -27,7 +26,7 @@ from ordain.serving.server.codec.predict_json import DEFAULT_SIGNATURE
 from ordain.serving.server.codec.tensor_protos import decode_inputs, encode_proto
 from ordain.serving.server.codec.tensors import Arrays
 from ordain.serving.server.errors import invalid
-from ordain.serving.server.grpc.common import Call, answer
+from ordain.serving.server.grpc.common import GrpcRequest, handler
 from ordain.serving.server.models.routing import ServedVersion
 from ordain.serving.server.service import Service
 
@@ -43,57 +42,59 @@ def add_services(server: grpc.aio.Server, service: Service) -> None:
         ("Regress", _regress),
         ("GetModelMetadata", _metadata),
     ):
-        setattr(prediction, name, answer(service, PROTOCOL, name, method))
+        setattr(prediction, name, handler(service, PROTOCOL, name, method))
     prediction_service_pb2_grpc.add_PredictionServiceServicer_to_server(prediction, server)
     models = model_service_pb2_grpc.ModelServiceServicer()
-    models.GetModelStatus = answer(service, PROTOCOL, "GetModelStatus", _status)
+    models.GetModelStatus = handler(service, PROTOCOL, "GetModelStatus", _status)
     model_service_pb2_grpc.add_ModelServiceServicer_to_server(models, server)
 
 
-async def _predict(request: Any, call: Call) -> Any:
-    with _lease(request.model_spec, call) as served:
-        name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-        given = decode_inputs(request.inputs)
-        outputs = await call.service.call(served, name, given, call.timeout_s)
-        wanted = list(request.output_filter) or sorted(outputs)
+async def _predict(message: Any, request: GrpcRequest) -> Any:
+    with _lease(message.model_spec, request, request.request_id) as served:
+        name = message.model_spec.signature_name or DEFAULT_SIGNATURE
+        given = decode_inputs(message.inputs)
+        outputs = await request.service.call(served, name, given, request.timeout_s)
+        wanted = list(message.output_filter) or sorted(outputs)
         unknown = [output for output in wanted if output not in outputs]
         if unknown:
             raise invalid(f"output_filter: there is no output {unknown[0]!r}")
         response = predict_pb2.PredictResponse()
         for output in wanted:
             response.outputs[output].CopyFrom(encode_proto(outputs[output]))
-        _fill_spec(response.model_spec, request.model_spec, served)
+        _fill_spec(response.model_spec, message.model_spec, served)
         return response
 
 
-async def _classify(request: Any, call: Call) -> Any:
+async def _classify(message: Any, request: GrpcRequest) -> Any:
     response = classification_pb2.ClassificationResponse()
-    with _lease(request.model_spec, call) as served:
-        outputs = await _call_examples(request, call, served, examples.CLASSIFY)
+    with _lease(message.model_spec, request, request.request_id) as served:
+        outputs = await _call_examples(message, request, served, "classify")
         for row in examples.classes_of(outputs):
             classes = response.result.classifications.add()
             for label, score in row:
                 classes.classes.add(label=label, score=score)
-        _fill_spec(response.model_spec, request.model_spec, served)
+        _fill_spec(response.model_spec, message.model_spec, served)
     return response
 
 
-async def _regress(request: Any, call: Call) -> Any:
+async def _regress(message: Any, request: GrpcRequest) -> Any:
     response = regression_pb2.RegressionResponse()
-    with _lease(request.model_spec, call) as served:
-        outputs = await _call_examples(request, call, served, examples.REGRESS)
+    with _lease(message.model_spec, request, request.request_id) as served:
+        outputs = await _call_examples(message, request, served, "regress")
         for value in examples.values_of(outputs):
             response.result.regressions.add(value=value)
-        _fill_spec(response.model_spec, request.model_spec, served)
+        _fill_spec(response.model_spec, message.model_spec, served)
     return response
 
 
-async def _call_examples(request: Any, call: Call, served: ServedVersion, method: str) -> Arrays:
-    name = request.model_spec.signature_name or DEFAULT_SIGNATURE
+async def _call_examples(
+    message: Any, request: GrpcRequest, served: ServedVersion, method: str
+) -> Arrays:
+    name = message.model_spec.signature_name or DEFAULT_SIGNATURE
     signature = served.model.signature(name)
     examples.check_method(signature, method)
-    inputs = examples.examples_input(signature, _serialize(request.input))
-    return await call.service.call(served, name, inputs, call.timeout_s)
+    inputs = examples.examples_input(signature, _serialize(message.input))
+    return await request.service.call(served, name, inputs, request.timeout_s)
 
 
 def _serialize(given: input_pb2.Input) -> list[bytes]:
@@ -103,19 +104,19 @@ def _serialize(given: input_pb2.Input) -> list[bytes]:
     found = getattr(given, kind)
     context = found.context if kind == "example_list_with_context" else None
     try:
-        # Of the same type, but made by TensorFlow's Python: `merge` takes those.
+        # Converted to TensorFlow's own Python class of the message, which `merge` needs.
         copies = [tf.train.Example.FromString(e.SerializeToString()) for e in found.examples]
     except DecodeError as error:
-        raise invalid(f"an example cannot be read: {error}") from None
+        raise invalid(f"invalid tf.Example: {error}") from None
     if not copies:
         raise invalid("Input is empty.")
     return [examples.merge(example, context) for example in copies]
 
 
-async def _metadata(request: Any, call: Call) -> Any:
-    if list(request.metadata_field) != ["signature_def"]:
-        raise invalid("metadata_field has to be ['signature_def']")
-    with _lease(request.model_spec, call, is_about=True) as served:
+async def _metadata(message: Any, request: GrpcRequest) -> Any:
+    if list(message.metadata_field) != ["signature_def"]:
+        raise invalid("metadata_field must be ['signature_def']")
+    with _lease(message.model_spec, request, None) as served:
         definitions = get_model_metadata_pb2.SignatureDefMap()
         for name, definition in served.model.signature_defs.items():
             definitions.signature_def[name].CopyFrom(definition)
@@ -123,17 +124,17 @@ async def _metadata(request: Any, call: Call) -> Any:
         packed.Pack(definitions)
         response = get_model_metadata_pb2.GetModelMetadataResponse()
         response.metadata["signature_def"].CopyFrom(packed)
-        response.model_spec.name = request.model_spec.name
+        response.model_spec.name = message.model_spec.name
         response.model_spec.version.value = served.version
         return response
 
 
-async def _status(request: Any, call: Call) -> Any:
-    spec = request.model_spec
-    version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
+async def _status(message: Any, request: GrpcRequest) -> Any:
+    spec = message.model_spec
+    name, version = request.set_model(spec.name), _version(spec)
     response = get_model_status_pb2.GetModelStatusResponse()
     states = get_model_status_pb2.ModelVersionStatus.State
-    for found in call.service.status(call.named(spec.name), version, spec.version_label):
+    for found in request.service.status(name, version, spec.version_label):
         status = response.model_version_status.add()
         status.version = found.version
         status.state = states.Value(found.state.value)
@@ -142,21 +143,19 @@ async def _status(request: Any, call: Call) -> Any:
     return response
 
 
-@contextlib.contextmanager
 def _lease(
-    spec: model_pb2.ModelSpec, call: Call, is_about: bool = False
-) -> Iterator[ServedVersion]:
+    spec: model_pb2.ModelSpec, request: GrpcRequest, request_id: str | None
+) -> contextlib.AbstractContextManager[ServedVersion]:
     if not spec.name:
         raise invalid("Missing ModelSpec")
-    version = spec.version.value if spec.WhichOneof("version_choice") == "version" else None
-    name = call.named(spec.name)
-    request_id = None if is_about else call.request_id
-    with call.service.lease(name, version, spec.version_label, request_id) as served:
-        call.version = str(served.version)
-        yield served
+    return request.lease(spec.name, _version(spec), spec.version_label, request_id)
 
 
-def _fill_spec(spec: Any, asked: Any, served: ServedVersion) -> None:
-    spec.name = asked.name
+def _version(spec: model_pb2.ModelSpec) -> int | None:
+    return spec.version.value if spec.WhichOneof("version_choice") == "version" else None
+
+
+def _fill_spec(spec: Any, wanted: Any, served: ServedVersion) -> None:
+    spec.name = wanted.name
     spec.version.value = served.version
-    spec.signature_name = asked.signature_name or DEFAULT_SIGNATURE
+    spec.signature_name = wanted.signature_name or DEFAULT_SIGNATURE

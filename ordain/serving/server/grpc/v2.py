@@ -11,13 +11,13 @@ import numpy as np
 from ordain.serving.server.codec import v2 as inference
 from ordain.serving.server.codec.tensors import Array, Arrays, ElementType, TensorSpec
 from ordain.serving.server.errors import invalid
-from ordain.serving.server.grpc.common import Call, Method, answer
+from ordain.serving.server.grpc.common import GrpcRequest, Method, handler
 from ordain.serving.server.protocol import open_inference_pb2 as messages
 from ordain.serving.server.service import Service
 
 PROTOCOL = "grpc_v2"
 SERVICE = "inference.GRPCInferenceService"
-#: The field of `InferTensorContents` that holds the elements of a type.
+#: Field of `InferTensorContents` by datatype.
 _FIELDS = {
     "BOOL": "bool_contents",
     "INT8": "int_contents",
@@ -37,8 +37,8 @@ _FIELDS = {
 def add_services(server: grpc.aio.Server, service: Service) -> None:
     """Adds the service to a gRPC server.
 
-    The handlers are put together here and not by generated code, of which one module less is
-    kept: the definition names each method's messages `<method>Request` and `<method>Response`.
+    No generated service module is needed: each method's messages are named `<method>Request` and
+    `<method>Response`.
     """
     methods: dict[str, tuple[Method, bool]] = {
         "ServerLive": (_live, True),
@@ -50,70 +50,68 @@ def add_services(server: grpc.aio.Server, service: Service) -> None:
     }
     handlers = {
         name: grpc.unary_unary_rpc_method_handler(
-            answer(service, PROTOCOL, name, method, is_free),
+            handler(service, PROTOCOL, name, method, is_public),
             request_deserializer=getattr(messages, f"{name}Request").FromString,
             response_serializer=getattr(messages, f"{name}Response").SerializeToString,
         )
-        for name, (method, is_free) in methods.items()
+        for name, (method, is_public) in methods.items()
     }
     server.add_generic_rpc_handlers((grpc.method_handlers_generic_handler(SERVICE, handlers),))
 
 
-async def _live(request: Any, call: Call) -> Any:
-    del request
-    return messages.ServerLiveResponse(live=call.service.is_live)
+async def _live(message: Any, request: GrpcRequest) -> Any:
+    del message
+    return messages.ServerLiveResponse(live=request.service.is_live)
 
 
-async def _ready(request: Any, call: Call) -> Any:
-    del request
-    return messages.ServerReadyResponse(ready=call.service.is_ready)
+async def _ready(message: Any, request: GrpcRequest) -> Any:
+    del message
+    return messages.ServerReadyResponse(ready=request.service.is_ready)
 
 
-async def _model_ready(request: Any, call: Call) -> Any:
-    version = inference.parse_version(request.version)
-    is_ready = call.service.is_model_ready(call.named(request.name), version)
+async def _model_ready(message: Any, request: GrpcRequest) -> Any:
+    version = inference.parse_version(message.version)
+    is_ready = request.service.is_model_ready(request.set_model(message.name), version)
     return messages.ModelReadyResponse(ready=is_ready)
 
 
-async def _server_metadata(request: Any, call: Call) -> Any:
-    del request, call
+async def _server_metadata(message: Any, request: GrpcRequest) -> Any:
+    del message, request
     return messages.ServerMetadataResponse(
         name=inference.SERVER, version=inference.server_version()
     )
 
 
-async def _model_metadata(request: Any, call: Call) -> Any:
-    version = inference.parse_version(request.version)
-    with call.service.lease(call.named(request.name), version, request_id=None) as served:
-        call.version = str(served.version)
+async def _model_metadata(message: Any, request: GrpcRequest) -> Any:
+    version = inference.parse_version(message.version)
+    with request.lease(message.name, version, request_id=None) as served:
         inputs, outputs = inference.described(served.model)
         return messages.ModelMetadataResponse(
-            name=request.name,
-            versions=[str(v) for v in call.service.versions],
+            name=message.name,
+            versions=[str(v) for v in request.service.versions],
             platform=inference.PLATFORM,
             inputs=[_describe(spec) for spec in inputs],
             outputs=[_describe(spec) for spec in outputs],
         )
 
 
-async def _infer(request: Any, call: Call) -> Any:
+async def _infer(message: Any, request: GrpcRequest) -> Any:
     parameters = {
         key: getattr(value, value.WhichOneof("parameter_choice") or "string_param")
-        for key, value in request.parameters.items()
+        for key, value in message.parameters.items()
     }
     signature, label = inference.parameters_of(parameters)
-    version = inference.parse_version(request.model_version)
-    given = _decode(request)
-    name = call.named(request.model_name)
-    with call.service.lease(name, version, label, call.request_id or request.id) as served:
-        call.version = str(served.version)
-        outputs = await call.service.call(served, signature, given, call.timeout_s)
-        wanted = inference.select_outputs(outputs, [output.name for output in request.outputs])
+    version = inference.parse_version(message.model_version)
+    given = _decode(message)
+    name, request_id = message.model_name, request.request_id or message.id
+    with request.lease(name, version, label, request_id) as served:
+        outputs = await request.service.call(served, signature, given, request.timeout_s)
+        wanted = inference.select_outputs(outputs, [output.name for output in message.outputs])
         response = messages.ModelInferResponse(
-            model_name=name, model_version=call.version, id=request.id
+            model_name=name, model_version=request.version, id=message.id
         )
-        # As it was asked, so it is answered; a 16-bit float has no field of its own.
-        is_raw = bool(request.raw_input_contents) or any(
+        # Raw inputs get raw outputs; float16 has no field of its own and is always raw.
+        is_raw = bool(message.raw_input_contents) or any(
             array.dtype == np.float16 for array in wanted.values()
         )
         for output, array in wanted.items():
@@ -127,20 +125,20 @@ def _describe(spec: TensorSpec) -> Any:
     )
 
 
-def _decode(request: Any) -> Arrays:
-    raw = request.raw_input_contents
-    if raw and len(raw) != len(request.inputs):
-        raise invalid(f"{len(raw)} raw contents for {len(request.inputs)} inputs")
+def _decode(message: Any) -> Arrays:
+    raw = message.raw_input_contents
+    if raw and len(raw) != len(message.inputs):
+        raise invalid(f"{len(raw)} raw contents for {len(message.inputs)} inputs")
     arrays: Arrays = {}
-    for position, tensor in enumerate(request.inputs):
+    for position, tensor in enumerate(message.inputs):
         name = tensor.name
         if not name or name in arrays:
-            raise invalid(f"input {position} has no name, or one that another has")
+            raise invalid(f"input {position} has no name or a duplicate name")
         kind = inference.element_type(name, tensor.datatype)
         shape = inference.check_shape(name, list(tensor.shape))
         if raw:
             if tensor.HasField("contents"):
-                raise invalid(f"input {name!r} has contents beside the raw ones")
+                raise invalid(f"input {name!r} has both contents and raw contents")
             flat = decode_raw(name, raw[position], kind)
         else:
             flat = _decode_contents(name, tensor.contents, kind)
@@ -151,10 +149,10 @@ def _decode(request: Any) -> Arrays:
 def _decode_contents(name: str, contents: Any, kind: ElementType) -> Array:
     field = _FIELDS.get(kind.v2)
     if field is None:
-        raise invalid(f"input {name!r}: {kind.v2} has to be sent as raw contents")
+        raise invalid(f"input {name!r}: {kind.v2} must be sent as raw contents")
     given = [descriptor.name for descriptor, _ in contents.ListFields()]
     if any(other != field for other in given):
-        raise invalid(f"input {name!r} is {kind.v2} and has its elements in {given[0]}")
+        raise invalid(f"input {name!r}: {kind.v2} elements belong in {field}, not in {given[0]}")
     values = getattr(contents, field)
     if kind.is_string:
         array = np.empty(len(values), dtype=object)
@@ -163,29 +161,31 @@ def _decode_contents(name: str, contents: Any, kind: ElementType) -> Array:
     try:
         return np.array(values, dtype=kind.numpy)
     except OverflowError:
-        raise invalid(f"input {name!r} holds a value that {kind.v2} does not") from None
+        raise invalid(f"input {name!r} holds a value out of range for {kind.v2}") from None
 
 
 def decode_raw(name: str, data: bytes, kind: ElementType) -> Array:
-    """Elements of raw contents: little-endian; a byte string is its length and its bytes.
+    """Decodes raw contents: little-endian elements; a byte string follows its 4-byte length.
 
     Raises:
         RequestError: The bytes do not divide into elements.
     """
     if not kind.is_string:
         if len(data) % kind.numpy.itemsize:
-            raise invalid(f"input {name!r}: {len(data)} bytes are no whole number of {kind.v2}")
+            raise invalid(
+                f"input {name!r}: {len(data)} bytes are not a whole number of {kind.v2} elements"
+            )
         return np.frombuffer(data, dtype=kind.numpy.newbyteorder("<")).astype(kind.numpy)
     items: list[bytes] = []
     position = 0
     while position < len(data):
         start = position + 4
         if start > len(data):
-            raise invalid(f"input {name!r}: the last length is cut off")
+            raise invalid(f"input {name!r}: the last length is truncated")
         (size,) = struct.unpack_from("<I", data, position)
         position = start + size
         if position > len(data):
-            raise invalid(f"input {name!r}: an element is longer than what is left")
+            raise invalid(f"input {name!r}: an element exceeds the remaining bytes")
         items.append(data[start:position])
     array = np.empty(len(items), dtype=object)
     array[:] = items
@@ -193,7 +193,7 @@ def decode_raw(name: str, data: bytes, kind: ElementType) -> Array:
 
 
 def encode_raw(array: Array) -> bytes:
-    """Raw contents of an output, as `decode_raw` reads them."""
+    """Encodes an output as raw contents, see `decode_raw`."""
     if array.dtype != object:
         return array.astype(array.dtype.newbyteorder("<")).tobytes()
     items = [bytes(item) for item in array.ravel()]

@@ -1,12 +1,12 @@
-"""Adaptive batching: requests that meet are answered by one call of the model.
+"""Adaptive batching: concurrent requests are answered by one call of the model.
 
-Requests to one version and signature are merged if their rows have the same shape and type. One
-call at a time is made for each such group; what arrives meanwhile is the next batch. A request
-that comes alone is not held up: only while the last batch held several does a group wait, up to
-`batch_wait_s`, for the next one to fill.
+Requests to one version and signature are merged if their rows have the same shape and type. Each
+such group makes one call at a time; requests that arrive meanwhile are the next batch. A lone
+request is not delayed: a group waits up to `batch_wait_s` for a batch to fill only if its last
+batch held several requests.
 
-A call that takes longer than `workers.SLOW_S` is passed by the next one. Until it ends nothing is
-merged in its group: a request that hangs in the model would take its neighbours with it.
+A call that takes longer than `workers.SLOW_S` no longer blocks the next one. Until it ends nothing
+is merged in its group, so that a request that hangs in the model affects no other.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from ordain.serving.server.metrics import Metrics
 from ordain.serving.server.models.workers import SLOW_S, Workers
 from ordain.serving.server.settings import Settings
 
-#: How long the group of a shape stays without requests: its memory of how busy it is stays too.
+#: Seconds after which a group without requests is removed.
 IDLE_S = 1.0
 
 Call = Callable[[str, Arrays], Arrays]
@@ -34,7 +34,7 @@ Key = tuple[object, ...]
 
 
 class QueueLimit:
-    """How many requests wait for a model, over all versions and signatures."""
+    """Limit on the requests that wait for a model, over all versions and signatures."""
 
     def __init__(self, limit: int, metrics: Metrics) -> None:
         self._limit = limit
@@ -42,21 +42,21 @@ class QueueLimit:
         self._gauge = metrics.queue_depth
 
     def enter(self) -> None:
-        """One more waits.
+        """Counts a waiting request.
 
         Raises:
-            RequestError: As many as may are waiting already.
+            RequestError: The queue is full.
         """
         if self._waiting >= self._limit:
             raise RequestError(
                 Code.RESOURCE_EXHAUSTED,
-                f"{self._waiting} requests are waiting for the model; try again later",
+                f"the queue is full with {self._waiting} requests; try again later",
             )
         self._waiting += 1
         self._gauge.set(self._waiting)
 
-    def leave(self, count: int) -> None:
-        """So many wait no longer."""
+    def release(self, count: int) -> None:
+        """Counts requests that no longer wait."""
         self._waiting -= count
         self._gauge.set(self._waiting)
 
@@ -90,15 +90,15 @@ class Batcher:
         self._unsplittable: set[str] = set()
 
     async def run(self, signature: Signature, inputs: Arrays, rows: int) -> Arrays:
-        """One request's answer.
+        """Runs one request and returns its outputs.
 
         Args:
-            signature: What is asked.
+            signature: The requested signature.
             inputs: Complete and checked inputs.
             rows: How many rows they hold.
 
         Raises:
-            RequestError: The queue is full, or the model refused this request.
+            RequestError: The queue is full, or the model failed on this request.
         """
         self._limit.enter()
         item = _Item(inputs, rows, asyncio.get_running_loop().create_future())
@@ -115,7 +115,7 @@ class Batcher:
         return await item.answer
 
     async def close(self) -> None:
-        """Ends the groups; nothing may be waiting any more. A call that hangs is left to itself."""
+        """Removes the groups, when no request waits any more; a blocked call is abandoned."""
         workers = [group.worker for group in self._groups.values() if group.worker is not None]
         for worker in workers:
             worker.cancel()
@@ -130,7 +130,7 @@ class Batcher:
                 try:
                     await asyncio.wait_for(group.arrived.wait(), IDLE_S)
                 except TimeoutError:
-                    # Nothing is awaited between the look and the end: no item can slip in.
+                    # No await between this check and the end, so no item can be added.
                     if not group.items:
                         del self._groups[key]
                         return
@@ -154,7 +154,7 @@ class Batcher:
                 return
 
     async def _fill(self, group: _Group) -> None:
-        """Waits for a full batch, but not longer than a request may be held up."""
+        """Waits for a full batch, at most `batch_wait_s`."""
         until = time.monotonic() + self._wait_s
         while group.rows < self._max_rows and (left := until - time.monotonic()) > 0:
             group.arrived.clear()
@@ -164,14 +164,14 @@ class Batcher:
                 return
 
     def _take(self, group: _Group) -> list[_Item]:
-        """The next batch; who gave up waiting (deadline, disconnect) is left out."""
+        """Takes the next batch, without requests that are done (deadline, disconnect)."""
         batch: list[_Item] = []
         rows = 0
         most = 0 if group.slow else self._max_rows
         while group.items and (not batch or rows + group.items[0].rows <= most):
             item = group.items.popleft()
             group.rows -= item.rows
-            self._limit.leave(1)
+            self._limit.release(1)
             if not item.answer.done():
                 batch.append(item)
                 rows += item.rows
@@ -187,7 +187,7 @@ class Batcher:
         except RequestError as error:
             answers = [error] * len(batch)
         except Exception as error:
-            # Whatever it was, nobody is left waiting for an answer that will not come.
+            # Every waiting request gets an answer.
             failure = RequestError(Code.INTERNAL, f"{type(error).__name__}: {error}")
             answers = [failure] * len(batch)
         for item, answer in zip(batch, answers, strict=True):
@@ -201,7 +201,7 @@ class Batcher:
     def _run(
         self, signature: str, batch: Sequence[tuple[Arrays, int]]
     ) -> list[Arrays | RequestError]:
-        """Calls the model, in a thread; a batch that fails is halved to find who is to blame."""
+        """Calls the model, in a thread; a failing batch is halved to find the faulty request."""
         if len(batch) == 1:
             try:
                 return [self._call(signature, batch[0][0])]
@@ -224,9 +224,9 @@ class Batcher:
         counts = [rows for _, rows in batch]
         total = sum(counts)
         if any(array.ndim == 0 or len(array) != total for array in outputs.values()):
-            # The signature promised an answer for each row, and the model does not keep to it.
+            # The signature declares one output row per input row, and the model does not comply.
             self._unsplittable.add(signature)
-            raise RequestError(Code.INTERNAL, "the answer cannot be told apart by request")
+            raise RequestError(Code.INTERNAL, "the outputs cannot be split by request")
         ends = np.cumsum(counts)
         return [
             {name: array[end - count : end] for name, array in outputs.items()}
@@ -235,7 +235,7 @@ class Batcher:
 
 
 class _Group:
-    """Requests that can be merged with each other, and who works on them."""
+    """Requests that can be merged with each other."""
 
     def __init__(self, signature: str) -> None:
         self.signature = signature
@@ -246,5 +246,5 @@ class _Group:
         self.worker: asyncio.Task[None] | None = None
 
     def end_slow(self, _: object) -> None:
-        """A call that was passed has ended."""
+        """Counts the end of a slow call."""
         self.slow -= 1

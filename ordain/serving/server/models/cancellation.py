@@ -1,8 +1,7 @@
 """Cancellation of TensorFlow functions that run in another thread.
 
-A function that was called under `cancellable` ends with `CancelledError` soon after its
-cancellation: TensorFlow looks between two operations, so that a loop ends at once and a single
-long kernel does not.
+A function called within `cancellable` ends with `CancelledError` soon after its cancellation.
+TensorFlow checks between two operations, so a loop ends at once and a single long kernel does not.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ _current = threading.local()
 
 
 class Cancellation:
-    """Ends the TensorFlow functions of one thread's work."""
+    """Cancels the TensorFlow functions that one thread calls."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -25,7 +24,7 @@ class Cancellation:
         self._manager: cancellation.CancellationManager | None = None
 
     def cancel(self) -> None:
-        """Asks the functions to end, now and later; may be called from any thread."""
+        """Cancels the running function and all later ones; thread-safe."""
         with self._lock:
             self._is_cancelled = True
             if self._manager is not None:
@@ -33,7 +32,7 @@ class Cancellation:
 
     @contextlib.contextmanager
     def cancellable(self) -> Iterator[None]:
-        """Has TensorFlow functions that this thread calls end when this is cancelled."""
+        """Makes the TensorFlow functions that this thread calls cancellable."""
         _current.cancellation = self
         try:
             yield
@@ -41,7 +40,7 @@ class Cancellation:
             _current.cancellation = None
 
     def _next(self) -> cancellation.CancellationManager:
-        """The manager of the next function; one that failed has cancelled its own for good."""
+        """The manager of the next function; a failed function leaves its own cancelled."""
         with self._lock:
             self._manager = cancellation.CancellationManager()
             if self._is_cancelled:
@@ -50,11 +49,10 @@ class Cancellation:
 
 
 def _of_this_thread() -> cancellation.CancellationManager | None:
-    """The manager of the function that this thread is about to call; None for none."""
+    """The cancellation manager of this thread's next function, or None."""
     current: Cancellation | None = getattr(_current, "cancellation", None)
     return None if current is None else current._next()
 
 
-# TensorFlow 2.21 keeps the manager in a variable of the process: two calls at a time would cancel
-# each other.
+# TensorFlow 2.21 keeps the manager in a global variable: concurrent calls would cancel each other.
 cancellation.context = _of_this_thread

@@ -1,6 +1,6 @@
-"""Checks of a version before any of it is loaded: a model is data until verified.
+"""Checks of a version before any of it is loaded; the files are only read as data.
 
-The one place that says so: for the server, for whoever moves a label, for `ordain models verify`.
+Used by the server, before a label moves, and by `ordain models verify`.
 """
 
 from __future__ import annotations
@@ -10,20 +10,20 @@ from pathlib import Path
 from ordain.errors import InfrastructureError
 from ordain.serving.registry.private_copy import PrivateCopy, copy_version
 from ordain.serving.registry.trust import Trust
-from ordain.serving.registry.verification import verify
+from ordain.serving.registry.verification import summary, verify
 from ordain.serving.scan.scan import scan
 
 
 def find_problems(folder: Path, trust: Trust | None = None) -> list[str]:
-    """Why a version must not be loaded; empty if it may be.
+    """Finds reasons not to load a version; empty if there are none.
 
-    Its files have to be those that were published (where signing is on: as this version of this
-    project, signed with the key), its graph may hold allowed operations only, and it has to offer
-    what a server serves, as far as that is known without loading it.
+    Its files must be those that were published (and, where signing is on, signed as this version of
+    this project), its graph may hold allowed operations only, and it must have a signature that can
+    be served, as far as that is known without loading it.
 
     Args:
         folder: The version's folder, `<base>/<version>/`.
-        trust: Whose version it has to be, or None.
+        trust: Required signer of the version, or None.
     """
     if not (folder / "saved_model.pb").is_file():
         return [f"{folder.name}/saved_model.pb is missing"]
@@ -31,7 +31,7 @@ def find_problems(folder: Path, trust: Trust | None = None) -> list[str]:
 
 
 def find_model_problems(model: Path) -> list[str]:
-    """Why a model must not be loaded, or could not be served, published or not; empty if it may be.
+    """Finds reasons not to load a model, published or not; empty if there are none.
 
     Args:
         model: Folder of the SavedModel.
@@ -40,7 +40,7 @@ def find_model_problems(model: Path) -> list[str]:
 
 
 def find_unservable(model: Path) -> list[str]:
-    """Why a model without problems in its scan could not be served; empty if nothing is known.
+    """Finds reasons why a server could not serve a scanned model; empty if there are none.
 
     Args:
         model: Folder of the SavedModel.
@@ -55,23 +55,24 @@ def find_unservable(model: Path) -> list[str]:
     except LoadError as error:
         return [" ".join(str(error).split())]
     except Exception as error:
-        # A model is made by others: what it makes the reader raise is not to be foreseen.
+        # The model is untrusted input: the reader may raise anything.
         what = " ".join(str(error).split())[:200]
         return [f"saved_model.pb cannot be read: {type(error).__name__}: {what}"]
     return []
 
 
 def copy_checked(folder: Path, trust: Trust | None = None) -> PrivateCopy:
-    """Copies a version to where nobody else can change it, and checks the copy.
+    """Copies a version to a private folder, and checks the copy.
 
-    What is loaded from the copy is what was checked, whatever becomes of the folder meanwhile.
+    Loading from the copy guarantees that the checked files are loaded, even if the version's folder
+    changes meanwhile.
 
     Args:
         folder: The version's folder, `<base>/<version>/`.
-        trust: Whose version it has to be, or None.
+        trust: Required signer of the version, or None.
 
     Raises:
-        InfrastructureError: It does not pass; there is no copy then.
+        InfrastructureError: The version fails the checks; no copy is left.
         ConfigError: The key cannot be used.
     """
     copy = copy_version(folder)
@@ -82,6 +83,5 @@ def copy_checked(folder: Path, trust: Trust | None = None) -> PrivateCopy:
         raise
     if problems:
         copy.remove()
-        more = f" (and {len(problems) - 1} more)" if len(problems) > 1 else ""
-        raise InfrastructureError(problems[0].replace(str(copy.folder), str(folder)) + more)
+        raise InfrastructureError(summary(problems).replace(str(copy.folder), str(folder)))
     return copy

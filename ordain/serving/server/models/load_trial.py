@@ -1,14 +1,14 @@
-"""Loading a version in a process of its own first: what hangs or takes all memory harms no server.
+"""Trial load of a version in a process of its own, so that a bad version cannot harm the server.
 
-A thread that hangs cannot be ended, and a process that runs out of memory ends as a whole, so the
-first load is not the serving process's. `Trials` forks a process before TensorFlow has made its
-first thread; that process has everything imported, does nothing but fork, and shares its memory
-with the server. For each version it forks a supervisor, which forks the process that checks, loads
-and warms the version as the server is going to, and holds it to its limits:
+A blocked thread cannot be ended, and a process that runs out of memory ends as a whole, so the
+first load does not happen in the serving process. `Trials` forks a process before TensorFlow has
+made its first thread; that process has everything imported, only forks, and shares its memory with
+the server. For each version it forks a supervisor, which forks the process that checks, loads and
+warms the version as the server will, and enforces its limits:
 
-    server > forks > supervisor, one for each version > the version
+    server > forking process > supervisor, one for each version > the version
 
-Each ends with the one before it, whatever ends that.
+Each ends with its parent.
 """
 
 from __future__ import annotations
@@ -35,25 +35,25 @@ from ordain.serving.sandbox.process import MemoryWatch, kill_tree
 from ordain.serving.server.models.loaded_model import LoadedModel
 from ordain.serving.server.models.signature_defs import LoadError
 
-#: Loads a version: its folder and number. Raises an error that says why it cannot be served.
+#: Loads a version, given its folder and number; raises if it cannot be served.
 Load = Callable[[Path, int], LoadedModel]
 
 _PR_SET_PDEATHSIG = 1
 #: Longest message between the processes.
 _MAX_BYTES = 100_000
-#: Longest reason that a version is refused with.
+#: Longest reason for a refusal, in bytes.
 _MAX_REASON = 1000
-#: The system ends a version on trial first where memory runs out (man 5 proc_pid_oom_score_adj).
-_FIRST_TO_GO = "1000"
-#: Requests go first where processors are short, and a version that loads is not starved.
+#: The kernel kills a trial first when memory runs out (man 5 proc_pid_oom_score_adj).
+_OOM_SCORE = "1000"
+#: Gives requests priority on busy processors without starving the load.
 _NICE = 10
-#: Part of the time limit that the first try has, before the second has all of it.
+#: Share of the time limit for the first attempt; the second has all of it.
 _FIRST_TRY = 0.25
-#: Seconds for the processes between to begin and to end.
+#: Seconds for the supervising processes to start and to end.
 _GRACE_S = 30.0
-#: What is said of a version that can be served.
+#: Result for a version that can be served.
 _FINE = b"\0"
-#: Files that the version's check may leave for a moment are below a folder of this name.
+#: Prefix of the folder for temporary files of a trial.
 _FOLDER_PREFIX = "ordain-load-"
 
 
@@ -63,7 +63,7 @@ class Limits:
 
     Attributes:
         seconds: From the start of its check to the end of its warm-up.
-        memory_bytes: Resident memory beyond what the server's modules take.
+        memory_bytes: Resident memory beyond that of the imported modules.
     """
 
     seconds: float
@@ -71,10 +71,10 @@ class Limits:
 
 
 class Trials:
-    """The process that forks, as the server has it."""
+    """The server's handle of the forking process."""
 
     def __init__(self, load: Load) -> None:
-        """Forks; has to come before TensorFlow's first operation, by the main thread."""
+        """Forks; must run in the main thread, before TensorFlow's first operation."""
         self._ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         server = os.getpid()
         self._pid = os.fork()
@@ -82,27 +82,27 @@ class Trials:
             try:
                 self._ours.close()
                 _fork_forever(server, theirs, load)
-            finally:  # whatever happens, there is no second server
+            finally:  # the child never returns into the server's code
                 os._exit(1)
         theirs.close()
 
     @property
     def is_alive(self) -> bool:
-        """True if versions can be tried."""
+        """True if the forking process lives."""
         with contextlib.suppress(ChildProcessError):
             return os.waitpid(self._pid, os.WNOHANG) == (0, 0)
         return False
 
     async def find_fault(self, folder: Path, version: int, limits: Limits) -> str:
-        """Loads a version on trial; the trial ends when this is cancelled.
+        """Loads a version in a trial process; cancellation ends the process.
 
         Args:
             folder: The version's folder.
             version: Its number.
-            limits: What it may take.
+            limits: Limits of the load.
 
         Returns:
-            Why it cannot be served, or an empty text.
+            Why it cannot be served, or an empty string.
         """
         ours, theirs = socket.socketpair()
         try:
@@ -110,7 +110,7 @@ class Trials:
             socket.send_fds(self._ours, [request], [theirs.fileno()])
         except OSError as error:
             ours.close()
-            return f"the process that tries versions is gone ({error}): restart the server"
+            return f"the trial process has died ({error}): restart the server"
         finally:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
@@ -123,17 +123,17 @@ class Trials:
             writer.close()
         if answer == _FINE:
             return ""
-        return answer.decode(errors="replace") or "its trial did not answer"
+        return answer.decode(errors="replace") or "the trial load gave no result"
 
 
 def _fork_forever(server: int, requests: socket.socket, load: Load) -> NoReturn:
-    """The process that forks: a supervisor for each request, until the server ends."""
+    """Main loop of the forking process: a supervisor for each request, until the server ends."""
     _end_with(server)
-    # Ctrl-C reaches the whole group; the server decides what it means.
+    # Ctrl-C reaches the whole process group; only the server handles it.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # supervisors are not waited for
     nothing = os.open(os.devnull, os.O_RDWR)
-    for descriptor in (0, 1):  # who reads what the server says must see it end with the server
+    for descriptor in (0, 1):  # readers of the server's output must see it end with the server
         os.dup2(nothing, descriptor)
     me = os.getpid()
     while True:
@@ -143,7 +143,7 @@ def _fork_forever(server: int, requests: socket.socket, load: Load) -> NoReturn:
             os._exit(1)
         if not request:
             os._exit(0)
-        with contextlib.suppress(BlockingIOError):  # too many processes: no answer is a refusal
+        with contextlib.suppress(BlockingIOError):  # too many processes: no result is a refusal
             if not os.fork():
                 requests.close()
                 _supervise(me, request, socket.socket(fileno=descriptors[0]), load)
@@ -151,7 +151,7 @@ def _fork_forever(server: int, requests: socket.socket, load: Load) -> NoReturn:
 
 
 def _supervise(parent: int, request: bytes, answers: socket.socket, load: Load) -> NoReturn:
-    """Holds one version to its limits, and says what came of it."""
+    """Runs the trial of one version under its limits, and sends the result."""
     _end_with(parent)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
@@ -160,8 +160,8 @@ def _supervise(parent: int, request: bytes, answers: socket.socket, load: Load) 
         reason = _try(Path(path), version, Limits(**raw), answers, folder, load)
         shutil.rmtree(folder, ignore_errors=True)
     except BaseException as error:
-        reason = f"its trial failed: {_text_of(error)}"
-    with contextlib.suppress(OSError):  # the server asks no more
+        reason = f"the trial load failed: {_text_of(error)}"
+    with contextlib.suppress(OSError):  # the server no longer waits
         answers.sendall(reason.encode(errors="replace")[:_MAX_REASON] or _FINE)
     os._exit(0)
 
@@ -169,10 +169,10 @@ def _supervise(parent: int, request: bytes, answers: socket.socket, load: Load) 
 def _try(
     path: Path, version: int, limits: Limits, answers: socket.socket, folder: Path, load: Load
 ) -> str:
-    """Loads a version in a further process; why it cannot be served, or an empty text.
+    """Loads a version in a further process; returns why it cannot be served, or an empty string.
 
-    The first try gets processor time that nobody else wants, so that requests do not notice it.
-    On a machine that is busy throughout it comes to no end; the second gets a little.
+    The first attempt uses idle processor time only, so that it does not slow requests. On a machine
+    that is never idle it does not finish; the second attempt runs at low priority.
     """
     policies = ((os.SCHED_IDLE, limits.seconds * _FIRST_TRY), (os.SCHED_BATCH, limits.seconds))
     for policy, seconds in policies:
@@ -181,7 +181,7 @@ def _try(
         )
         if reason is not None:
             return reason
-    return f"not loaded within {limits.seconds:g} s"
+    return f"loading timed out after {limits.seconds:g} s"
 
 
 def _try_once(
@@ -193,7 +193,7 @@ def _try_once(
     load: Load,
     policy: int,
 ) -> str | None:
-    """One try under a scheduling policy; None if it came to no end in time."""
+    """One attempt under a scheduling policy; None if it did not finish in time."""
     theirs, ours = os.pipe()
     me = os.getpid()
     shared = psutil.Process().memory_info().rss
@@ -207,20 +207,20 @@ def _try_once(
             os._exit(1)
     os.close(ours)
     with MemoryWatch(pid, shared + limits.memory_bytes) as watch:
-        # Readable: it said something, it ended, or the server asks no more.
+        # Readable: a result, its end, or the server no longer waits.
         ready, _, _ = select.select([theirs, answers], [], [], limits.seconds)
-        said = os.read(theirs, _MAX_BYTES) if theirs in ready else b""
+        output = os.read(theirs, _MAX_BYTES) if theirs in ready else b""
     os.close(theirs)
     kill_tree(pid)
     _, status = os.waitpid(pid, 0)
     if watch.is_exceeded:
         taken = max(watch.peak_bytes - shared, 0) / 1e6
         return (
-            f"loading it takes more than {limits.memory_bytes / 1e6:.0f} MB of memory; its trial "
-            f"was ended at {taken:.0f} MB"
+            f"loading it takes more than {limits.memory_bytes / 1e6:.0f} MB of memory; killed at "
+            f"{taken:.0f} MB"
         )
-    if said:
-        return "" if said == _FINE else said.decode(errors="replace")
+    if output:
+        return "" if output == _FINE else output.decode(errors="replace")
     if not ready:
         return None
     code = os.waitstatus_to_exitcode(status)
@@ -236,20 +236,20 @@ def _load(
     """Loads the version, in its own process."""
     _end_with(parent)
     with contextlib.suppress(OSError):
-        Path("/proc/self/oom_score_adj").write_text(_FIRST_TO_GO, encoding="ascii")
+        Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
     os.nice(_NICE)
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, policy, os.sched_param(0))
     tempfile.tempdir = str(folder)
-    # A TensorFlow with GPUs takes all of their memory, which the server has already.
+    # TensorFlow would claim all GPU memory, which the server holds already.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
-    logging.disable()  # the server is going to say the same, or the reason
+    logging.disable()  # the server logs the same, or the reason
     try:
         load(path, version)
-        said = _FINE
+        output = _FINE
     except BaseException as error:
-        said = _text_of(error).encode(errors="replace")[:_MAX_REASON]
-    os.write(answers, said)
+        output = _text_of(error).encode(errors="replace")[:_MAX_REASON]
+    os.write(answers, output)
     os._exit(0)
 
 
@@ -258,7 +258,7 @@ def _text_of(error: BaseException) -> str:
 
 
 def _end_with(parent: int) -> None:
-    """Has this process end with the one that forked it, whatever ends that."""
+    """Makes the kernel kill this process when its parent ends."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:  # it died before the line above
+    if os.getppid() != parent:  # the parent ended before the line above
         os._exit(1)

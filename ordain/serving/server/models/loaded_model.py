@@ -1,4 +1,4 @@
-"""A loaded SavedModel: its signatures, and one call of one of them."""
+"""A loaded SavedModel and calls of its signatures."""
 
 from __future__ import annotations
 
@@ -19,15 +19,15 @@ class LoadedModel:
 
     Attributes:
         version: Its number.
-        signatures: What it can be asked, by name.
-        signature_defs: The same as TensorFlow's messages, for metadata.
+        signatures: Signatures that can be called, by name.
+        signature_defs: All signatures as TensorFlow's messages, for metadata.
     """
 
     def __init__(self, folder: Path, version: int) -> None:
-        """Reads and loads a version; the checks come before, in `checks.find_problems`.
+        """Loads a version that passed `checks.find_problems`.
 
         Raises:
-            LoadError: TensorFlow cannot load it, or no signature of it can be called.
+            LoadError: TensorFlow cannot load it, or none of its signatures can be called.
         """
         self.version = version
         try:
@@ -35,7 +35,7 @@ class LoadedModel:
         except LoadError:
             raise
         except Exception as error:
-            # What a damaged or hostile model raises is not to be foreseen; the server lives on.
+            # The model is untrusted input: loading it may raise anything.
             text = essence(error) if isinstance(error, tf.errors.OpError) else str(error)
             raise LoadError(f"{type(error).__name__}: {text}") from error
 
@@ -48,7 +48,7 @@ class LoadedModel:
         """A signature by name.
 
         Raises:
-            RequestError: There is none.
+            RequestError: There is no such signature.
         """
         if name not in self.signatures:
             raise invalid(
@@ -58,14 +58,14 @@ class LoadedModel:
         return self.signatures[name]
 
     def run(self, signature: str, inputs: Mapping[str, Array]) -> Arrays:
-        """Calls a signature; may be called from several threads.
+        """Calls a signature; thread-safe.
 
         Args:
             signature: A name in `signatures`.
             inputs: Complete and checked, see `Signature.complete`.
 
         Raises:
-            RequestError: TensorFlow refused or failed, with the code it gave.
+            RequestError: TensorFlow raised an error; has TensorFlow's code.
         """
         specs = self.signatures[signature].inputs
         try:
@@ -82,14 +82,14 @@ class LoadedModel:
 
 
 def essence(error: tf.errors.OpError) -> str:
-    """What was wrong, without the trace of the graph and of the files it was made from."""
+    """The message of a TensorFlow error without its graph and file traces."""
     before = str(error.message).partition("[[")[0]
     lines = [line.strip() for line in before.splitlines() if line.strip()]
     return lines[-1] if lines else type(error).__name__
 
 
 def _for_tf(array: Array) -> Any:
-    # TensorFlow takes an empty array of objects for one of floats.
+    # TensorFlow converts an empty object array to floats.
     if array.dtype == object and array.size == 0:
         return np.empty(array.shape, dtype="S1")
     return array

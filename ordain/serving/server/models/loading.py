@@ -1,4 +1,4 @@
-"""Loading a version under limits: on trial in another process, then in a thread of this one."""
+"""Loads a version under limits: first in a trial process, then in a thread of this one."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ from ordain.serving.server.models.threads import Threads
 from ordain.serving.server.models.warmup import warm_up
 from ordain.serving.server.settings import Settings
 
-#: Loads that may hang in this process; with as many no further version is loaded.
+#: Blocked loads in this process after which no further version is loaded.
 MAX_LOST = 4
-#: Loads at a time: the stable version, the canary, another one.
+#: Concurrent loads: the stable version, the canary, another one.
 AT_A_TIME = 3
-#: Longest reason that a version is refused with.
+#: Longest reason for a refusal, in characters.
 MAX_REASON = 1000
 
 log = logging.getLogger("ordain.serve")
@@ -32,18 +32,18 @@ Fingerprint = tuple[object, ...]
 
 
 class Loader:
-    """Loads versions; whatever one of them does is a `LoadError` after the time limit at most."""
+    """Loads versions; every failure is a `LoadError`, after the time limit at the latest."""
 
     def __init__(
         self, load: Load, trials: Trials | None, settings: Settings, metrics: Metrics
     ) -> None:
-        """Makes no thread yet.
+        """Creates no thread yet.
 
         Args:
             load: Checks, loads and warms a version.
-            trials: Where a version is loaded first; None if this process itself is a trial.
+            trials: Loads a version in a trial process first; None in the trial server itself.
             settings: The limits.
-            metrics: Where lost threads are counted.
+            metrics: Counts lost threads.
         """
         self._load = load
         self._trials = trials
@@ -54,33 +54,31 @@ class Loader:
 
     @property
     def lost(self) -> int:
-        """Threads in a load that was given up and does not end."""
+        """Threads blocked in a cancelled load that does not end."""
         return self._threads.lost
 
     @property
     def problems(self) -> list[str]:
-        """Why versions cannot be loaded, or soon cannot."""
+        """Reasons why versions cannot be loaded, or soon cannot."""
         found = []
         if self.lost:
-            found.append(f"{self.lost} of at most {MAX_LOST} loads hang in this process")
+            found.append(f"{self.lost} of at most {MAX_LOST} loads are blocked in this process")
         if self._trials is not None and not self._trials.is_alive:
-            found.append(
-                "the process that tries versions is gone: restart the server to load another one"
-            )
+            found.append("the trial process has died: restart the server to load another version")
         return found
 
     async def load(self, folder: Path, version: int, content: Fingerprint) -> LoadedModel:
         """Checks, loads and warms a version.
 
-        A cancellation ends the trial; a thread that loads already is left to end by itself.
+        Cancellation ends the trial; a thread that already loads finishes by itself.
 
         Args:
             folder: The version's folder.
             version: Its number.
-            content: What tells its content from another; once tried, it is not tried again.
+            content: Fingerprint of its content; a content that passed its trial skips the next one.
 
         Raises:
-            LoadError: It does not pass, cannot be loaded, or exceeds a limit.
+            LoadError: It fails the checks, cannot be loaded, or exceeds a limit.
         """
         has_passed = bool(content) and self._passed.get(version) == content
         if self._trials is not None and not has_passed:
@@ -90,7 +88,7 @@ class Loader:
             self._passed[version] = content
         if self.lost >= MAX_LOST:
             raise LoadError(
-                f"not loaded: {self.lost} loads hang in this process; restart the server"
+                f"not loaded: {self.lost} loads are blocked in this process; restart the server"
             )
         task = asyncio.create_task(self._load_here(folder, version))
         self._here.add(task)
@@ -103,8 +101,8 @@ class Loader:
         if not await call.wait(self._limits.seconds):
             if not await call.cancel():
                 self._threads.lose(call)
-                log.error("version %d: its load does not end; a thread is lost", version)
-            raise LoadError(f"not loaded within {self._limits.seconds:g} s")
+                log.error("version %d: its load does not end; a thread is blocked", version)
+            raise LoadError(f"loading timed out after {self._limits.seconds:g} s")
         try:
             return call.result.result()
         except LoadError as error:
@@ -114,10 +112,10 @@ class Loader:
 
 
 def load_version(folder: Path, version: int, trust: Trust | None) -> LoadedModel:
-    """Copies, checks, loads and warms a version, in this order; the copy goes with the model.
+    """Copies, checks, loads and warms a version; the copy is removed with the model.
 
     Raises:
-        LoadError: It does not pass, or cannot be loaded.
+        LoadError: It fails the checks, or cannot be loaded.
     """
     try:
         copy = copy_checked(folder, trust)

@@ -1,8 +1,7 @@
-"""Versions in memory, and which of them a request goes to.
+"""Routing of requests to the versions in memory.
 
-A request is given a version once, at its start, and keeps it. What is served changes by one
-assignment of a complete `Routing`; a version that is no longer in it ends when its last request
-does.
+A request is assigned a version once, at its start. Routing changes by one assignment of a complete
+`Routing`; a version that is no longer in it is unloaded after its last request.
 """
 
 from __future__ import annotations
@@ -22,7 +21,7 @@ from ordain.serving.server.models.loaded_model import LoadedModel
 
 
 class State(StrEnum):
-    """What a version is doing, in TF Serving's words."""
+    """State of a version, as TensorFlow Serving names it."""
 
     LOADING = "LOADING"
     AVAILABLE = "AVAILABLE"
@@ -32,13 +31,13 @@ class State(StrEnum):
 
 @dataclass(frozen=True)
 class VersionStatus:
-    """What the status page says about one version.
+    """Status of one version.
 
     Attributes:
         version: Its number.
-        state: What it is doing.
-        code: `OK`, or why it is not served.
-        message: The same for a person; empty if it is fine.
+        state: Its state.
+        code: `OK`, or the code of the error.
+        message: Reason for a refusal, or empty.
     """
 
     version: int
@@ -48,7 +47,7 @@ class VersionStatus:
 
 
 class ServedVersion:
-    """One loaded version with the requests it is answering."""
+    """One loaded version with its open requests."""
 
     def __init__(self, model: LoadedModel, batcher: Batcher) -> None:
         self.model = model
@@ -75,20 +74,20 @@ class ServedVersion:
                 self._is_idle.set()
 
     async def end(self) -> None:
-        """Returns when its last request was answered; for a version that gets no new ones."""
+        """Waits for its last request, then closes the batcher; it must get no new requests."""
         await self._is_idle.wait()
         await self.batcher.close()
 
 
 @dataclass(frozen=True)
 class Routing:
-    """Where requests go, at one instant.
+    """Assignment of requests to versions, at one instant.
 
     Attributes:
         name: The model's name.
-        stable: The version that serves, or None before there is one.
-        canary: The version that gets a share, or None.
-        share: The canary's part of the requests that name neither version nor label.
+        stable: The stable version, or None before there is one.
+        canary: The canary version, or None.
+        share: The canary's share of the requests that name neither version nor label.
         loaded: All versions in memory.
     """
 
@@ -101,15 +100,15 @@ class Routing:
     def choose(
         self, name: str, version: int | None = None, label: str = "", request_id: str | None = ""
     ) -> ServedVersion:
-        """The version that answers a request.
+        """Chooses the version that answers a request.
 
         Args:
-            name: The model's name, as the request gives it.
-            version: The version it asks for, or None.
-            label: The label it asks for, or empty.
-            request_id: What tells this request from others; the same one is always answered by
-                the same side of the canary's share. None for a question about the model, such as
-                its metadata, which the stable version answers.
+            name: Requested model.
+            version: Requested version, or None.
+            label: Requested label, or empty.
+            request_id: Id of the request; equal ids are always on the same side of the canary
+                split. None for requests about the model, such as its metadata, which the stable
+                version answers.
 
         Raises:
             RequestError: Nothing of that name, version or label is served.
@@ -127,14 +126,14 @@ class Routing:
         return self.loaded[number]
 
     def labels(self) -> dict[str, int]:
-        """Each label that stands on a version in memory."""
+        """Labels of versions in memory."""
         found = {STABLE: self.stable, CANARY: self.canary}
         return {label: version for label, version in found.items() if version is not None}
 
     def _labelled(self, label: str) -> int:
         version = self.labels().get(label)
         if version is None:
-            # TF Serving's words and code for a label that nothing stands on.
+            # TensorFlow Serving's message and code for a label without a version.
             raise invalid(f"Unrecognized servable version label: {label}")
         return version
 
@@ -147,7 +146,7 @@ class Routing:
 
 
 def _draw(request_id: str) -> float:
-    """A number in [0, 1): always the same for one id, any for a request without."""
+    """A number in [0, 1): derived from the id, or random without one."""
     if not request_id:
         return random.random()  # noqa: S311  a share of the traffic is no secret
     digest = hashlib.sha256(request_id.encode("utf-8", "surrogateescape")).digest()

@@ -1,6 +1,6 @@
-"""Signatures that a SavedModel offers to a server, read from its protobuf: nothing is loaded.
+"""Reads the servable signatures of a SavedModel from its protobuf, without loading it.
 
-The server reads it before a load, `checks` before a version gets a label: one rule, one wording.
+Used by the server before a load and by `checks` before a version gets a label.
 """
 
 from __future__ import annotations
@@ -22,21 +22,21 @@ from ordain.serving.server.codec.tensors import BY_TF, Array, Signature, TensorS
 from ordain.serving.server.errors import RequestError
 
 SERVE_TAG = "serve"
-#: Elements of all defaults of a model's signatures together; they are in memory while it is.
+#: Most elements in all defaults of a model's signatures; they stay in memory with the model.
 MAX_DEFAULT_ELEMENTS = 1 << 22
 
 _TYPE_NAMES = {number: name for name, number in types_pb2.DataType.items()}
 
 
 class LoadError(Exception):
-    """A version that cannot be served, with the reason."""
+    """A version cannot be served; the text is the reason."""
 
 
 def read_signatures(folder: Path) -> dict[str, Signature]:
-    """The signatures that a server offers of a SavedModel, without loading it.
+    """Reads the signatures that a server offers of a SavedModel.
 
     Raises:
-        LoadError: It is no SavedModel with a serving graph, its description cannot be read, or a
+        LoadError: It is not a SavedModel with a serving graph, its description cannot be read, or a
             default does not fit.
     """
     return _offered(folder, _public(_serving_graph(folder)))
@@ -45,7 +45,7 @@ def read_signatures(folder: Path) -> dict[str, Signature]:
 def read_servable(
     folder: Path,
 ) -> tuple[dict[str, meta_graph_pb2.SignatureDef], dict[str, Signature]]:
-    """The signatures of a SavedModel that a server can serve, as far as that is known unloaded.
+    """Reads the signatures of a SavedModel, and checks that it can be served.
 
     Args:
         folder: A SavedModel that was scanned.
@@ -55,7 +55,7 @@ def read_servable(
 
     Raises:
         LoadError: There is no serving graph, no signature that can be called, a default that does
-            not fit, or no checkpoint where there has to be one.
+            not fit, or no checkpoint although the model needs one.
     """
     graph = _serving_graph(folder)
     definitions = _public(graph)
@@ -86,10 +86,10 @@ def _serving_graph(folder: Path) -> meta_graph_pb2.MetaGraphDef:
     except DecodeError as error:
         raise LoadError(f"saved_model.pb cannot be read: {error}") from error
     tags = [sorted(graph.meta_info_def.tags) for graph in saved.meta_graphs]
-    if [SERVE_TAG] not in tags:  # TensorFlow, too, takes the one that has this tag and no other
+    if [SERVE_TAG] not in tags:  # TensorFlow too takes the graph with exactly this tag
         named = ", ".join("+".join(of_one) or "none" for of_one in tags) or "there is no graph"
         raise LoadError(
-            f"saved_model.pb holds no graph for serving: tags have to be {SERVE_TAG}, not {named}"
+            f"saved_model.pb has no graph for serving: tags must be {SERVE_TAG}, not {named}"
         )
     return saved.meta_graphs[tags.index([SERVE_TAG])]
 
@@ -97,7 +97,7 @@ def _serving_graph(folder: Path) -> meta_graph_pb2.MetaGraphDef:
 def _offered(
     folder: Path, definitions: Mapping[str, meta_graph_pb2.SignatureDef]
 ) -> dict[str, Signature]:
-    """The signatures whose types a request can carry.
+    """Signatures whose types can be sent in a request.
 
     Raises:
         LoadError: The model's description cannot be read, or a default does not fit.
@@ -123,7 +123,7 @@ def _offered(
 
 
 def _missing_values(folder: Path) -> dict[str, Any]:
-    """Values that stand for "no value" in the inputs of `serving_default` that may have none.
+    """Values that mean "no value" in the optional inputs of `serving_default`.
 
     Raises:
         LoadError: The model's description cannot be read.
@@ -142,10 +142,10 @@ def _read_signature(
     defaults: Mapping[str, Array],
     missing: Mapping[str, Any],
 ) -> Signature | None:
-    """Inputs and outputs of a signature; None if it has a type that no request can carry.
+    """Reads a signature; None if one of its types cannot be sent in a request.
 
-    An input may be left out of a request if TensorFlow's signature has a default for it, or, in
-    `serving_default`, if the model's description says what stands for a missing value.
+    An input is optional if TensorFlow's signature has a default for it, or, in `serving_default`,
+    if the model's description has a value for missing.
 
     Raises:
         LoadError: A default does not fit its input.
@@ -168,7 +168,7 @@ def _read_signature(
         if spec is not None and (not default.size or default.dtype != spec.type.numpy):
             raise LoadError(
                 f"signature {name!r}: the default of input {alias!r} has {default.size} elements "
-                f"of type {default.dtype}, and the input takes {spec.type.tf}"
+                f"of type {default.dtype}, expected {spec.type.tf}"
             )
     return Signature(name, raw.method_name, *sides)
 

@@ -1,8 +1,8 @@
-"""Threads for calls into TensorFlow, each with a time limit.
+"""Thread pool for calls into TensorFlow that can be given up.
 
-A thread cannot be killed. A call that takes too long is cancelled; if it does not end even then
-(a single kernel that works for minutes, a disk that does not answer), its thread is lost: it is
-counted, and others take its place. The threads are daemons, so that none holds up the process' end.
+A thread cannot be killed. A call that exceeds its time limit is cancelled; if it still does not end
+(a single kernel that runs for minutes, a disk that does not respond), its thread counts as lost and
+is replaced. The threads are daemons, so none delays the end of the process.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from prometheus_client import Gauge
 
 from ordain.serving.server.models.cancellation import Cancellation
 
-#: How long a cancelled call has to end before its thread counts as lost.
+#: Seconds for a cancelled call to end before its thread counts as lost.
 CANCEL_S = 1.0
 
 T = TypeVar("T")
 
 
 class Call(Generic[T]):
-    """A call in a thread of its own.
+    """A call in a thread.
 
     Attributes:
-        result: Done when the call is.
+        result: The call's result.
     """
 
     def __init__(self, function: Callable[[], T]) -> None:
@@ -39,24 +39,24 @@ class Call(Generic[T]):
         self.result: asyncio.Future[T] = self._loop.create_future()
 
     def __call__(self) -> None:
-        """Makes the call; for the thread."""
+        """Runs the call; used by the thread."""
         settle: Callable[[], None]
         try:
             with self._cancellation.cancellable():
                 settle = partial(self.result.set_result, self._function())
-        except BaseException as error:  # whatever it is, it is the caller's to judge
+        except BaseException as error:  # handed to the caller
             settle = partial(self._fail, error)
-        with contextlib.suppress(RuntimeError):  # the loop is closed: nobody waits any more
+        with contextlib.suppress(RuntimeError):  # the loop is closed
             self._loop.call_soon_threadsafe(settle)
 
     def _fail(self, failure: BaseException) -> None:
-        if not isinstance(failure, Exception):  # it would end the event loop
+        if not isinstance(failure, Exception):  # would stop the event loop
             failure = RuntimeError(f"{type(failure).__name__}: {failure}")
         self.result.set_exception(failure)
-        self.result.exception()  # it may be that nobody waits any more
+        self.result.exception()  # marks it as retrieved, in case nothing waits for it
 
     async def wait(self, timeout_s: float) -> bool:
-        """Waits for the end of the call; False if it did not come in time."""
+        """Waits for the end of the call; False after the timeout."""
         done, _ = await asyncio.wait({self.result}, timeout=timeout_s)
         return bool(done)
 
@@ -67,11 +67,11 @@ class Call(Generic[T]):
 
 
 class Threads:
-    """A bounded number of threads, made when they are needed.
+    """A bounded thread pool; threads are created when needed.
 
     Attributes:
-        most: How many there may be.
-        lost: How many are in a call that was given up and has not ended.
+        most: Most threads.
+        lost: Threads blocked in a cancelled call that has not ended.
     """
 
     def __init__(self, name: str, most: int, gauge: Gauge) -> None:

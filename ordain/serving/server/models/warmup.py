@@ -1,9 +1,8 @@
-"""First calls of a version that nobody waits for.
+"""Warm-up of a version before it takes requests.
 
-TensorFlow prepares a function when it is first called, which takes up to seconds. A version is
-warm before the first request reaches it: with the requests that were published beside it
-(`assets.extra/tf_serving_warmup_requests`, the file that TF Serving replays), and with a row of
-zeros for each signature they leave out.
+TensorFlow prepares a function at its first call, which takes up to seconds. A version is warmed
+with the requests published beside it (`assets.extra/tf_serving_warmup_requests`, which TensorFlow
+Serving replays too), and with a row of zeros for each signature they do not call.
 """
 
 from __future__ import annotations
@@ -20,14 +19,14 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from ordain.common.atomic_files import read_plain
 from ordain.errors import InfrastructureError
+from ordain.serving.export.description import WARMUP_FILE
 from ordain.serving.server.codec.predict_json import DEFAULT_SIGNATURE
 from ordain.serving.server.codec.tensor_protos import decode_inputs
 from ordain.serving.server.codec.tensors import Arrays, Signature, TensorSpec
 from ordain.serving.server.errors import RequestError
 from ordain.serving.server.models.loaded_model import LoadedModel
 
-WARMUP_FILE = Path("assets.extra") / "tf_serving_warmup_requests"
-#: TF Serving's own limit on the requests in the file.
+#: TensorFlow Serving's limit on the requests in the file.
 MAX_REQUESTS = 1000
 MAX_BYTES = 64_000_000
 
@@ -38,7 +37,7 @@ def warm_up(model: LoadedModel, folder: Path) -> int:
     """Calls each signature at least once.
 
     Returns:
-        How many calls were answered.
+        How many calls succeeded.
     """
     answered = 0
     met = set()
@@ -47,7 +46,7 @@ def warm_up(model: LoadedModel, folder: Path) -> int:
             met.add(name)
             answered += 1
     for name, signature in model.signatures.items():
-        # A row of zeros may be no request this model takes; then the first real one is slower.
+        # The model may reject a row of zeros; its first real request is slower then.
         if name not in met and _call(model, name, _zeros(signature)):
             answered += 1
     return answered
@@ -66,9 +65,7 @@ def _call(model: LoadedModel, name: str, inputs: Arrays) -> bool:
 def _recorded(folder: Path) -> Iterator[tuple[str, Arrays]]:
     path = folder / WARMUP_FILE
     try:
-        for record in islice(
-            _records(read_plain(folder, str(WARMUP_FILE), MAX_BYTES)), MAX_REQUESTS
-        ):
+        for record in islice(_records(read_plain(folder, WARMUP_FILE, MAX_BYTES)), MAX_REQUESTS):
             entry = prediction_log_pb2.PredictionLog.FromString(record)
             if entry.WhichOneof("log_type") == "predict_log":
                 request = entry.predict_log.request
@@ -81,9 +78,9 @@ def _recorded(folder: Path) -> Iterator[tuple[str, Arrays]]:
 
 
 def _records(data: bytes) -> Iterator[bytes]:
-    """The records of a TFRecord file; its checksums are left to the manifest, whose are better.
+    """Reads the records of a TFRecord file, without its checksums: the manifest has digests.
 
-    TensorFlow's own reader believes a length before it looks how long the file is.
+    TensorFlow's own reader trusts a record's length without comparing it to the file's size.
     """
     position = 0
     while position < len(data):
@@ -103,6 +100,6 @@ def _zeros(signature: Signature) -> Arrays:
 def _zero(spec: TensorSpec) -> np.ndarray:
     shape = tuple(max(size, 1) if size != -1 else 1 for size in spec.shape or (1,))
     if spec.type.is_string:
-        # An empty text is also a valid serialized tf.Example, without features.
+        # An empty string is also a serialized tf.Example without features.
         return np.full(shape, b"", dtype=object)
     return np.zeros(shape, dtype=spec.type.numpy)

@@ -1,8 +1,8 @@
-"""The threads that call models: so many calls at a time, none for longer than a request may take.
+"""Worker threads that call models, with limits on concurrency and time.
 
-A call that takes longer than `SLOW_S` no longer counts among those at a time: the next one begins
-beside it, so that one request that hangs in the model delays the others by no more than that. At
-most `MAX_EXTRA` calls are beside the usual ones; a slow model is slow with that many more.
+A call that takes longer than `SLOW_S` no longer counts towards the concurrency limit, so a request
+that hangs in the model delays the others by no more than that. At most `MAX_EXTRA` calls run beyond
+the limit.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ from ordain.serving.server.errors import Code, RequestError
 from ordain.serving.server.metrics import Metrics
 from ordain.serving.server.models.threads import Call, Threads
 
-#: After so long a call is passed by the next one.
+#: Seconds after which a call no longer counts towards the concurrency limit.
 SLOW_S = 1.0
-#: Calls that may be passed at a time; TensorFlow gets as many threads more (`app.serve`).
+#: Most calls beyond the concurrency limit; TensorFlow gets as many extra threads (`app.serve`).
 MAX_EXTRA = 8
 
 log = logging.getLogger("ordain.serve")
@@ -27,15 +27,15 @@ T = TypeVar("T")
 
 
 class Workers:
-    """Runs calls of models."""
+    """Runs calls of models in threads."""
 
     def __init__(self, at_a_time: int, limit_s: float, metrics: Metrics) -> None:
-        """Makes no thread yet.
+        """Creates no thread yet.
 
         Args:
-            at_a_time: Calls at a time, those that are slow left out.
-            limit_s: Longest a call may take.
-            metrics: Where lost threads are counted.
+            at_a_time: Concurrent calls, not counting slow ones.
+            limit_s: Time limit of a call.
+            metrics: Counts lost threads.
         """
         self._threads = Threads(
             "model", at_a_time + MAX_EXTRA, metrics.threads_lost.labels("model")
@@ -46,12 +46,12 @@ class Workers:
 
     @property
     def lost(self) -> int:
-        """Threads in a call that was given up and does not end."""
+        """Threads blocked in a cancelled call that does not end."""
         return self._threads.lost
 
     @property
     def most(self) -> int:
-        """Threads there may be."""
+        """Most threads."""
         return self._threads.most
 
     @property
@@ -60,19 +60,19 @@ class Workers:
         return self.lost >= self.most
 
     async def acquire(self) -> None:
-        """Waits for its turn; each return is for one `run` or `release`."""
+        """Waits for a slot, to be used by one `run` or given back by `release`."""
         await self._free.acquire()
 
     def release(self) -> None:
-        """Gives a turn back that was not used."""
+        """Gives back an unused slot."""
         self._free.release()
 
     async def run(self, function: Callable[[], T]) -> T:
-        """Calls a function in a thread, once it is its turn.
+        """Calls a function in a thread, using an acquired slot.
 
         Raises:
-            RequestError: It took too long; it was cancelled, or its thread is lost.
-            Exception: What the function raised.
+            RequestError: The call exceeded its time limit, and was cancelled or its thread lost.
+            Exception: Raised by the function.
         """
         call = self._threads.start(function)
         turn = _Turn(self)
@@ -86,33 +86,31 @@ class Workers:
         if not await call.cancel():
             self._lose(call)
         turn.pass_on()
-        raise RequestError(
-            Code.DEADLINE_EXCEEDED, f"the model did not answer within {self._limit_s:g} s"
-        )
+        raise RequestError(Code.DEADLINE_EXCEEDED, f"the model timed out after {self._limit_s:g} s")
 
     def _lose(self, call: Call[T]) -> None:
         self._threads.lose(call)
         log.error(
-            "a call of the model does not end: %d of %d threads are lost", self.lost, self.most
+            "a call of the model does not end: %d of %d threads are blocked", self.lost, self.most
         )
 
 
 class _Turn:
-    """One of the calls at a time, until its call ends or is passed by the next one."""
+    """A slot, until its call ends or becomes slow."""
 
     def __init__(self, workers: Workers) -> None:
         self._workers = workers
         self._is_passed = False
 
     def pass_on(self) -> None:
-        """Lets the next call begin, if there may be one more at a time."""
+        """Frees the slot for the next call, unless `MAX_EXTRA` slow calls run already."""
         if not self._is_passed and self._workers._passed < MAX_EXTRA:
             self._is_passed = True
             self._workers._passed += 1
             self._workers.release()
 
     def end(self, _: object) -> None:
-        """The call has ended."""
+        """Frees the slot at the end of the call."""
         if self._is_passed:
             self._workers._passed -= 1
         else:

@@ -1,4 +1,4 @@
-"""Reading a request's body: no more of it, and no longer, than the settings allow."""
+"""Reads request bodies within limits on size and time."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from ordain.serving.server.settings import Settings
 
 
 async def read_body(request: web.BaseRequest, settings: Settings) -> bytes:
-    """The whole body, decompressed if it came compressed.
+    """Reads a whole body, decompressed.
 
     Raises:
-        RequestError: It is larger than allowed, comes too slowly, breaks off or is damaged.
+        RequestError: The body is too large, too slow, incomplete or damaged.
     """
     limit = settings.max_body_bytes
     if (request.content_length or 0) > limit:
-        # Said before any of it is read: a client that waits for our word need not send it.
+        # Before any of it is read: a client that sent `Expect: 100-continue` need not send it.
         raise _too_large(limit)
     if request.headers.get(hdrs.EXPECT, "").lower() == "100-continue" and request.transport:
         request.transport.write(b"HTTP/1.1 100 Continue\r\n\r\n")
@@ -34,14 +34,14 @@ async def read_body(request: web.BaseRequest, settings: Settings) -> bytes:
     except TimeoutError:
         raise RequestError(
             Code.REQUEST_TIMEOUT,
-            f"the body did not arrive within {settings.body_timeout_s:g} s",
+            f"timed out after {settings.body_timeout_s:g} s waiting for the request body",
         ) from None
     except web.RequestPayloadError as error:
-        raise invalid(f"the body is damaged: {error}") from None
+        raise invalid(f"invalid request body: {error}") from None
     return b"".join(parts)
 
 
 def _too_large(limit: int) -> RequestError:
     return RequestError(
-        Code.PAYLOAD_TOO_LARGE, f"the body is larger than the {limit} bytes that are allowed"
+        Code.PAYLOAD_TOO_LARGE, f"the request body exceeds the limit of {limit} bytes"
     )

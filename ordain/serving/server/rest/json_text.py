@@ -1,6 +1,6 @@
-"""JSON in and out, within limits, in the dialect of TF Serving's REST API.
+"""Parses and writes JSON in the dialect of TensorFlow Serving's REST API, within limits.
 
-The dialect is JSON with `NaN`, `Infinity` and `-Infinity`, in requests and in answers
+The dialect also has `NaN`, `Infinity` and `-Infinity`, in requests and responses
 (https://www.tensorflow.org/tfx/serving/api_rest, "JSON conformance").
 """
 
@@ -12,22 +12,22 @@ from typing import Any
 
 from ordain.serving.server.errors import RequestError, invalid
 
-# Possessive, and without need of a closing quote: linear in whatever a client sends.
+# Possessive, with an optional closing quote: linear time for any input.
 _STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"?', re.DOTALL)
 _NO_BRACKET = bytes(set(range(256)) - set(b"[]{}"))
-_ONE_KIND = bytes.maketrans(b"{}", b"[]")
-#: Only a number with such an exponent, or this many digits, can be too large for a double.
+_SAME_BRACKET = bytes.maketrans(b"{}", b"[]")
+#: A number too large for a double has such an exponent or this many digits.
 _LARGE_NUMBER = re.compile(rb"[eE]\+?0*[1-9][0-9]{2}|[0-9]{300}")
-#: Longest piece of a request that an error repeats.
+#: Longest piece of a request quoted in an error.
 MAX_QUOTE = 80
 
 
 def parse_object(body: bytes, max_depth: int) -> dict[str, Any]:
-    """Reads a request's JSON object.
+    """Parses the JSON object of a request.
 
     Raises:
-        RequestError: The body is no UTF-8, no JSON, nested too deep, holds a number that fits no
-            double, or is not an object.
+        RequestError: The body is not UTF-8, not JSON, not an object, nested too deep, or holds a
+            number too large for a double.
     """
     if not body.strip():
         raise invalid("JSON Parse error: The document is empty")
@@ -51,16 +51,16 @@ def parse_object(body: bytes, max_depth: int) -> dict[str, Any]:
 
 
 def write(value: Any) -> bytes:
-    """An answer's JSON, one line."""
+    """Writes a response's JSON, in one line."""
     return json.dumps(value, ensure_ascii=False, separators=(", ", ": ")).encode() + b"\n"
 
 
 def quote(value: Any) -> str:
-    """A piece of a request as an error shows it, cut where it is long."""
+    """Quotes a piece of a request in an error, truncated to `MAX_QUOTE` characters."""
     if isinstance(value, (list, dict)) and len(value) > MAX_QUOTE:
         value = value[:MAX_QUOTE] if isinstance(value, list) else list(value)[:MAX_QUOTE]
     try:
-        # Without this, a text with half a surrogate pair could not be sent back.
+        # As ASCII, because half a surrogate pair cannot be encoded.
         text = json.dumps(value, ensure_ascii=True)
     except (RecursionError, ValueError):
         return f"a {type(value).__name__}"
@@ -68,14 +68,14 @@ def quote(value: Any) -> str:
 
 
 def _check_depth(body: bytes, max_depth: int) -> None:
-    """Refuses deep nesting before the parser, which is recursive, meets it.
+    """Refuses deep nesting before the recursive parser sees it.
 
-    Brackets are all that is looked at: each round removes the innermost pairs, so what is left
-    after `max_depth` rounds is nested deeper (or does not match, which the parser will say).
+    Only brackets are counted: each round removes the innermost pairs, so brackets that are left
+    after `max_depth` rounds are nested deeper, or do not match, which the parser reports.
     """
     if body.count(b"[") + body.count(b"{") <= max_depth:
         return
-    brackets = _STRING.sub(b"", body).translate(_ONE_KIND, _NO_BRACKET)
+    brackets = _STRING.sub(b"", body).translate(_SAME_BRACKET, _NO_BRACKET)
     for _ in range(max_depth):
         shorter = brackets.replace(b"[]", b"")
         if len(shorter) == len(brackets):

@@ -1,4 +1,4 @@
-"""TF Serving's REST API, as documented at https://www.tensorflow.org/tfx/serving/api_rest.
+"""TensorFlow Serving's REST API (https://www.tensorflow.org/tfx/serving/api_rest).
 
 POST /v1/models/NAME[/versions/N|/labels/L]:predict | :classify | :regress
 GET  /v1/models/NAME[/versions/N|/labels/L]             status
@@ -8,14 +8,15 @@ GET  /v1/models/NAME[/versions/N|/labels/L]/metadata
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
+from ordain.serving.registry.versions import MAX_VERSION
 from ordain.serving.server.codec import examples_json as examples
 from ordain.serving.server.codec.predict_json import decode_predict, encode_predict, signature_name
-from ordain.serving.server.errors import RequestError, invalid
+from ordain.serving.server.errors import invalid
 from ordain.serving.server.models.routing import ServedVersion
 from ordain.serving.server.rest import json_text
-from ordain.serving.server.rest.front import Answer, Asked, Protocol, failure
+from ordain.serving.server.rest.router import HttpRequest, Protocol, Response
 from ordain.serving.server.rest.tfserving_metadata import metadata_document, status_document
 from ordain.serving.server.service import Service
 
@@ -24,13 +25,11 @@ _PATH = re.compile(
     r"(?:/versions/(?P<version>[^/:]+)|/labels/(?P<label>[^/:]+))?"
     r"(?::(?P<method>predict|classify|regress)|(?P<metadata>/metadata))?"
 )
-#: Versions are int64 in every message.
-MAX_VERSION = 2**63 - 1
 
 
 @dataclass(frozen=True)
 class Target:
-    """What a path names.
+    """Target of a path.
 
     Attributes:
         name: The model.
@@ -46,44 +45,38 @@ class Target:
 
 
 class TFServingRest(Protocol):
-    """Answers the paths below `/v1`."""
+    """TensorFlow Serving's REST API, below `/v1`."""
 
     name = "v1"
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def knows(self, path: str) -> bool:
-        """Whether a path is below `/v1`."""
+    def matches(self, path: str) -> bool:
+        """True if a path is below `/v1`."""
         return path.startswith("/v1/")
 
-    async def answer(self, asked: Asked) -> Answer:
+    async def respond(self, request: HttpRequest) -> Response:
         """Answers one request.
 
         Raises:
-            RequestError: The path or the version in it means nothing here.
+            RequestError: The path or its version is invalid, or the request cannot be answered.
         """
-        target = parse_path(asked.method, asked.path)
-        model = target.name if target.name == self._service.settings.name else ""
-        answer = Answer(b"", protocol=self.name, method=target.method, model=model)
-        try:
-            if target.method == "status":
-                found = self._service.status(target.name, target.version, target.label)
-                return replace(answer, body=json_text.write(status_document(found)))
-            # TF Serving reads a request before it looks for the model, and so do its errors come.
-            is_about = target.method == "metadata"
-            body = b"" if is_about else await asked.read()
-            request_id = None if is_about else asked.request_id
-            lease = self._service.lease(target.name, target.version, target.label, request_id)
-            with lease as served:
-                answer = replace(answer, version=str(served.version))
-                if is_about:
-                    document = metadata_document(target.name, served.model)
-                else:
-                    document = await self._call(served, target.method, body)
-            return replace(answer, body=json_text.write(document))
-        except RequestError as error:
-            return failure(answer, error)
+        target = parse_path(request.verb, request.path)
+        request.method = target.method
+        request.set_model(target.name)
+        if target.method == "status":
+            found = self._service.status(target.name, target.version, target.label)
+            return Response(json_text.write(status_document(found)))
+        if target.method == "metadata":
+            with request.lease(target.name, target.version, target.label, None) as served:
+                return Response(json_text.write(metadata_document(target.name, served.model)))
+        # As in TensorFlow Serving, errors of the body come before those of the model.
+        body = await request.read()
+        request_id = request.request_id
+        with request.lease(target.name, target.version, target.label, request_id) as served:
+            document = await self._call(served, target.method, body)
+        return Response(json_text.write(document))
 
     async def _call(self, served: ServedVersion, method: str, body: bytes) -> dict[str, object]:
         document = json_text.parse_object(body, self._service.settings.max_depth)
@@ -92,8 +85,7 @@ class TFServingRest(Protocol):
         if method == "predict":
             inputs, by_row = decode_predict(document, signature)
             return encode_predict(await self._service.call(served, name, inputs), by_row)
-        wanted = examples.CLASSIFY if method == "classify" else examples.REGRESS
-        examples.check_method(signature, wanted)
+        examples.check_method(signature, method)
         serialized = examples.decode_examples(document, method)
         inputs = examples.examples_input(signature, serialized)
         outputs = await self._service.call(served, name, inputs)
@@ -105,10 +97,14 @@ class TFServingRest(Protocol):
 
 
 def parse_path(method: str, path: str) -> Target:
-    """What a request is to.
+    """Parses the path of a request.
+
+    Args:
+        method: HTTP method.
+        path: The decoded path.
 
     Raises:
-        RequestError: No such path with this method, or the version is no number.
+        RequestError: There is no such path with this method, or the version is not a number.
     """
     match = _PATH.fullmatch(path)
     call = match["method"] if match is not None else None

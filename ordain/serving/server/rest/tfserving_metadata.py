@@ -1,4 +1,4 @@
-"""A model's status and signatures as TF Serving renders them in JSON."""
+"""JSON documents for a model's status and signatures, as TensorFlow Serving renders them."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def status_document(statuses: list[VersionStatus]) -> dict[str, Any]:
 
 
 def metadata_document(name: str, model: LoadedModel) -> dict[str, Any]:
-    """`GetModelMetadataResponse` as JSON, with every field of each tensor written out."""
+    """`GetModelMetadataResponse` as JSON, including fields with default values."""
     definitions = {key: _definition(raw) for key, raw in sorted(model.signature_defs.items())}
     return {
         "model_spec": {"name": name, "signature_name": "", "version": str(model.version)},

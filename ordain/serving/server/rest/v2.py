@@ -4,8 +4,8 @@
     GET  /v2/models/NAME[/versions/V], .../ready
     POST /v2/models/NAME[/versions/V]/infer
 
-The binary tensor extension is not spoken; gRPC carries raw tensors. Bytes are JSON texts; where
-they are no UTF-8, base64 with `"parameters": {"content_type": "base64"}` on the tensor.
+Binary tensors are not supported over REST, only over gRPC. Byte strings are JSON strings, or
+base64 with `"parameters": {"content_type": "base64"}` on the tensor if they are not UTF-8.
 """
 
 from __future__ import annotations
@@ -13,11 +13,9 @@ from __future__ import annotations
 import base64
 import re
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from aiohttp import hdrs
 
 from ordain.serving.server.codec import v2 as inference
 from ordain.serving.server.codec.json_values import decode_base64, decode_elements, encode_tensor
@@ -25,8 +23,7 @@ from ordain.serving.server.codec.tensors import Array, Arrays, TensorSpec
 from ordain.serving.server.errors import Code, RequestError, invalid, not_found
 from ordain.serving.server.models.loaded_model import LoadedModel
 from ordain.serving.server.rest import json_text
-from ordain.serving.server.rest.front import Answer, Asked, Protocol, failure
-from ordain.serving.server.security import is_authorized
+from ordain.serving.server.rest.router import HttpRequest, Protocol, Response
 from ordain.serving.server.service import Service
 
 _MODEL = re.compile(
@@ -38,54 +35,49 @@ _BINARY_HEADER = "Inference-Header-Content-Length"
 
 
 class InferenceRest(Protocol):
-    """Answers the paths below `/v2`."""
+    """The Open Inference Protocol v2, below `/v2`."""
 
     name = "v2"
 
     def __init__(self, service: Service) -> None:
         self._service = service
 
-    def knows(self, path: str) -> bool:
-        """Whether a path is `/v2` or below."""
+    def matches(self, path: str) -> bool:
+        """True if a path is `/v2` or below."""
         return path == "/v2" or path.startswith("/v2/")
 
-    def is_free(self, path: str) -> bool:
-        """Whether a path tells of health only, which needs no token."""
+    def is_public(self, path: str) -> bool:
+        """True if a path reports health only, which needs no token."""
         return path.startswith("/v2/health/") or path.endswith("/ready")
 
-    async def answer(self, asked: Asked) -> Answer:
+    async def respond(self, request: HttpRequest) -> Response:
         """Answers one request.
 
         Raises:
-            RequestError: The path means nothing here.
+            RequestError: The path is invalid, or the request cannot be answered.
         """
-        answer = Answer(b"", protocol=self.name)
-        path = asked.path.rstrip("/")
+        path = request.path.rstrip("/")
         match = _MODEL.fullmatch(path)
         if match is not None:
-            return await self._answer_model(asked, match)
+            return await self._respond_model(request, match)
         documents = {
             "/v2": ("server", self._server),
             "/v2/health/live": ("live", lambda: {"live": self._service.is_live}),
-            "/v2/health/ready": ("ready", lambda: self._ready(asked)),
+            "/v2/health/ready": ("ready", lambda: self._ready(request)),
         }
         if path not in documents:
-            raise not_found(f"there is nothing at {path}")
-        _want_method(asked, "GET")
-        method, make = documents[path]
+            raise not_found(f"no such path: {path}")
+        _require_verb(request, "GET")
+        request.method, make = documents[path]
         document = make()
         is_unready = document.get("ready", document.get("live")) is False
-        code = Code.UNAVAILABLE if is_unready else Code.OK
-        return replace(answer, body=json_text.write(document), code=code, method=method)
+        return Response(json_text.write(document), Code.UNAVAILABLE if is_unready else Code.OK)
 
-    def _ready(self, asked: Asked) -> dict[str, Any]:
+    def _ready(self, request: HttpRequest) -> dict[str, Any]:
         document: dict[str, Any] = {"ready": self._service.is_ready}
-        problems = self._service.problems if self._may_know(asked) else []
+        # Anyone may ask whether the server is ready; the reasons need the token.
+        problems = self._service.problems if request.is_authorized else []
         return document | ({"problems": problems} if problems else {})
-
-    def _may_know(self, asked: Asked) -> bool:
-        """True if a request that needs no token has it: reasons are not for everybody."""
-        return is_authorized(asked.header(hdrs.AUTHORIZATION), self._service.settings.token)
 
     def _server(self) -> dict[str, Any]:
         return {
@@ -94,57 +86,45 @@ class InferenceRest(Protocol):
             "extensions": [],
         }
 
-    async def _answer_model(self, asked: Asked, match: re.Match[str]) -> Answer:
-        name, method = match["name"], match["method"] or "metadata"
-        model = name if name == self._service.settings.name else ""
-        answer = Answer(b"", protocol=self.name, method=method, model=model)
-        try:
-            _want_method(asked, "POST" if method == "infer" else "GET")
-            version = inference.parse_version(match["version"] or "")
-            if method == "ready":
-                is_ready = self._service.is_model_ready(name, version)
-                document = {"name": name, "ready": is_ready}
-                if not is_ready and self._may_know(asked):
-                    document["reason"] = self._service.why_not_ready(version)
-                body = json_text.write(document)
-                return replace(answer, body=body, code=Code.OK if is_ready else Code.UNAVAILABLE)
-            if method == "metadata":
-                with self._service.lease(name, version, request_id=None) as served:
-                    document = describe(name, self._service.versions, served.model)
-                    return replace(
-                        answer, body=json_text.write(document), version=str(served.version)
-                    )
-            return await self._infer(asked, name, version, answer)
-        except RequestError as error:
-            return failure(answer, error)
+    async def _respond_model(self, request: HttpRequest, match: re.Match[str]) -> Response:
+        request.method = match["method"] or "metadata"
+        name = request.set_model(match["name"])
+        _require_verb(request, "POST" if request.method == "infer" else "GET")
+        version = inference.parse_version(match["version"] or "")
+        if request.method == "ready":
+            is_ready = self._service.is_model_ready(name, version)
+            document = {"name": name, "ready": is_ready}
+            if not is_ready and request.is_authorized:
+                document["reason"] = self._service.why_not_ready(version)
+            code = Code.OK if is_ready else Code.UNAVAILABLE
+            return Response(json_text.write(document), code)
+        if request.method == "metadata":
+            with request.lease(name, version, request_id=None) as served:
+                document = describe(name, self._service.versions, served.model)
+                return Response(json_text.write(document))
+        return await self._infer(request, name, version)
 
-    async def _infer(self, asked: Asked, name: str, version: int | None, answer: Answer) -> Answer:
-        if asked.header(_BINARY_HEADER) is not None:
-            raise invalid(
-                "the binary tensor extension is not spoken here; gRPC carries raw tensors"
-            )
-        document = json_text.parse_object(await asked.read(), self._service.settings.max_depth)
-        request_id = document.get("id", "")
-        if not isinstance(request_id, str):
-            raise invalid("'id' is a text")
+    async def _infer(self, request: HttpRequest, name: str, version: int | None) -> Response:
+        if request.header(_BINARY_HEADER) is not None:
+            raise invalid("binary tensors are not supported over REST; use gRPC")
+        document = json_text.parse_object(await request.read(), self._service.settings.max_depth)
+        body_id = document.get("id", "")
+        if not isinstance(body_id, str):
+            raise invalid("'id' must be a string")
         signature, label = inference.parameters_of(_object(document, "parameters"))
         wanted = [_name_of(output, "outputs") for output in _list(document, "outputs")]
         given = decode_inputs(_list(document, "inputs"))
-        with self._service.lease(name, version, label, asked.request_id or request_id) as served:
-            answer = replace(answer, version=str(served.version))
-            try:
-                outputs = await self._service.call(served, signature, given)
-                chosen = inference.select_outputs(outputs, wanted)
-                result: dict[str, Any] = {"model_name": name, "model_version": answer.version}
-                result |= {"id": request_id} if request_id else {}
-                result["outputs"] = [encode_output(n, array) for n, array in chosen.items()]
-            except RequestError as error:
-                return failure(answer, error)
-        return replace(answer, body=json_text.write(result))
+        with request.lease(name, version, label, request.request_id or body_id) as served:
+            outputs = await self._service.call(served, signature, given)
+            chosen = inference.select_outputs(outputs, wanted)
+            result: dict[str, Any] = {"model_name": name, "model_version": request.version}
+            result |= {"id": body_id} if body_id else {}
+            result["outputs"] = [encode_output(n, array) for n, array in chosen.items()]
+        return Response(json_text.write(result))
 
 
 def describe(name: str, versions: list[int], model: LoadedModel) -> dict[str, Any]:
-    """A model's metadata."""
+    """Builds the metadata document of a model."""
     inputs, outputs = inference.described(model)
     return {
         "name": name,
@@ -156,10 +136,10 @@ def describe(name: str, versions: list[int], model: LoadedModel) -> dict[str, An
 
 
 def decode_inputs(tensors: list[Any]) -> Arrays:
-    """The arrays of a request's `inputs`.
+    """Decodes the `inputs` of a request into arrays by name.
 
     Raises:
-        RequestError: One of them is not formed as the protocol says.
+        RequestError: A tensor violates the protocol.
     """
     arrays: Arrays = {}
     for tensor in tensors:
@@ -173,7 +153,7 @@ def decode_inputs(tensors: list[Any]) -> Arrays:
         values = _flatten(tensor["data"])
         if kind.is_string and _object(tensor, "parameters").get("content_type") == "base64":
             if not all(isinstance(value, str) for value in values):
-                raise invalid(f"input {name!r}: base64 is text")
+                raise invalid(f"input {name!r}: base64 data must be strings")
             flat = np.empty(len(values), dtype=object)
             flat[:] = [decode_base64(value) for value in values]
         else:
@@ -183,7 +163,7 @@ def decode_inputs(tensors: list[Any]) -> Arrays:
 
 
 def encode_output(name: str, array: Array) -> dict[str, Any]:
-    """An output tensor, its data flat and row-major."""
+    """Encodes an output tensor, with flat, row-major data."""
     tensor: dict[str, Any] = {
         "name": name,
         "shape": list(array.shape),
@@ -204,34 +184,34 @@ def _describe_tensor(spec: TensorSpec) -> dict[str, Any]:
 
 
 def _flatten(data: Any) -> list[Any]:
-    """Data may come flat or nested; either way its order is row-major."""
+    """Flattens data, which may be flat or nested, in row-major order."""
     flat = data if isinstance(data, list) else [data]
     while any(isinstance(item, list) for item in flat):
         flat = [inner for item in flat for inner in (item if isinstance(item, list) else [item])]
     return flat
 
 
-def _want_method(asked: Asked, method: str) -> None:
-    if asked.method != method:
-        raise RequestError(Code.METHOD_NOT_ALLOWED, f"{asked.path} takes {method}")
+def _require_verb(request: HttpRequest, verb: str) -> None:
+    if request.verb != verb:
+        raise RequestError(Code.METHOD_NOT_ALLOWED, f"{request.path} takes {verb}")
 
 
 def _object(document: Mapping[str, Any], key: str) -> dict[str, Any]:
     value = document.get(key, {})
     if not isinstance(value, dict):
-        raise invalid(f"{key!r} is an object")
+        raise invalid(f"{key!r} must be an object")
     return value
 
 
 def _list(document: Mapping[str, Any], key: str) -> list[Any]:
     value = document.get(key, [])
     if not isinstance(value, list):
-        raise invalid(f"{key!r} is a list")
+        raise invalid(f"{key!r} must be a list")
     return value
 
 
 def _name_of(tensor: Any, where: str) -> str:
     name = tensor.get("name") if isinstance(tensor, dict) else None
     if not isinstance(name, str) or not name:
-        raise invalid(f"each of {where!r} is an object with a 'name'")
+        raise invalid(f"each of {where!r} must be an object with a 'name'")
     return name

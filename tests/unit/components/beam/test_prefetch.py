@@ -1,15 +1,15 @@
-"""The next batch is made while the caller has the one before; nothing is lost on the way."""
+"""Prefetching: order, one batch ahead, errors."""
 
 import threading
 
 import pytest
 
-from ordain.components.beam.prefetch import read_ahead
+from ordain.components.beam.prefetch import prefetch
 
 
 def test_batches_come_in_order():
-    assert list(read_ahead(iter(range(100)))) == list(range(100))
-    assert list(read_ahead(iter([]))) == []
+    assert list(prefetch(iter(range(100)))) == list(range(100))
+    assert list(prefetch(iter([]))) == []
 
 
 def test_next_batch_is_made_while_the_caller_has_the_one_before():
@@ -20,7 +20,7 @@ def test_next_batch_is_made_while_the_caller_has_the_one_before():
         made.set()
         yield "second"
 
-    stream = read_ahead(batches())
+    stream = prefetch(batches())
     assert next(stream) == "first"
     assert made.wait(120), "the second batch waits for the caller"
     assert next(stream) == "second"
@@ -33,5 +33,5 @@ def test_error_reaches_the_caller_behind_the_batches_before_it():
 
     seen = []
     with pytest.raises(ValueError, match="broken record"):
-        seen.extend(read_ahead(batches()))
+        seen.extend(prefetch(batches()))
     assert seen == ["first"]

@@ -1,4 +1,4 @@
-"""The helper process, forked for real: order, errors, its death and its parent's, no helper."""
+"""The worker process, really forked: order, errors, its death and its parent's, no worker."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ ROOT = Path(__file__).resolve().parents[4]
 BEGIN = """
 import os, signal, sys, time
 import apache_beam as beam
-from ordain.components.beam import worker_process as helper_process
+from ordain.components.beam import worker_process
 from ordain.errors import DataBlockedError, NodeFailedError
 
 class Work(beam.DoFn):
@@ -37,7 +37,7 @@ def pid_of(element):
 
 def run(code: str, *, processors: int = 2) -> subprocess.CompletedProcess[str]:
     """Runs a program that sees a number of processors; returns how it ended."""
-    begin = BEGIN + f"helper_process._processors = lambda: {processors}\n"
+    begin = BEGIN + f"worker_process._processors = lambda: {processors}\n"
     return subprocess.run(
         [sys.executable, "-c", begin + textwrap.dedent(code)],
         capture_output=True,
@@ -50,12 +50,12 @@ def run(code: str, *, processors: int = 2) -> subprocess.CompletedProcess[str]:
 
 def test_two_processes_share_the_pieces_and_the_order_stays() -> None:
     done = run("""
-        helper_process.start()
-        found = helper_process.run(Work(pid_of), list(range(12)))
+        worker_process.start()
+        found = worker_process.run(Work(pid_of), list(range(12)))
         assert [number for number, _ in found] == list(range(12)), found
         assert len({pid for _, pid in found}) == 2, found
-        helper_process.stop()
-        assert not helper_process.is_there()
+        worker_process.stop()
+        assert not worker_process.is_running()
     """)
     assert done.returncode == 0, done.stderr
 
@@ -70,9 +70,9 @@ def test_an_error_arrives_as_it_was_and_nothing_more_is_begun(where: str) -> Non
                 raise DataBlockedError("bad row", "mend it")
             sys.stderr.write("piece\\n")
             yield element
-        helper_process.start()
+        worker_process.start()
         try:
-            helper_process.run(Work(fail), list(range(50)))
+            worker_process.run(Work(fail), list(range(50)))
         except DataBlockedError as error:
             assert (error.message, error.hint) == ("bad row", "mend it")
         else:
@@ -92,9 +92,9 @@ def test_an_error_that_cannot_be_pickled_keeps_its_text() -> None:
             if os.getpid() != parent:
                 raise Odd("a", "b")
             yield element
-        helper_process.start()
+        worker_process.start()
         try:
-            helper_process.run(Work(fail), list(range(20)))
+            worker_process.run(Work(fail), list(range(20)))
         except RuntimeError as error:
             assert str(error) == "Odd: ab", error
         else:
@@ -103,7 +103,7 @@ def test_an_error_that_cannot_be_pickled_keeps_its_text() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_helper_that_is_killed_fails_the_node_and_the_next_work_is_done_here() -> None:
+def test_a_killed_worker_fails_the_node_and_the_next_work_is_done_here() -> None:
     done = run("""
         parent = os.getpid()
         def die(element):
@@ -111,28 +111,28 @@ def test_a_helper_that_is_killed_fails_the_node_and_the_next_work_is_done_here()
             if os.getpid() != parent:
                 os.kill(os.getpid(), signal.SIGKILL)
             yield element
-        helper_process.start()
+        worker_process.start()
         try:
-            helper_process.run(Work(die), list(range(20)))
+            worker_process.run(Work(die), list(range(20)))
         except NodeFailedError as error:
-            assert "helper process was killed" in error.message
+            assert "worker process was killed" in error.message
         else:
             raise AssertionError("no error")
-        assert not helper_process.is_there()
-        found = helper_process.run(Work(pid_of), [1, 2])
+        assert not worker_process.is_running()
+        found = worker_process.run(Work(pid_of), [1, 2])
         assert found == [(1, parent), (2, parent)]
     """)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("ending", [signal.SIGKILL, signal.SIGTERM])
-def test_the_helper_ends_with_its_parent(ending: signal.Signals) -> None:
+def test_the_worker_ends_with_its_parent(ending: signal.Signals) -> None:
     code = """
-        helper_process.start()
-        print(helper_process._pool.submit(os.getpid).result(), flush=True)
-        helper_process.run(Work(lambda element: [time.sleep(60)]), [1, 2])
+        worker_process.start()
+        print(worker_process._pool.submit(os.getpid).result(), flush=True)
+        worker_process.run(Work(lambda element: [time.sleep(60)]), [1, 2])
     """
-    begin = BEGIN + "helper_process._processors = lambda: 2\n"
+    begin = BEGIN + "worker_process._processors = lambda: 2\n"
     with subprocess.Popen(
         [sys.executable, "-c", begin + textwrap.dedent(code)],
         stdout=subprocess.PIPE,
@@ -141,23 +141,23 @@ def test_the_helper_ends_with_its_parent(ending: signal.Signals) -> None:
         cwd=ROOT,
     ) as parent:
         assert parent.stdout is not None
-        helper = psutil.Process(int(parent.stdout.readline()))
-        assert helper.ppid() == parent.pid
+        worker = psutil.Process(int(parent.stdout.readline()))
+        assert worker.ppid() == parent.pid
         time.sleep(0.5)
         parent.send_signal(ending)
         parent.wait(240)
-        helper.wait(240)
+        worker.wait(240)
 
 
 @pytest.mark.parametrize("why", ["one processor", "TensorFlow runs"])
-def test_without_a_helper_the_work_is_done_here(why: str) -> None:
+def test_without_a_worker_the_work_is_done_here(why: str) -> None:
     first = "import tensorflow as tf; tf.constant(1)" if why == "TensorFlow runs" else ""
     done = run(
         f"""
         {first}
-        helper_process.start()
-        assert not helper_process.is_there()
-        found = helper_process.run(Work(pid_of), [1, 2, 3])
+        worker_process.start()
+        assert not worker_process.is_running()
+        found = worker_process.run(Work(pid_of), [1, 2, 3])
         assert found == [(n, os.getpid()) for n in (1, 2, 3)]
         """,
         processors=1 if why == "one processor" else 2,
@@ -165,7 +165,7 @@ def test_without_a_helper_the_work_is_done_here(why: str) -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_what_the_helper_writes_goes_to_the_log_of_the_node_that_works(tmp_path: Path) -> None:
+def test_output_of_the_worker_goes_to_the_log_of_the_running_node(tmp_path: Path) -> None:
     done = run(f"""
         import logging
         logging.basicConfig()
@@ -176,11 +176,11 @@ def test_what_the_helper_writes_goes_to_the_log_of_the_node_that_works(tmp_path:
                 logging.error("logged in %s", element)
                 os.write(2, b"printed")
             yield element
-        helper_process.start()
+        worker_process.start()
         for node in ("one", "two"):
             path = {str(tmp_path)!r} + "/" + node
             os.dup2(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND), 2)
-            helper_process.run(Work(write), [node] * 6)
+            worker_process.run(Work(write), [node] * 6)
     """)
     assert done.returncode == 0, done.stderr
     for node in ("one", "two"):

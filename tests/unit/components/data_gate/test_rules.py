@@ -67,7 +67,7 @@ def facts(
     rows: dict | None = None,
     left_out: int = 0,
 ) -> SpanFacts:
-    """What is known of a span whose splits hold these columns."""
+    """Facts of a span whose splits have these columns."""
     splits = {"train": train or good(), "eval": eval or good(50)}
     measured = {name: statistics(columns) for name, columns in splits.items()}
     counted = {name: len(next(iter(columns.values()))) for name, columns in splits.items()}
@@ -128,7 +128,7 @@ class TestConservation:
         fact = dataclasses.replace(facts(span=7), strays=["/x/Split-train/.staged-0-a"])
         reason = only(verdict_on(fact), "conservation")
         assert (reason.outcome, reason.span) == (BLOCKED, 7)
-        assert reason.text.startswith("/x/Split-train/.staged-0-a was not committed")
+        assert reason.text.startswith("/x/Split-train/.staged-0-a: not committed")
         assert "--from ExampleGen --no-cache" in reason.advice
 
 

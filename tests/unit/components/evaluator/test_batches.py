@@ -58,7 +58,7 @@ def metric(name: str, **options) -> str:
 
 
 def totals(combiner, accumulator) -> dict:
-    """What an accumulator comes to, as numbers by name."""
+    """Output of an accumulator: numbers by name."""
     (result,) = combiner.extract_output(accumulator).values()
     if isinstance(result, list):
         return {b.bucket_id: list(vars(b).values()) for b in result}
@@ -202,7 +202,7 @@ def test_slices_are_those_of_each_example(keys, values):
     ("change", "reason"),
     [
         ("options { compute_confidence_intervals { value: true } }", "confidence intervals"),
-        ("options { min_slice_size { value: 2 } }", "a least size of slices"),
+        ("options { min_slice_size { value: 2 } }", "a minimum size of slices"),
         ("cross_slicing_specs { }", "comparisons of slices"),
         ('slicing_specs { slice_keys_sql: "x" }', "slices written in SQL"),
         ('metrics_specs { query_key: "x" }', "metrics over queries"),

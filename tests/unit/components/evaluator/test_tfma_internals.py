@@ -1,4 +1,4 @@
-"""What TFMA could not compute is known before there is data, and looking starts nothing."""
+"""Metrics that TFMA cannot compute are found before there is data, without starting TensorFlow."""
 
 import json
 import subprocess
@@ -18,7 +18,7 @@ def spec(name: str, **settings: object) -> config_pb2.MetricsSpec:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("FBetaScore", "makes its variables only when the first data comes"),
+        ("FBetaScore", "creates its variables with the first data"),
         ("Sum", "does not compare labels with predictions"),
         ("MeanIoU", "it needs num_classes"),
         ("Metric", "does not compare labels with predictions"),

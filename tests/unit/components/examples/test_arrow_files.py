@@ -75,7 +75,7 @@ class TestFormat:
     def test_a_name_that_says_none_is_refused(self, name):
         with pytest.raises(DataBlockedError) as caught:
             arrow_files.format_of(name)
-        assert caught.value.message.startswith(f"{name}: its name says none of")
+        assert caught.value.message.startswith(f"{name}: cannot tell the format from the name")
         assert "data.format" in caught.value.hint
 
 
@@ -117,19 +117,19 @@ class TestCsv:
     @pytest.mark.parametrize(
         ("content", "problem"),
         [
-            (b"", "is empty"),
-            (b" \n\n", "is empty"),
-            (b"a,b\n", "holds a header and no rows"),
+            (b"", "empty"),
+            (b" \n\n", "empty"),
+            (b"a,b\n", "has a header and no rows"),
             (b"a,b", "no CSV header"),
             (b"a,b\n1\n", "a row does not have the header's 2 fields"),
             (b"a,b\n1,2,3\n", "a row does not have the header's 2 fields"),
             (b"a,b\n1,2\n3\n4,5\n", "Expected 2 columns, got 1: 3"),
-            (b"a,a\n1,2\n", "the header names 'a' more than once"),
+            (b"a,a\n1,2\n", "the header has 'a' more than once"),
             (b"a,,c\n1,2,3\n", "the header's field 2 has no name"),
             (b"a,b,\n1,2,3\n", "the header's field 3 has no name"),
-            (b"a,b\n1,\0\n", "holds NUL bytes"),
-            ("a,b\n1,x\n".encode("utf-16"), "is UTF-16"),
-            ("a,b\n1,x\n".encode("utf-16-be"), "holds NUL bytes"),
+            (b"a,b\n1,\0\n", "contains NUL bytes"),
+            ("a,b\n1,x\n".encode("utf-16"), "encoded as UTF-16"),
+            ("a,b\n1,x\n".encode("utf-16-be"), "contains NUL bytes"),
             ("a,ü\n1,2\n".encode("latin-1"), "the header is not UTF-8"),
             (
                 "a,b\n1,x\n2,Zürich\n".encode("latin-1"),
@@ -278,11 +278,11 @@ class TestParquet:
     )
     def test_a_type_without_a_form_is_refused_with_its_column(self, save, kind):
         path = save(pa.table({"ok": [1], "odd": pa.nulls(1, kind)}))
-        assert f"column 'odd': {kind} has no lossless form" in refusal(path, "parquet")
+        assert f"column 'odd': {kind} has no lossless representation" in refusal(path, "parquet")
 
     def test_a_column_that_is_there_twice_is_refused(self, save):
         table = pa.Table.from_arrays([pa.array([1]), pa.array([2])], names=["a", "a"])
-        assert "holds column 'a' more than once" in refusal(save(table), "parquet")
+        assert "has column 'a' more than once" in refusal(save(table), "parquet")
 
     def test_one_without_columns_is_refused(self, save):
         assert "has no columns" in refusal(save(pa.table({})), "parquet")
@@ -300,11 +300,11 @@ class TestParquet:
     def test_a_truncated_one_is_refused(self, save, table, cut):
         path = save(table)
         path.write_bytes(path.read_bytes()[:-cut])
-        assert "not a whole Parquet file" in refusal(path, "parquet")
+        assert "not a valid Parquet file" in refusal(path, "parquet")
 
     @pytest.mark.parametrize("content", [b"", b"PAR1", b"a,b\n1,2\n"])
     def test_what_is_none_is_refused(self, write, content):
-        assert "not a whole Parquet file" in refusal(write(content, "a.parquet"), "parquet")
+        assert "not a valid Parquet file" in refusal(write(content, "a.parquet"), "parquet")
 
     def test_a_missing_one_is_refused(self, tmp_path):
         assert "No such file" in refusal(tmp_path / "a.parquet", "parquet")

@@ -1,4 +1,4 @@
-"""What each Arrow type becomes in a tf.Example: exactly itself, or refused by name."""
+"""Each Arrow type in a tf.Example: exactly the same values, or refused by name."""
 
 import numpy as np
 import pyarrow as pa
@@ -77,7 +77,7 @@ class TestTypes:
         inner = column.value_type if hasattr(column, "value_type") else column
         with pytest.raises(TypeError) as caught:
             type_of_arrow(column)
-        assert "no lossless form in a tf.Example" in str(caught.value)
+        assert "no lossless representation in a tf.Example" in str(caught.value)
         assert str(column) in str(caught.value) or str(inner) in str(caught.value)
 
     @pytest.mark.parametrize("inner", [pa.list_(pa.int64()), pa.struct([("a", pa.int64())])])
@@ -207,7 +207,7 @@ class TestRefusedValues:
             (["1", "1e39"], pa.string(), FLOAT, 102, "does not fit float32"),
             ([b"1", b"\xff"], pa.binary(), INT, 102, "is not a number"),
             ([0], pa.timestamp("s"), INT, 101, "(got '1970-01-01T00:00:00')"),
-            ([[1], None, [2, None]], pa.list_(pa.int64()), INT, 103, "a list holds a null"),
+            ([[1], None, [2, None]], pa.list_(pa.int64()), INT, 103, "a list contains a null"),
             ([[1], [], [2, 2**63]], pa.list_(pa.uint64()), INT, 103, "(got '9223372036854775808')"),
             ([["1"], ["2", "x"]], pa.list_(pa.string()), INT, 102, "(got 'x')"),
             ([[1.0], [1e39]], pa.list_(pa.float64()), FLOAT, 102, "does not fit float32"),
@@ -226,7 +226,7 @@ def infer(*batches: list[str | None]) -> FeatureType | None:
     column = TextColumn(Place("a.csv", "x"))
     row = 0
     for batch in batches:
-        column.see(pa.array(batch, pa.string()), row)
+        column.add(pa.array(batch, pa.string()), row)
         row += len(batch)
     return column.result()
 

@@ -59,10 +59,9 @@ class TestSettleTypes:
     def test_files_with_other_columns_are_refused(self, settle, tmp_path, contents, odd):
         with pytest.raises(DataBlockedError) as caught:
             settle(*contents)
-        assert caught.value.message == (
-            f"{tmp_path / '1.csv'}: has not the columns of {tmp_path / '0.csv'}, of the same span; "
-            f"they differ in {odd}"
-        )
+        first, second = tmp_path / "0.csv", tmp_path / "1.csv"
+        message = f"{second}: columns differ from {first} in the same span: {odd}"
+        assert caught.value.message == message
 
     def test_parquet_files_with_types_that_have_nothing_in_common_are_refused(self, tmp_path):
         import pyarrow as pa

@@ -233,7 +233,7 @@ class TestRefusals:
         with pytest.raises(DataBlockedError) as caught:
             write(make_writer(by), str(path), "tfrecord")
         assert caught.value.message.startswith(
-            f"{path}: not a whole TFRecord file of tf.Examples: "
+            f"{path}: not a valid TFRecord file of tf.Examples: "
         )
 
     def test_a_tfrecord_without_a_value_to_split_by(self, tmp_path, make_writer):
@@ -316,7 +316,7 @@ class TestFinish:
         return lambda parts: finish(parts, str(out), ["train", "eval"], staging)
 
     def visible(self, out: Path) -> list[str]:
-        """What a reader's pattern finds (`Split-train/*`), hidden names too, as TFX has it."""
+        """Matches of a reader's pattern (`Split-train/*`), including hidden names, as in TFX."""
         return sorted(str(Path(p).relative_to(out)) for p in fileio.glob(f"{out}/Split-*/*"))
 
     def test_nothing_is_visible_before_everything_is_written(self, save, make_writer, out, commit):

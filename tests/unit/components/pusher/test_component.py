@@ -19,9 +19,8 @@ from ordain.components.pusher import provenance
 from ordain.components.pusher.component import Executor
 from ordain.components.server_gate.infra_validator import InfraExecutor
 from ordain.errors import InfrastructureError
-from ordain.serving.registry.label_file import Labels
+from ordain.serving.registry.label_file import Labels, read_labels
 from ordain.serving.registry.label_writing import write_labels
-from ordain.serving.registry.labels import read_labels
 from ordain.serving.registry.manifest import Metric, Signature, Tensor
 from ordain.serving.registry.verification import read_manifest, verify
 from ordain.verdict import Outcome, Reason, Verdict
@@ -132,9 +131,9 @@ def test_what_was_said_of_another_model_or_window_is_refused(
     with pytest.raises(InfrastructureError) as error:
         push(True, {"examples": examples, key: [other]})
     subject, given = ("examples", "3,5") if key == "data_verdict" else ("model", "7")
-    said = f"is on {subject} {judged}, " if judged else f"does not say on which {subject} it is, "
+    said = f"is on {subject} {judged}, " if judged else f"does not name a {subject}, "
     assert said in error.value.message
-    assert f"is {subject} {given} (ids in ML Metadata)" in error.value.message
+    assert f"but the {subject} to publish is {given} (ids in ML Metadata)" in error.value.message
     assert error.value.hint.startswith(f"ordain run PROJECT --from {node}")
     assert not (tmp_path / "serving").exists()
 
@@ -148,7 +147,7 @@ def test_a_blessing_of_vertex_ai_names_its_model_by_address(push, tmp_path):
         if is_its:
             assert push(True, {"model_blessing": [blessing]}).get_int_custom_property("pushed")
         else:
-            with pytest.raises(InfrastructureError, match="is on model gs://other/model, and"):
+            with pytest.raises(InfrastructureError, match="is on model gs://other/model, but"):
                 push(True, {"model_blessing": [blessing]})
 
 
@@ -206,7 +205,7 @@ def test_a_model_of_an_object_store_is_published_too(tmp_path):
 
 
 class TestAKilledPublishersVersion:
-    """What stands in the serving directory, and ML Metadata knows nothing of."""
+    """A version in the serving directory that ML Metadata has no record of."""
 
     def versions(self, tmp_path):
         return sorted(p.name for p in (tmp_path / "serving").iterdir() if p.name.isdecimal())

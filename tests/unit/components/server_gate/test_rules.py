@@ -6,8 +6,8 @@ import math
 import pytest
 
 from ordain.components.server_gate.rules import (
-    Asked,
     Limits,
+    ProtocolResult,
     judge_files,
     judge_network,
     judge_run,
@@ -24,7 +24,7 @@ LIMITS = Limits(max_load_s=10, max_size_mb=5, max_memory_mb=100, max_p99_ms=20, 
 QUIET = Series((1.0,) * SAMPLES, LIMITS.max_p99_ms)
 SLOW = Series((1.0, 21.0, 22.0, 23.0, 24.0), LIMITS.max_p99_ms)
 SHORT = Series((1.0,) * 30, LIMITS.max_p99_ms)
-FINE = Asked("REST", 2, (0.0, 0.005), (), (QUIET,))
+FINE = ProtocolResult("REST", 2, (0.0, 0.005), (), (QUIET,))
 
 
 def run(load_s=1.0, peak_bytes=50_000_000, **changes):
@@ -45,7 +45,7 @@ def test_everything_within_its_limit_passes():
         ("answers.rest", {"distances": (0.0, math.inf)}),
         ("answers.rest", {"errors": ("500 no",)}),
         ("answers.rest", {"count": 0, "distances": ()}),
-        ("latency.rest", {"looks": (SLOW, SLOW)}),
+        ("latency.rest", {"series": (SLOW, SLOW)}),
     ],
 )
 def test_one_limit_exceeded_blocks_by_its_name(kind, changes):
@@ -62,7 +62,7 @@ def test_size(size, outcome):
 
 def test_an_answer_that_was_refused_is_quoted_once():
     reason = run(errors=("400 b", "400 a", "400 a"))["answers.rest"]
-    assert reason.text == "3 of 2 REST requests refused: 400 a; 400 b"
+    assert reason.text == "3 of 2 REST requests failed: 400 a; 400 b"
 
 
 @pytest.mark.parametrize("why", ["imports", "load", "memory", "time", "crash"])
@@ -90,19 +90,23 @@ def test_a_network_that_stays_is_said():
 
 
 @pytest.mark.parametrize(
-    ("looks", "outcome", "says"),
+    ("series", "outcome", "says"),
     [
         ((QUIET,), "passed", "p99 1.0 ms of 300 requests; p99 may be at most 20 ms"),
-        # What was slow while the machine was busy, and is not when looked at again.
-        ((SLOW, QUIET), "passed", "in a second look, after 4 of 5 requests took longer than 20 ms"),
+        # Slow while the machine was busy, and not in a second series.
+        (
+            (SLOW, QUIET),
+            "passed",
+            "in a second series, after 4 of 5 requests took longer than 20 ms",
+        ),
         ((SLOW, SLOW), "blocked", "4 of 5 requests took longer than 20 ms"),
         ((SHORT,), "warned", "p90 1.0 ms of 30 requests"),
-        ((SLOW, SHORT), "warned", "in a second look"),
-        ((), "warned", "no REST request of one row was answered"),
+        ((SLOW, SHORT), "warned", "in a second series"),
+        ((), "warned", "no REST request of one row succeeded"),
     ],
 )
-def test_time_alone_refuses_only_after_a_second_look(looks, outcome, says):
-    reason = run(looks=looks)["latency.rest"]
+def test_time_alone_refuses_only_after_a_second_look(series, outcome, says):
+    reason = run(series=series)["latency.rest"]
     assert reason.outcome == outcome
     assert says in reason.text
 
@@ -110,5 +114,5 @@ def test_time_alone_refuses_only_after_a_second_look(looks, outcome, says):
 def test_one_pause_of_the_machine_refuses_nobody():
     times = [1.0] * SAMPLES
     times[7] = 5000.0
-    reason = run(looks=(Series(tuple(times), LIMITS.max_p99_ms),))["latency.rest"]
+    reason = run(series=(Series(tuple(times), LIMITS.max_p99_ms),))["latency.rest"]
     assert (reason.outcome, reason.measured) == (Outcome.PASSED, 1.0)

@@ -237,18 +237,18 @@ cpu = tf.config.list_physical_devices("CPU")[0]
 tf.config.set_logical_device_configuration(cpu, [tf.config.LogicalDeviceConfiguration()] * 2)
 import keras
 sys.path.insert(0, sys.argv[2])
-import test_trainer
+import test_component
 devices = tf.config.list_logical_devices("CPU")
 for kind in (tf.distribute.MirroredStrategy([d.name for d in devices]),
              tf.distribute.MirroredStrategy([devices[0].name]),
              tf.distribute.OneDeviceStrategy(devices[1].name)):
     for name in ("functional", "sequential without Input", "subclassed"):
-        for rate in (0.25, test_trainer.SCHEDULE):
+        for rate in (0.25, test_component.SCHEDULE):
             folder = Path(sys.argv[1]) / f"{id(kind)}-{name}-{id(rate)}"
             with kind.scope():
-                model = test_trainer.MODELS[name]()
+                model = test_component.MODELS[name]()
                 optimizer = keras.optimizers.SGD(rate)
-            written = test_trainer.fit_any(model, folder, optimizer=optimizer)
+            written = test_component.fit_any(model, folder, optimizer=optimizer)
             print(json.dumps([type(kind).__name__, kind.num_replicas_in_sync, name, rate == 0.25,
                               written[-1]["step"], written[-1].get("learning_rate")]))
 """
@@ -278,8 +278,8 @@ def test_models_on_several_devices_train(tmp_path):
     [
         ([60, 40], 10, 10, True, "training took 100 rows (10 steps of 10) of 100"),
         ([60, 41], 10, 10, False, "(10 steps of 10) of 101: some were never seen"),
-        ([60, 41], 10, None, None, "seen is not known: no batch size"),
-        ([60, None], None, 10, None, "seen is not known: no rows, no steps"),
+        ([60, 41], 10, None, None, "seen is unknown: no batch size"),
+        ([60, None], None, 10, None, "seen is unknown: no rows, no steps"),
     ],
 )
 def test_the_rows_a_training_took_are_said(train, steps, batch_size, is_all, text):

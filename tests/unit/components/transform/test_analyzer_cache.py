@@ -113,4 +113,4 @@ def test_one_that_cannot_be_read_is_an_empty_one_and_said_to_be(tmp_path, first,
             writer.write(tf.train.Example().SerializeToString())
     with caplog.at_level(logging.WARNING):
         assert read_entries(str(tmp_path), ["span-1"]) == {}
-    assert f"{path} cannot be read, every span is analyzed anew" in caplog.text
+    assert f"{path}: cannot be read, analyzing every span again" in caplog.text

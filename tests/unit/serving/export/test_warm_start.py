@@ -105,5 +105,5 @@ def test_training_goes_on_from_them(publish):
 
 
 def test_a_folder_without_weights_is_named(tmp_path):
-    with pytest.raises(ConfigError, match=f"{tmp_path} holds no weights to go on from"):
+    with pytest.raises(ConfigError, match=f"{tmp_path} has no weights for a warm start"):
         load_weights(make(), str(tmp_path))

@@ -133,7 +133,7 @@ class TestManifest:
             (folder / "saved_model.pb").write_bytes(b"weighty")
 
         monkeypatch.setattr(directory, "sync_tree", spoil)
-        with pytest.raises(InfrastructureError, match=r"saved_model\.pb reads back"):
+        with pytest.raises(InfrastructureError, match=r"saved_model\.pb differs from its source"):
             publish(model, base)
         assert left(base) == set()
 

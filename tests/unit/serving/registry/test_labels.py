@@ -16,16 +16,9 @@ from tensorflow.core.protobuf import saved_model_pb2
 
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.serving.registry.directory import publish
-from ordain.serving.registry.label_file import Canary, Change, FollowedLabels, Labels
+from ordain.serving.registry.label_file import Canary, Change, FollowedLabels, Labels, read_labels
 from ordain.serving.registry.label_writing import settle, write_labels
-from ordain.serving.registry.labels import (
-    drop_canary,
-    promote,
-    read_labels,
-    record_push,
-    rollback,
-    set_canary,
-)
+from ordain.serving.registry.labels import drop_canary, promote, record_push, rollback, set_canary
 from ordain.serving.registry.manifest import Manifest
 from ordain.serving.registry.retention import prune
 from ordain.serving.registry.signing import sign_text
@@ -52,8 +45,8 @@ def _change(**keys) -> str:
 DAMAGED = {
     "empty": ("", "Expecting value"),
     "a list": ("[]", "the file is a list, not an object"),
-    "nothing in it": ("{}", "it has no 'pinned'"),
-    "no changes": ('{"stable": 1, "canary": null, "pinned": false}', "it has no 'changes'"),
+    "nothing in it": ("{}", "no 'pinned'"),
+    "no changes": ('{"stable": 1, "canary": null, "pinned": false}', "no 'changes'"),
     "deep": ("[" * 200_000, "nested too deep"),
     "deep inside": (_labels().replace("[]", "[" * 10**5 + "]" * 10**5), "nested too deep"),
     "stable a text": (_labels(stable="1"), "stable is '1', not a whole number"),
@@ -68,7 +61,7 @@ DAMAGED = {
     "stable twice": ('{"stable": 2,' + _labels()[1:], "the key 'stable' twice"),
     "pinned a text": (_labels(pinned="false"), "pinned is neither true nor false"),
     "canary a number": (_labels(canary=2), "canary is 2, not an object"),
-    "canary without share": (_labels(canary={"version": 2}), "it has no 'share'"),
+    "canary without share": (_labels(canary={"version": 2}), "no 'share'"),
     "a share of 7": (_labels(canary={"version": 2, "share": 7}), "the canary's share is 7, not"),
     "a share of 1": (_labels(canary={"version": 2, "share": 1}), "the canary's share is 1, not"),
     "a share below 0": (_labels(canary={"version": 2, "share": -0.1}), "share is -0.1, not"),
@@ -78,8 +71,8 @@ DAMAGED = {
     "a change that is none": (_labels(changes=[3]), "a change is 3, not an object"),
     "who a list": (_change(who=[]), "a change's who is a list, not a string"),
     "no time": (_change(at="yesterday"), "a change's at is 'yesterday', not a time"),
-    "the end of time": (_change(at="9999-12-31T23:59:59.999+00:00"), "not a time with its zone"),
-    "a time without zone": (_change(at="2026-11-21T10:00:00"), "not a time with its zone"),
+    "the end of time": (_change(at="9999-12-31T23:59:59.999+00:00"), "not a time with a time zone"),
+    "a time without zone": (_change(at="2026-11-21T10:00:00"), "not a time with a time zone"),
     "from a text": (_change(**{"from": "a"}), "a change's from is 'a'"),
     "half a character": (_change(why="\ud800"), "no UTF-8 text"),
 }
@@ -130,10 +123,10 @@ MILLION = "dtype: DT_FLOAT tensor_shape { dim { size: 1048576 } } float_val: 1"
 UNSERVABLE = {
     "for training": (
         _tags("train"),
-        "holds no graph for serving: tags have to be serve, not train",
+        "has no graph for serving: tags must be serve, not train",
     ),
-    "for serving on a GPU": (_tags("serve", "gpu"), "tags have to be serve, not gpu+serve"),
-    "without tags": (_tags(), "tags have to be serve, not none"),
+    "for serving on a GPU": (_tags("serve", "gpu"), "tags must be serve, not gpu+serve"),
+    "without tags": (_tags(), "tags must be serve, not none"),
     "no signature": (
         lambda model: tf.saved_model.save(tf.Module(), str(model)),
         "it has no signature that can be called",
@@ -144,19 +137,19 @@ UNSERVABLE = {
     ),
     "an index of a byte": (
         lambda model: (model / INDEX).write_bytes(b"x"),
-        f"{INDEX} is no index of a checkpoint: it has 1 bytes",
+        f"{INDEX} is not a checkpoint index: it has 1 bytes",
     ),
     "an index of something else": (
         lambda model: (model / INDEX).write_bytes(b"x" * 1000),
-        f"{INDEX} is no index of a checkpoint: it does not end with a table's magic number",
+        f"{INDEX} is not a checkpoint index: it does not end with a table's magic number",
     ),
     "an index without blocks": (
         lambda model: (model / INDEX).write_bytes((model / INDEX).read_bytes()[-48:]),
-        f"{INDEX} is no index of a checkpoint: it names a block that is not in it",
+        f"{INDEX} is not a checkpoint index: it refers to a block outside of the file",
     ),
     "an index of nothing": (
         lambda model: (model / INDEX).write_bytes(bytes(200) + (model / INDEX).read_bytes()[-8:]),
-        f"{INDEX} is no index of a checkpoint: a block of it is damaged",
+        f"{INDEX} is not a checkpoint index: a block of it is damaged",
     ),
     "no index": (lambda model: (model / INDEX).unlink(), f"{INDEX} is missing"),
     "no values": (lambda model: (model / SHARD).unlink(), f"{SHARD} is missing"),
@@ -174,7 +167,7 @@ UNSERVABLE = {
     ),
     "a default of a size that is none": (
         _default("dtype: DT_FLOAT tensor_shape { dim { size: -1 } } float_val: 1"),
-        "signature 'serving_default': the default of input 'x': the shape is not known",
+        "signature 'serving_default': the default of input 'x': unknown shape",
     ),
     "an empty default": (
         _default("dtype: DT_FLOAT tensor_shape { dim { size: 0 } }"),
@@ -182,7 +175,7 @@ UNSERVABLE = {
     ),
     "a default of another type": (
         _default("dtype: DT_INT64 int64_val: 1"),
-        "the default of input 'x' has 1 elements of type int64, and the input takes DT_FLOAT",
+        "the default of input 'x' has 1 elements of type int64, expected DT_FLOAT",
     ),
     "defaults without end": (
         _default(MILLION, "xabcd"),
@@ -496,7 +489,7 @@ class TestSigned:
 
     def test_a_private_key_that_is_not_the_public_ones_signs_nothing(self, signed, trust, keys):
         wrong = replace(trust, private_key=keys / "b.pem", password=None)
-        with pytest.raises(ConfigError, match="are no pair"):
+        with pytest.raises(ConfigError, match="are not a key pair"):
             promote(signed, 1, "ada", "x", wrong)
         assert read_labels(signed, trust).stable == 2
 
@@ -597,7 +590,7 @@ def test_a_version_without_the_right_signature_gets_no_label(three, push, trust,
 
 def test_a_label_that_cannot_be_written_stays(three):
     (three / ".labels.json.staged").mkdir()  # in the way, also of root
-    with pytest.raises(InfrastructureError, match="cannot be written.*the labels are as before"):
+    with pytest.raises(InfrastructureError, match="cannot be written.*the labels are unchanged"):
         promote(three, 1, "ada", "x")
     assert read_labels(three).stable == 3
 

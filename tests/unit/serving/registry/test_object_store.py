@@ -145,7 +145,7 @@ class TestBaseline:
         [
             (None, "saved_model.pb is missing", True),
             (b"grap", "saved_model.pb has 4 bytes, not 5", True),
-            (b"grapH", "saved_model.pb has another content", False),
+            (b"grapH", "saved_model.pb was changed after", False),
         ],
     )
     def test_one_that_is_damaged_is_refused(self, bucket, model, content, words, is_seen_before):

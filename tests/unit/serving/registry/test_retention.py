@@ -6,8 +6,8 @@ import threading
 import pytest
 
 from ordain.errors import ConfigError
-from ordain.serving.registry.label_file import Canary, Change, Labels
-from ordain.serving.registry.labels import promote, read_labels, rollback, set_canary
+from ordain.serving.registry.label_file import Canary, Change, Labels, read_labels
+from ordain.serving.registry.labels import promote, rollback, set_canary
 from ordain.serving.registry.retention import decide, prune
 from ordain.serving.registry.versions import list_versions
 

@@ -1,4 +1,4 @@
-"""Which published version a new model is compared with, and what keeps one from being it."""
+"""The published version that a new model is compared with, and reasons against one."""
 
 import os
 import shutil
@@ -9,7 +9,8 @@ import pytest
 from ordain.common.digests import digest_tree
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.serving.registry.directory import publish
-from ordain.serving.registry.labels import Change, Labels, promote, record_push, rollback
+from ordain.serving.registry.label_file import Change, Labels
+from ordain.serving.registry.labels import promote, record_push, rollback
 from ordain.serving.registry.manifest import Manifest
 from ordain.serving.registry.served import (
     check_served,
@@ -127,7 +128,7 @@ def _cut(path: Path) -> None:
 DAMAGE = {
     "a file of it is changed": (
         lambda folder: _change(folder / "saved_model.pb"),
-        "saved_model.pb has another content than was published",
+        "saved_model.pb was changed after it was published",
     ),
     "a file of it is cut": (
         lambda folder: _cut(folder / "variables" / "variables.index"),
@@ -147,13 +148,13 @@ DAMAGE = {
     ),
     "its manifest is gone": (
         lambda folder: (folder / "manifest.json").unlink(),
-        "it holds no manifest.json",
+        "it has no manifest.json",
     ),
     "its manifest is damaged": (
         lambda folder: (folder / "manifest.json").write_text("{"),
         "the manifest is not JSON",
     ),
-    "its folder is gone": (shutil.rmtree, "labels.json says that version 2 is stable"),
+    "its folder is gone": (shutil.rmtree, "version 2 is stable in "),
     "its folder is that of version 1": (
         lambda folder: (
             shutil.rmtree(folder),

@@ -45,7 +45,7 @@ TAMPERING = {
         lambda f: (f / "variables" / "v2").touch(),
         "variables/v2 is not listed",
     ),
-    "a changed bit": (flip_a_bit, "variables/variables.index has another content"),
+    "a changed bit": (flip_a_bit, "variables/variables.index was changed after"),
     "a file cut off": (
         lambda f: os.truncate(f / "variables" / "variables.index", 10),
         "has 10 bytes, not 1000",
@@ -56,10 +56,10 @@ TAMPERING = {
     ),
     "a link": (replace_link, "saved_model.pb is not a plain file"),
     "a linked folder": (lambda f: (f / "assets").symlink_to("/"), "assets is not a plain file"),
-    "no manifest": (lambda f: (f / "manifest.json").unlink(), "holds no manifest.json"),
+    "no manifest": (lambda f: (f / "manifest.json").unlink(), "has no manifest.json"),
     "a manifest cut off": (lambda f: os.truncate(f / "manifest.json", 99), "is not JSON"),
     "a manifest of another version": (edit_manifest, "is that of version 2, not 1"),
-    "no folder at all": (shutil.rmtree, "holds no manifest.json"),
+    "no folder at all": (shutil.rmtree, "has no manifest.json"),
 }
 
 

@@ -1,4 +1,4 @@
-"""Which versions a serving directory holds."""
+"""Versions of a serving directory."""
 
 import os
 

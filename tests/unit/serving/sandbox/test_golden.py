@@ -1,4 +1,4 @@
-"""How far an answer is from what was expected, and what a server is asked."""
+"""Golden requests: distance of responses from the expected outputs, and the requests made."""
 
 import base64
 import json
@@ -10,7 +10,7 @@ from tensorflow_serving.apis import predict_pb2
 
 from ordain.errors import InfrastructureError
 from ordain.serving.export.description import Description, Feature
-from ordain.serving.sandbox.golden import Golden, distance, make_requests, read_answer
+from ordain.serving.sandbox.golden import Golden, distance, make_requests, read_response
 from ordain.serving.sandbox.sandbox import Request
 
 import tensorflow as tf  # isort: skip  after the environment is set
@@ -97,12 +97,12 @@ def test_a_model_without_description_is_asked_by_serialized_examples():
 @pytest.mark.parametrize("body", [b"{}", b"[]", b'{"predictions": 3}', b"", b"\xff"])
 def test_what_is_no_answer(body):
     with pytest.raises(ValueError):
-        read_answer(Request("rest", b"", 0, 1), body)
+        read_response(Request("rest", b"", 0, 1), body)
 
 
 def test_answers_with_several_outputs_are_read_by_name():
     body = json.dumps({"predictions": [{"a": 1.0, "b": [2, 3]}, {"a": 4.0, "b": [5, 6]}]})
-    found = read_answer(Request("rest", b"", 0, 2), body.encode())
+    found = read_response(Request("rest", b"", 0, 2), body.encode())
     assert {k: v.tolist() for k, v in found.items()} == {"a": [1.0, 4.0], "b": [[2, 3], [5, 6]]}
 
 

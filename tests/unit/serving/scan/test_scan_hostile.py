@@ -49,7 +49,7 @@ def test_a_loader_gives_each_model_names_of_its_own(bases):
 
 
 class TestAttacks:
-    """What some of them do if they are loaded all the same: they are no mere broken files."""
+    """Effects of some of them when loaded: they are not just broken files."""
 
     @pytest.fixture
     def load(self, bases, tmp_path):

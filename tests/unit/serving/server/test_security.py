@@ -63,7 +63,7 @@ def test_settings_that_should_not_be_served(tmp_path):
         replace(SETTINGS, host="0.0.0.0", **fine).check()
     with pytest.raises(ConfigError, match="can be reached from other machines"):
         replace(SETTINGS, host="0.0.0.0").check()
-    with pytest.raises(ConfigError, match="go together"):
+    with pytest.raises(ConfigError, match="must be given together"):
         replace(SETTINGS, tls_cert=tmp_path).check()
     with pytest.raises(ConfigError, match="is not a file"):
         replace(SETTINGS, tls_cert=tmp_path, tls_key=tmp_path).check()

@@ -1,4 +1,4 @@
-"""What a signature takes: checks, defaults, rows in JSON."""
+"""Signatures: checks of inputs, defaults, rows in JSON."""
 
 import numpy as np
 import pytest

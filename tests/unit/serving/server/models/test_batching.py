@@ -223,7 +223,7 @@ def test_a_call_without_end_is_given_up():
     model = Model()
 
     async def work(ask):
-        with pytest.raises(RequestError, match="did not answer within 0.2 s") as caught:
+        with pytest.raises(RequestError, match="timed out after 0.2 s") as caught:
             await ask(13)
         assert caught.value.code is Code.DEADLINE_EXCEEDED
         return await ask(1)

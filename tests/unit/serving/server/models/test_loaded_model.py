@@ -13,7 +13,7 @@ import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 from tiny_models import save_doubler
 
-from ordain.serving.export.description import Description, Feature
+from ordain.serving.export.description import WARMUP_FILE, Description, Feature
 from ordain.serving.registry import private_copy
 from ordain.serving.registry.directory import publish
 from ordain.serving.registry.manifest import Manifest
@@ -25,7 +25,7 @@ from ordain.serving.server.models.checks import find_problems
 from ordain.serving.server.models.loaded_model import LoadedModel
 from ordain.serving.server.models.loading import load_version
 from ordain.serving.server.models.signature_defs import LoadError, read_signatures
-from ordain.serving.server.models.warmup import WARMUP_FILE, warm_up
+from ordain.serving.server.models.warmup import warm_up
 
 
 def masked_crc32c(data: bytes) -> int:

@@ -1,4 +1,4 @@
-"""Which version a request goes to, and when one ends."""
+"""Routing of requests to versions, and the end of a version."""
 
 import asyncio
 

@@ -46,7 +46,7 @@ def test_lost_threads_are_counted_replaced_and_welcome_back():
 
     async def work(workers, metrics, ask):
         for number in (1, 2, 3):  # more than there are at a time
-            with pytest.raises(RequestError, match="within 0.05 s") as caught:
+            with pytest.raises(RequestError, match="timed out after 0.05 s") as caught:
                 await ask(stuck)
             assert caught.value.code is Code.DEADLINE_EXCEEDED
             assert (workers.lost, lost(metrics)) == (number, number)

@@ -13,8 +13,8 @@ ROOT = Path(__file__).resolve().parents[4]
 LEAN = """
 import sys
 import numpy as np
-from ordain.serving.server.lean import leave_keras_out
-leave_keras_out()
+from ordain.serving.server.without_keras import hide_keras
+hide_keras()
 import tensorflow as tf
 from ordain.serving.server import app
 model = tf.saved_model.load(sys.argv[1])
@@ -46,8 +46,8 @@ def test_a_model_of_keras_is_served_without_it(tmp_path: Path) -> None:
 def test_where_tensorflow_is_imported_nothing_changes() -> None:
     code = """
 import keras, tensorflow
-from ordain.serving.server.lean import leave_keras_out
-leave_keras_out()
+from ordain.serving.server.without_keras import hide_keras
+hide_keras()
 import keras as again
 assert again is keras
 """
