@@ -1,7 +1,7 @@
-"""What a run's pods share, its pipeline root: a folder on a volume, or `gs://bucket/folder`.
+"""The pipeline root that a run's pods share: a folder on a volume, or `gs://bucket/folder`.
 
-With a bucket each pod has a workspace of its own below `BUCKET_ROOT`, named after the address: the
-path says which bucket it stands for, in every task, and in every URI in ML Metadata.
+With a bucket each pod has its own workspace below `BUCKET_ROOT`, named after the address, so the
+path identifies the bucket in every task and in every URI in ML Metadata.
 """
 
 from __future__ import annotations
@@ -23,32 +23,32 @@ from ordain.storage.bucket import address_of, workspace_of
 from ordain.storage.bucket_artifacts import RunBucket
 from ordain.storage.gcs import is_object_store
 
-#: Notices that wait to be sent, in the project's part of the workspace.
+#: Notices waiting to be sent, in the project's part of the workspace.
 OUTBOX = Path("pods", "outbox")
-#: What concluding a run leaves in its folder.
+#: Files that concluding a run writes into its folder.
 CONCLUSIONS = ("result.json", "report.html", "told.json")
 _DOCS = "see docs/kubeflow-pods.md"
-#: Beam's runners that stay in the pod.
+#: Beam runners that run inside the pod.
 _RUNNERS = ("DirectRunner", "FnApiRunner", "PrismRunner")
 _ROOT: TypeAdapter[str] = TypeAdapter(Root)
 
 
 def workspace(root: str) -> str:
-    """The workspace that a pipeline root makes in a pod.
+    """The workspace of a pod for a pipeline root.
 
     Args:
         root: A folder, or `gs://bucket/folder`.
 
     Raises:
-        ConfigError: It is another address; names what works.
-        InfrastructureError: The pod's own folder cannot be made.
+        ConfigError: It is another kind of address; the message names what works.
+        InfrastructureError: The pod's own folder cannot be created.
     """
     if is_object_store(root):
         try:
             return str(workspace_of(_ROOT.validate_python(root)))
         except ValidationError as error:
             raise ConfigError(
-                f"pipeline_root {root[:200]}: is no address", "such as gs://bucket/folder"
+                f"pipeline_root {root[:200]}: not a valid address", "such as gs://bucket/folder"
             ) from error
     if "://" in root:
         raise ConfigError(
@@ -60,11 +60,11 @@ def workspace(root: str) -> str:
 
 
 def check_bucket(root: str, metadata: str, push: str, beam_args: Sequence[str]) -> None:
-    """Refuses what a pod cannot have on its own, with a bucket as pipeline root.
+    """Refuses settings that do not work with a bucket as pipeline root.
 
     Args:
         root: `gs://bucket/folder`.
-        metadata: The setting `metadata`; what a reference stands for is not known yet.
+        metadata: The setting `metadata`; a reference is not resolved yet.
         push: The setting `push.directory`; empty if it is not set.
         beam_args: The setting `beam_args`.
 
@@ -88,7 +88,7 @@ def check_bucket(root: str, metadata: str, push: str, beam_args: Sequence[str]) 
     if not push or Path(push).is_relative_to(BUCKET_ROOT):
         raise ConfigError(
             f"push.directory: is not set, and with pipeline_root {root} a version that is "
-            "published to the workspace would be gone with its pod",
+            "published to the workspace would be lost with its pod",
             f"push.directory: gs://bucket/folder, or a folder on one of kubeflow.volumes; {_DOCS}",
         )
     parser = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
@@ -103,7 +103,7 @@ def check_bucket(root: str, metadata: str, push: str, beam_args: Sequence[str]) 
 
 
 def check_project(project: Project) -> None:
-    """Refuses a project that cannot run with the bucket that its workspace stands for.
+    """Refuses a project that cannot run with the bucket of its workspace.
 
     Raises:
         ConfigError: As `check_bucket`.
@@ -116,7 +116,7 @@ def check_project(project: Project) -> None:
 
 @contextlib.contextmanager
 def shared(path: Path) -> Iterator[None]:
-    """Shares files through the bucket that a path stands for, if it stands for one.
+    """Shares files through the bucket that a path belongs to, if any.
 
     Args:
         path: The workspace, or a file in it.
@@ -129,14 +129,14 @@ def shared(path: Path) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def kept_log(path: Path, say: Callable[[str], None]) -> Iterator[None]:
-    """Goes on with the log of earlier tries, and leaves it for later ones.
+def shared_log(path: Path, say: Callable[[str], None]) -> Iterator[None]:
+    """Fetches the log of earlier attempts and stores it for later ones.
 
-    What became of the node is no question of its log: that it cannot be kept is a line.
+    A log that cannot be stored is reported and does not fail the node.
 
     Args:
         path: The log.
-        say: Is told.
+        say: Receives log lines.
     """
     artifact_store.pull(path)
     try:
@@ -147,19 +147,19 @@ def kept_log(path: Path, say: Callable[[str], None]) -> Iterator[None]:
 
 @contextlib.contextmanager
 def concluding(project: Project, run_id: str, say: Callable[[str], None]) -> Iterator[None]:
-    """Shares what a run is concluded from, and what that leaves.
+    """Shares the files that concluding a run reads and writes.
 
-    The run's folder and the notices that wait are brought here before; the result, the run's page,
-    what was told and what still waits are kept after. A store that is not there keeps nobody from
-    being told, where a run ended for that very reason.
+    The run's folder and pending notices are fetched before; the result, the run's page, and sent
+    and pending notices are stored after. An unavailable store does not prevent notifications,
+    because it may be the reason why the run failed.
 
     Args:
         project: The project.
         run_id: The run.
-        say: Is told what could not be shared, when that is not an error.
+        say: Receives a line for what could not be shared, if that is not an error.
 
     Raises:
-        InfrastructureError: What a run was concluded with cannot be kept.
+        InfrastructureError: The results cannot be stored.
     """
     run, outbox = project.runs / run_id, project.home / OUTBOX
     left = (outbox, *(run / name for name in CONCLUSIONS))

@@ -1,11 +1,11 @@
-"""What a server or the network answers, as errors a person can act on.
+"""Turns failures of the server or the network into errors with a next step.
 
-    ConfigError 2           not known, not allowed, refused: someone has to change it
-    +-- NotThereError 2     the path or the thing is not there (404)
-    +-- TakenError 2        a thing of that name is there already (409)
-    InfrastructureError 5   no connection, TLS, no answer in time, a failure of the server
+    ConfigError 2           unknown, not allowed or refused: needs a change
+    +-- NotThereError 2     path or object not found (404)
+    +-- TakenError 2        name already exists (409)
+    InfrastructureError 5   no connection, TLS, timeout, server failure
 
-The server's own words are quoted, on one line and shortened: they come from outside.
+The server's message is quoted on one line and shortened, because it is untrusted.
 """
 
 from __future__ import annotations
@@ -19,21 +19,21 @@ from ordain.kubeflow.client.settings import DOCS, PORT_FORWARD, Connection
 
 #: Characters of a server's message that are quoted.
 QUOTED = 600
-#: Bodies of refused uploads that mean: you may not. The upload paths answer 400 to everything
+#: Bodies of refused uploads that mean "not allowed": the upload paths answer every error with 400
 #: (backend/src/apiserver/server/pipeline_upload_server.go).
 _NOT_ALLOWED = re.compile(r"authoriz|authentic|permission|denied", re.IGNORECASE)
 
 
 class NotThereError(ConfigError):
-    """A server knows neither the thing nor, perhaps, the path."""
+    """The object, or the path, does not exist on the server."""
 
 
 class TakenError(ConfigError):
-    """A server has a thing of that name already."""
+    """The name already exists on the server."""
 
 
 def explain(error: Exception, doing: str, connection: Connection) -> OrdainError:
-    """The error to raise for what a call of the API raised.
+    """Maps an exception of an API call to the error to raise.
 
     Args:
         error: An `ApiException`, or what urllib3 raises.
@@ -44,16 +44,16 @@ def explain(error: Exception, doing: str, connection: Connection) -> OrdainError
     if status:
         return _explain_status(int(status), error, doing, connection)
     if status == 0:
-        # What the generated client raises for a field that it cannot read, such as a time.
+        # The generated client raises this for a field that it cannot parse, such as a time.
         return foreign_answer(error, doing, connection)
     return _explain_network(error, doing, connection)
 
 
 def quote(body: Any) -> str:
-    """The message in the body of an answer: one line, printable, shortened.
+    """Extracts the message from a response body: one line, printable, shortened.
 
-    Both forms that the backend has are known: `google.rpc.Status` from the gateway, and
-    `error_message` from the paths beside it; a text is taken as it is.
+    Supports both formats of the backend, `google.rpc.Status` from the gateway and `error_message`
+    from other paths; plain text is used as it is.
     """
     text = body.decode("utf-8", "replace") if isinstance(body, bytes) else str(body or "")
     try:
@@ -61,8 +61,8 @@ def quote(body: Any) -> str:
     except ValueError:
         parsed = None
     if isinstance(parsed, dict):
-        told = [parsed.get(key) for key in ("error_message", "message", "error")]
-        text = next((part for part in told if isinstance(part, str) and part), text)
+        messages = [parsed.get(key) for key in ("error_message", "message", "error")]
+        text = next((part for part in messages if isinstance(part, str) and part), text)
     elif "<html" in text[:500].lower():
         text = "an HTML page"
     line = " ".join("".join(c if c.isprintable() else " " for c in text).split())
@@ -70,21 +70,21 @@ def quote(body: Any) -> str:
 
 
 def login_page(doing: str, connection: Connection, sent_to: str = "") -> ConfigError:
-    """The error for an answer that is a page for a browser."""
-    where = f", which sends to {quote(sent_to)}" if sent_to else ""
+    """The error for a response that is a web page."""
+    where = f", redirecting to {quote(sent_to)}" if sent_to else ""
     return ConfigError(
-        f"{doing}: {connection.host} answered with a page for a browser{where}, not with the API: "
-        f"it wants a login, or the path is wrong; sent was {connection.shown_credentials}",
+        f"{doing}: {connection.host} returned a web page{where} instead of an API response: it "
+        f"requires a login, or the path is wrong; sent: {connection.shown_credentials}",
         f"kubeflow.auth in pipeline.yaml (see {DOCS}); behind Kubeflow's gateway the address "
         "ends in /pipeline",
     )
 
 
 def foreign_answer(error: Exception, doing: str, connection: Connection) -> InfrastructureError:
-    """The error for an answer that is JSON, but not what the API answers."""
+    """The error for a response that the API client cannot parse."""
     said = quote(getattr(error, "reason", None) or error)
     return InfrastructureError(
-        f"{doing}: {connection.host} answered with what is not of its API: {said}",
+        f"{doing}: {connection.host} returned an unexpected response: {said}",
         "compare its version with that of kfp-server-api (pip show kfp-server-api)",
     )
 
@@ -99,15 +99,15 @@ def _explain_status(
         return login_page(doing, connection, str(headers.get("location", "")))
     if status == 401:
         return ConfigError(
-            f"{doing}: {host} does not accept who asks (401): {said}; "
-            f"sent was {connection.shown_credentials}",
+            f"{doing}: {host}: authentication failed (401): {said}; "
+            f"sent: {connection.shown_credentials}",
             f"renew it, or set kubeflow.auth in pipeline.yaml; see {DOCS}",
         )
     if status == 403 or (status == 400 and "upload" in doing and _NOT_ALLOWED.search(said)):
         where = f" in namespace {connection.namespace!r}" if connection.namespace else ""
         return ConfigError(
-            f"{doing}: {host} does not allow it{where} ({status}): {said}; "
-            f"sent was {connection.shown_credentials}",
+            f"{doing}: {host}: permission denied{where} ({status}): {said}; "
+            f"sent: {connection.shown_credentials}",
             "--namespace with one of yours (kubectl get profiles), or the role kubeflow-edit in it",
         )
     if status in (408, 429) or status >= 500:
@@ -116,7 +116,7 @@ def _explain_status(
             "kubectl -n kubeflow logs deploy/ml-pipeline, then the same command again",
         )
     kind = {404: NotThereError, 409: TakenError}.get(status, ConfigError)
-    return kind(f"{doing}: {host} refused it ({status}): {said}", f"see {DOCS}")
+    return kind(f"{doing}: {host} refused the request ({status}): {said}", f"see {DOCS}")
 
 
 def _explain_network(error: Exception, doing: str, connection: Connection) -> OrdainError:
@@ -131,18 +131,17 @@ def _explain_network(error: Exception, doing: str, connection: Connection) -> Or
             "kubeflow.ca_file in pipeline.yaml: the PEM file of the authority that signed its "
             "certificate"
             if is_unknown
-            else "http:// instead of https://, if the server speaks no TLS",
+            else "http:// instead of https://, if the server does not use TLS",
         )
     if isinstance(reason, exceptions.ReadTimeoutError):
         return InfrastructureError(
-            f"{doing}: {host} did not answer in time: {quote(reason)}; "
-            "what was asked for may have been done",
+            f"{doing}: {host} timed out: {quote(reason)}; the request may have been carried out",
             f"ordain cluster runs {connection.argument_words}",
         )
     if isinstance(reason, exceptions.ProtocolError):
         return InfrastructureError(
-            f"{doing}: {host} broke the connection off: {quote(reason)}; "
-            "what was asked for may have been done",
+            f"{doing}: {host} closed the connection: {quote(reason)}; "
+            "the request may have been carried out",
             f"ordain cluster runs {connection.argument_words}",
         )
     return InfrastructureError(

@@ -1,4 +1,4 @@
-"""Following a run to its end, and what came of it as an exit code."""
+"""Follows a run to its end and derives an exit code."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from ordain.kubeflow.client.logs import read_exit_code
 from ordain.kubeflow.client.runs import Run, read_run
 from ordain.kubeflow.client.server import Server
 
-#: How long a server may be out of reach before a run is not followed any more.
+#: Seconds that a server may be unreachable before following stops.
 OUTAGE_S = 300.0
-#: Exit codes of a node that say more than that it failed.
-_TOLD = {
+#: Exit codes with a more specific meaning than "failed".
+_MEANINGS = {
     ExitCode.CONFIG: "configuration",
     ExitCode.DATA_BLOCKED: "data blocked",
     ExitCode.NOT_BLESSED: "model not blessed",
@@ -24,7 +24,7 @@ _TOLD = {
 
 @dataclass(frozen=True)
 class Ending:
-    """What came of a run.
+    """The outcome of a run.
 
     Attributes:
         exit_code: As of a run on this machine (`ordain.errors.ExitCode`).
@@ -38,22 +38,22 @@ class Ending:
 
 
 def follow(server: Server, run_id: str, poll_s: float, say: Callable[[str], None]) -> Run:
-    """Waits for the end of a run, and tells of each change in it.
+    """Waits for the end of a run and reports each change.
 
     Args:
         server: Where it is.
         run_id: The run.
-        poll_s: Seconds between two looks.
-        say: Takes a line.
+        poll_s: Seconds between two polls.
+        say: Receives a line per change.
 
     Returns:
         The run in its last state.
 
     Raises:
-        ConfigError: It is not there, or may not be read any more.
-        InfrastructureError: The server was out of reach for `OUTAGE_S`; the run goes on.
+        ConfigError: It does not exist or may not be read.
+        InfrastructureError: The server was unreachable for `OUTAGE_S`; the run goes on.
     """
-    told: dict[str, str] = {}
+    shown: dict[str, str] = {}
     lost_at: float | None = None
     while True:
         try:
@@ -65,12 +65,12 @@ def follow(server: Server, run_id: str, poll_s: float, say: Callable[[str], None
                 say(f"{error.message}; trying again for {OUTAGE_S:.0f} s")
             if now - lost_at > OUTAGE_S:
                 raise InfrastructureError(
-                    f"{error.message}; the run goes on without being followed",
+                    f"{error.message}; the run continues without being followed",
                     f"ordain cluster runs {server.connection.argument_words}",
                 ) from error
         else:
             lost_at = None
-            for line in _changes(run, told):
+            for line in _changes(run, shown):
                 say(line)
             if run.is_over:
                 return run
@@ -78,11 +78,11 @@ def follow(server: Server, run_id: str, poll_s: float, say: Callable[[str], None
 
 
 def judge(server: Server, run: Run) -> Ending:
-    """What came of a run that is over, as far as it can be known.
+    """Determines the outcome of a finished run.
 
-    A run ends SUCCEEDED only if its task `result` ended with 0, that is, with nothing blocked or
-    refused. For one that failed, the logs of its failed tasks hold their exit codes; where a log
-    is not to be had, the code is 1.
+    A run is SUCCEEDED only if its task `result` ended with 0, that is, nothing was blocked or
+    refused. For a failed run the exit codes are read from the logs of its failed tasks; without a
+    log the code is 1.
     """
     if run.state == "SUCCEEDED":
         return Ending(ExitCode.DONE, "succeeded")
@@ -95,9 +95,9 @@ def judge(server: Server, run: Run) -> Ending:
         return Ending(ExitCode.NODE_FAILED, f"failed{said}")
     for task in failed:
         code = read_exit_code(server, run, task)
-        if code in _TOLD:
+        if code in _MEANINGS:
             known = ExitCode(code)
-            return Ending(known, f"{_TOLD[known]} (task {task.name}, exit code {code})", names)
+            return Ending(known, f"{_MEANINGS[known]} (task {task.name}, exit code {code})", names)
         if code is not None:
             text = f"task {task.name} failed (exit code {code})"
             return Ending(ExitCode.NODE_FAILED, text, names)
@@ -105,11 +105,11 @@ def judge(server: Server, run: Run) -> Ending:
     return Ending(ExitCode.NODE_FAILED, text, names)
 
 
-def _changes(run: Run, told: dict[str, str]) -> list[str]:
-    """Lines for what changed since; remembers it in `told`."""
+def _changes(run: Run, shown: dict[str, str]) -> list[str]:
+    """Lines for states that changed; updates `shown`."""
     lines = []
     for name, state in (*((task.name, task.state) for task in run.tasks), ("", run.state)):
-        if told.get(name) != state:
-            told[name] = state
+        if shown.get(name) != state:
+            shown[name] = state
             lines.append(f"{name or 'run'}: {state.lower()}")
     return lines

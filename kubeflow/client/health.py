@@ -1,4 +1,4 @@
-"""What a server says of itself, and whether it is one that can be talked to."""
+"""Checks a server's version and mode."""
 
 from __future__ import annotations
 
@@ -11,31 +11,31 @@ from ordain.errors import ConfigError
 from ordain.kubeflow.client.errors import NotThereError, login_page
 from ordain.kubeflow.client.settings import DOCS, Connection
 
-#: The major version whose API (v2beta1) is used.
+#: Supported major version (API v2beta1).
 MAJOR = 2
-#: The answer of a health check is some 100 bytes.
+#: A health check's response has some 100 bytes.
 MAX_BYTES = 65_536
 _DOING = "asking for the server's version"
 
 
 class Server(Protocol):
-    """A server as far as this module asks it; `ordain.kubeflow.client.server.Server` is one."""
+    """The part of `ordain.kubeflow.client.server.Server` that this module uses."""
 
     @property
     def connection(self) -> Connection:
-        """Where it is."""
+        """Address and credentials."""
 
     def stream(self, doing: str, path: str) -> Iterator[bytes]:
-        """Pieces of an answer."""
+        """Streams a response."""
 
 
 @dataclass(frozen=True)
 class About:
-    """What a server says of itself.
+    """A server's version and mode.
 
     Attributes:
-        version: Its release, such as `2.16.1`; empty where it does not say.
-        is_multi_user: Whether what it holds belongs to namespaces.
+        version: Its release, such as `2.16.1`; empty if unknown.
+        is_multi_user: Whether its objects belong to namespaces.
     """
 
     version: str
@@ -43,13 +43,13 @@ class About:
 
 
 def read_about(server: Server) -> About:
-    """Asks a server for its version and whether it serves several users.
+    """Reads a server's version and whether it is multi-user.
 
-    The generated API knows the health check, but not the version in its answer.
+    The generated API has the health check, but not the version in its response.
 
     Raises:
-        ConfigError: It is no Kubeflow Pipelines server of major version 2.
-        InfrastructureError: It cannot be reached, or failed.
+        ConfigError: It is not a Kubeflow Pipelines server of major version 2.
+        InfrastructureError: It is unreachable or failed.
     """
     said = _ask(server, "v2beta1")
     if said is None:
@@ -65,7 +65,7 @@ def read_about(server: Server) -> About:
 
 
 def _ask(server: Server, version: str) -> dict[str, Any] | None:
-    """The answer of an API version's health check; None where there is no such path."""
+    """The response of an API version's health check; None if the path does not exist."""
     body = b""
     try:
         for piece in server.stream(_DOING, f"/apis/{version}/healthz"):
@@ -84,7 +84,7 @@ def _ask(server: Server, version: str) -> dict[str, Any] | None:
 
 
 def _version(said: Mapping[str, Any]) -> str:
-    """The release in a health check's answer, or an empty text."""
+    """The release in a health check's response; may be empty."""
     tag = said.get("tag_name")
     return tag[:40] if isinstance(tag, str) and tag != "unknown" else ""
 

@@ -1,8 +1,8 @@
-"""What a task's pods wrote: from the KFP API, else from Kubernetes.
+"""Reads the logs of a task's pods from the KFP API, or else from Kubernetes.
 
-The KFP API reads a pod's log while the pod exists, and the archived log after that where the
-server keeps one (`/apis/v1alpha1/runs/{run}/nodes/{pod}/log`; not behind the UI's address).
-Where it cannot, the pod is asked for at Kubernetes itself, if there is a kubeconfig.
+The KFP API returns a pod's log while the pod exists, and later the archived log if the server has
+one (`/apis/v1alpha1/runs/{run}/nodes/{pod}/log`; not available at the UI's address). If that
+fails, the log is read from Kubernetes, provided there is a kubeconfig.
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from ordain.kubeflow.client.server import CONNECT_S, READ_S, Server
 LOG_PATH = "/apis/v1alpha1/runs/{run_id}/nodes/{node_id}/log"
 #: Container of a pod that runs the task; the others are Argo's.
 CONTAINER = "main"
-#: Where pods of a server of one user are, unless told otherwise.
+#: Default namespace of the pods of a single-user server.
 SYSTEM_NAMESPACE = "kubeflow"
-#: How much of a log's end is looked through for the exit code.
+#: Bytes at the end of a log that are searched for the exit code.
 TAIL_BYTES = 65_536
 _PIECE_BYTES = 65_536
 #: The KFP launcher's last words in a task's log (backend/src/v2/cmd/launcher-v2).
@@ -31,7 +31,7 @@ _EXIT_STATUS = re.compile(rb"failed to execute component: exit status (\d{1,3})"
 
 
 def read_log(server: Server, run: Run, pod: str) -> Iterator[bytes]:
-    """The log of one pod, in pieces.
+    """Reads the log of one pod in pieces.
 
     Args:
         server: Where the run is.
@@ -39,7 +39,8 @@ def read_log(server: Server, run: Run, pod: str) -> Iterator[bytes]:
         pod: Name of one of its tasks' pods.
 
     Raises:
-        InfrastructureError: Neither the KFP API nor Kubernetes has it; says why for each.
+        InfrastructureError: Neither the KFP API nor Kubernetes returns it; the message has both
+            reasons.
     """
     try:
         pieces = server.stream(f"reading the log of {pod}", LOG_PATH, run_id=run.id, node_id=pod)
@@ -55,19 +56,19 @@ def read_log(server: Server, run: Run, pod: str) -> Iterator[bytes]:
         yield from _from_kubernetes(pod, namespace)
     except _UnavailableError as error:
         raise InfrastructureError(
-            f"the log of {pod} is not to be had.\n  KFP: {api.message}\n  Kubernetes: {error}",
+            f"could not fetch the log of {pod}\n  KFP: {api.message}\n  Kubernetes: {error}",
             f"kubectl -n {namespace} logs {pod} -c {CONTAINER}; each node's log is also in the "
             f"run's folder, runs/{run.id}/logs in the workspace",
         ) from error
 
 
 def read_exit_code(server: Server, run: Run, task: Task) -> int | None:
-    """The exit code of a task's last try, as the KFP launcher wrote it.
+    """Reads the exit code of a task's last attempt from the KFP launcher's log line.
 
-    The API tells that a task failed, not with what code.
+    The API reports that a task failed, but not the exit code.
 
     Returns:
-        The code; None where it cannot be known.
+        The code; None if it is unknown.
     """
     if not task.pods:
         return None
@@ -80,7 +81,7 @@ def read_exit_code(server: Server, run: Run, task: Task) -> int | None:
 
 
 def tail(pieces: Iterable[bytes], limit_bytes: int = TAIL_BYTES) -> bytes:
-    """The end of what comes in pieces; never holds much more."""
+    """Returns the last bytes of a stream without holding much more."""
     end = b""
     for piece in pieces:
         end = (end + piece)[-limit_bytes:]
@@ -88,7 +89,7 @@ def tail(pieces: Iterable[bytes], limit_bytes: int = TAIL_BYTES) -> bytes:
 
 
 class _UnavailableError(Exception):
-    """Kubernetes cannot be asked, or does not have it; the text says which."""
+    """Kubernetes cannot be reached or does not have the log; the text says which."""
 
 
 def _from_kubernetes(pod: str, namespace: str) -> Iterator[bytes]:
@@ -100,7 +101,7 @@ def _from_kubernetes(pod: str, namespace: str) -> Iterator[bytes]:
 
     try:
         configuration = client.Configuration()
-        # Named, because the library looks at KUBECONFIG once, when it is imported.
+        # Passed explicitly, because the library reads KUBECONFIG only at import.
         config.load_kube_config(kubeconfig, client_configuration=configuration)
         configuration.retries = 1
         core = client.CoreV1Api(client.ApiClient(configuration))
@@ -113,14 +114,14 @@ def _from_kubernetes(pod: str, namespace: str) -> Iterator[bytes]:
         )
         yield from response.stream(_PIECE_BYTES)
     except client.ApiException as error:
-        told = quote(error.body) or quote(error.reason)
-        raise _UnavailableError(f"{error.status} in namespace {namespace}: {told}") from error
+        said = quote(error.body) or quote(error.reason)
+        raise _UnavailableError(f"{error.status} in namespace {namespace}: {said}") from error
     except (HTTPError, config.ConfigException, OSError) as error:
         raise _UnavailableError(quote(getattr(error, "reason", None) or error)) from error
 
 
 def _kubeconfig() -> str | None:
-    """The files that kubectl would read, if there are any; several stand as in KUBECONFIG."""
+    """The files that kubectl would read, joined as in KUBECONFIG; None if there are none."""
     named = os.environ.get("KUBECONFIG") or str(Path.home() / ".kube" / "config")
     found = [name for name in named.split(os.pathsep) if name and Path(name).is_file()]
     return os.pathsep.join(found) or None

@@ -1,4 +1,4 @@
-"""Experiments and pipelines by their names; the API goes by ids."""
+"""Finds ids of experiments and pipelines by name."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from ordain.kubeflow.client.settings import DEFAULT_EXPERIMENT
 
 
 def find_experiment(server: Server, name: str, create: bool) -> str:
-    """The id of an experiment by its name.
+    """Finds the id of an experiment.
 
     Args:
-        server: Where it is.
+        server: The server.
         name: Its name.
-        create: Whether to create it if there is none. Otherwise a mistyped name would be a new
-            experiment.
+        create: Whether to create it if it does not exist; off by default, so that a mistyped
+            name is an error.
 
     Raises:
-        ConfigError: There is none of that name; names the nearest one.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: It does not exist; the message names the nearest one.
+        InfrastructureError: The server is unreachable or failed.
     """
     namespace = server.namespace
     doing = f"looking for experiment {name!r}"
@@ -64,11 +64,11 @@ def find_experiment(server: Server, name: str, create: bool) -> str:
 
 
 def find_pipeline(server: Server, name: str) -> str | None:
-    """The id of a pipeline by its name; None if there is none.
+    """Finds the id of a pipeline; None if it does not exist.
 
     Raises:
-        ConfigError: The server does not allow or refuses to look.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: The server denies or refuses the request.
+        InfrastructureError: The server is unreachable or failed.
     """
     found = server.call(
         f"looking for pipeline {name}",
@@ -81,6 +81,6 @@ def find_pipeline(server: Server, name: str) -> str | None:
 
 
 def equals(key: str, value: str) -> str:
-    """A filter of the API: `key` is exactly `value`."""
+    """An API filter: `key` equals `value`."""
     predicate = {"operation": "EQUALS", "key": key, "string_value": value}
     return json.dumps({"predicates": [predicate]})

@@ -1,9 +1,8 @@
-"""Schedules on a server: what Kubeflow Pipelines calls recurring runs.
+"""Schedules on a server (recurring runs of Kubeflow Pipelines).
 
-Its cron expressions are those of robfig/cron 1: six fields, seconds first, the sixth optional. An
-expression of five fields is therefore accepted and misread: `0 3 * * *`, every day at three, means
-three minutes past every hour there. So five fields are translated here, and what that library
-does not know is refused.
+Cron expressions there are those of robfig/cron 1: six fields, seconds first, the sixth optional.
+Five fields are therefore accepted and misread: `0 3 * * *`, daily at three, means three minutes
+past every hour. Five fields are translated here, and unsupported terms are refused.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from ordain.errors import ConfigError
 from ordain.kubeflow.client.server import Missing, Server
 from ordain.kubeflow.client.submit import RunRequest, Version, fields
 
-#: Two runs at once would race for what is latest: the baseline, the window, the next version.
+#: Concurrent runs would race for the latest baseline, window and version.
 MAX_CONCURRENCY = "1"
 _DAYS = ("SUN", "MON", "TUE", "WED", "THU", "FRI", "SAT")
-#: One term of a field: a star, a number or name, a range, each with a step or without.
+#: One term of a field: a star, a number, a name or a range, optionally with a step.
 _TERM = re.compile(r"(?:\*|(?P<low>\d+|[A-Z]{3})(?:-(?P<high>\d+|[A-Z]{3}))?)(?:/(?P<step>\d+))?")
 
 
@@ -30,15 +29,15 @@ class Schedule:
     """A recurring run on a server.
 
     Attributes:
-        id: The server's id of it.
-        name: The name shown.
-        cron: Its expression of six fields; empty where it goes by an interval.
+        id: The server's id.
+        name: Display name.
+        cron: Its six-field expression; empty for an interval schedule.
         is_enabled: Whether it starts runs.
-        catches_up: Whether it starts the runs that it missed.
-        pipeline_id: Id of the pipeline it runs.
+        catches_up: Whether it starts missed runs.
+        pipeline_id: Id of its pipeline.
         version_id: Id of the pipeline's version; empty for the newest at the time.
-        experiment_id: The experiment that its runs belong to.
-        created: When it was created.
+        experiment_id: Id of its runs' experiment.
+        created: Creation time.
     """
 
     id: str
@@ -53,18 +52,17 @@ class Schedule:
 
 
 def to_six_fields(expression: str) -> str:
-    """A cron expression as the server reads it.
+    """Translates a cron expression to the server's six fields.
 
     Args:
         expression: Five fields (minute, hour, day of the month, month, day of the week), or six
             with seconds first.
 
     Returns:
-        Six fields: the second 0 put before five, and a Sunday called 7 made a 0.
+        Six fields: second 0 is added to five, and Sunday 7 becomes 0.
 
     Raises:
-        ConfigError: It is no such expression, or means something the server cannot do; says
-            which, and what would do.
+        ConfigError: It is malformed or not supported by the server.
     """
     fields = expression.upper().split()
     if len(fields) == 6:
@@ -72,7 +70,7 @@ def to_six_fields(expression: str) -> str:
         if not (second.isdecimal() and int(second) < 60):
             raise ConfigError(
                 f"--cron {expression!r}: its first field, the second, must be one number from 0 "
-                f"to 59, got {second!r}: a run takes minutes",
+                f"to 59, got {second!r}",
                 f"--cron {' '.join(('0', *five))!r}",
             )
     elif len(fields) == 5:
@@ -99,16 +97,16 @@ def create_schedule(
     """Creates a schedule that starts runs of a version, one at a time.
 
     Args:
-        server: Where to.
-        version: What to run.
-        request: What its runs should be like.
+        server: The server.
+        version: The version to run.
+        request: Settings of its runs.
         cron: Six fields.
-        catch_up: Whether to start a run for each tick that was missed, as after a pause. Not
-            needed to see all spans: a run takes the newest window by itself.
+        catch_up: Whether to start a run for each missed tick, as after a pause. Not needed to
+            cover all spans, because a run takes the newest window.
 
     Raises:
-        ConfigError: The server refuses it, or does not allow it.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: The server refuses the request or denies access.
+        InfrastructureError: The server is unreachable or failed.
     """
     models = server.kfp.api_models
     made = server.call(
@@ -127,15 +125,15 @@ def create_schedule(
 
 
 def list_schedules(server: Server, pipeline_id: str | None) -> list[Schedule]:
-    """The schedules of a namespace, newest first.
+    """Lists the schedules of a namespace, newest first.
 
     Args:
-        server: Where they are.
+        server: The server.
         pipeline_id: Only those of this pipeline; None: of all.
 
     Raises:
         ConfigError: They may not be listed.
-        InfrastructureError: The server cannot be reached, or failed.
+        InfrastructureError: The server is unreachable or failed.
     """
     pages = server.pages(
         "listing the schedules",
@@ -150,32 +148,32 @@ def list_schedules(server: Server, pipeline_id: str | None) -> list[Schedule]:
 
 
 def read_schedule(server: Server, schedule_id: str) -> Schedule:
-    """One schedule.
+    """Reads one schedule.
 
     Raises:
-        ConfigError: There is none of that id, or it may not be read.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: It does not exist or may not be read.
+        InfrastructureError: The server is unreachable or failed.
     """
     return _as_schedule(_act(server, schedule_id, "reading", "get"))
 
 
 def pause(server: Server, schedule_id: str) -> Schedule:
-    """Stops a schedule from starting runs; those that run go on.
+    """Pauses a schedule; running runs continue.
 
     Raises:
-        ConfigError: There is none of that id, or it may not be changed.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: It does not exist or may not be changed.
+        InfrastructureError: The server is unreachable or failed.
     """
     _act(server, schedule_id, "pausing", "disable")
     return read_schedule(server, schedule_id)
 
 
 def resume(server: Server, schedule_id: str) -> Schedule:
-    """Lets a schedule start runs again.
+    """Resumes a schedule.
 
     Raises:
-        ConfigError: There is none of that id, or it may not be changed.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: It does not exist or may not be changed.
+        InfrastructureError: The server is unreachable or failed.
     """
     _act(server, schedule_id, "resuming", "enable")
     return read_schedule(server, schedule_id)
@@ -185,8 +183,8 @@ def delete(server: Server, schedule_id: str) -> None:
     """Deletes a schedule; its runs stay.
 
     Raises:
-        ConfigError: There is none of that id, or it may not be deleted.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: It does not exist or may not be deleted.
+        InfrastructureError: The server is unreachable or failed.
     """
     _act(server, schedule_id, "deleting", "delete")
 
@@ -205,7 +203,7 @@ def _act(server: Server, schedule_id: str, doing: str, verb: str) -> Any:
 
 
 def _as_schedule(raw: Any) -> Schedule:
-    """A schedule from a `V2beta1RecurringRun`."""
+    """Converts a `V2beta1RecurringRun`."""
     version = raw.pipeline_version_reference
     trigger = raw.trigger.cron_schedule if raw.trigger is not None else None
     return Schedule(
@@ -225,14 +223,14 @@ def _check_known(expression: str, field: str) -> None:
     for term in field.split(","):
         if not _TERM.fullmatch(term):
             raise ConfigError(
-                f"--cron {expression!r}: {term!r} is known to cron here, but not to Kubeflow "
-                "Pipelines, whose fields hold numbers, names, ranges, lists, steps and *",
-                "ordain schedule PROJECT --emit kubernetes, for a CronJob that understands it",
+                f"--cron {expression!r}: {term!r} is not supported by Kubeflow Pipelines, "
+                "whose fields hold numbers, names, ranges, lists, steps and *",
+                "ordain schedule PROJECT --emit kubernetes, for a CronJob that supports it",
             )
 
 
 def _weekdays(term: str) -> str:
-    """A term of the day of the week without the 7, which robfig/cron does not know."""
+    """Replaces the 7 in a day of the week, which robfig/cron does not support."""
     match = _TERM.fullmatch(term)
     assert match is not None  # noqa: S101  checked before
     low, high, step = match.group("low", "high", "step")

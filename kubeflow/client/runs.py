@@ -1,8 +1,8 @@
-"""Runs on a server and the tasks in them, as the backend tells them.
+"""Reads runs and their tasks from the server.
 
-The backend hands out one entry for each node of the Argo workflow, not for each task. A task
-`trainer` is four of them or more: `trainer-driver`, `trainer`, below it `executor`, and below
-that `executor(0)`, `executor(1)` ... where it was tried again. What ran is in the executor's pod.
+The backend returns one entry per node of the Argo workflow, not per task. A task `trainer` has
+four or more: `trainer-driver`, `trainer`, below it `executor`, and below that `executor(0)`,
+`executor(1)` ... if it was retried. The task's process ran in the executor's pod.
 An entry's `pod_name` and the ids in its parent's `child_tasks` end in the same number and differ
 before it (RetrievePodName in backend/src/common/util/workflow.go), so the number links them.
 """
@@ -17,7 +17,7 @@ from typing import Any
 from ordain.errors import ConfigError
 from ordain.kubeflow.client.server import Missing, Server
 
-#: States that a run does not leave.
+#: Final states of a run.
 FINAL = frozenset({"SUCCEEDED", "SKIPPED", "FAILED", "CANCELED"})
 UNKNOWN = "UNKNOWN"
 _EXECUTOR = "executor"
@@ -31,9 +31,9 @@ class Task:
     Attributes:
         name: The task's name in the compiled file, such as `statistics-gen`.
         state: `PENDING`, `RUNNING`, `SUCCEEDED`, `SKIPPED`, `FAILED`, `CANCELED`, `UNKNOWN`.
-        pods: Names of the pods that ran it, one for each try, the last one last.
-        started: When it began; None while it waits.
-        ended: When it ended; None until then.
+        pods: Names of its pods, one per attempt, the last one last.
+        started: Start time; None while it waits.
+        ended: End time; None until then.
     """
 
     name: str
@@ -45,19 +45,19 @@ class Task:
 
 @dataclass(frozen=True)
 class Run:
-    """One run on a server.
+    """A run on a server.
 
     Attributes:
-        id: The server's id of it, which is also the id of the run in ML Metadata.
-        name: The name shown.
+        id: The server's id, which is also the run id in ML Metadata.
+        name: Display name.
         state: As of a task.
-        pipeline_id: Id of the pipeline it runs; empty where its file came with it.
+        pipeline_id: Id of its pipeline; empty if its file was submitted inline.
         version_id: Id of the pipeline's version.
-        recurring_id: Id of the schedule that started it; empty where none did.
-        created: When it was created.
-        ended: When it ended; None until then.
-        error: What the server says went wrong; empty where it says nothing.
-        tasks: Its tasks in the order in which they began; empty in a listing.
+        recurring_id: Id of the schedule that started it; empty if none did.
+        created: Creation time.
+        ended: End time; None until then.
+        error: The server's error message; may be empty.
+        tasks: Its tasks in order of start; empty in a listing.
     """
 
     id: str
@@ -73,28 +73,28 @@ class Run:
 
     @property
     def is_over(self) -> bool:
-        """Whether it will not change any more."""
+        """True in a final state."""
         return self.state in FINAL
 
     def task(self, name: str) -> Task:
-        """The task of a name; `StatisticsGen` and `statistics-gen` are the same one.
+        """Finds a task by name; `StatisticsGen` and `statistics-gen` are equal.
 
         Raises:
-            ConfigError: There is none, or it has not begun; names those there are.
+            ConfigError: It does not exist or has not started; the message lists the tasks.
         """
         for task in self.tasks:
             if _plain(task.name) == _plain(name):
                 return task
         known = ", ".join(task.name for task in self.tasks) or "none yet"
-        raise ConfigError(f"run {self.id} has no task {name!r}", f"tasks that began: {known}")
+        raise ConfigError(f"run {self.id} has no task {name!r}", f"started tasks: {known}")
 
 
 def read_run(server: Server, run_id: str) -> Run:
-    """One run with its tasks.
+    """Reads one run with its tasks.
 
     Raises:
-        ConfigError: There is none of that id, or it may not be read.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: It does not exist or may not be read.
+        InfrastructureError: The server is unreachable or failed.
     """
     return as_run(
         server.call(
@@ -110,17 +110,17 @@ def read_run(server: Server, run_id: str) -> Run:
 def list_runs(
     server: Server, experiment_id: str | None, pipeline_id: str | None, limit: int
 ) -> list[Run]:
-    """Runs, newest first, without their tasks.
+    """Lists runs, newest first, without their tasks.
 
     Args:
-        server: Where they are.
+        server: The server.
         experiment_id: Only runs of this experiment; None: of the namespace.
         pipeline_id: Only runs of this pipeline; None: of all.
-        limit: How many at most.
+        limit: Maximum number of runs.
 
     Raises:
         ConfigError: They may not be listed.
-        InfrastructureError: The server cannot be reached, or failed.
+        InfrastructureError: The server is unreachable or failed.
     """
     pages = server.pages(
         "listing the runs",
@@ -142,14 +142,14 @@ def list_runs(
 
 
 def cancel_run(server: Server, run_id: str) -> Run:
-    """Asks a run to end; the backend stops its pods and calls it CANCELED when they are gone.
+    """Cancels a run; the backend stops its pods and reports CANCELED when they are gone.
 
     Returns:
-        The run as it is after that; one that was over already is left alone.
+        The run after the request; a finished run is left unchanged.
 
     Raises:
-        ConfigError: There is none of that id, or it may not be ended.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: It does not exist or may not be canceled.
+        InfrastructureError: The server is unreachable or failed.
     """
     run = read_run(server, run_id)
     if run.is_over:
@@ -165,13 +165,13 @@ def cancel_run(server: Server, run_id: str) -> Run:
 
 
 def missing_run(server: Server, run_id: str) -> Missing:
-    """What it means when a server does not know a run."""
+    """The error for an unknown run."""
     hint = f"ordain cluster runs {server.connection.argument_words}"
     return Missing(f"run {run_id!r}", hint)
 
 
 def as_run(raw: Any) -> Run:
-    """A run from a `V2beta1Run`."""
+    """Converts a `V2beta1Run`."""
     reference = raw.pipeline_version_reference
     details = raw.run_details.task_details if raw.run_details is not None else None
     return Run(
@@ -197,9 +197,9 @@ def _tasks(details: Any) -> tuple[Task, ...]:
             continue
         executor = next((child for child in _children(detail, nodes) if _is_executor(child)), None)
         if executor is not None:
-            found.append(_task(detail, _tries(executor, nodes)))
+            found.append(_task(detail, _attempts(executor, nodes)))
         elif name.endswith(_DRIVER) and _state(detail.state) == "FAILED":
-            # Its task never came to be: what the driver says is all there is.
+            # The task was never created: only the driver's entry exists.
             found.append(_task(detail, (detail,)))
     latest = datetime.datetime.max.replace(tzinfo=datetime.UTC)
     return tuple(sorted(found, key=lambda task: (task.started or latest, task.name)))
@@ -215,10 +215,10 @@ def _task(detail: Any, tries: tuple[Any, ...]) -> Task:
     )
 
 
-def _tries(executor: Any, nodes: Mapping[str, Any]) -> tuple[Any, ...]:
-    """The pods of an executor: those of its tries in their order, or its own."""
+def _attempts(executor: Any, nodes: Mapping[str, Any]) -> tuple[Any, ...]:
+    """The entries of an executor's attempts in order, or its own entry."""
     tries = [child for child in _children(executor, nodes) if _is_executor(child)]
-    return tuple(sorted(tries, key=lambda each: _try_number(each.display_name))) or (executor,)
+    return tuple(sorted(tries, key=lambda each: _attempt_number(each.display_name))) or (executor,)
 
 
 def _children(detail: Any, nodes: Mapping[str, Any]) -> Iterator[Any]:
@@ -233,7 +233,7 @@ def _is_executor(detail: Any) -> bool:
     return name == _EXECUTOR or name.startswith(f"{_EXECUTOR}(")
 
 
-def _try_number(name: str) -> int:
+def _attempt_number(name: str) -> int:
     digits = "".join(c for c in name if c.isdigit())
     return int(digits) if digits else 0
 
@@ -247,7 +247,7 @@ def _state(value: Any) -> str:
 
 
 def _ended(moment: datetime.datetime | None) -> datetime.datetime | None:
-    """None for what has not happened, which the backend writes as the year 1970 or 1."""
+    """None for a time that is not set, which the backend writes as the year 1970 or 1."""
     return moment if moment is not None and moment.year > 1970 else None
 
 

@@ -1,10 +1,10 @@
-"""One Kubeflow Pipelines server, asked through `kfp.Client` and within bounds of time.
+"""Calls a Kubeflow Pipelines server through `kfp.Client` with time limits.
 
-`kfp.Client` makes the configuration and the authentication; the calls go to the API that it
-carries (`client.runs`, `client.pipelines`, ...), where each takes a time limit. Its own methods
-have none, print to standard output, and create an experiment whose name was mistyped.
+`kfp.Client` provides configuration and authentication; calls go to its generated API
+(`client.runs`, `client.pipelines`, ...), where each takes a time limit. The client's own methods
+have none, print to standard output, and create experiments with mistyped names.
 
-Importing kfp takes seconds, and its constructor may ask the server: both wait for the first call.
+Importing kfp takes seconds and its constructor may contact the server: both happen at first use.
 """
 
 from __future__ import annotations
@@ -23,24 +23,24 @@ from ordain.kubeflow.client.settings import DOCS, Connection
 
 CONNECT_S = 5.0
 READ_S = 30.0
-#: Times that what can be repeated is repeated: connecting, and reading after a gateway's failure.
+#: Retries of connecting, and of reading after a gateway failure.
 RETRIES = 3
 BACKOFF_S = 0.3
-#: A server that asks for patience longer than this has failed.
+#: A longer Retry-After counts as a failure.
 LONGEST_WAIT_S = 10.0
 PAGE_SIZE = 50
 #: Pages of one listing that are read; at PAGE_SIZE each that is 5,000 entries.
 MAX_PAGES = 100
-#: What is read at once of an answer that is read in pieces.
+#: Chunk size of a streamed response.
 PIECE_BYTES = 65_536
 
 
 @dataclass(frozen=True)
 class Missing:
-    """What it means when the server does not know what a call names.
+    """The error to raise when a call returns 404.
 
     Attributes:
-        what: The thing, such as `run 1234`.
+        what: The missing object, such as `run 1234`.
         hint: The next command.
     """
 
@@ -52,7 +52,7 @@ class Server:
     """A Kubeflow Pipelines server; nothing is imported or sent before the first call.
 
     Args:
-        connection: Where it is, and what to show it.
+        connection: Address and credentials.
     """
 
     def __init__(self, connection: Connection) -> None:
@@ -69,27 +69,27 @@ class Server:
         """Calls one operation of the API.
 
         Args:
-            doing: What is tried, for errors: `listing the runs`.
+            doing: The action, for errors: `listing the runs`.
             api: Name of a service on `kfp.Client`: `runs`, `pipelines`, `recurring_runs`.
             operation: Name of the operation of kfp-server-api.
-            missing: What a 404 means; None: an error like any other.
+            missing: The error for a 404; None: an error like any other.
             arguments: Arguments of the operation; those that are None are left out.
 
         Returns:
-            The model of kfp-server-api that was answered.
+            The response as a model of kfp-server-api.
 
         Raises:
-            ConfigError: The server does not know, does not allow or refuses what was asked.
-            InfrastructureError: It cannot be reached, or failed.
+            ConfigError: The object is unknown, or the server denies or refuses the request.
+            InfrastructureError: The server is unreachable or failed.
         """
         given = {key: value for key, value in arguments.items() if value is not None}
-        # First, so that another server's 404 is not taken for a thing that is not there.
+        # First, so that another kind of server's 404 is not mistaken for a missing object.
         _ = self.about
         with self._explained(doing, missing):
             method = getattr(getattr(self.kfp, api), operation)
             answer = method(**given, _request_timeout=(CONNECT_S, READ_S))
             kind = self.api_client.last_response.getheader("content-type") or ""
-            # A page in place of JSON would become a model without any field set.
+            # A web page instead of JSON would become a model without any field set.
             if "json" not in kind:
                 raise login_page(doing, self.connection)
             return answer
@@ -125,12 +125,12 @@ class Server:
         )
 
     def stream(self, doing: str, path: str, **values: str) -> Iterator[bytes]:
-        """The body of a path outside of the generated API, in pieces.
+        """Streams the body of a path outside of the generated API.
 
         Args:
             doing: As for `call`.
             path: The path, with names in braces.
-            values: What to put in their place.
+            values: Values for these names.
 
         Raises:
             ConfigError: As for `call`.
@@ -146,7 +146,7 @@ class Server:
                 _request_timeout=(CONNECT_S, READ_S),
             )
             try:
-                # The UI's server answers a path it does not know with its own page.
+                # The UI's server answers unknown paths with its own page.
                 if "html" in (response.headers.get("content-type") or ""):
                     raise login_page(doing, self.connection)
                 yield from response.stream(PIECE_BYTES)
@@ -155,27 +155,27 @@ class Server:
 
     @functools.cached_property
     def about(self) -> About:
-        """What the server says of itself; asked once.
+        """The server's version and mode; requested once.
 
         Raises:
-            ConfigError: It is no Kubeflow Pipelines server of major version 2.
+            ConfigError: It is not a Kubeflow Pipelines server of major version 2.
             InfrastructureError: As for `call`.
         """
         return read_about(self)
 
     @property
     def namespace(self) -> str | None:
-        """The namespace to send; None for a server of one user, which refuses any.
+        """The namespace to send; None for a single-user server, which refuses any.
 
         Raises:
-            ConfigError: The server holds several users' work and none was named.
+            ConfigError: The server is multi-user and no namespace was given.
             InfrastructureError: As for `call`.
         """
         if not self.about.is_multi_user:
             return None
         if self.connection.namespace is None:
             raise ConfigError(
-                f"{self.connection.host} serves several users: it has to be told a namespace",
+                f"{self.connection.host} is a multi-user server: a namespace is required",
                 "--namespace, or kubeflow.namespace in pipeline.yaml; "
                 "kubectl get profiles lists them",
             )
@@ -183,7 +183,7 @@ class Server:
 
     @functools.cached_property
     def kfp(self) -> Any:
-        """The SDK's client, made at first use."""
+        """The SDK's client, created at first use."""
         from kfp.client import Client, set_volume_credentials  # noqa: PLC0415  takes seconds
 
         connection = self.connection
@@ -193,8 +193,8 @@ class Server:
         class OwnClient(Client):
             """The SDK's client without `~/.config/kfp/context.json`.
 
-            Other programs leave a namespace and credentials there. With a namespace given, the
-            constructor does not ask the server for one, five times if need be.
+            Other programs store a namespace and credentials there. With a namespace set, the
+            constructor does not request one from the server, with up to five retries.
             """
 
             def _load_context_setting_or_default(self) -> None:
@@ -233,18 +233,18 @@ class Server:
                 ) from error
             raise explain(error, doing, self.connection) from error
         except OSError as error:
-            # Such as a token file that was there a moment ago.
+            # Such as a token file that was removed.
             raise ConfigError(f"{doing}: {error}", f"see {DOCS}") from error
         except ValueError as error:
-            # The generated client reads what it got: bytes that are no text, no number.
+            # The generated client could not parse the response.
             raise foreign_answer(error, doing, self.connection) from error
 
 
 def _bound_retries(api_client: Any) -> None:
-    """Gives the connection pool a policy of ours; kfp.Client has no argument for one.
+    """Sets the connection pool's retry policy; kfp.Client has no argument for it.
 
-    What was not sent is sent again, and so is a GET that a gateway could not deliver. A redirect
-    is an answer, because a login page is one.
+    Failed connections are retried, and GETs that a gateway could not deliver. Redirects are not
+    followed, because they lead to login pages.
     """
     from urllib3 import Retry  # noqa: PLC0415
 

@@ -1,7 +1,7 @@
-"""Where a Kubeflow Pipelines server is, and what to show it: from `pipeline.yaml` and options.
+"""Address and credentials of a Kubeflow Pipelines server, from `pipeline.yaml` and options.
 
-Credentials are named, never held: an environment variable, or a file that is read again for each
-request, because Kubernetes renews the token of a service account while a command runs.
+Credentials are referenced, never stored: by an environment variable, or by a file that is read
+again for each request, because Kubernetes renews service account tokens while a command runs.
 """
 
 from __future__ import annotations
@@ -31,18 +31,18 @@ _NAMESPACE = re.compile(r"[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?")
 
 @dataclass(frozen=True)
 class Connection:
-    """How to reach a server.
+    """Address and credentials of a server.
 
     Attributes:
         host: Address of the API or of the UI in front of it, `http://` or `https://`.
-        namespace: The profile's namespace in a Kubeflow of several users; also where pods are.
+        namespace: The profile's namespace on a multi-user Kubeflow; also the pods' namespace.
         experiment: Name of the experiment that runs are put into.
-        ca_file: PEM of the authority that signed the server's certificate; None: public ones.
+        ca_file: PEM of the server's certificate authority; None: public ones.
         token_env: Name of the environment variable that holds a token.
         token_file: File that holds a token, such as a service account's.
         cookies_env: Name of the environment variable that holds a `Cookie` header.
-        project: Folder of the project that describes it; None where there is none.
-        options: Further words of a command that name it, such as `--host` and the address.
+        project: Folder of the project that configures it; None if there is none.
+        options: Further command options that identify it, such as `--host` and the address.
     """
 
     host: str
@@ -57,18 +57,18 @@ class Connection:
 
     @property
     def words(self) -> str:
-        """How a command names this server: `--project examples/flights --env prod`."""
+        """Command options for this server: `--project examples/flights --env prod`."""
         named = () if self.project is None else ("--project", self.project)
         return shlex.join((*named, *self.options))
 
     @property
     def argument_words(self) -> str:
-        """As `words`, for a command whose argument the project is."""
+        """As `words`, for a command that takes the project as an argument."""
         return shlex.join((*(() if self.project is None else (self.project,)), *self.options))
 
     @property
     def shown_credentials(self) -> str:
-        """What is sent to say who asks, without its value."""
+        """Describes the credentials that are sent, without their value."""
         if self.token_env is not None:
             return f"the token in the environment variable {self.token_env}"
         if self.token_file is not None:
@@ -78,18 +78,18 @@ class Connection:
         return "no credentials"
 
     def read_token(self) -> str | None:
-        """The token of the environment; None where the connection names none.
+        """The token from the environment; None if none is configured.
 
         Raises:
-            ConfigError: The variable is not set, or no header can carry its value.
+            ConfigError: The variable is not set or not valid in a header.
         """
         return None if self.token_env is None else _read_variable(self.token_env, "token_env")
 
     def read_cookies(self) -> str | None:
-        """The cookies of the environment; None where the connection names none.
+        """The cookies from the environment; None if none are configured.
 
         Raises:
-            ConfigError: The variable is not set, or no header can carry its value.
+            ConfigError: The variable is not set or not valid in a header.
         """
         return None if self.cookies_env is None else _read_variable(self.cookies_env, "cookies_env")
 
@@ -97,7 +97,7 @@ class Connection:
         """Checks that the files of the connection can be read.
 
         Raises:
-            ConfigError: One cannot; names the key and the file.
+            ConfigError: One cannot be read; the message names key and file.
         """
         for key, path in (("auth.token_file", self.token_file), ("ca_file", self.ca_file)):
             if path is None:
@@ -181,7 +181,7 @@ def check_host(address: str) -> str:
 
 
 def _shown(folder: Path) -> str:
-    """A folder as a person here would type it."""
+    """A folder relative to the current one, if it is below it."""
     here = Path.cwd()
     return str(folder.relative_to(here)) if folder.is_relative_to(here) else str(folder)
 

@@ -1,7 +1,7 @@
-"""A compiled file becomes a pipeline version on a server, and a version a run.
+"""Uploads a compiled file as a pipeline version and starts runs of it.
 
-The version is named after what is in the file (`flights-1f0c9a2b44de`), so the same file is
-uploaded once, and a run's version says which file it was.
+The version is named after the file's content (`flights-1f0c9a2b44de`), so the same file is
+uploaded once, and a run's version identifies its file.
 """
 
 from __future__ import annotations
@@ -19,21 +19,20 @@ from ordain.kubeflow.client.names import equals, find_pipeline
 from ordain.kubeflow.client.server import Server
 from ordain.kubeflow.validation.validate import check, read_text
 
-#: Digits of the file's SHA-256 in a version's name: two files of one pipeline share them about
-#: never, and the whole digest is in the version's description.
+#: Digits of the file's SHA-256 in a version's name; the version's description has the whole digest.
 NAMED_DIGITS = 12
-#: Name of the file as it is uploaded; the backend goes by its ending.
+#: Name of the uploaded file; the backend uses its extension.
 FILE_NAME = "pipeline.yaml"
 
 
 @dataclass(frozen=True)
 class PipelineFile:
-    """A compiled file, as far as submitting it needs to know it.
+    """A compiled file with what submitting needs.
 
     Attributes:
         name: The pipeline's name.
         text: The file.
-        parameters: Names of the parameters a run of it takes.
+        parameters: Names of its run parameters.
     """
 
     name: str
@@ -47,7 +46,7 @@ class PipelineFile:
 
     @property
     def version_name(self) -> str:
-        """The name of the version that this file is."""
+        """The name of this file's version."""
         return f"{self.name}-{self.digest[:NAMED_DIGITS]}"
 
 
@@ -59,7 +58,7 @@ class Version:
         pipeline_id: Id of the pipeline.
         id: Id of the version.
         name: Its name.
-        is_new: Whether it was uploaded just now.
+        is_new: Whether it was uploaded by this call.
     """
 
     pipeline_id: str
@@ -73,9 +72,9 @@ class RunRequest:
     """Settings of a run, or of a schedule's runs.
 
     Attributes:
-        name: The name shown.
-        experiment_id: The experiment they belong to.
-        parameters: Values of the file's parameters; the others keep their defaults.
+        name: Display name.
+        experiment_id: Id of the experiment.
+        parameters: Values of run parameters; others keep their defaults.
         service_account: Kubernetes service account of the pods; None: the server's.
     """
 
@@ -99,10 +98,10 @@ def read_file(path: Path) -> PipelineFile:
 
 
 def check_parameters(file: PipelineFile, parameters: Mapping[str, str]) -> None:
-    """Checks that a file has the parameters that a run sets.
+    """Checks that the parameters of a run exist in the file.
 
     Raises:
-        ConfigError: It has not; names the parameter.
+        ConfigError: One does not exist.
     """
     for name in parameters:
         if name not in file.parameters:
@@ -114,11 +113,11 @@ def check_parameters(file: PipelineFile, parameters: Mapping[str, str]) -> None:
 
 
 def upload(server: Server, file: PipelineFile) -> Version:
-    """Makes a file a version of its pipeline, unless it is one already.
+    """Uploads a file as a version of its pipeline, unless it already exists.
 
     Raises:
-        ConfigError: The server refuses the file, or does not allow it.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: The server refuses the file or denies access.
+        InfrastructureError: The server is unreachable or failed.
     """
     pipeline_id = find_pipeline(server, file.name) or _create_pipeline(server, file.name)
     known = _find_version(server, pipeline_id, file.version_name)
@@ -127,7 +126,7 @@ def upload(server: Server, file: PipelineFile) -> Version:
     try:
         return _upload(server, pipeline_id, file)
     except TakenError:
-        # Somebody else sent the same file between the look and the upload.
+        # Someone else uploaded the same file between the check and the upload.
         known = _find_version(server, pipeline_id, file.version_name)
         if known is None:
             raise
@@ -138,9 +137,9 @@ def start_run(server: Server, version: Version, request: RunRequest) -> str:
     """Starts a run of a version, and returns its id.
 
     Raises:
-        ConfigError: The server refuses it, or does not allow it.
-        InfrastructureError: The server cannot be reached, or failed; if it did not answer in
-            time, the run may have been started.
+        ConfigError: The server refuses the request or denies access.
+        InfrastructureError: The server is unreachable or failed; after a timeout the run may
+            have been started.
     """
     models = server.kfp.api_models
     made = server.call(
@@ -153,7 +152,7 @@ def start_run(server: Server, version: Version, request: RunRequest) -> str:
 
 
 def fields(models: Any, version: Version, request: RunRequest) -> dict[str, Any]:
-    """What a run and a schedule of a version have in common, as the API's models take it."""
+    """The API fields that runs and schedules of a version share."""
     return {
         "display_name": request.name,
         "experiment_id": request.experiment_id,

@@ -1,8 +1,8 @@
-"""A project to a PipelineJob for Vertex AI, by TFX's own KubeflowV2DagRunner.
+"""Compiles a project to a PipelineJob for Vertex AI with TFX's KubeflowV2DagRunner.
 
-Vertex AI drives the nodes itself: it resolves inputs, keeps its own metadata and cache, and runs
-TFX's `kubeflow_v2_run_executor` in each container. What our driver does in ML Metadata (spans of
-a window, resolvers of our own) it cannot; `obstacles` names each node that needs it.
+Vertex AI drives the nodes itself: it resolves inputs, has its own metadata and cache, and runs
+TFX's `kubeflow_v2_run_executor` in each container. It does not support what our driver does in ML
+Metadata (spans of a window, custom resolvers); `obstacles` names each node that needs it.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from ordain.errors import ConfigError
 from ordain.kubeflow.compiler.compiler import Compiled
 from ordain.pipeline.topology import chain_of
 
-#: Sections that no node of Vertex reads.
+#: Sections that no node reads on Vertex.
 _UNUSED = ("kubeflow", "metadata", "notify", "retrain", "schedule", "workspace")
 #: Where Vertex AI mounts Cloud Storage in every container.
 MOUNT = "/gcs/"
-#: All files of a project without spans are this one.
+#: The span of a project without spans.
 _SPAN = 0
 _DOCS = "see docs/kubeflow-compile.md#vertex-ai"
 
@@ -44,7 +44,7 @@ def compile_project(
         The PipelineJob as JSON.
 
     Raises:
-        ConfigError: The configuration is wrong, or Vertex AI cannot run a node of the chain;
+        ConfigError: The configuration is wrong, or Vertex AI cannot run a node; the message
             names every such node and why.
     """
     shape = load_unresolved(folder, env, settings)
@@ -61,25 +61,25 @@ def compile_project(
 
 
 def obstacles(project: Project) -> list[tuple[str, str]]:
-    """What Vertex AI cannot run of a project: a node or a key, and why and what would do.
+    """Nodes and keys of a project that Vertex AI cannot run, each with the reason and the fix.
 
-    The reasons are those of TFX 1.21's `orchestration/kubeflow/v2` (`step_builder.py`,
-    `compiler_utils.py`) and of what its containers are given: addresses `gs://`, no variables.
+    The reasons come from TFX 1.21's `orchestration/kubeflow/v2` (`step_builder.py`,
+    `compiler_utils.py`) and from its containers, which get `gs://` addresses and no variables.
     """
     found: list[tuple[str, str]] = []
     data, section = project.data, project.kubeflow
     nodes = chain_of(project)
     if data.window != 1 or data.has_spans:
         why = (
-            "its spans run one by one through the driver of ordain; Vertex starts a node once "
-            "and does not tell it its span (data.pattern without {SPAN} and dates, data.window: 1)"
+            "its spans run one by one through ordain's driver; Vertex starts a node once and does "
+            "not pass it a span (data.pattern without {SPAN} and dates, data.window: 1)"
         )
         found += [
             (node, why)
             for node in (NodeId.EXAMPLE_GEN, NodeId.STATISTICS_GEN, NodeId.EXAMPLE_VALIDATOR)
         ]
     if not str(data.path).startswith(MOUNT):
-        why = f"data.path {data.path} is not there on Vertex (use {MOUNT}bucket/folder)"
+        why = f"data.path {data.path} does not exist on Vertex (use {MOUNT}bucket/folder)"
         found.append((NodeId.EXAMPLE_GEN, why))
     strategies = {
         NodeId.BASE_MODEL: "leave out train.base_model",
@@ -87,22 +87,20 @@ def obstacles(project: Project) -> list[tuple[str, str]]:
     }
     for node, instead in strategies.items():
         if node in nodes:
-            why = f"its resolver has a strategy of our own, Vertex knows TFX's only ({instead})"
+            why = f"its resolver has a custom strategy, Vertex supports TFX's only ({instead})"
             found.append((node, why))
     if NodeId.SERVER_GATE in nodes:
-        kind = "it serves the model from a local folder, and Vertex hands it gs://"
+        kind = "it serves the model from a local folder, and Vertex passes gs://"
         if project.gate.server.runner != "ordain":
             kind = "TFX's runner for Vertex does not compile InfraValidator"
         found.append((NodeId.SERVER_GATE, f"{kind} (gate.server.none: reason)"))
     if not project.is_pushed_away:
-        why = "a folder of its container is gone with it (push.directory: gs://bucket/folder)"
+        why = "a folder of its container is lost with it (push.directory: gs://bucket/folder)"
         found.append((NodeId.PUSHER, why))
     if project.push.signing is not None:
-        found.append(
-            (NodeId.PUSHER, "Vertex gives it no key to sign with (leave out push.signing)")
-        )
+        found.append((NodeId.PUSHER, "Vertex provides no signing key (leave out push.signing)"))
     if not (section.pipeline_root or "").startswith("gs://"):
-        why = f"is {section.pipeline_root or 'not set'}; Vertex takes gs://bucket/folder only"
+        why = f"is {section.pipeline_root or 'not set'}; must be gs://bucket/folder on Vertex"
         found.append(("kubeflow.pipeline_root", why))
     if section.image is None:
         found.append(("kubeflow.image", "is not set (`make image` builds one)"))
@@ -110,7 +108,7 @@ def obstacles(project: Project) -> list[tuple[str, str]]:
 
 
 def _references(value: Any, key: str = "") -> list[tuple[str, str]]:
-    """References that no container could look up: TFX's runner gives it no variables."""
+    """References that no container can resolve: TFX's runner passes no variables."""
     if isinstance(value, Mapping):
         return [
             one for k, below in value.items() for one in _references(below, f"{key}.{k}".strip("."))
@@ -118,13 +116,13 @@ def _references(value: Any, key: str = "") -> list[tuple[str, str]]:
     if isinstance(value, (list, tuple)):
         return [one for below in value for one in _references(below, key)]
     if has_reference(value):
-        return [(key, f"holds {value}; TFX's runner gives Vertex's containers no variables")]
+        return [(key, f"holds {value}; TFX's runner passes no variables to Vertex's containers")]
     return []
 
 
 def _notes(raw: Mapping[str, Any]) -> tuple[str, ...]:
-    """What is left out, and was asked for."""
-    notes = ["AnalyzerCache is left out: Vertex knows no such resolver; Transform analyzes anew"]
+    """Notes on settings that are not used."""
+    notes = ["AnalyzerCache is left out: Vertex has no such resolver; Transform analyzes all data"]
     carried = {"image", "pipeline_root", "project"}
     section = raw.get("kubeflow")
     rest = sorted(set(section) - carried) if isinstance(section, Mapping) else []
@@ -136,7 +134,7 @@ def _notes(raw: Mapping[str, Any]) -> tuple[str, ...]:
 
 
 def _build(project: Project, shape: Project) -> dict[str, Any]:
-    """The job, by TFX's runner."""
+    """Builds the job with TFX's runner."""
     from tfx.orchestration import data_types  # noqa: PLC0415  TFX takes fifteen seconds
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as runner  # noqa: PLC0415
 
@@ -151,17 +149,17 @@ def _build(project: Project, shape: Project) -> dict[str, Any]:
     config = runner.KubeflowV2DagRunnerConfig(display_name=shape.name, default_image=images)
     with _importable_types():
         job = runner.KubeflowV2DagRunner(config).run(chain, write_out=False)
-    # Which Python compiled it changes nothing that runs, and would change the file.
+    # The compiling Python's version does not affect the run, but would change the file.
     job["labels"].pop("tfx_py_version", None)
     return dict(job)
 
 
 @contextlib.contextmanager
 def _importable_types() -> Iterator[None]:
-    """Names our artifact types as Vertex's containers import them.
+    """Renames our artifact types so that Vertex's containers can import them.
 
-    TFX writes a type's name where its container looks for `<package>.<Class>`; in ML Metadata
-    the type keeps the name it has.
+    TFX writes the type's name where its container expects `<package>.<Class>`; in ML Metadata
+    the name stays.
     """
     from ordain.components.artifacts.types import GateVerdict  # noqa: PLC0415
 
@@ -174,7 +172,7 @@ def _importable_types() -> Iterator[None]:
 
 
 def _in_the_image(value: Any, folder: Path, image: str) -> Any:
-    """The job with paths of the project's folder as the containers have them."""
+    """Replaces the project's folder by its path in the containers."""
     if isinstance(value, dict):
         return {key: _in_the_image(below, folder, image) for key, below in value.items()}
     if isinstance(value, list):

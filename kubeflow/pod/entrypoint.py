@@ -1,12 +1,11 @@
-"""What runs in a pod: one task of a compiled pipeline.
+"""Command line of a pod: runs one task of a compiled pipeline.
 
-    python -m ordain.kubeflow.pod.entrypoint prepare ...   before all nodes: database, plan, chain
-    python -m ordain.kubeflow.pod.entrypoint node ...      one node of the chain
+    python -m ordain.kubeflow.pod.entrypoint prepare ...   before all nodes: database, plan, IR
+    python -m ordain.kubeflow.pod.entrypoint node ...      one node
     python -m ordain.kubeflow.pod.entrypoint result ...    after all nodes: the run's result
-    python -m ordain.kubeflow.pod.entrypoint on-exit ...   after everything, however it ended: the
-    same
+    python -m ordain.kubeflow.pod.entrypoint on-exit ...   at the end in any case: the same
 
-Exit codes are those of `ordain`. A node that is cached, or that TFX skips, is done: 0.
+Exit codes are those of `ordain`. A node that is cached or skipped ends with 0.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ from ordain.common.process_exit import exit_process
 from ordain.errors import ConfigError, ExitCode, InfrastructureError, OrdainError
 from ordain.kubeflow.pipeline_root import concluding
 from ordain.kubeflow.pod import summary
-from ordain.kubeflow.pod.run_plan import check_run_id, read_chain
+from ordain.kubeflow.pod.run_plan import check_run_id, read_prepared
 
 if TYPE_CHECKING:
     from ordain.kubeflow.pod.result import Concluded
@@ -49,33 +48,33 @@ def main(words: Sequence[str] | None = None) -> int:
 
 
 def say(line: str) -> None:
-    """A line in the task's log."""
+    """Writes a line to the task's log."""
     sys.stdout.write(f"{line}\n")
     sys.stdout.flush()
 
 
-def _told(kind: Any, given: argparse.Namespace) -> Any:
-    """What a task was told, as a dataclass whose fields are named as the arguments."""
+def _arguments(kind: Any, given: argparse.Namespace) -> Any:
+    """A task's arguments as a dataclass whose fields have the arguments' names."""
     return kind(**{field.name: getattr(given, field.name) for field in fields(kind)})
 
 
 def _prepare(given: argparse.Namespace) -> int:
-    from ordain.kubeflow.pod.prepare import Asked, prepare  # noqa: PLC0415  each task imports its own
+    from ordain.kubeflow.pod.prepare import PrepareArguments, prepare  # noqa: PLC0415  each task imports its own
 
-    plan, chain = prepare(_told(Asked, given), say)
-    for note in chain.notes:
+    plan, prepared = prepare(_arguments(PrepareArguments, given), say)
+    for note in prepared.notes:
         say(f"note: {note}")
-    say(f"spans {', '.join(map(str, chain.spans))}; {len(chain.ir['nodes'])} nodes")
+    say(f"spans {', '.join(map(str, prepared.spans))}; {len(prepared.ir['nodes'])} nodes")
     _write(given.plan_output, plan)
-    _show(given, summary.plan_page(chain), {"spans": len(chain.spans)})
+    _show(given, summary.plan_page(prepared), {"spans": len(prepared.spans)})
     return ExitCode.DONE
 
 
 def _node(given: argparse.Namespace) -> int:
     from ordain.kubeflow.pod.node import run_node  # noqa: PLC0415
 
-    chain = read_chain(given.plan, check_run_id(given.run_id))
-    done = run_node(chain, given.node, say)
+    prepared = read_prepared(given.plan, check_run_id(given.run_id))
+    done = run_node(prepared, given.node, say)
     result, failure = done.result, done.failure
     reason = f": {result.reason}" if result.reason else ""
     say(f"{result.node} {result.state}{reason} ({result.seconds:.1f} s)")
@@ -94,16 +93,16 @@ def _node(given: argparse.Namespace) -> int:
 def _result(given: argparse.Namespace) -> int:
     from ordain.kubeflow.pod.result import conclude_run  # noqa: PLC0415
 
-    chain = read_chain(given.plan, check_run_id(given.run_id))
-    with concluding(chain.load_project(), chain.run_id, say):
-        concluded = conclude_run(chain, say)
+    prepared = read_prepared(given.plan, check_run_id(given.run_id))
+    with concluding(prepared.load_project(), prepared.run_id, say):
+        concluded = conclude_run(prepared, say)
     return _concluded(given, concluded)
 
 
 def _on_exit(given: argparse.Namespace) -> int:
-    from ordain.kubeflow.pod.result import Told, conclude_on_exit  # noqa: PLC0415
+    from ordain.kubeflow.pod.result import OnExitArguments, conclude_on_exit  # noqa: PLC0415
 
-    return _concluded(given, conclude_on_exit(_told(Told, given), say))
+    return _concluded(given, conclude_on_exit(_arguments(OnExitArguments, given), say))
 
 
 def _concluded(given: argparse.Namespace, concluded: Concluded) -> int:
@@ -122,7 +121,7 @@ def _concluded(given: argparse.Namespace, concluded: Concluded) -> int:
 
 
 def _show(given: argparse.Namespace, page: str, numbers: dict[str, float]) -> None:
-    """Leaves what KFP's pages show; KFP takes it of a task that succeeds."""
+    """Writes the artifacts for KFP's pages; KFP reads them only if the task succeeds."""
     if given.html:
         _write(given.html, page)
     path = _output_file(given.executor_input)
@@ -131,7 +130,7 @@ def _show(given: argparse.Namespace, page: str, numbers: dict[str, float]) -> No
 
 
 def _output_file(executor_input: str) -> str:
-    """Where KFP's launcher looks for what a task says of its artifacts."""
+    """The file in which KFP's launcher expects the `ExecutorOutput`."""
     if not executor_input:
         return ""
     try:
@@ -139,7 +138,7 @@ def _output_file(executor_input: str) -> str:
         return str(outputs.get("outputFile") or "")
     except (ValueError, AttributeError) as error:
         raise ConfigError(
-            "--executor-input: is not the JSON that KFP's launcher fills in for {{$}}"
+            "--executor-input: not the JSON that KFP's launcher fills in for {{$}}"
         ) from error
 
 
@@ -158,24 +157,24 @@ def _parser() -> argparse.ArgumentParser:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     tasks = parser.add_subparsers(required=True, metavar="TASK")
 
-    prepare = tasks.add_parser("prepare", help="database, plan, chain")
+    prepare = tasks.add_parser("prepare", help="database, plan, IR")
     _add_project(prepare)
     prepare.add_argument("--source", required=True, help="the source's fingerprint")
-    prepare.add_argument("--chain", required=True, help="the compiled chain, as JSON")
+    prepare.add_argument("--chain", required=True, help="the compiled topology, as JSON")
     prepare.add_argument("--span", default="", help="last span of the window; default: the newest")
     prepare.add_argument("--plan-output", required=True, help="file that the plan is written to")
     prepare.set_defaults(task=_prepare)
 
-    node = tasks.add_parser("node", help="one node of the chain")
+    node = tasks.add_parser("node", help="one node")
     node.add_argument("--node", required=True, help="its id, such as Trainer")
-    node.add_argument("--plan", required=True, help="what prepare wrote")
+    node.add_argument("--plan", required=True, help="the plan from prepare")
     node.set_defaults(task=_node)
 
     result = tasks.add_parser("result", help="the run's result")
-    result.add_argument("--plan", required=True, help="what prepare wrote")
+    result.add_argument("--plan", required=True, help="the plan from prepare")
     result.set_defaults(task=_result)
 
-    on_exit = tasks.add_parser("on-exit", help="the run's result, if nobody has told it")
+    on_exit = tasks.add_parser("on-exit", help="the run's result, unless result wrote it")
     _add_project(on_exit)
     on_exit.set_defaults(task=_on_exit)
 
@@ -187,10 +186,10 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_project(task: argparse.ArgumentParser) -> None:
-    """What tells a task the project of the run, where no chain does."""
+    """Adds the arguments that describe the project to tasks that take no plan."""
     task.add_argument("--project", required=True, help="the project's folder in this image")
     task.add_argument("--config", required=True, help="the compiled configuration, as JSON")
-    task.add_argument("--env", default="", help="name of the overlay that is in it")
+    task.add_argument("--env", default="", help="name of the overlay in it")
     task.add_argument("--settings", default="", help='JSON list, such as ["train.steps=500"]')
     task.add_argument("--pipeline-root", default="", help="a folder, or gs://bucket/folder")
 

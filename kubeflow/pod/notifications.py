@@ -1,7 +1,7 @@
-"""Notices of a run in pods: each thing once, however often the run is concluded.
+"""Notifications of a run in pods: each one once, however often the run is concluded.
 
-What was told stands in the run's folder. A run that is tried again and comes to something else is
-told anew, under an id of its own, so that no receiver takes it for a repetition.
+Sent notifications are recorded in the run's folder. A retried run with another outcome is
+notified again under a new id, so that receivers do not treat it as a duplicate.
 """
 
 from __future__ import annotations
@@ -21,27 +21,27 @@ from ordain.notifications.outbox import Outbox
 from ordain.retraining.report import Report
 
 FILE = "told.json"
-#: Seconds in which notices are tried again; what is left then waits for the next run's result.
+#: Seconds of delivery attempts; undelivered notices wait for the next run's result.
 _PATIENCE_S = 60.0
-#: What a run does once: who heard of it has heard of it, whatever the run came to in the end.
+#: Events that happen once in a run and are not repeated with another headline.
 _ONCE = ("blessed", "published")
 
 
-def tell(
+def notify(
     project: Project,
     run_id: str,
     report: Report,
     started: datetime.datetime,
     say: Callable[[str], None],
 ) -> None:
-    """Tells of a run; that nobody can be told changes nothing about it.
+    """Sends the notifications of a run; a failure is logged and does not change the run.
 
     Args:
-        project: The project; its `notify` says whom.
+        project: The project; `notify` lists the receivers.
         run_id: The run.
-        report: What came of it.
-        started: When it, or what ended without a run, began, UTC.
-        say: Is told what was sent and what was not.
+        report: The outcome.
+        started: Start of the run or of the refused attempt, UTC.
+        say: Receives log lines about what was sent and what was not.
     """
     if not project.notify:
         return
@@ -50,26 +50,26 @@ def tell(
     try:
         before = _read(path)
         found = notices_of(project.name, report, started)
-        fresh = untold([_of_run(notice, run_id) for notice in found], before)
+        fresh = new_notices([_of_run(notice, run_id) for notice in found], before)
         outbox.add(fresh)
         if fresh:
-            # After the outbox has them: killed in between, they are told twice, under one id.
+            # After the outbox has them: if killed in between, they are sent twice under one id.
             told = [*before, *((notice.event, str(notice.body["headline"])) for notice in fresh)]
             write_file(path, json.dumps(told, indent=1) + "\n")
         outbox.deliver_within(_PATIENCE_S)
     except (InfrastructureError, OSError) as error:
-        say(f"nobody could be told: {error}")
+        say(f"notifications failed: {error}")
 
 
-def untold(notices: Sequence[Notice], before: Sequence[tuple[str, str]]) -> list[Notice]:
-    """The notices that say something new of a run.
+def new_notices(notices: Sequence[Notice], before: Sequence[tuple[str, str]]) -> list[Notice]:
+    """Selects the notices that are new for a run.
 
     Args:
-        notices: What there is to tell now.
-        before: Event and headline of what was told, oldest first.
+        notices: All notices of the run.
+        before: Event and headline of earlier notices, oldest first.
 
     Returns:
-        Those that were not told; one whose event was told with another headline has a further id.
+        The new notices; an event that was sent with another headline gets a new id.
     """
     fresh = []
     for notice in notices:
@@ -81,7 +81,7 @@ def untold(notices: Sequence[Notice], before: Sequence[tuple[str, str]]) -> list
 
 
 def _of_run(notice: Notice, run_id: str) -> Notice:
-    """A refusal is named after its time; here it belongs to a run."""
+    """Names a refusal after the run instead of its time."""
     return notice if notice.body["run"] else _named(notice, f"{run_id}-{notice.event}")
 
 

@@ -1,7 +1,7 @@
-"""The first task of a run: the database, the plan, and the chain that all others read.
+"""The first task of a run: database, plan, and the IR that all other tasks read.
 
-What can be wrong is found here, before a pod with a GPU starts: the image, the configuration, the
-data, the database. A retried `prepare` finds what the first try wrote and says the same.
+Problems of the image, the configuration, the data and the database are found here, before a pod
+with a GPU starts. A retried `prepare` returns what the first attempt wrote.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from ordain.config.project import Project
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.history.results import Recovered
 from ordain.kubeflow import pipeline_root as roots
-from ordain.kubeflow.pod.run_plan import Chain, check_run_id, find_plan, write_chain
+from ordain.kubeflow.pod.run_plan import PreparedRun, check_run_id, find_plan, write_prepared
 from ordain.kubeflow.pod.task_records import recorded
 from ordain.kubeflow.task_contract import PREPARE
 from ordain.pipeline.ir_cache import compiled_ir
@@ -30,25 +30,25 @@ from ordain.runner.preflight import make_plan
 from ordain.runner.run import quiet_libraries
 from ordain.storage import artifact_store
 
-#: Settings that a compiled file has already answered.
+#: Settings that are fixed in a compiled file.
 _SETTLED = {
-    "name": "it names the pipeline",
-    "kubeflow": "it makes the tasks",
+    "name": "it is the pipeline's name",
+    "kubeflow": "it is compiled into the tasks",
     "workspace": "use the parameter pipeline_root",
 }
 _MAX_SETTINGS = 1000
 
 
 @dataclass(frozen=True)
-class Asked:
-    """What the task was told.
+class PrepareArguments:
+    """The arguments of `prepare`.
 
     Attributes:
         project: The project's folder in the image.
-        config: The configuration that was compiled, as JSON, references unresolved.
+        config: The compiled configuration as JSON, references unresolved.
         env: Name of the overlay in it; empty for none.
         source: The source's image_fingerprint at compile time.
-        chain: The compiled chain as JSON: the nodes, each with those that it waits for.
+        chain: The compiled topology as JSON: node -> the nodes that it waits for.
         span: Last span of the window; empty for the newest.
         settings: JSON list of `a.b=value` texts; empty for none.
         pipeline_root: The workspace, or `gs://bucket/folder`; empty for the configuration's.
@@ -66,34 +66,40 @@ class Asked:
     run_id: str
 
 
-def prepare(asked: Asked, say: Callable[[str], None]) -> tuple[str, Chain]:
-    """Makes everything ready for the nodes.
+def prepare(arguments: PrepareArguments, say: Callable[[str], None]) -> tuple[str, PreparedRun]:
+    """Prepares a run for its nodes.
 
     Args:
-        asked: What the task was told.
-        say: Is told what happens, a line each.
+        arguments: The task's arguments.
+        say: Receives log lines.
 
     Returns:
-        The plan, and the chain that it names.
+        The plan, and the prepared run that it names.
 
     Raises:
         ConfigError: The image, the parameters or the project are wrong.
-        InfrastructureError: The volume or the database is.
+        InfrastructureError: The volume or the database cannot be used.
     """
     quiet_libraries()
-    run_id = check_run_id(asked.run_id)
-    project = load_asked(
-        asked.project, asked.config, asked.env, asked.settings, asked.pipeline_root
+    run_id = check_run_id(arguments.run_id)
+    project = load_configured(
+        arguments.project,
+        arguments.config,
+        arguments.env,
+        arguments.settings,
+        arguments.pipeline_root,
     )
     with roots.shared(project.workspace), recorded(project.runs / run_id, PREPARE):
-        return _prepare(asked, project, run_id, say)
+        return _prepare(arguments, project, run_id, say)
 
 
-def load_asked(folder: str, config: str, env: str, settings: str, pipeline_root: str) -> Project:
-    """The project as the words of a task tell it; each argument is as `Asked` has it.
+def load_configured(
+    folder: str, config: str, env: str, settings: str, pipeline_root: str
+) -> Project:
+    """Loads the project from a task's arguments; each is as in `PrepareArguments`.
 
     Raises:
-        ConfigError: A word, or the configuration, is wrong.
+        ConfigError: An argument or the configuration is wrong.
     """
     given = _settings(settings)
     raw = _configuration(config, pipeline_root)
@@ -103,21 +109,24 @@ def load_asked(folder: str, config: str, env: str, settings: str, pipeline_root:
 
 
 def _prepare(
-    asked: Asked, project: Project, run_id: str, say: Callable[[str], None]
-) -> tuple[str, Chain]:
-    from ordain.kubeflow.pod.run_plan import read_chain  # noqa: PLC0415
+    arguments: PrepareArguments,
+    project: Project,
+    run_id: str,
+    say: Callable[[str], None],
+) -> tuple[str, PreparedRun]:
+    from ordain.kubeflow.pod.run_plan import read_prepared  # noqa: PLC0415
 
-    _check_source(project.folder, project.schema_file, asked.source)
+    _check_source(project.folder, project.schema_file, arguments.source)
     plan = find_plan(project.runs, run_id)
     if plan is not None:
-        say(f"run {run_id} was prepared before: its plan holds")
-        return plan, read_chain(plan, run_id)
-    checked = make_plan(project, _span(asked.span))
+        say(f"run {run_id} is already prepared: using its plan")
+        return plan, read_prepared(plan, run_id)
+    checked = make_plan(project, _span(arguments.span))
     with project_on_path(project.folder):
         ir = compiled_ir(project, checked.newest)
     from ordain.pipeline import span_binding  # noqa: PLC0415  TFX is loaded by now
 
-    _check_nodes(ir, asked)
+    _check_nodes(ir, arguments)
     ir = span_binding.bind_run(ir, run_id)
     spans = tuple(span.number for span in checked.window)
     with beside_pods(project, run_id, say) as locks:
@@ -126,22 +135,22 @@ def _prepare(
         recovered = registration.register_run(project, ir, spans, run_id, locks)
     for closed in recovered:
         say(closed.text)
-    chain = Chain(
+    prepared = PreparedRun(
         run_id=run_id,
         folder=str(project.folder),
-        env=asked.env or None,
+        env=arguments.env or None,
         config=project.effective,
         spans=spans,
         ir=_as_json(ir),
         notes=checked.notes,
         recovered=tuple(asdict(closed) for closed in recovered),
     )
-    _write_config(chain, project)
-    return write_chain(chain, project.runs), chain
+    _write_config(prepared, project)
+    return write_prepared(prepared, project.runs), prepared
 
 
-def recovered_of(chain: Chain) -> list[Recovered]:
-    """What `prepare` closed of runs before."""
+def recovered_of(prepared: PreparedRun) -> list[Recovered]:
+    """What `prepare` closed of earlier runs."""
     return [
         Recovered(
             raw["run_id"],
@@ -150,7 +159,7 @@ def recovered_of(chain: Chain) -> list[Recovered]:
             int(raw["removed"]),
             raw["reason"],
         )
-        for raw in chain.recovered
+        for raw in prepared.recovered
     ]
 
 
@@ -158,7 +167,7 @@ def _configuration(config: str, pipeline_root: str) -> dict[str, Any]:
     try:
         raw = json.loads(config)
     except ValueError as error:
-        raise ConfigError("--config: is not JSON", "compile the pipeline again") from error
+        raise ConfigError("--config: not JSON", "compile the pipeline again") from error
     if not isinstance(raw, dict):
         raise ConfigError("--config: must be a JSON object", "compile the pipeline again")
     root = pipeline_root or raw.get("workspace")
@@ -168,10 +177,10 @@ def _configuration(config: str, pipeline_root: str) -> dict[str, Any]:
 
 
 def _settings(text: str) -> tuple[str, ...]:
-    """The settings of this run.
+    """Parses the settings of this run.
 
     Raises:
-        ConfigError: They are no list of texts, or one of them cannot change any more.
+        ConfigError: They are not a list of strings, or one is fixed in the compiled file.
     """
     if not text.strip():
         return ()
@@ -179,12 +188,12 @@ def _settings(text: str) -> tuple[str, ...]:
         given = json.loads(text)
     except ValueError as error:
         raise ConfigError(
-            f"settings {text[:80]!r}: is not JSON", """for example ["train.steps=500"]"""
+            f"settings {text[:80]!r}: not JSON", """for example ["train.steps=500"]"""
         ) from error
     is_list = isinstance(given, list) and len(given) <= _MAX_SETTINGS
     if not is_list or not all(isinstance(setting, str) for setting in given):
         raise ConfigError(
-            f"settings {text[:80]!r}: must be a JSON list of texts, at most {_MAX_SETTINGS}",
+            f"settings {text[:80]!r}: must be a JSON list of strings, at most {_MAX_SETTINGS}",
             """for example ["train.steps=500"]""",
         )
     for setting in given:
@@ -209,28 +218,28 @@ def _span(text: str) -> int | None:
 
 
 def _check_source(folder: Path, schema_file: Path, expected: str) -> None:
-    """Refuses an image that holds other code than what was compiled."""
+    """Refuses an image whose code differs from the compiled one."""
     if not folder.is_dir():
         raise ConfigError(
-            f"--project {folder}: there is no such folder in this image",
+            f"--project {folder}: no such folder in this image",
             "kubeflow.project in pipeline.yaml names it; build the image with it (make image)",
         )
     found = image_fingerprint(folder, schema_file)
     if found != expected:
         raise ConfigError(
-            f"{folder}: the image holds another version of the project (source {found[:12]}) than "
-            f"what was compiled ({expected[:12]})",
-            "build the image anew (make image), or compile again from the code that it holds",
+            f"{folder}: the image has source {found[:12]}, the compiled pipeline expects "
+            f"{expected[:12]}",
+            "rebuild the image (make image), or compile again from the image's code",
         )
 
 
-def _check_nodes(ir: Any, asked: Asked) -> None:
-    """Refuses to run another chain than the file has tasks for."""
+def _check_nodes(ir: Any, arguments: PrepareArguments) -> None:
+    """Refuses a run whose nodes differ from the compiled tasks."""
     try:
-        compiled = {str(node): set(before) for node, before in json.loads(asked.chain).items()}
+        compiled = {str(node): set(before) for node, before in json.loads(arguments.chain).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(
-            "--chain: is not JSON of a chain", "compile the pipeline again"
+            "--chain: not a topology as JSON", "compile the pipeline again"
         ) from error
     here = {
         node.pipeline_node.node_info.id: set(node.pipeline_node.upstream_nodes) for node in ir.nodes
@@ -239,10 +248,16 @@ def _check_nodes(ir: Any, asked: Asked) -> None:
         return
     change = [f"adds {name}" for name in here.keys() - compiled.keys()]
     change += [f"removes {name}" for name in compiled.keys() - here.keys()]
-    change += [f"changes what {n} waits for" for n in here if compiled.get(n, here[n]) != here[n]]
-    why = f"settings {asked.settings[:200]}" if asked.settings.strip() else "what this image holds"
+    change += [
+        f"changes the upstream nodes of {n}" for n in here if compiled.get(n, here[n]) != here[n]
+    ]
+    why = (
+        f"settings {arguments.settings[:200]}"
+        if arguments.settings.strip()
+        else "the image's project"
+    )
     raise ConfigError(
-        f"{why}: {', '.join(sorted(change))}, and the compiled pipeline has a task for each node",
+        f"{why}: {', '.join(sorted(change))}, but the nodes are compiled into tasks",
         "compile again with it (ordain compile PROJECT --set ...)",
     )
 
@@ -253,10 +268,10 @@ def _as_json(ir: Any) -> dict[str, Any]:
     return dict(json_format.MessageToDict(ir, preserving_proto_field_name=True))
 
 
-def _write_config(chain: Chain, project: Project) -> None:
-    """The effective configuration beside the run, as a local run writes it."""
-    path = project.runs / chain.run_id / "pipeline.yaml"
-    text = yaml.safe_dump(dict(chain.config), sort_keys=False, allow_unicode=True)
+def _write_config(prepared: PreparedRun, project: Project) -> None:
+    """Writes the effective configuration into the run's folder, as a local run does."""
+    path = project.runs / prepared.run_id / "pipeline.yaml"
+    text = yaml.safe_dump(dict(prepared.config), sort_keys=False, allow_unicode=True)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, encoding="utf-8")

@@ -1,8 +1,7 @@
-"""What `prepare` writes into ML Metadata: tables, types and contexts, once and before all nodes.
+"""Registers a run in ML Metadata before its nodes start: tables, types and contexts.
 
-ML Metadata looks a type or a context up and makes it if it is not there, in two steps: tasks that
-begin at the same time on a fresh database would make some of them twice. Here they are made by one
-process at a time, and the nodes find them.
+ML Metadata looks up a type or context and creates it in two steps, so tasks that start at the same
+time on a fresh database could create some of them twice. Here one process at a time creates them.
 """
 
 from __future__ import annotations
@@ -23,19 +22,19 @@ from ordain.runner.pod_lock import NodeLocks
 def register_run(
     project: Project, ir: Any, spans: Sequence[int], run_id: str, locks: NodeLocks
 ) -> list[Recovered]:
-    """Makes tables, types and contexts, and closes what dead pods left.
+    """Creates tables, types and contexts, and closes executions of dead pods.
 
     Args:
         project: The project.
-        ir: The chain's IR, bound to the run.
+        ir: The pipeline's IR, bound to the run.
         spans: Numbers of the window's spans.
         run_id: The run.
         locks: The locks of nodes.
 
     Returns:
-        What was closed of runs before.
+        What was closed of earlier runs.
     """
-    # Opened before: the first one to open a database makes its tables, under the same lock.
+    # Opened first: whoever opens a new database creates its tables, under the same lock.
     with tfx_handle.Handle(project.metadata, project.paths) as handle, locks.tables():
         recovered = recovery.close_dead_runs(handle.store, project.workspace, run_id, locks.attempt)
         for node in _launches(project, ir, spans):
@@ -48,7 +47,7 @@ def register_run(
 
 
 def _launches(project: Project, ir: Any, spans: Sequence[int]) -> Iterator[Any]:
-    """Every node as it will be launched, span by span where it works so."""
+    """Yields every node as it will be launched, once per span for per-span nodes."""
     for node in ir.nodes:
         if node.pipeline_node.node_info.id not in span_binding.PER_SPAN:
             yield node.pipeline_node

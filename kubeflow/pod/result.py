@@ -1,9 +1,9 @@
-"""What became of a run in pods: `result.json`, the page, and whom to tell, as of a local run.
+"""Concludes a run in pods as a local run is concluded: `result.json`, report page, notifications.
 
-Two tasks conclude a run. `result` runs when all nodes have succeeded, and its exit code makes the
-run red where nothing was published. `on-exit` runs after everything, however it ended: where
-`result` did not come to run, it does its work. What is written and told already is not done again,
-so that after a retry of the whole run only what has changed since is told.
+Two tasks conclude a run. `result` runs when all nodes have succeeded; its exit code fails the run
+if nothing was published. `on-exit` runs at the end in any case and does the work of `result` if
+that did not run. What was written and sent before is not repeated, so after a retry of the whole
+run only changes are sent.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ from ordain.history import recovery
 from ordain.history.results import Failure, RunResult
 from ordain.history.runs import History
 from ordain.kubeflow.pipeline_root import concluding
-from ordain.kubeflow.pod.notifications import tell
-from ordain.kubeflow.pod.prepare import load_asked
-from ordain.kubeflow.pod.result_builder import tally_run, task_failure
-from ordain.kubeflow.pod.run_plan import Chain, check_run_id, find_plan, read_chain
+from ordain.kubeflow.pod.notifications import notify
+from ordain.kubeflow.pod.prepare import load_configured
+from ordain.kubeflow.pod.result_builder import build_result, task_failure
+from ordain.kubeflow.pod.run_plan import PreparedRun, check_run_id, find_plan, read_prepared
 from ordain.kubeflow.pod.task_records import never_began
 from ordain.kubeflow.task_contract import PREPARE
 from ordain.retraining.report import Report
@@ -36,11 +36,11 @@ Say = Callable[[str], None]
 
 @dataclass(frozen=True)
 class Concluded:
-    """A run that was concluded.
+    """A concluded run.
 
     Attributes:
         result: Its result.
-        page: The run's page, where this task wrote it.
+        page: The run's page, if this task wrote it.
     """
 
     result: RunResult
@@ -48,8 +48,8 @@ class Concluded:
 
 
 @dataclass(frozen=True)
-class Told:
-    """What `on-exit` was told, each as `ordain.kubeflow.pod.prepare.Asked` has it."""
+class OnExitArguments:
+    """The arguments of `on-exit`; fields as in `ordain.kubeflow.pod.prepare.PrepareArguments`."""
 
     project: str
     config: str
@@ -59,47 +59,49 @@ class Told:
     run_id: str
 
 
-def conclude_run(chain: Chain, say: Say) -> Concluded:
-    """Tallies a run, writes its `result.json` and its page, and sends its notices.
+def conclude_run(prepared: PreparedRun, say: Say) -> Concluded:
+    """Builds a run's result, writes `result.json` and the page, and sends notifications.
 
     Args:
-        chain: The run's chain.
-        say: Is told what happens, a line each.
+        prepared: The prepared run.
+        say: Receives log lines.
 
     Raises:
-        InfrastructureError: The result cannot be written, or ML Metadata not be read.
+        InfrastructureError: The result cannot be written or ML Metadata cannot be read.
     """
-    project = chain.load_project()
+    project = prepared.load_project()
     history = History(project.metadata, project.name, project.paths)
-    result = tally_run(chain, project, history)
-    folder = project.runs / chain.run_id
+    result = build_result(prepared, project, history)
+    folder = project.runs / prepared.run_id
     page = None
     if not _is_written(result, folder):
         _write(result, folder)
-        page = _write_page(project, chain.run_id, say)
+        page = _write_page(project, prepared.run_id, say)
     if result.failure is None:
-        # A run that failed may be tried again as a whole, under the same id.
-        recovery.mark_pods(history.store, chain.run_id, is_over=True)
+        # A failed run may be retried as a whole under the same id.
+        recovery.mark_pods(history.store, prepared.run_id, is_over=True)
     started = datetime.datetime.fromisoformat(result.started)
     report = Report(int(result.exit_code), {}, (result.to_dict(),))
-    tell(project, chain.run_id, report, started, say)
+    notify(project, prepared.run_id, report, started, say)
     return Concluded(result, page)
 
 
-def conclude_on_exit(told: Told, say: Say) -> Concluded:
-    """Concludes a run as far as nobody has, whatever it came to.
+def conclude_on_exit(told: OnExitArguments, say: Say) -> Concluded:
+    """Concludes a run that succeeded or failed, unless `result` has done so.
 
     Args:
-        told: What the task was told.
-        say: Is told what happens, a line each.
+        told: The task's arguments.
+        say: Receives log lines.
 
     Raises:
-        OrdainError: There is no chain to tally, or the run cannot be concluded; notices are sent
-            of it where the configuration can be read.
+        OrdainError: The run was not prepared or cannot be concluded; notifications of it are
+            sent if the configuration can be read.
     """
     run_id = check_run_id(told.run_id)
     started = datetime.datetime.now(datetime.UTC)
-    project = load_asked(told.project, told.config, told.env, told.settings, told.pipeline_root)
+    project = load_configured(
+        told.project, told.config, told.env, told.settings, told.pipeline_root
+    )
     with concluding(project, run_id, say):
         try:
             plan = find_plan(project.runs, run_id)
@@ -107,15 +109,15 @@ def conclude_on_exit(told: Told, say: Say) -> Concluded:
                 raise _Unprepared(
                     task_failure(project.runs / run_id, PREPARE) or never_began(PREPARE)
                 )
-            return conclude_run(read_chain(plan, run_id), say)
+            return conclude_run(read_prepared(plan, run_id), say)
         except OrdainError as error:
             report = Report(int(error.exit_code), {}, (), error.message)
-            tell(project, run_id, report, started, say)
+            notify(project, run_id, report, started, say)
             raise
 
 
 class _Unprepared(OrdainError):
-    """The run has no chain: `prepare` failed, with this."""
+    """The run was not prepared: `prepare` failed with this error."""
 
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.node}: {failure.message}", failure.hint)
@@ -123,7 +125,7 @@ class _Unprepared(OrdainError):
 
 
 def _is_written(result: RunResult, folder: Path) -> bool:
-    """Whether this very result is there; it took less time then, and nothing else has changed."""
+    """Returns true if the same result, apart from its duration, has been written before."""
     try:
         before: Any = json.loads((folder / _RESULT).read_text(encoding="utf-8"))
     except (OSError, ValueError):

@@ -1,4 +1,4 @@
-"""A run in pods, tallied from ML Metadata: no task saw more than its own node."""
+"""Builds the result of a run in pods from ML Metadata and the tasks' records."""
 
 from __future__ import annotations
 
@@ -12,50 +12,50 @@ from ordain.history.result_builder import Launches, Tally
 from ordain.history.results import Failure, NodeResult, RunResult
 from ordain.history.runs import History, NodeRun
 from ordain.kubeflow.pod.prepare import recovered_of
-from ordain.kubeflow.pod.run_plan import Chain
+from ordain.kubeflow.pod.run_plan import PreparedRun
 from ordain.kubeflow.pod.task_records import Record, killed, never_began, read_record
 from ordain.kubeflow.task_contract import PREPARE
 
 _SUCCEEDED = ("complete", "cached")
 
 
-def node_names(chain: Chain) -> list[str]:
-    """The chain's nodes, in its order."""
-    return [node["pipeline_node"]["node_info"]["id"] for node in chain.ir["nodes"]]
+def node_names(prepared: PreparedRun) -> list[str]:
+    """The node ids in execution order."""
+    return [node["pipeline_node"]["node_info"]["id"] for node in prepared.ir["nodes"]]
 
 
-def tally_before(chain: Chain, project: Project, history: History, node: str) -> Tally:
-    """What the nodes before one of the chain came to."""
-    names = node_names(chain)
-    return _tally(chain, project, history, names[: names.index(node)])[0]
+def results_before(prepared: PreparedRun, project: Project, history: History, node: str) -> Tally:
+    """A result builder with the results of the nodes before the given one."""
+    names = node_names(prepared)
+    return _collect(prepared, project, history, names[: names.index(node)])[0]
 
 
-def tally_run(chain: Chain, project: Project, history: History) -> RunResult:
-    """The result of a run in which everything has run that could.
+def build_result(prepared: PreparedRun, project: Project, history: History) -> RunResult:
+    """Builds the result of a finished run.
 
-    A node failed if its last try says so, or began and left no word. Of the nodes behind it there
-    is nothing in the result, as in a local run's.
+    A node failed if the record of its last attempt says so or was never completed. Nodes after it
+    are not in the result, as in a local run.
 
     Args:
-        chain: The run's chain.
+        prepared: The prepared run.
         project: The project.
         history: Its past runs.
     """
-    tally, failure = _tally(chain, project, history, node_names(chain))
-    run = history.read_run(chain.run_id)
+    builder, failure = _collect(prepared, project, history, node_names(prepared))
+    run = history.read_run(prepared.run_id)
     started = datetime.datetime.fromtimestamp(run.started_ms / 1000, datetime.UTC)
     seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
-    return tally.conclude(started, seconds, failure, recovered=recovered_of(chain))
+    return builder.conclude(started, seconds, failure, recovered=recovered_of(prepared))
 
 
-def _tally(
-    chain: Chain, project: Project, history: History, names: Sequence[str]
+def _collect(
+    prepared: PreparedRun, project: Project, history: History, names: Sequence[str]
 ) -> tuple[Tally, Failure | None]:
     launches: dict[str, list[NodeRun]] = defaultdict(list)
-    for launch in history.read_run(chain.run_id).nodes:
+    for launch in history.read_run(prepared.run_id).nodes:
         launches[launch.node].append(launch)
-    tally = Tally(project, chain.run_id, chain.spans)
-    folder = project.runs / chain.run_id
+    builder = Tally(project, prepared.run_id, prepared.spans)
+    folder = project.runs / prepared.run_id
     failure, missing = None, []
     for name in names:
         found = sorted(launches[name], key=lambda launch: launch.span or 0)
@@ -68,12 +68,12 @@ def _tally(
         if trouble is not None:
             failure = failure or trouble
             ids = tuple(launch.execution_id for launch in found)
-            told = record.node if record is not None else None
-            tally.add_failed(
-                told or NodeResult(name, "failed", reason=trouble.message, execution_ids=ids)
+            recorded = record.node if record is not None else None
+            builder.add_failed(
+                recorded or NodeResult(name, "failed", reason=trouble.message, execution_ids=ids)
             )
             continue
-        tally.add(
+        builder.add(
             Launches(
                 node=name,
                 states=tuple(launch.state for launch in found) or ("skipped",),
@@ -84,13 +84,13 @@ def _tally(
             )
         )
     if missing and failure is None:
-        # Nothing that began failed, and yet not all began.
+        # No started node failed, but not all started.
         failure = task_failure(folder, PREPARE) or never_began(missing[0])
-    return tally, failure
+    return builder, failure
 
 
 def task_failure(run: Path, task: str) -> Failure | None:
-    """Why a task did not come to a good end, as far as it is known; None if it did, or never began.
+    """The failure of a task; None if it succeeded or never started.
 
     Args:
         run: The run's folder.
@@ -103,7 +103,7 @@ def task_failure(run: Path, task: str) -> Failure | None:
 
 
 def _trouble(name: str, record: Record | None, found: Sequence[NodeRun]) -> Failure | None:
-    """Why a node failed; None if it did not."""
+    """The failure of a node; None if it did not fail."""
     unfinished = [launch for launch in found if launch.state not in _SUCCEEDED]
     if record is not None and record.failure is not None:
         return record.failure

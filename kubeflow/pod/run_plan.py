@@ -1,7 +1,7 @@
-"""The chain of one run, written once by `prepare` and read by every task after it.
+"""A prepared run, written once by `prepare` and read by every later task.
 
-The IR of a long chain is too large for a task's arguments. It lies in the run's folder, and what
-travels from task to task is the plan: the file's place, its checksum and the spans.
+The IR of a long pipeline is too large for a task's arguments. It is a file in the run's folder;
+tasks pass on the plan: the file's path, its checksum and the spans.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ordain.kubeflow.pipeline_root import shared
 from ordain.storage import artifact_store
 
 FILE = "chain.json"
-#: Grows when a chain of an earlier version could not be read rightly any more.
+#: Version of the file's format.
 _FORM = 1
 #: About a thousand nodes.
 MAX_BYTES = 64_000_000
@@ -30,8 +30,8 @@ _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
 
 
 @dataclass(frozen=True)
-class Chain:
-    """Everything that a task has to know of its run.
+class PreparedRun:
+    """Everything that a task needs to know about its run.
 
     Attributes:
         run_id: The run.
@@ -40,8 +40,8 @@ class Chain:
         config: The effective configuration of this run, references unresolved.
         spans: Numbers of the window's spans, oldest first.
         ir: TFX's IR as JSON, bound to the run.
-        notes: What the user should know, a sentence each.
-        recovered: What `prepare` closed of runs before, as `Recovered` has it.
+        notes: Warnings for the user, one sentence each.
+        recovered: What `prepare` closed of earlier runs, in the form of `Recovered`.
     """
 
     run_id: str
@@ -54,7 +54,7 @@ class Chain:
     recovered: tuple[Mapping[str, Any], ...] = field(default=())
 
     def load_project(self) -> Project:
-        """The project as this run's configuration has it; references are looked up now.
+        """Loads the project with this run's configuration and resolves references.
 
         Raises:
             ConfigError: A variable is not set in this pod.
@@ -87,32 +87,32 @@ class Chain:
 
 
 def check_run_id(run_id: str) -> str:
-    """A run's id, which names a folder.
+    """Checks a run id, which names a folder.
 
     Raises:
-        ConfigError: It is no such name.
+        ConfigError: It is not a valid name.
     """
     if not _RUN_ID.fullmatch(run_id):
         raise ConfigError(
             f"--run-id {run_id[:140]!r}: must be letters, digits, '.', '_' and '-', at most 128",
-            "it is {{$.pipeline_job_uuid}} in a compiled file",
+            "a compiled file passes {{$.pipeline_job_uuid}}",
         )
     return run_id
 
 
-def write_chain(chain: Chain, runs: Path) -> str:
-    """Writes a chain into its run's folder, whole or not at all.
+def write_prepared(prepared: PreparedRun, runs: Path) -> str:
+    """Writes a prepared run into its folder, atomically.
 
     Args:
-        chain: The chain.
+        prepared: The prepared run.
         runs: The folder that holds a folder for each run.
 
     Returns:
-        The plan: what the other tasks are told.
+        The plan, which the other tasks take.
     """
-    folder = runs / chain.run_id
+    folder = runs / prepared.run_id
     path = folder / FILE
-    text = chain.to_json()
+    text = prepared.to_json()
     staged = folder / f".{FILE}.{os.getpid()}"
     try:
         folder.mkdir(parents=True, exist_ok=True)
@@ -127,11 +127,11 @@ def write_chain(chain: Chain, runs: Path) -> str:
             "mount a volume that every task can write (docs/kubeflow-pods.md)",
         ) from error
     artifact_store.push(path)
-    return _plan(path, text.encode(), chain.spans)
+    return _plan(path, text.encode(), prepared.spans)
 
 
 def find_plan(runs: Path, run_id: str) -> str | None:
-    """The plan of a run whose chain is written already, as a retried `prepare` finds it."""
+    """The plan of a run that is already prepared, for a retried `prepare`; None if it is not."""
     path = runs / run_id / FILE
     artifact_store.pull(path)
     if not path.is_file():
@@ -140,23 +140,23 @@ def find_plan(runs: Path, run_id: str) -> str | None:
     return _plan(path, content, tuple(_parse(content, path).spans))
 
 
-def read_chain(plan: str, run_id: str) -> Chain:
-    """The chain that a plan names.
+def read_prepared(plan: str, run_id: str) -> PreparedRun:
+    """Reads the prepared run that a plan names.
 
     Args:
-        plan: What `write_chain` returned.
+        plan: What `write_prepared` returned.
         run_id: The run that this task belongs to.
 
     Raises:
-        ConfigError: The plan is none, or it is another run's.
-        InfrastructureError: The file is not there, or not the one that was written.
+        ConfigError: The plan is malformed or another run's.
+        InfrastructureError: The file is missing or was changed.
     """
     try:
-        told = json.loads(plan)
-        path, expected = Path(told["uri"]), str(told["sha256"])
+        raw = json.loads(plan)
+        path, expected = Path(raw["uri"]), str(raw["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise ConfigError(
-            f"--plan {plan[:80]!r}: is not what prepare writes", "see docs/kubeflow-pods.md"
+            f"--plan {plan[:80]!r}: not a plan written by prepare", "see docs/kubeflow-pods.md"
         ) from error
     with shared(path):
         artifact_store.pull(path)
@@ -164,13 +164,13 @@ def read_chain(plan: str, run_id: str) -> Chain:
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise InfrastructureError(
-            f"{path}: SHA-256 {found}, and prepare wrote {expected}: something changed it since",
+            f"{path}: SHA-256 is {found}, prepare wrote {expected}: the file was changed",
             "start the run again",
         )
-    chain = _parse(content, path)
-    if chain.run_id != run_id:
-        raise ConfigError(f"--plan is run {chain.run_id}'s, and --run-id is {run_id}")
-    return chain
+    prepared = _parse(content, path)
+    if prepared.run_id != run_id:
+        raise ConfigError(f"--plan is of run {prepared.run_id}, --run-id is {run_id}")
+    return prepared
 
 
 def _plan(path: Path, content: bytes, spans: tuple[int, ...]) -> str:
@@ -190,15 +190,15 @@ def _read(path: Path) -> bytes:
         ) from error
 
 
-def _parse(content: bytes, path: Path) -> Chain:
+def _parse(content: bytes, path: Path) -> PreparedRun:
     try:
         raw = json.loads(content)
         if raw["form"] != _FORM:
             raise ConfigError(
-                f"{path}: form {raw['form']}, and this image reads form {_FORM}",
+                f"{path}: format {raw['form']}, this image reads format {_FORM}",
                 "all tasks of a run need the same image",
             )
-        return Chain(
+        return PreparedRun(
             run_id=raw["run_id"],
             folder=raw["folder"],
             env=raw["env"],
@@ -209,4 +209,4 @@ def _parse(content: bytes, path: Path) -> Chain:
             recovered=tuple(raw["recovered"]),
         )
     except (ValueError, KeyError, TypeError) as error:
-        raise InfrastructureError(f"{path}: is not what prepare writes") from error
+        raise InfrastructureError(f"{path}: not a file written by prepare") from error

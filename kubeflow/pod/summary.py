@@ -1,7 +1,7 @@
-"""What Kubeflow's pages show of a task: an HTML summary, and numbers.
+"""HTML summaries and metrics of tasks for Kubeflow's pages.
 
-A summary is one document without scripts or anything fetched. Names and values come from data and
-are text, never markup.
+A summary is one document without scripts and external resources. Names and values come from data
+and are escaped.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from typing import Any
 
 from ordain.history.results import Failure, NodeResult, RunResult
 from ordain.history.runs import Output
-from ordain.kubeflow.pod.run_plan import Chain
+from ordain.kubeflow.pod.run_plan import PreparedRun
 from ordain.verdict import Verdict
 
-#: Longest value that is shown; the whole stands in ML Metadata.
+#: Longer values are shortened; ML Metadata has the whole.
 _LONGEST = 300
 _MOST_ROWS = 200
-#: Kubeflow's pages load an artifact whole before they show it; the page of a year of flights has
-#: under 1 MB, and 20 MB have ended browsers (kubeflow/pipelines#5513).
+#: Kubeflow's pages load the whole artifact before showing it; the page of a year of flights has
+#: under 1 MB, and 20 MB have crashed browsers (kubeflow/pipelines#5513).
 MAX_REPORT_BYTES = 4_000_000
 _STYLE = (
     "body{font:15px/1.5 system-ui,sans-serif;margin:1.5rem;color:#1b1b1b;background:#fff}"
@@ -37,12 +37,12 @@ _STYLE = (
 def node_page(
     result: NodeResult, outputs: Sequence[Output], verdict: Verdict | None, failure: Failure | None
 ) -> str:
-    """The page of a node's task.
+    """Builds the page of a node's task.
 
     Args:
-        result: What became of the node.
-        outputs: What it left.
-        verdict: Its answer, if it is a gate.
+        result: The node's result.
+        outputs: Its output artifacts.
+        verdict: Its verdict, if it is a gate.
         failure: The error, if it failed.
     """
     facts: list[tuple[str, object]] = [("state", result.state)]
@@ -51,20 +51,20 @@ def node_page(
     facts += [("launches by state", _by_state(result.spans))] if result.spans else []
     facts += [("wall time, s", result.seconds)]
     facts += [("executions in ML Metadata", ", ".join(map(str, result.execution_ids)))]
-    facts += [("what next", failure.hint)] if failure is not None and failure.hint else []
+    facts += [("next", failure.hint)] if failure is not None and failure.hint else []
     parts = [_table("", ("", ""), facts)]
     parts += [_verdict(verdict)] if verdict is not None else []
     left = [(o.key, o.type, o.id, o.uri) for o in outputs]
-    parts += [_table("Left", ("output", "type", "id", "where"), left)] if left else []
+    parts += [_table("Outputs", ("output", "type", "id", "where"), left)] if left else []
     return _page(f"{result.node}: {result.state}", parts)
 
 
 def run_html(result: RunResult, report: Path | None) -> str:
-    """What the last tasks show: the run's page, or a summary where there is none, or a large one.
+    """The page of the last tasks: the run's report, or a summary if it is missing or too large.
 
     Args:
         result: The run's result.
-        report: The page's path; None if this task wrote none.
+        report: The report's path; None if this task wrote none.
     """
     if report is not None:
         with contextlib.suppress(OSError):
@@ -74,7 +74,7 @@ def run_html(result: RunResult, report: Path | None) -> str:
 
 
 def run_page(result: RunResult) -> str:
-    """The page of a whole run."""
+    """Builds the page of a run."""
     facts: list[tuple[str, object]] = [
         ("run", result.run_id),
         ("spans", ", ".join(map(str, result.window))),
@@ -90,22 +90,22 @@ def run_page(result: RunResult) -> str:
     return _page(result.headline, parts)
 
 
-def plan_page(chain: Chain) -> str:
-    """The page of the first task: what the run is going to do."""
+def plan_page(prepared: PreparedRun) -> str:
+    """Builds the page of `prepare`: what the run will do."""
     facts: list[tuple[str, object]] = [
-        ("run", chain.run_id),
-        ("spans", ", ".join(map(str, chain.spans))),
-        ("nodes", ", ".join(n["pipeline_node"]["node_info"]["id"] for n in chain.ir["nodes"])),
+        ("run", prepared.run_id),
+        ("spans", ", ".join(map(str, prepared.spans))),
+        ("nodes", ", ".join(n["pipeline_node"]["node_info"]["id"] for n in prepared.ir["nodes"])),
     ]
-    facts += [("note", note) for note in chain.notes]
-    facts += [("closed", closed["run_id"]) for closed in chain.recovered]
+    facts += [("note", note) for note in prepared.notes]
+    facts += [("closed", closed["run_id"]) for closed in prepared.recovered]
     return _page(
-        f"{len(chain.spans)} spans, newest {chain.spans[-1]}", [_table("", ("", ""), facts)]
+        f"{len(prepared.spans)} spans, newest {prepared.spans[-1]}", [_table("", ("", ""), facts)]
     )
 
 
 def node_numbers(result: NodeResult, verdict: Verdict | None) -> dict[str, float]:
-    """What a node's task shows as metrics: numbers alone."""
+    """Metrics of a node's task."""
     numbers: dict[str, float] = {"seconds": result.seconds}
     if result.rows is not None:
         numbers["rows"] = result.rows
@@ -121,7 +121,7 @@ def node_numbers(result: NodeResult, verdict: Verdict | None) -> dict[str, float
 
 
 def run_numbers(result: RunResult) -> dict[str, float]:
-    """What the last task shows as metrics."""
+    """Metrics of a run."""
     numbers: dict[str, float] = {
         "exit code": int(result.exit_code),
         "seconds": result.seconds,
@@ -172,5 +172,5 @@ def _page(title: str, parts: Iterable[str]) -> str:
 
 
 def executor_output(numbers: dict[str, float]) -> dict[str, Any]:
-    """The numbers as KFP's launcher takes them: `ExecutorOutput`, for the artifact `metrics`."""
+    """The numbers as an `ExecutorOutput` with the artifact `metrics`."""
     return {"artifacts": {"metrics": {"artifacts": [{"name": "metrics", "metadata": numbers}]}}}

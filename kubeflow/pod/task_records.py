@@ -1,7 +1,7 @@
-"""How the tasks of a run ended, told by each of them: a small file a task in the run's folder.
+"""Records how each task of a run ended, in one small file per task in the run's folder.
 
-ML Metadata knows executions. It does not know why one failed, nor of a task that ended before it
-had any. A record that still says `begun` after the run is that of a task that was killed.
+ML Metadata does not store why an execution failed, nor tasks that ended before they had one. A
+record that is still `begun` after the run belongs to a task that was killed.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _READ_LOG = "read the task's log and its pod's state in Kubeflow"
 
 @dataclass(frozen=True)
 class Record:
-    """What a task says of its last try.
+    """The record of a task's last attempt.
 
     Attributes:
         state: `begun`, `ended` or `failed`.
-        failure: Why it failed; None if it did not say so.
-        node: What became of its node, if it failed in there.
+        failure: Why it failed; None if unknown or not failed.
+        node: The node's result, if the node failed.
     """
 
     state: str
@@ -39,7 +39,7 @@ class Record:
 
     @property
     def is_done(self) -> bool:
-        """Whether its last try came to a good end."""
+        """True if its last attempt succeeded."""
         return self.state == ENDED
 
 
@@ -47,20 +47,20 @@ class Recorder:
     """The record of a task that is running."""
 
     def __init__(self, path: Path) -> None:
-        """Notes that it has begun."""
+        """Records the start."""
         self._path = path
         self.is_over = False
         self._write({"state": BEGUN})
 
     def end(self) -> None:
-        """Notes that it came to a good end."""
+        """Records success."""
         self._write({"state": ENDED})
         self.is_over = True
 
     def fail(self, failure: Failure, node: NodeResult | None = None) -> None:
-        """Notes that it failed, and why."""
-        told = asdict(node) if node is not None else None
-        self._write({"state": FAILED, "failure": asdict(failure), "node": told})
+        """Records a failure."""
+        raw_node = asdict(node) if node is not None else None
+        self._write({"state": FAILED, "failure": asdict(failure), "node": raw_node})
         self.is_over = True
 
     def _write(self, raw: Mapping[str, Any]) -> None:
@@ -70,7 +70,7 @@ class Recorder:
 
 @contextlib.contextmanager
 def recorded(run: Path, task: str) -> Iterator[Recorder]:
-    """Records a task of a run; it has ended well unless it says, or raises, otherwise.
+    """Records a task of a run: success unless it calls `fail` or raises.
 
     Args:
         run: The run's folder.
@@ -86,7 +86,7 @@ def recorded(run: Path, task: str) -> Iterator[Recorder]:
             recorder.end()
     except OrdainError as error:
         failure = Failure(task, error.message, error.hint or _READ_LOG, int(error.exit_code))
-        # The volume may be what failed; the error says so.
+        # The volume itself may have failed; the error says so.
         with contextlib.suppress(InfrastructureError):
             recorder.fail(failure)
         raise
@@ -98,7 +98,7 @@ def recorded(run: Path, task: str) -> Iterator[Recorder]:
 
 
 def read_record(run: Path, task: str) -> Record | None:
-    """The record of a task; None if it never began, or left none that can be read."""
+    """Reads the record of a task; None if there is none or it cannot be read."""
     try:
         raw = json.loads(_path(run, task).read_text(encoding="utf-8"))
         failure = Failure(**raw["failure"]) if raw.get("failure") else None
@@ -109,7 +109,7 @@ def read_record(run: Path, task: str) -> Record | None:
 
 
 def killed(task: str) -> Failure:
-    """The failure of a task that began and left no word of its end."""
+    """The failure of a task that started and never recorded its end."""
     return Failure(
         task,
         "its task was killed: out of memory, past its time limit, cancelled, or lost with its node",
@@ -119,10 +119,10 @@ def killed(task: str) -> Failure:
 
 
 def never_began(task: str) -> Failure:
-    """The failure of a task of which there is no trace."""
+    """The failure of a task without any record."""
     return Failure(
         task,
-        "its task never came to run: no pod, no image, no volume, or an error at its start",
+        "its task never started: no pod, no image, no volume, or an error at its start",
         _READ_LOG,
         int(ExitCode.INFRASTRUCTURE),
     )

@@ -25,7 +25,11 @@ from ordain.serving.server.without_keras import hide_keras
 
 
 def _limit(
-    name: str, kind: click.ParamType[Any], default: float, text: str, shown: bool | str = True
+    name: str,
+    kind: click.IntRange | click.FloatRange,
+    default: float,
+    text: str,
+    shown: bool | str = True,
 ) -> Callable[[Any], Any]:
     """An option with a number in a range, whose default is shown."""
     return click.option(name, type=kind, default=default, show_default=shown, help=text)

@@ -18,7 +18,7 @@ from sandbox import Sandbox, good_rows, states, write_csv
 from ordain.config.loading import load_project
 from ordain.history.results import RunResult
 from ordain.retraining.decision_log import read_decisions
-from ordain.retraining.retrain import Outcome, retrain_once
+from ordain.retraining.retrain import RetrainResult, retrain_once
 from ordain.retraining.types import Decision
 from ordain.runner.workspace_lock import workspace_lock
 
@@ -45,7 +45,7 @@ class Watcher:
         self.sandbox = sandbox
         self.decisions: list[Decision] = []
 
-    def __call__(self, *settings: str, **options: Any) -> Outcome:
+    def __call__(self, *settings: str, **options: Any) -> RetrainResult:
         project = load_project(self.sandbox.folder, settings=settings)
         return retrain_once(project, self, **options)
 
@@ -63,7 +63,7 @@ class Watcher:
         pass
 
 
-def said(outcome: Outcome) -> tuple[str, set[str], list[tuple[int, ...]]]:
+def said(outcome: RetrainResult) -> tuple[str, set[str], list[tuple[int, ...]]]:
     """Action, kinds of the reasons for and against a run, windows."""
     decision = outcome.decision
     kinds = {reason.kind for reason in decision.reasons if reason.effect != "note"}

@@ -54,7 +54,7 @@ def test_no_secret_of_training_is_asked_for(make_folder):
     assert call("serve", folder, "--emit", "docker").exit_code == 0
     (folder / "rows.json").write_text("[]")
     # It gets as far as the versions, of which there are none.
-    with pytest.raises(ConfigError, match="there is no label stable"):
+    with pytest.raises(ConfigError, match="no version has the label stable"):
         call("predict", folder, "--input", folder / "rows.json")
 
 

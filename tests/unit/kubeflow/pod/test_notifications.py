@@ -2,7 +2,7 @@
 
 import pytest
 
-from ordain.kubeflow.pod.notifications import untold
+from ordain.kubeflow.pod.notifications import new_notices
 from ordain.notifications.events import Notice
 
 
@@ -17,7 +17,7 @@ def ids(notices):
 
 
 def test_what_was_not_told_yet_is_told_under_its_own_name():
-    assert ids(untold([notice("blessed", "x"), notice("failed", "x")], [])) == [
+    assert ids(new_notices([notice("blessed", "x"), notice("failed", "x")], [])) == [
         "run-blessed",
         "run-failed",
     ]
@@ -25,16 +25,16 @@ def test_what_was_not_told_yet_is_told_under_its_own_name():
 
 @pytest.mark.parametrize("event", ["failed", "blocked", "blessed", "published"])
 def test_the_same_is_told_once(event):
-    assert untold([notice(event, "x")], [(event, "x")]) == []
+    assert new_notices([notice(event, "x")], [(event, "x")]) == []
 
 
 @pytest.mark.parametrize(("event", "again"), [("failed", ["run-failed-2"]), ("blessed", [])])
 def test_another_outcome_has_a_name_of_its_own_and_what_happens_once_stays_told(event, again):
-    assert ids(untold([notice(event, "y")], [(event, "x"), ("other", "y")])) == again
+    assert ids(new_notices([notice(event, "y")], [(event, "x"), ("other", "y")])) == again
 
 
 def test_a_third_outcome_is_the_third():
     before = [("failed", "x"), ("failed", "y")]
-    assert ids(untold([notice("failed", "z")], before)) == ["run-failed-3"]
+    assert ids(new_notices([notice("failed", "z")], before)) == ["run-failed-3"]
     # Back to the first one: nothing new.
-    assert untold([notice("failed", "x")], before) == []
+    assert new_notices([notice("failed", "x")], before) == []

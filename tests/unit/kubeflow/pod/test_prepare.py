@@ -8,7 +8,7 @@ import pytest
 
 from ordain.config.loading import load_project
 from ordain.errors import ConfigError
-from ordain.kubeflow.pod.prepare import Asked, prepare
+from ordain.kubeflow.pod.prepare import PrepareArguments, prepare
 from ordain.project.source import image_fingerprint
 
 
@@ -17,7 +17,7 @@ def asked(make_folder):
     folder = make_folder()
     config = json.dumps(load_project(folder).effective)
     source = image_fingerprint(folder, folder / "schema.pbtxt")
-    return Asked(str(folder), config, "", source, "{}", "", "", "", "run-1")
+    return PrepareArguments(str(folder), config, "", source, "{}", "", "", "", "run-1")
 
 
 def refused(asked, match, **changes):

@@ -8,14 +8,14 @@ import pytest
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.kubeflow.pod.run_plan import (
     FILE,
-    Chain,
+    PreparedRun,
     check_run_id,
     find_plan,
-    read_chain,
-    write_chain,
+    read_prepared,
+    write_prepared,
 )
 
-CHAIN = Chain(
+CHAIN = PreparedRun(
     run_id="run-1",
     folder="/project",
     env=None,
@@ -29,14 +29,14 @@ CHAIN = Chain(
 )
 
 
-def normal(chain: Chain) -> dict:
+def normal(chain: PreparedRun) -> dict:
     return json.loads(chain.to_json())
 
 
 def test_what_is_written_is_read(tmp_path):
-    plan = write_chain(CHAIN, tmp_path)
+    plan = write_prepared(CHAIN, tmp_path)
     assert json.loads(plan)["spans"] == [1, 2]
-    assert normal(read_chain(plan, "run-1")) == normal(CHAIN)
+    assert normal(read_prepared(plan, "run-1")) == normal(CHAIN)
     # A retried prepare finds the same plan, word for word.
     assert find_plan(tmp_path, "run-1") == plan
     assert find_plan(tmp_path, "run-2") is None
@@ -44,34 +44,34 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_a_file_that_was_changed_since_is_refused(tmp_path):
-    plan = write_chain(CHAIN, tmp_path)
+    plan = write_prepared(CHAIN, tmp_path)
     path = tmp_path / "run-1" / FILE
     path.write_text(path.read_text().replace('"ExampleGen"', '"ExampleGan"'))
     with pytest.raises(InfrastructureError, match="something changed it since"):
-        read_chain(plan, "run-1")
+        read_prepared(plan, "run-1")
 
 
 def test_a_volume_that_is_not_mounted_is_told(tmp_path):
-    plan = write_chain(CHAIN, tmp_path)
+    plan = write_prepared(CHAIN, tmp_path)
     (tmp_path / "run-1" / FILE).unlink()
     with pytest.raises(InfrastructureError, match=r"cannot be read: No such file") as caught:
-        read_chain(plan, "run-1")
+        read_prepared(plan, "run-1")
     assert "every task needs the volume" in caught.value.hint
 
 
 def test_another_runs_plan_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="--plan is run run-1's, and --run-id is run-2"):
-        read_chain(write_chain(CHAIN, tmp_path), "run-2")
+        read_prepared(write_prepared(CHAIN, tmp_path), "run-2")
 
 
 @pytest.mark.parametrize("plan", ["", "{}", "[]", "null", '{"uri": 1}', "no json"])
 def test_what_is_no_plan_is_refused(plan):
     with pytest.raises(ConfigError, match="is not what prepare writes"):
-        read_chain(plan, "run-1")
+        read_prepared(plan, "run-1")
 
 
 def test_another_images_form_is_told(tmp_path):
-    write_chain(CHAIN, tmp_path)
+    write_prepared(CHAIN, tmp_path)
     path = tmp_path / "run-1" / FILE
     path.write_text(path.read_text().replace('"form": 1', '"form": 99'))
     with pytest.raises(ConfigError, match="form 99, and this image reads form 1"):
@@ -83,7 +83,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(
         InfrastructureError, match=f"{tmp_path}/runs/run-1/{FILE} cannot be written"
     ):
-        write_chain(CHAIN, tmp_path / "runs")
+        write_prepared(CHAIN, tmp_path / "runs")
 
 
 @pytest.mark.parametrize("run_id", ["", ".", "../up", "a/b", "-x", "x" * 129, "a b", "{{$.x}}"])
@@ -101,7 +101,7 @@ def test_the_projects_references_are_looked_up_in_the_pod(make_folder, monkeypat
         "data": {"path": "data", "pattern": "{SPAN}/*.csv", "label": "y"},
         "evaluate": {"metrics": ["AUC"], "thresholds": {"auc": {"min": 0.5}}},
     }
-    chain = Chain("run-1", str(folder), None, config, (1,), {})
+    chain = PreparedRun("run-1", str(folder), None, config, (1,), {})
     monkeypatch.delenv("WHERE", raising=False)
     with pytest.raises(ConfigError, match="environment variable WHERE is not set"):
         chain.load_project()

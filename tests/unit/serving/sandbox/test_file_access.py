@@ -118,7 +118,7 @@ def test_nothing_else_is_read_written_or_run(trial, tmp_path):
         "remove": f"os.remove({str(secret)!r})",
         "run": "subprocess.run(['/bin/true'])",
         "change Python": f"open({str(Path(json.__file__))!r}, 'a')",
-        "change ourselves": f"open({str(ROOT / 'serving' / 'scan.py')!r}, 'a')",
+        "change ourselves": f"open({str(ROOT / 'ordain' / 'serving' / 'scan' / 'scan.py')!r}, 'a')",
     }
     found = tried(trial, tries)
     assert {name: f for name, f in found.items() if f not in ("PermissionError", "OSError")} == {}
