@@ -1,6 +1,6 @@
 # Everything runs in .venv, which the first target that needs it builds. `make help` lists them.
 .DEFAULT_GOAL := help
-.PHONY: help run check test lint docs structure lock bench bench-quick image clean
+.PHONY: help run check test lint docs docs-tables structure lock bench bench-quick image clean
 
 BIN := .venv/bin
 SETUP := $(wildcard tools/*.py tools/*.lock)
@@ -62,6 +62,9 @@ docs: .venv/.ready ## build the pages of docs/ as a site in build/docs; a broken
 	@echo "docs: sphinx-build into build/docs"
 	@$(BIN)/sphinx-build --quiet --nitpicky --fail-on-warning --keep-going docs build/docs
 	@echo "docs: open build/docs/index.html"
+
+docs-tables: .venv/.ready ## write the tables of docs/configuration.md from the models
+	@$(BIN)/python tools/config_tables.py
 
 lock: ## renew the locks from setup.py and tools/*.in, and install them
 	$(call bootstrap,--lock)

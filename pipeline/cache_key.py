@@ -204,7 +204,7 @@ def training_config(project: Project) -> dict[str, Any]:
 
 def push_settings(project: Project) -> dict[str, Any]:
     """Pusher's `custom_config`, from which it fills the manifest."""
-    return {**transform_config(project), "project": project.name, **project.push.told}
+    return {**transform_config(project), "project": project.name, **project.push.settings}
 
 
 def table() -> str:

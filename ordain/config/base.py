@@ -22,9 +22,28 @@ from pydantic import (
 from ordain.common.env_references import has_reference, is_reference
 
 Policy = Literal["pass", "warn", "block"]
-#: A reason that is recorded: words, not blanks.
-Reason = Annotated[str, StringConstraints(strip_whitespace=True, min_length=3)]
-ScalarValue = str | int | float | bool
+
+
+@dataclass(frozen=True)
+class Shown:
+    """How docs/configuration.md shows a type or a default that an annotation does not describe.
+
+    Attributes:
+        type: In place of the rendered annotation.
+        default: In place of the model's default, for one that depends on other keys.
+    """
+
+    type: str = ""
+    default: str = ""
+
+
+#: A reason that is recorded. Blanks do not count.
+Reason = Annotated[
+    str,
+    StringConstraints(strip_whitespace=True, min_length=3),
+    Shown("a reason of at least 3 characters"),
+]
+ScalarValue = Annotated[str | int | float | bool, Shown("text, number or boolean")]
 
 
 @dataclass(frozen=True)
@@ -65,13 +84,17 @@ ProjectPath = Annotated[Path, AfterValidator(absolute_path)]
 
 
 class Section(BaseModel):
-    """A frozen part of the configuration that refuses keys it does not know."""
+    """A frozen part of the configuration that refuses unknown keys.
+
+    The docstring of each attribute is its meaning in docs/configuration.md
+    (`tools/config_tables.py`).
+    """
 
     # A default section is validated again as a part of its project, which makes paths absolute.
     model_config = ConfigDict(
         extra="forbid", frozen=True, validate_default=True, revalidate_instances="always"
     )
-    #: Whether a text of this section may hold `${env:NAME}` whatever its key wants to be.
+    #: Whether `${env:NAME}` may stand for a value of any type in this section.
     has_references: ClassVar[bool] = True
 
     @field_validator("*", mode="wrap")
@@ -79,18 +102,18 @@ class Section(BaseModel):
     def _keep_reference(
         cls, value: object, handler: ValidatorFunctionWrapHandler, info: ValidationInfo
     ) -> Any:
-        # `steps: ${env:STEPS}` is a number once it is looked up, and a text until then.
+        # `steps: ${env:STEPS}` is a text until it is resolved.
         try:
             found = handler(value)
             if isinstance(value, bool) and not isinstance(found, bool):
-                # pydantic takes true for 1: `min: yes` is a limit that nobody meant.
-                raise ValueError(f"is {str(value).lower()}, where a number belongs")
+                # pydantic converts true to 1, and `min: yes` is a mistake.
+                raise ValueError(f"must be a number, not {str(value).lower()}")
             return found
         except ValidationError as error:
             is_kept = cls.has_references and info.context and info.context.keeps_references
             if is_kept and has_reference(value):
-                # A rule of our own, such as "holds no password", is about what stands beside a
-                # reference: it holds unless nothing does.
+                # A rule of our own, such as "holds no password", is about the text around a
+                # reference; it does not apply where there is none.
                 own = any(detail["type"] == "value_error" for detail in error.errors())
                 if not own or is_reference(value):
                     return value

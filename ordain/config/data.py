@@ -1,4 +1,4 @@
-"""The section `data`: where the data is, its spans, and how its rows are split."""
+"""The section `data`: location, spans, and the split of rows."""
 
 from __future__ import annotations
 
@@ -10,26 +10,33 @@ from ordain.config.base import ProjectPath, Section
 
 
 class Split(Section):
-    """How rows go to train or to eval: by a hash, so that a row keeps its side for ever.
-
-    With `by`, all rows that share the column's value stay together; without, each row is
-    hashed on its own. `train` and `eval` are shares of the hash buckets (2 and 1: two thirds).
-    """
+    """Assignment of rows to train or eval by a hash, which never changes for a row."""
 
     by: str | None = None
+    """Rows with the same value of this column go to the same split. Without it, each row is hashed
+    on its own."""
     train: Annotated[int, Field(ge=1)] = 2
+    """Hash buckets of the split `train`."""
     eval: Annotated[int, Field(ge=1)] = 1
+    """Hash buckets of the split `eval`. 2 and 1 are two thirds and one third."""
 
 
 class Data(Section):
-    """Where the data is, and which of it a run takes."""
+    """Location of the data, and the part of it that a run uses."""
 
     path: ProjectPath
+    """Folder that holds the data, local or mounted."""
     pattern: str = "*"
+    """Files below `data.path`, with spans, versions and dates; see docs/data.md. Relative, without
+    `..`."""
     format: Literal["csv", "parquet", "tfrecord"] | None = None
+    """Format of the files. Without it, each file's name decides."""
     window: Annotated[int, Field(ge=1, le=1000)] = 1
+    """Number of spans in a run, counted back from the newest."""
     label: str
+    """The label's column."""
     unlabelled: Literal["block", "drop"] = "block"
+    """Rows without a label block the run, or are left out and counted."""
     split: Split = Split()
 
     @field_validator("pattern")
@@ -51,5 +58,5 @@ class Data(Section):
 
     @property
     def has_spans(self) -> bool:
-        """Whether the pattern tells spans apart; without, all files are span 0."""
+        """True if the pattern distinguishes spans; otherwise all files are span 0."""
         return "{SPAN" in self.pattern or "{YYYY}" in self.pattern

@@ -1,4 +1,4 @@
-"""What pydantic found wrong with a configuration, as lines that a person can act on."""
+"""Pydantic's validation errors as messages with file, key, value and the nearest known key."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pydantic import BaseModel
 
 
 def explain(detail: Any, model: type[BaseModel], path: Path) -> str:
-    """One line for a problem: file, key, what is wrong, and the nearest name there is.
+    """One line for a validation error: file, key, problem, and the nearest known key.
 
     Args:
         detail: An entry of `ValidationError.errors()`.
-        model: What was validated.
-        path: The file it was read from.
+        model: The validated model.
+        path: The file.
     """
     location = [str(part) for part in detail["loc"]]
     key = ".".join(location)
@@ -34,8 +34,8 @@ def explain(detail: Any, model: type[BaseModel], path: Path) -> str:
         or location[0] in ("notify", "metadata")
         or location[:2] in (["kubeflow", "env"], ["kubeflow", "host"], ["kubeflow", "auth"])
     )
-    is_told = got is not None and not is_secret and not isinstance(got, (dict, BaseModel))
-    shown = f" (got {got!r:.80})" if is_told else ""
+    is_shown = got is not None and not is_secret and not isinstance(got, (dict, BaseModel))
+    shown = f" (got {got!r:.80})" if is_shown else ""
     return f"{path}: {key}: {problem}{shown}"
 
 

@@ -1,8 +1,8 @@
-"""The section `executors`: whose code runs inside a node.
+"""The section `executors`: ordain's or TFX's executor in a node.
 
-Some of the chain's components are TFX's with an executor of our own, under the same contract
-(spec, artifacts, properties). This setting exchanges it for TFX's, to compare or to exclude it as a
-cause; what then cannot be had is refused here by name.
+Some components are TFX's with an executor of ordain's, under the same contract (spec, artifacts,
+properties). This section selects TFX's instead, to compare the two or to rule out ordain's as a
+cause. Settings that TFX's executor does not support are refused here.
 """
 
 from __future__ import annotations
@@ -13,13 +13,13 @@ from typing import Literal
 from ordain.config.data import Data
 from ordain.config.model import SPAN_SLICE, Evaluate
 
-#: Nodes whose executor TFX has, too.
+#: Nodes that both ordain and TFX have an executor for.
 Exchangeable = Literal["ExampleGen", "StatisticsGen", "Transform", "Evaluator"]
 Origin = Literal["ordain", "tfx"]
 
 
 def conflict(executors: Mapping[Exchangeable, Origin], data: Data, evaluate: Evaluate) -> str:
-    """What a chosen executor of TFX's cannot do that the project asks for; empty if nothing.
+    """The first setting that a selected executor of TFX's does not support; empty if none.
 
     Args:
         executors: The section.

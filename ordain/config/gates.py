@@ -1,4 +1,4 @@
-"""The section `gate`: what the data gate and the server gate let through."""
+"""The section `gate`: limits and policies of the data gate and the server gate."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, FiniteFloat
 
-from ordain.config.base import Policy, Reason, Section
+from ordain.config.base import Policy, Reason, Section, Shown
 
-#: What `gate.anomalies` may name; `ordain.components.data_gate.anomaly_kinds.KINDS` says what each
-#: covers.
+#: Keys of `gate.anomalies`; `ordain.components.data_gate.anomaly_kinds.KINDS` defines each.
 AnomalyKind = Literal[
     "missing_column",
     "new_column",
@@ -27,37 +26,52 @@ AnomalyKind = Literal[
 class Drift(Section):
     """Limits on the distance between the newest span and the one before it.
 
-    They hold for every feature whose schema entry has no `drift_comparator` of its own:
-    Jensen-Shannon divergence for numeric features, L-infinity norm for categorical ones.
-    None turns the check off for that kind.
+    They apply to every feature whose schema entry has no `drift_comparator` of its own.
     """
 
     numeric: Annotated[float, Field(gt=0, le=1)] | None = 0.3
+    """Limit on the Jensen-Shannon divergence between the newest span and the one before, for
+    numeric features. `null` turns the check off."""
     categorical: Annotated[float, Field(gt=0, le=1)] | None = 0.3
+    """Limit on the L-infinity norm, for categorical features."""
     ignore: tuple[str, ...] = ()
+    """Features that are not compared, even if the schema has a comparator for them."""
     policy: Policy = "warn"
+    """Policy for drift above its limit."""
 
 
 class ServerGate(Section):
-    """Limits that a model has to keep while it is served on trial, before it is published.
-
-    `ordain` starts a server of our own; the other runners are TFX's InfraValidator, which loads
-    the model with TensorFlow Serving and knows `max_load_s` only. The megabytes are 10^6 bytes;
-    resident memory includes TensorFlow's own, about 700 MB. `none`, a reason that is recorded,
-    switches the gate off, whatever else is set.
-    """
+    """Limits that a model has to keep on a trial server before it is published."""
 
     none: Reason | None = None
+    """Turns the gate off, whatever else is set; `ordain plan` repeats the reason."""
     runner: Literal["ordain", "tensorflow_serving_docker", "kubernetes"] = "ordain"
-    image_tag: Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$")] = "latest"
+    """Ordain's server, or TFX's InfraValidator with TensorFlow Serving, which supports `max_load_s`
+    only."""
+    image_tag: Annotated[
+        str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}$"), Shown("image tag")
+    ] = "latest"
+    """Tag of the image `tensorflow/serving`, for the other runners."""
     requests: Annotated[int, Field(ge=1, le=1000)] = 32
+    """Number of rows of the eval split that are sent as requests."""
     tolerance: Annotated[FiniteFloat, Field(ge=0)] = 1e-4
+    """Allowed difference between a response and the evaluation's prediction; relative to the
+    prediction where that is above 1."""
     max_load_s: Annotated[FiniteFloat, Field(gt=0, le=3600)] = 60.0
+    """Seconds to load the model and warm it up, without TensorFlow's import."""
     max_size_mb: Annotated[FiniteFloat, Field(gt=0)] = 2000.0
+    """Size of the model's files, in 10^6 bytes."""
     max_memory_mb: Annotated[FiniteFloat, Field(gt=0)] = 4000.0
+    """Resident memory of the server, in 10^6 bytes; about 700 of them are TensorFlow's own."""
     max_p99_ms: Annotated[FiniteFloat, Field(gt=0)] = 500.0
-    #: Changes of signatures that would break clients of the stable version, each with a reason.
-    allow_changes: dict[str, Reason] = Field(default_factory=dict)
+    """99th percentile of the latency of a request of one row, over 300 requests through REST and
+    as many through gRPC."""
+    allow_changes: Annotated[dict[str, Reason], Shown("map of change to reason")] = Field(
+        default_factory=dict
+    )
+    """Changes of the signatures that would break clients of the stable version, as the gate names
+    them (`serving_default.inputs.age`); the manifest keeps the reason. See
+    docs/serving-gate.md."""
 
     @property
     def compares_signatures(self) -> bool:
@@ -66,18 +80,18 @@ class ServerGate(Section):
 
     @property
     def policy(self) -> dict[str, Any]:
-        """What our own runner is told."""
+        """Settings of ordain's own runner."""
         return self.model_dump(exclude={"none", "runner", "image_tag"})
 
 
 class Gate(Section):
-    """What each kind of anomaly means for a run (`docs/data-gate.md` lists the kinds).
-
-    `server` is the other gate's, the last one before a model is published
-    (`docs/serving-gate.md`).
-    """
+    """Policies for the anomalies that the data gate finds, and the server gate."""
 
     anomalies: dict[AnomalyKind, Policy] = Field(default_factory=dict)
+    """Policy for a kind of anomaly, in place of the kind's own; docs/data-gate.md lists the
+    kinds. Any other kind is refused."""
     drift: Drift = Drift()
     skew_policy: Policy = "warn"
+    """Policy for skew above its limit."""
     server: ServerGate = ServerGate()
+    """Limits of the server gate."""

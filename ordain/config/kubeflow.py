@@ -1,8 +1,8 @@
-"""The section `kubeflow`: the chain as pods of a cluster, and the server it is submitted to.
+"""The section `kubeflow`: the pipeline's pods in a cluster, and the Kubeflow Pipelines server.
 
-Names, labels, quantities and images follow Kubernetes' own syntax, so that what compiles is
-not refused by the cluster. All of it goes into the compiled file, or to the server, as it
-stands: no text here holds `${env:NAME}`, and no value is a secret.
+Names, labels, quantities and images follow Kubernetes' syntax, so that a cluster accepts what
+compiles. All values go into the compiled file or to the server unchanged: none holds `${env:NAME}`
+or a secret.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from pydantic import (
 )
 
 from ordain.common.env_references import has_reference
-from ordain.config.base import ProjectPath, Section
+from ordain.config.base import ProjectPath, Section, Shown
 from ordain.config.kubernetes_types import (
     Cpu,
     EnvName,
@@ -37,17 +37,17 @@ from ordain.config.kubernetes_types import (
     quantity,
 )
 
-#: Parts of a variable's name that say that its value is a secret.
+#: Parts of the name of a variable whose value is a secret.
 _SECRET = re.compile(
     r"(^|_)(PASSWORDS?|PASSWD|PASSPHRASE|PGPASSWORD|SECRETS?|TOKENS?|CREDENTIALS?|APIKEY"
     r"|(API|ACCESS|PRIVATE|SIGNING|ENCRYPTION)_KEY)(_|$)"
 )
-#: Names ending so name where a secret is, not the secret; the last is Google's for a file.
+#: Endings of names of variables that hold a secret's location; the last is Google's for a file.
 _PLACE = re.compile(r"_(FILE|PATH|DIR|NAME|URL|URI|ID)$|^GOOGLE_APPLICATION_CREDENTIALS$")
 
 
 class KubeflowSection(Section):
-    """A part of `kubeflow` that goes into the compiled file as it stands."""
+    """A part of `kubeflow` that goes into the compiled file unchanged."""
 
     has_references: ClassVar[bool] = False
 
@@ -61,27 +61,34 @@ class KubeflowSection(Section):
             texts = list(value)
         if any(has_reference(text) for text in texts):
             raise ValueError(
-                "goes into the compiled file as it stands, so it may not hold ${env:NAME}; "
+                "goes into the compiled file unchanged, so it may not hold ${env:NAME}; "
                 "a pod gets a variable from kubeflow.env or kubeflow.secrets"
             )
         return value
 
 
 class Accelerator(KubeflowSection):
-    """Accelerators of a pod; `type` is the resource's name, such as `nvidia.com/gpu`."""
+    """Accelerators of a pod."""
 
     type: ResourceName
+    """The resource's name, such as `nvidia.com/gpu`."""
     count: Annotated[int, Field(ge=1, le=64)] = 1
+    """Number of accelerators."""
 
 
 class Toleration(KubeflowSection):
-    """A taint that a pod puts up with. Without `key`, every taint."""
+    """A taint that a pod tolerates."""
 
     key: LabelKey | None = None
+    """The taint's key. Without it, every taint; that needs `operator: Exists`."""
     operator: Literal["Exists", "Equal"] = "Equal"
+    """Whether `value` has to be equal. `Exists` takes no `value`."""
     value: LabelValue | None = None
+    """The taint's value."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
+    """The taint's effect. Without it, every effect."""
     seconds: Annotated[int, Field(ge=0, le=31_536_000)] | None = None
+    """Seconds that the pod may stay on a tainted node. Needs `effect: NoExecute`."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Toleration:
@@ -95,16 +102,18 @@ class Toleration(KubeflowSection):
 
 
 class Retries(KubeflowSection):
-    """How often a pod that failed is tried again, and after which pauses.
-
-    `max_s` bounds all tries together, the first one's work included: a pod that fails later
-    than that is not tried again. Kubeflow Pipelines allows an hour at most.
-    """
+    """Retries of a pod that failed, and the pauses before them."""
 
     count: Annotated[int, Field(ge=0, le=20)] = 2
+    """How often a container that failed is started again."""
     backoff_s: Annotated[int, Field(ge=1, le=3600)] = 30
+    """Seconds before the first retry."""
     factor: Annotated[FiniteFloat, Field(ge=1, le=10)] = 2.0
+    """Factor from each pause to the next."""
+    # Kubeflow Pipelines allows an hour at most.
     max_s: Annotated[int, Field(ge=1, le=3600)] = 3600
+    """Seconds from the start of the first attempt, its work included, after which there is no
+    further one."""
 
     @model_validator(mode="after")
     def _leaves_time(self) -> Retries:
@@ -114,21 +123,28 @@ class Retries(KubeflowSection):
 
 
 class Pod(KubeflowSection):
-    """What one node's pod asks for; a key that is not set is that of `kubeflow.defaults`.
-
-    `cpu` and `memory` are limits; the requests are the same unless set.
-    """
+    """Resources and scheduling of one node's pod; `kubeflow.defaults` has those of all."""
 
     cpu: Cpu | None = None
+    """Limit."""
     memory: Memory | None = None
-    cpu_request: Cpu | None = None
-    memory_request: Memory | None = None
+    """Limit."""
+    cpu_request: Annotated[Cpu | None, Shown(default="`cpu`")] = None
+    """CPU that the cluster reserves; not above the limit."""
+    memory_request: Annotated[Memory | None, Shown(default="`memory`")] = None
+    """Memory that the cluster reserves; not above the limit."""
     accelerator: Accelerator | None = None
+    """Accelerators, such as GPUs."""
     node_selector: dict[LabelKey, LabelValue] | None = None
+    """Labels that the cluster's node has to have."""
     tolerations: Annotated[tuple[Toleration, ...], Field(max_length=32)] | None = None
-    retries: Retries | None = None
+    """Taints that the pod tolerates."""
+    retries: Annotated[Retries | None, Shown(default="its defaults")] = None
+    """Retries of a pod that failed."""
     timeout_s: Annotated[int, Field(ge=1, le=31_536_000)] | None = None
-    image: Image | None = None
+    """Time limit of the pod, in seconds."""
+    image: Annotated[Image | None, Shown(default="`kubeflow.image`")] = None
+    """Image of the pod."""
 
     @field_validator("cpu", "memory", "cpu_request", "memory_request")
     @classmethod
@@ -138,7 +154,7 @@ class Pod(KubeflowSection):
         return value
 
     def over(self, below: Pod) -> Pod:
-        """This node's wishes on top of the defaults, checked as a whole; `retries` is set.
+        """This node's keys merged over the defaults and checked as a whole; `retries` is set.
 
         Raises:
             ValueError: A request is above its limit.
@@ -155,70 +171,102 @@ class Pod(KubeflowSection):
 
 
 class Secret(KubeflowSection):
-    """A Kubernetes secret that every pod gets: a key as a variable, or all as files of a folder."""
+    """A Kubernetes secret in every pod: one key as a variable, or all keys as files of a folder."""
 
     name: Name
-    key: Annotated[str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]+$")] | None = None
+    """The Kubernetes secret. Either `key` and `env`, or `path` stand beside it."""
+    key: (
+        Annotated[
+            str, Field(max_length=253, pattern=r"^[A-Za-z0-9._-]+$"), Shown("key of a secret")
+        ]
+        | None
+    ) = None
+    """Key of the secret whose value `env` gets."""
     env: EnvName | None = None
+    """Variable of every pod."""
     path: PodPath | None = None
+    """Folder in every pod that holds each key as a file."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Secret:
         given = {key for key in ("key", "env", "path") if getattr(self, key) is not None}
         if given not in ({"key", "env"}, {"path"}):
-            raise ValueError("has key and env for a variable, or path for files")
+            raise ValueError("needs key and env for a variable, or path for files")
         return self
 
 
 class Volume(KubeflowSection):
-    """A claim that every pod mounts."""
+    """A persistent volume claim that every pod mounts."""
 
     claim: Name
+    """The claim."""
     path: PodPath
+    """Folder in every pod where it is mounted."""
 
 
 class Auth(KubeflowSection):
-    """How the client shows the server who it is: variables and files that hold it, never itself.
-
-    A token in a variable, one in a file (a service account's, read again for each request), or
-    the `Cookie` header of a signed-in browser in a variable.
-    """
+    """Authentication at the server: a variable or a file that holds the secret."""
 
     token_env: EnvName | None = None
+    """Variable that holds a token. Exactly one of the three keys is set."""
     token_file: ProjectPath | None = None
+    """File that holds a token, such as a service account's; read again for each request."""
     cookies_env: EnvName | None = None
+    """Variable that holds the `Cookie` header of a signed-in browser."""
 
     @model_validator(mode="after")
     def _is_one(self) -> Auth:
         if sum(getattr(self, key) is not None for key in type(self).model_fields) != 1:
-            raise ValueError("names exactly one of token_env, token_file and cookies_env")
+            raise ValueError("needs exactly one of token_env, token_file and cookies_env")
         return self
 
 
 class Kubeflow(KubeflowSection):
-    """The chain in a cluster (`docs/kubeflow-compile.md`) and its server."""
+    """The pipeline in a cluster (docs/kubeflow-compile.md) and its server."""
 
     image: Image | None = None
+    """Image of the pods; required to compile."""
     project: PodPath = "/project"
-    pipeline_root: Root | None = None
+    """The project's folder in the image."""
+    pipeline_root: Annotated[Root | None, Shown(default="`workspace`")] = None
+    """Default of the run parameter `pipeline_root`; see
+    docs/kubeflow-pods.md#what-the-pods-share."""
     service_account: Name | None = None
-    pull_policy: Literal["Always", "IfNotPresent", "Never"] | None = None
+    """Service account of the pods; `ordain submit` passes it to the run."""
+    pull_policy: Annotated[
+        Literal["Always", "IfNotPresent", "Never"] | None, Shown(default="Kubernetes' own")
+    ] = None
+    """When images are pulled."""
     pull_secrets: Annotated[tuple[Name, ...], Field(max_length=16)] = ()
+    """Secrets that images are pulled with."""
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)
+    """Labels of every pod."""
     env: dict[EnvName, Annotated[str, BeforeValidator(as_text), Field(max_length=4096)]] = Field(
         default_factory=dict
     )
+    """Variables of every pod. One that looks like a secret is refused."""
     secrets: Annotated[tuple[Secret, ...], Field(max_length=64)] = ()
+    """Kubernetes secrets that every pod gets, as variables or files."""
     volumes: Annotated[tuple[Volume, ...], Field(max_length=32)] = ()
+    """Persistent volume claims that every pod mounts."""
     defaults: Pod = Pod()
-    nodes: dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$")], Pod] = Field(
-        default_factory=dict
-    )
-    host: str | None = None
+    """Keys of every pod; the next table."""
+    nodes: Annotated[
+        dict[Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_.-]{0,62}$")], Pod],
+        Shown("map of node to keys"),
+    ] = Field(default_factory=dict)
+    """Keys of the pods of `Trainer` and others, over the defaults; `prepare` and `result` are
+    named like nodes."""
+    host: Annotated[str, Shown("address")] | None = None
+    """The server: `http://` or `https://`, without credentials."""
     namespace: Namespace | None = None
+    """The profile's namespace in a Kubeflow with several users."""
     experiment: Annotated[str, Field(min_length=1, max_length=128)] = "Default"
+    """Experiment of the runs."""
     ca_file: ProjectPath | None = None
+    """PEM file of the authority that signed the server's certificate."""
     auth: Auth | None = None
+    """Authentication at the server."""
 
     @field_validator("defaults")
     @classmethod
@@ -267,5 +315,5 @@ class Kubeflow(KubeflowSection):
         return self
 
     def pod(self, node: str) -> Pod:
-        """What a node's pod asks for, defaults filled in."""
+        """A node's pod, with the defaults filled in."""
         return self.nodes.get(node, Pod()).over(self.defaults)

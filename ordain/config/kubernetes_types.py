@@ -1,7 +1,7 @@
-"""Kubernetes' own syntax of names, labels, quantities and images, as types of configuration keys.
+"""Types of keys that follow Kubernetes' syntax of names, labels, quantities and images.
 
-What these take, a cluster does not refuse for its form. Sources: Kubernetes' "Object Names and
-IDs", "Labels and Selectors" and "Quantity"; for images the grammar of distribution/reference.
+A value of these types is valid for a cluster. Sources: Kubernetes' "Object Names and IDs",
+"Labels and Selectors" and "Quantity"; for images the grammar of distribution/reference.
 """
 
 from __future__ import annotations
@@ -11,18 +11,20 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator, Field
 
+from ordain.config.base import Shown
+
 _LABEL = r"[A-Za-z0-9]([A-Za-z0-9_.-]{0,61}[A-Za-z0-9])?"
 _SUBDOMAIN = r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*"
 _HOST = r"[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?(\.[A-Za-z0-9]([A-Za-z0-9-]*[A-Za-z0-9])?)*"
 _FOLDERS = r"(/[A-Za-z0-9._@+-]+)"
-#: Factors of a quantity's suffix. Not `K`, which the SDK takes and Kubernetes does not; not
-#: `k`, with which it is the other way round.
+#: Factors of a quantity's suffix. Neither `K`, which only the SDK accepts, nor `k`, which only
+#: Kubernetes accepts.
 _UNITS = {"": 1} | {unit: 1000**n for n, unit in enumerate(("M", "G", "T", "P", "E"), 2)}
 _UNITS |= {unit: 1024**n for n, unit in enumerate(("Ki", "Mi", "Gi", "Ti", "Pi", "Ei"), 1)}
 
 
-def _form(pattern: str, allowed: str) -> AfterValidator:
-    """A text's form; `allowed` says it in words, which a pattern does not."""
+def _syntax(pattern: str, allowed: str) -> AfterValidator:
+    """A validator of a text's syntax; `allowed` describes it for the error."""
 
     def check(value: str) -> str:
         if re.fullmatch(pattern, value) is None:
@@ -39,24 +41,29 @@ def _is_normal(path: str) -> str:
 
 
 def as_text(value: object) -> object:
-    """A number as its text: YAML reads `cpu: 2` as a number."""
+    """Converts a number to text: YAML reads `cpu: 2` as a number."""
     is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
     return str(value) if is_number else value
 
 
 Name = Annotated[
     str,
+    Shown("name"),
     Field(max_length=253),
-    _form(_SUBDOMAIN, "a Kubernetes name: lower-case letters, digits, '-' and '.'"),
+    _syntax(_SUBDOMAIN, "a Kubernetes name: lower-case letters, digits, '-' and '.'"),
 ]
 Namespace = Annotated[
     str,
-    _form(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "lower-case letters, digits and '-', at most 63"),
+    Shown("name without `.`, at most 63"),
+    _syntax(
+        r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", "lower-case letters, digits and '-', at most 63"
+    ),
 ]
 LabelKey = Annotated[
     str,
+    Shown("label"),
     Field(max_length=317),
-    _form(
+    _syntax(
         rf"({_SUBDOMAIN}/)?{_LABEL}",
         "a label's key: letters, digits, '-', '_' and '.', at most 63, such as team or "
         "example.org/team",
@@ -64,24 +71,28 @@ LabelKey = Annotated[
 ]
 LabelValue = Annotated[
     str,
+    Shown("value"),
     BeforeValidator(as_text),
-    _form(rf"({_LABEL})?", "a label's value: letters, digits, '-', '_' and '.', at most 63"),
+    _syntax(rf"({_LABEL})?", "a label's value: letters, digits, '-', '_' and '.', at most 63"),
 ]
 ResourceName = Annotated[
     str,
+    Shown("resource"),
     Field(max_length=317),
-    _form(rf"{_SUBDOMAIN}/{_LABEL}", "a resource's name, such as nvidia.com/gpu"),
+    _syntax(rf"{_SUBDOMAIN}/{_LABEL}", "a resource's name, such as nvidia.com/gpu"),
 ]
 EnvName = Annotated[
     str,
+    Shown("variable"),
     Field(max_length=128),
-    _form(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name: letters, digits and '_'"),
+    _syntax(r"[A-Za-z_][A-Za-z0-9_]*", "a variable's name: letters, digits and '_'"),
 ]
 #: `[host[:port]/]name[:tag][@digest]`, as container runtimes read it.
 Image = Annotated[
     str,
+    Shown("image"),
     Field(max_length=512),
-    _form(
+    _syntax(
         rf"({_HOST}(:[0-9]+)?/)?[a-z0-9]+([._/-]+[a-z0-9]+)*"
         r"(:[A-Za-z0-9_][A-Za-z0-9_.-]{0,127})?(@sha256:[0-9a-f]{64})?",
         "an image, such as registry.example.org/team/flights:1.4",
@@ -90,15 +101,17 @@ Image = Annotated[
 #: An absolute path inside a container.
 PodPath = Annotated[
     str,
+    Shown("absolute path"),
     Field(max_length=1024),
-    _form(rf"{_FOLDERS}+", "an absolute path of letters, digits and ._@+-"),
+    _syntax(rf"{_FOLDERS}+", "an absolute path of letters, digits and ._@+-"),
     AfterValidator(_is_normal),
 ]
-#: Where runs and artifacts go.
+#: Root of runs and artifacts.
 Root = Annotated[
     str,
+    Shown("absolute path on a volume, or `gs://bucket/folder`"),
     Field(max_length=1024),
-    _form(
+    _syntax(
         rf"({_FOLDERS}+|gs://[a-z0-9][a-z0-9._-]{{1,220}}[a-z0-9]{_FOLDERS}*)",
         "an absolute path on a volume, or gs://bucket/folder",
     ),
@@ -106,15 +119,17 @@ Root = Annotated[
 ]
 Cpu = Annotated[
     str,
+    Shown("cores, such as `2`, `0.5`, `500m`"),
     BeforeValidator(as_text),
     Field(max_length=16),
-    _form(r"[0-9]+(\.[0-9]{1,3})?|[0-9]+m", "cores, such as 2, 0.5 or 500m"),
+    _syntax(r"[0-9]+(\.[0-9]{1,3})?|[0-9]+m", "cores, such as 2, 0.5 or 500m"),
 ]
 Memory = Annotated[
     str,
+    Shown("bytes, such as `4Gi`, `500M`"),
     BeforeValidator(as_text),
     Field(max_length=24),
-    _form(
+    _syntax(
         r"[0-9]+([EPTGM]i?|Ki)?",
         "bytes: a whole number, alone or with Ki, M, Mi, G, Gi, T, Ti, P, Pi, E or Ei, such as 4Gi",
     ),
@@ -126,5 +141,5 @@ def quantity(text: str) -> float:
     if text.endswith("m"):
         return float(text[:-1]) / 1000
     found = re.fullmatch(r"([0-9.]+)([A-Za-z]*)", text)
-    assert found is not None  # noqa: S101  the forms above hold
+    assert found is not None  # noqa: S101  the syntax above holds
     return float(found[1]) * _UNITS[found[2]]

@@ -1,4 +1,4 @@
-"""From files, overlays and `--set` to a `Project`, with errors a person can act on.
+"""Loads a `Project` from its files, an overlay and `--set`.
 
 Order, later wins: `pipeline.yaml`, `pipeline.<env>.yaml`, `--set key.path=value`. Then
 `${env:NAME}` is replaced from the environment (`ordain.common.env_references`).
@@ -48,7 +48,7 @@ def load_project(
 def load_raw(
     raw: Mapping[str, Any], folder: str | Path, env: str | None = None, settings: Iterable[str] = ()
 ) -> Project:
-    """Loads a project from a configuration that was read before, as a pod does.
+    """Loads a project from a configuration that was read before, for example in a pod.
 
     Args:
         raw: The configuration, references unresolved (`Project.effective`).
@@ -61,9 +61,8 @@ def load_raw(
     """
     source = _source(raw, Path(folder).resolve(), env, settings)
     raw = dict(source.effective)
-    # What is looked up later, by whoever uses it: a pass phrase by who signs, the database's
-    # password by who connects, a webhook's address, often a secret as a whole, when it is sent,
-    # a server's token when it is asked. A machine that does none of it does not have them.
+    # Resolved on use, as a machine that does not use them does not have them: the pass phrase on
+    # signing, the database's password on connecting, a webhook's address on sending.
     kept = {key: raw.pop(key) for key in ("notify", "metadata", "kubeflow") if key in raw}
     push, private = _without_private(raw.get("push"), ("password",))
     if private:
@@ -71,8 +70,8 @@ def load_raw(
     resolved = resolve_references(raw, str(source.folder / MAIN_FILE)) | kept
     if private:
         resolved["push"]["signing"] |= private
-    # Training parameters are kept in ML Metadata, so their references stay references until the
-    # trainer uses them; here they were only checked.
+    # Training parameters are kept in ML Metadata, so their references are resolved by the Trainer;
+    # here they are only checked.
     if isinstance(resolved.get("train"), dict) and "parameters" in resolved["train"]:
         resolved["train"]["parameters"] = raw["train"]["parameters"]
     return _validate(resolved, source)
@@ -81,20 +80,20 @@ def load_raw(
 def load_unresolved(
     folder: str | Path, env: str | None = None, settings: Iterable[str] = ()
 ) -> Project:
-    """Loads a project without looking at the environment, as a compiler does.
+    """Loads a project without resolving references, to compile it.
 
     A text with a reference `${env:NAME}` stays that text, also where the key is a number or a
-    path: what is returned tells the chain's shape, and cannot be run.
+    path: the result has the pipeline's structure and cannot be run.
 
     Raises:
-        ConfigError: As `load_project`; what a reference stands for is not checked.
+        ConfigError: As `load_project`; values of references are not checked.
     """
     raw, root = _read_files(folder, env)
     source = _source(raw, root, env, settings, keeps_references=True)
     return _validate(source.effective, source)
 
 
-#: What a server, and whoever reads or labels versions, needs of the configuration.
+#: Keys that serving, and reading or labelling versions, need.
 _TO_SERVE = ("name", "workspace", "push")
 
 
@@ -104,31 +103,31 @@ def load_to_serve(
     settings: Iterable[str] = (),
     also: Iterable[str] = (),
 ) -> Project:
-    """Loads a project for what is done with its published versions.
+    """Loads a project for work on its published versions.
 
-    Only the project's name and the places of versions and keys are looked up in the environment: a
-    machine that serves has none of training's secrets. Every other text with a reference
-    `${env:NAME}` stays that text, also where the key is a number.
+    Only the project's name and the locations of versions and keys are resolved: a machine that
+    serves has none of training's secrets. Every other text with a reference `${env:NAME}` stays
+    that text, also where the key is a number.
 
     Args:
         folder: The folder that holds `pipeline.yaml`, or that file itself.
         env: Name of an overlay.
         settings: `a.b=value` texts, applied last.
-        also: Further sections that are looked up.
+        also: Further sections to resolve.
 
     Raises:
-        ConfigError: As `load_project`; what other references stand for is not checked.
+        ConfigError: As `load_project`; values of other references are not checked.
     """
     raw, root = _read_files(folder, env)
     source = _source(raw, root, env, settings, keeps_references=True)
-    raw, where = source.effective, str(root / MAIN_FILE)
-    needed = {key: raw[key] for key in (*_TO_SERVE, *also) if key in raw}
+    effective, where = source.effective, str(root / MAIN_FILE)
+    needed = {key: effective[key] for key in (*_TO_SERVE, *also) if key in effective}
     push, private = _without_private(needed.get("push"), ("private_key", "password"))
     if private:
         needed["push"] = push
-    resolved = {**raw, **resolve_references(needed, where)}
+    resolved = {**effective, **resolve_references(needed, where)}
     if private:
-        # Looked up where they are; elsewhere they are missed by whoever signs.
+        # A variable that is not set is reported when something is signed.
         with contextlib.suppress(ConfigError):
             private |= resolve_references({"private_key": private.get("private_key")}, where)
         resolved["push"]["signing"] |= private

@@ -63,7 +63,7 @@ _SHARES = (
     "label_smoothing",
     "iou_threshold",
 )
-#: What a setting allows beyond its type. TFMA says so only once there is data, if at all.
+#: Bounds of a setting beyond its type. TFMA checks them only once there is data, if at all.
 _BOUNDS: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(_POSITIVE, (lambda v: v >= 1, "1 or more")),
     **dict.fromkeys(_SHARES, (lambda v: 0 <= v <= 1, "from 0 to 1")),

@@ -1,7 +1,6 @@
-"""An entry of `evaluate.metrics`: a class of TFMA or Keras, its settings, and its name.
+"""Entries of `evaluate.metrics`: a class of TFMA or Keras, its settings, and its name.
 
-What may stand beside the keys declared here is up to the class, and checked by
-`ordain.config.metric_settings`.
+Further keys of an entry are settings of the class, checked by `ordain.config.metric_settings`.
 """
 
 from __future__ import annotations
@@ -10,7 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import ConfigDict, Field, FiniteFloat, model_validator
 
-from ordain.config.base import Section
+from ordain.config.base import Section, Shown
 
 _Position = Annotated[int, Field(ge=1)]
 _Class = Annotated[int, Field(ge=0)]
@@ -18,11 +17,14 @@ _AVERAGES = ("micro_average", "macro_average", "weighted_macro_average")
 
 
 class Binarize(Section):
-    """TFMA's BinarizationOptions: one value for each class, or for each place of the ranking."""
+    """TFMA's BinarizationOptions: one value per class, or per position of the ranking."""
 
     class_ids: tuple[_Class, ...] = ()
+    """One value for each of these classes."""
     k_list: tuple[_Position, ...] = ()
+    """One value for each of these positions of the ranking."""
     top_k_list: tuple[_Position, ...] = ()
+    """One value for the first k positions, for each k."""
 
     @model_validator(mode="after")
     def _names_something(self) -> Binarize:
@@ -35,10 +37,16 @@ class Aggregate(Section):
     """TFMA's AggregationOptions: one value over several classes."""
 
     micro_average: bool = False
+    """Micro average over the classes. One of the three averages has to be `true`."""
     macro_average: bool = False
+    """Mean of the classes' values. Needs `class_weights` or `top_k_list`."""
     weighted_macro_average: bool = False
+    """Mean of the classes' values, weighted by their share of the labels. Needs `class_weights`
+    or `top_k_list`."""
     class_weights: dict[_Class, Annotated[FiniteFloat, Field(ge=0)]] = Field(default_factory=dict)
+    """Classes to aggregate over, with a factor for each. Not together with `top_k_list`."""
     top_k_list: tuple[_Position, ...] = ()
+    """Aggregates over the first k positions of the ranking, once for each k."""
 
     @model_validator(mode="after")
     def _is_one_kind(self) -> Aggregate:
@@ -62,17 +70,26 @@ class Aggregate(Section):
 
 
 class Metric(Section):
-    """A metric and its settings; a bare class name stands for one with default settings."""
+    """A metric and its settings; a class name alone is a metric with default settings."""
 
-    # Settings of the class are keys beside these. A default is not validated again: pydantic
-    # would look for `class` in an instance, which has `class_name`.
+    # Further keys are settings of the class. A default is not validated again: pydantic would look
+    # for `class` in an instance, which has `class_name`.
     model_config = ConfigDict(extra="allow", revalidate_instances="never")
 
-    class_name: Annotated[str, Field(alias="class")]
-    name: Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")] | None = None
+    class_name: Annotated[str, Field(alias="class"), Shown("class name")]
+    """Class of TFMA or Keras. Every further key is a parameter of the class: `thresholds`,
+    `num_thresholds`, `top_k`, `class_id`, ..."""
+    name: Annotated[
+        Annotated[str, Field(pattern=r"^[A-Za-z][A-Za-z0-9_]{0,62}$")] | None,
+        Shown("letters, digits and `_`, at most 63", "the class in lower case"),
+    ] = None
+    """Name in thresholds, verdicts and results."""
     binarize: Binarize | None = None
+    """One value for each class or position. Needs at least one of the three lists."""
     aggregate: Aggregate | None = None
-    query_key: Annotated[str, Field(min_length=1)] | None = None
+    """One value over several classes."""
+    query_key: Annotated[str, Field(min_length=1), Shown("column")] | None = None
+    """Computes the metric over queries: rows that share this column's value."""
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The sections `train`, `tune` and `evaluate`: how a model is made and what it has to reach."""
+"""The sections `train`, `tune` and `evaluate`: training and the thresholds for a model."""
 
 from __future__ import annotations
 
@@ -9,47 +9,57 @@ from typing import Annotated, Literal
 
 from pydantic import Field, FiniteFloat, field_validator, model_validator
 
-from ordain.config.base import ProjectPath, Reason, ScalarValue, Section
+from ordain.config.base import ProjectPath, Reason, ScalarValue, Section, Shown
 from ordain.config.metrics import Metric
 
-#: Reserved slice key under which examples are evaluated by the data span they came from.
+#: Reserved slice key: the data span that an example came from.
 SPAN_SLICE = "span"
 
 
 class Train(Section):
-    """Training: steps, and whatever the project's own `run_fn` wants to be told."""
+    """Training: the module, its steps and its parameters."""
 
     module: ProjectPath = Path("model.py")
+    """Module with `preprocessing_fn` and `run_fn`; see docs/model.md."""
     steps: Annotated[int, Field(ge=1)] = 1000
+    """`fn_args.train_steps`."""
     eval_steps: Annotated[int, Field(ge=1)] = 100
+    """`fn_args.eval_steps`."""
     parameters: dict[str, ScalarValue] = Field(default_factory=dict)
-    #: `served`: `run_fn` gets the served model to go on from (`fn_args.base_model`).
+    """`fn_args.custom_config["parameters"]`."""
     base_model: Literal["served"] | None = None
+    """Warm start: `fn_args.base_model` is the served model; see docs/model.md#warm-start."""
 
 
 class Tune(Section):
     """Hyperparameter search with KerasTuner before training; needs `tuner_fn`."""
 
     steps: Annotated[int, Field(ge=1)] = 200
+    """`fn_args.train_steps` of a trial."""
     eval_steps: Annotated[int, Field(ge=1)] = 50
+    """`fn_args.eval_steps` of a trial."""
 
 
 class Limit(Section):
-    """Limits on one metric.
-
-    `min` and `max` bound the candidate's own value; `max_drop` and `max_rise` bound, in the
-    metric's own unit, how much worse than the baseline it may be. A slice with fewer rows than
-    `min_rows` is not judged; `undefined` says what becomes of that, and of a metric without a
-    value: None blocks, but only warns on each slice of a column.
-    """
+    """Limits on one metric."""
 
     # Finite: no value is below -inf or on the wrong side of NaN, so these would limit nothing.
     min: FiniteFloat | None = None
+    """Lower bound of the candidate's value. Not above `max`."""
     max: FiniteFloat | None = None
+    """Upper bound of the candidate's value."""
     max_drop: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    """How far below the baseline's value it may be, in the metric's unit."""
     max_rise: Annotated[FiniteFloat, Field(ge=0)] | None = None
+    """How far above the baseline's value it may be. Not together with `max_drop`."""
     min_rows: Annotated[int, Field(ge=1)] | None = None
-    undefined: Literal["block", "warn", "skip"] | None = None
+    """A slice with fewer rows is not judged. Needs a limit beside it."""
+    undefined: Annotated[
+        Literal["block", "warn", "skip"] | None,
+        Shown("`block`, `warn`, `skip`", "`block`; `warn` for slices of `keys`"),
+    ] = None
+    """Policy for a limit that cannot be judged: too few rows, or no value of the metric or of the
+    baseline. Needs a limit beside it."""
 
     @model_validator(mode="after")
     def _one_direction(self) -> Limit:
@@ -69,21 +79,25 @@ class Limit(Section):
 
     @property
     def is_empty(self) -> bool:
-        """Whether it limits nothing."""
+        """True if it limits nothing."""
         return self.min is self.max is self.max_drop is self.max_rise is None
 
     @property
     def policy(self) -> dict[str, str | int]:
         """Policy for slices that cannot be judged, as the Evaluator takes it."""
-        said = {"undefined": self.undefined, "min_rows": self.min_rows}
-        return {name: value for name, value in said.items() if value is not None}
+        policy = {"undefined": self.undefined, "min_rows": self.min_rows}
+        return {name: value for name, value in policy.items() if value is not None}
 
 
 class SliceLimit(Limit):
     """Limits on one metric over slices: every slice of `keys`, or the one of `values`."""
 
-    keys: tuple[str, ...] = ()
-    values: dict[str, ScalarValue] = Field(default_factory=dict)
+    keys: Annotated[tuple[str, ...], Shown("list of columns")] = ()
+    """Every slice of these columns. An entry has either `keys` or `values`."""
+    values: Annotated[dict[str, ScalarValue], Shown("map of column to value")] = Field(
+        default_factory=dict
+    )
+    """The one slice with these values."""
 
     @model_validator(mode="after")
     def _names_a_slice(self) -> SliceLimit:
@@ -96,7 +110,9 @@ class Threshold(Limit):
     """Limits on one metric: over the whole window, the newest span, and slices."""
 
     newest: Limit | None = None
+    """The keys above, for the newest span alone."""
     slices: tuple[SliceLimit, ...] = ()
+    """Limits on slices: the keys above, and those of the next table."""
 
     @property
     def limits(self) -> tuple[Limit, ...]:
@@ -108,15 +124,30 @@ class NoBaseline(Section):
     """Evaluate without a baseline, for a reason that is recorded."""
 
     none: Reason
+    """Why there is no baseline."""
 
 
 class Evaluate(Section):
     """Metrics, slices, and the thresholds a model has to pass."""
 
-    metrics: tuple[Metric, ...] = (Metric.model_validate({"class": "ExampleCount"}),)
-    slices: tuple[tuple[str, ...], ...] = ()
-    thresholds: dict[str, Threshold]
-    baseline: Literal["stable", "latest"] | Annotated[int, Field(ge=1)] | NoBaseline = "stable"
+    metrics: Annotated[
+        tuple[Metric, ...], Shown("list of class names, or of keys", "`[ExampleCount]`")
+    ] = (Metric.model_validate({"class": "ExampleCount"}),)
+    """Metrics of TFMA or Keras; see docs/evaluation.md#metrics."""
+    slices: Annotated[
+        tuple[tuple[str, ...], ...], Shown("list of columns, or of lists of columns")
+    ] = ()
+    """One slice for each value of a column, or for each combination of the columns of an inner
+    list."""
+    thresholds: Annotated[dict[str, Threshold], Shown("map of metric to limits")]
+    """Limits by a metric's name; at least one limit in all."""
+    baseline: Annotated[
+        Literal["stable", "latest"] | Annotated[int, Field(ge=1)] | NoBaseline,
+        Shown("`stable`, `latest`, a version, or `{none: reason}`"),
+    ] = "stable"
+    """Version that a candidate is compared with: the one labelled `stable`, the newest published,
+    or the one of that number; see docs/evaluation.md#the-baseline. The reason has at least three
+    characters."""
 
     @field_validator("metrics", mode="before")
     @classmethod
@@ -148,7 +179,7 @@ class Evaluate(Section):
     @model_validator(mode="after")
     def _has_thresholds(self) -> Evaluate:
         limits = (limit for threshold in self.thresholds.values() for limit in threshold.limits)
-        # TFX's Evaluator without thresholds neither blesses nor rejects, and says nothing.
+        # Without thresholds TFX's Evaluator neither blesses nor rejects, without an error.
         if all(limit.is_empty for limit in limits):
             raise ValueError(
                 "thresholds limits nothing, so no model could ever be blessed or rejected; "

@@ -1,7 +1,7 @@
-"""A project's configuration: `pipeline.yaml` as frozen models.
+"""A project's configuration: `pipeline.yaml` as a frozen model.
 
-Every key a user may write is declared in a module `config_*` of its section, with its default
-and its bounds, and nowhere else. Paths are absolute once loaded (`ordain.config.loading`).
+Every key is declared in the module of its section, with its default, its bounds and its meaning.
+`tools/config_tables.py` writes the tables of docs/configuration.md from these models.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
 
 from ordain.common.env_references import resolve_references
 from ordain.common.node_id import NodeId
-from ordain.config.base import ProjectPath, Section, Source, absolute_path
+from ordain.config.base import ProjectPath, Section, Shown, Source, absolute_path
 from ordain.config.data import Data
 from ordain.config.executors import Exchangeable, Origin, conflict
 from ordain.config.gates import Gate
@@ -50,23 +50,53 @@ def _locate(value: object, info: ValidationInfo) -> object:
 class Project(Section):
     """A whole project as `pipeline.yaml` describes it, and where that was read from."""
 
-    name: Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$")]
-    workspace: ProjectPath
-    metadata: Annotated[Location, BeforeValidator(_locate)]
-    data: Data
+    name: Annotated[
+        str,
+        Field(pattern=r"^[a-z0-9][a-z0-9-]{0,62}$"),
+        Shown("lower-case letters, digits and `-`, at most 63"),
+    ]
+    """Name of the pipeline in ML Metadata, and of its folders in the workspace and in the serving
+    directory. Does not begin with `-`."""
+    workspace: Annotated[ProjectPath, Shown(default="`var`")]
+    """Folder of artifacts, ML Metadata, runs and published models. The default is `var/` in the
+    nearest folder upwards that holds `.git`, else `var/` in the project."""
+    metadata: Annotated[
+        Location,
+        BeforeValidator(_locate),
+        Shown("path, or an address", "`<workspace>/metadata.sqlite`"),
+    ]
+    """ML Metadata: a SQLite file, or the address of a server such as
+    `postgresql://user@host:port/database` or `grpc://host:port`; see docs/maintenance.md. A
+    password is `${env:NAME}` or comes from `PGPASSWORD`, and is never written out."""
     schema_file: ProjectPath = Path("schema.pbtxt")
-    gate: Gate = Gate()
-    train: Train = Train()
-    tune: Tune | None = None
-    evaluate: Evaluate
-    push: Push = Push()
-    retrain: Retrain = Retrain()
-    schedule: Schedule = Schedule()
-    notify: tuple[Notify, ...] = ()
-    kubeflow: Kubeflow = Kubeflow()
+    """The curated schema. While there is no such file, the schema is inferred; see
+    docs/schema.md."""
     beam_args: tuple[str, ...] = DEFAULT_BEAM_ARGS
-    #: Whose executor runs in a node; a node that is not named runs ordain's.
+    """Beam's pipeline options. A list of your own replaces the default: keep the runner in it, or
+    Beam's DirectRunner first tries a runner whose binary it downloads."""
+    data: Data
+    """Location, spans and split of the data."""
+    gate: Gate = Gate()
+    """Policies and limits of the data gate and the server gate."""
+    train: Train = Train()
+    """The training module, steps and parameters."""
+    tune: Tune | None = None
+    """Hyperparameter search. Without this key there is no Tuner."""
+    evaluate: Evaluate
+    """Metrics, slices, thresholds and the baseline."""
+    # After `data` and `evaluate`, which it is checked against.
     executors: dict[Exchangeable, Origin] = Field(default_factory=dict)
+    """Source of a node's executor; a node that is not named runs ordain's."""
+    push: Push = Push()
+    """The serving directory, labels and signatures."""
+    retrain: Retrain = Retrain()
+    """Triggers and blockers of `ordain retrain`."""
+    schedule: Schedule = Schedule()
+    """When `ordain schedule` checks."""
+    notify: tuple[Notify, ...] = ()
+    """Notifications of runs."""
+    kubeflow: Kubeflow = Kubeflow()
+    """The pipeline in a cluster."""
     _source: Source
 
     def model_post_init(self, context: Source) -> None:
@@ -108,7 +138,7 @@ class Project(Section):
         return self._source.effective
 
     def is_stock(self, node: NodeId) -> bool:
-        """Whether a node runs TFX's executor."""
+        """True if a node runs TFX's executor."""
         return (node, "tfx") in self.executors.items()
 
     @property
@@ -118,8 +148,8 @@ class Project(Section):
 
     @property
     def paths(self) -> PortablePaths:
-        """How ML Metadata keeps the paths of this project."""
-        # Of a bucket's stand-in every pod has the same path, and others tell by it what it is.
+        """Portable form of this project's paths in ML Metadata."""
+        # The local stand-in of a bucket has the same path in every pod, and identifies the bucket.
         workspace = None if self.workspace.is_relative_to(BUCKET_ROOT) else self.workspace
         return project_paths(self.name, self.folder, workspace, self._source.beside)
 
@@ -145,18 +175,18 @@ class Project(Section):
 
     @property
     def push_base(self) -> str:
-        """The serving directory as the publisher takes it: a path, or `gs://bucket/folder`."""
+        """The serving directory for the publisher: a path, or `gs://bucket/folder`."""
         if self.is_pushed_away:
             return f"{str(self.push.directory).rstrip('/')}/{self.name}"
         return str(self.serving)
 
     @property
     def trust(self) -> Trust:
-        """Whose versions and labels the serving directory holds, and what signs new ones."""
+        """Owner of the versions and labels in the serving directory, and the signing keys."""
         signing = self.push.signing
         return Trust.of(self.name, signing.model_dump() if signing is not None else None)
 
     @property
     def is_pushed_away(self) -> bool:
-        """Whether versions go to an object store."""
+        """True if versions are published to an object store."""
         return self.push.directory is not None and self.push.directory.startswith("gs://")

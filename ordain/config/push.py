@@ -1,26 +1,26 @@
-"""The section `push`: where versions are published, and how they are signed."""
+"""The section `push`: the serving directory, labels and signatures of versions."""
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import ValidationInfo, field_validator
 
-from ordain.config.base import ProjectPath, Section, absolute_path
+from ordain.config.base import ProjectPath, Section, Shown, absolute_path
 
 
 class Signing(Section):
-    """The key pair that versions are signed with.
-
-    A machine that only serves needs the public key alone. The pass phrase of the private key
-    is a reference, `${env:NAME}`, which is looked up when a version is signed.
-    """
+    """The key pair that versions are signed with; serving needs the public key alone."""
 
     public_key: ProjectPath
+    """PEM file of the public key."""
     private_key: ProjectPath | None = None
-    password: str | None = None
+    """PEM file of the private key, needed only to publish or to move labels."""
+    password: Annotated[str, Shown("`${env:NAME}`")] | None = None
+    """Pass phrase of the private key, always as a reference; resolved when a version is
+    signed."""
 
     @field_validator("password")
     @classmethod
@@ -31,14 +31,17 @@ class Signing(Section):
 
 
 class Push(Section):
-    """Where versions are published, and what a push means for the label `stable`.
+    """The serving directory, and the effect of a push on the label `stable`."""
 
-    `directory` holds one serving directory for each project, named as the project is.
-    """
-
-    directory: str | None = None
+    directory: Annotated[
+        str | None, Shown("path, or `gs://bucket/folder`", "`<workspace>/serving`")
+    ] = None
+    """Folder of the serving directories; the project's own is `<directory>/<name>`."""
     promote: Literal["auto", "manual"] = "auto"
+    """`auto` gives a pushed version the label `stable`, except after a rollback."""
     signing: Signing | None = None
+    """Signs versions and `labels.json`. A version that is not signed with this key, for this
+    project, gets no label and is not served."""
 
     @field_validator("directory")
     @classmethod
@@ -55,7 +58,7 @@ class Push(Section):
         return self.signing.public_key if self.signing is not None else None
 
     @property
-    def told(self) -> dict[str, Any]:
-        """What the publisher is told; it is kept in ML Metadata."""
+    def settings(self) -> dict[str, Any]:
+        """Settings of the publisher, which are kept in ML Metadata."""
         signing = self.signing.model_dump(mode="json") if self.signing is not None else None
         return {"promote": self.promote, "signing": signing}

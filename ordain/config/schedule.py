@@ -1,4 +1,4 @@
-"""The sections `schedule`, `notify` and `retrain`: when to run, and whom to tell."""
+"""The sections `schedule`, `retrain` and `notify`: checks, triggers and notifications."""
 
 from __future__ import annotations
 
@@ -9,26 +9,32 @@ from pydantic import Field, FiniteFloat, field_validator, model_validator
 
 from ordain.common.cron import check_cron, check_timezone
 from ordain.common.env_references import has_reference
-from ordain.config.base import Section
+from ordain.config.base import Section, Shown
 
-#: What `notify` may be asked to tell; `ordain.notifications.events` says when each happens.
+#: Events of `notify`; `ordain.notifications.events` defines each.
 NotifyEvent = Literal["blocked", "failed", "blessed", "published"]
 
 
 class Schedule(Section):
-    """When `ordain schedule` looks whether there is something to do (`docs/scheduling.md`).
+    """Checks of `ordain schedule` (docs/scheduling.md)."""
 
-    `poll` looks through the data folder again and again, for mounts that report no changes.
-    """
-
-    cron: str | None = None
-    timezone: str = "UTC"
+    cron: Annotated[str, Shown("cron expression of five fields")] | None = None
+    """When to check whether there is something to do."""
+    timezone: Annotated[str, Shown("name of a time zone")] = "UTC"
+    """Time zone of the expression, such as `Europe/Berlin`."""
     watch: bool = False
+    """Check when something in `data.path` changes."""
     poll: bool = False
+    """Scan the folder instead of relying on the kernel's events, for network mounts."""
     settle_s: Annotated[FiniteFloat, Field(ge=0, le=3600)] = 1.0
+    """Seconds without a change before a check."""
     again_s: Annotated[FiniteFloat, Field(ge=1, le=86400)] = 300.0
+    """Seconds until a watch checks again after a check that had to wait or ended with exit code
+    5."""
     missed: Literal["run", "skip"] = "run"
+    """Ticks that passed while no scheduler ran: one check for all of them, or none."""
     grace_s: Annotated[FiniteFloat, Field(ge=0, le=86400)] = 60.0
+    """Seconds that a check has to end after SIGTERM."""
 
     @field_validator("cron")
     @classmethod
@@ -42,20 +48,26 @@ class Schedule(Section):
 
 
 class Notify(Section):
-    """Whom to tell of what: a command that reads JSON, or a webhook that JSON is posted to.
+    """One notification: events, and a command or a webhook that receives them as JSON.
 
-    References in either are looked up when something is sent, never before.
+    References in either are resolved when something is sent.
     """
 
     on: Annotated[tuple[NotifyEvent, ...], Field(min_length=1)]
+    """Events to notify about. The key needs no quotes."""
     command: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    webhook: str | None = None
+    """A program and its arguments; it gets the JSON on standard input. An entry has either
+    `command` or `webhook`."""
+    webhook: Annotated[str, Shown("address")] | None = None
+    """Gets the JSON as a POST. Begins with `http://`, `https://` or `${env:NAME}`; credentials
+    have to be references."""
     timeout_s: Annotated[FiniteFloat, Field(gt=0, le=300)] = 10.0
+    """Time limit of one attempt, in seconds."""
 
     @model_validator(mode="before")
     @classmethod
     def _on_is_a_name(cls, value: object) -> object:
-        # YAML 1.1 reads an unquoted `on` as the truth value.
+        # YAML 1.1 reads an unquoted `on` as true.
         if isinstance(value, dict) and True in value:
             return {"on" if key is True else key: below for key, below in value.items()}
         return value
@@ -80,38 +92,49 @@ class Notify(Section):
 
 
 class Complete(Section):
-    """When the delivery of a span is whole; all that is set has to hold.
+    """Conditions under which a span is complete; all that are set have to hold.
 
-    `marker` is the name of a file that has to stand beside the span's files, `unfinished` a name
-    that files of a delivery in progress have. Both may hold `*`, `?`, and `{SPAN}` and the like
-    as `data.pattern` has them. `age_minutes` is how long no file may have changed.
+    The names of files may hold `*`, `?`, and `{SPAN}` and the like as `data.pattern` has them.
     """
 
-    marker: str | None = None
-    unfinished: str | None = None
+    marker: Annotated[str, Shown("name of a file")] | None = None
+    """Has to exist beside a span's files. `*`, `?` and the specs of `data.pattern` are allowed."""
+    unfinished: Annotated[str, Shown("name of a file")] | None = None
+    """Must not exist beside a span's files, such as `*.part`."""
     age_minutes: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    """Minutes since the last change of a span's files."""
 
     @field_validator("marker", "unfinished")
     @classmethod
     def _is_name(cls, value: str | None) -> str | None:
         if value is not None and (not value or "/" in value):
-            raise ValueError("is the name of a file, without '/'")
+            raise ValueError("must be the name of a file, without '/'")
         return value
 
 
 class Retrain(Section):
-    """What `ordain retrain` takes as a reason to run, and what holds it back.
+    """Triggers and blockers of `ordain retrain` (docs/retraining.md).
 
-    A trigger that is None, empty or False is off (`docs/retraining.md`).
+    A trigger that is None, empty or False is off.
     """
 
     complete: Complete = Complete()
     new_spans: Annotated[int, Field(ge=1)] | None = 1
+    """Trigger: so many new spans."""
     late_data: bool = True
+    """Trigger: a changed or late span of the newest window."""
     drift: Annotated[FiniteFloat, Field(gt=0, le=1)] | None = None
+    """Trigger: a measured distance above this."""
     max_age_days: Annotated[FiniteFloat, Field(gt=0)] | None = None
+    """Trigger: a served model older than this."""
     changes: tuple[Literal["source", "schema"], ...] = ("source", "schema")
+    """Triggers: a source or schema other than that of the served model."""
     catch_up: Literal["each", "latest"] = "latest"
+    """One run for each new span, or one over the newest window."""
     cool_down_minutes: Annotated[FiniteFloat, Field(ge=0)] = 0.0
+    """Blocker: minutes since the end of the last run."""
     runs_per_day: Annotated[int, Field(ge=1)] | None = None
+    """Blocker: runs that may start within 24 hours."""
     attempts: Annotated[int, Field(ge=1)] = 3
+    """Blocker: failed runs in a row on the same data, source and schema, until one of them
+    changes."""

@@ -34,7 +34,7 @@ class Value:
         name: Its name in thresholds, verdicts and results; no two values share one.
         sub_key: `class_id`, `k` or `top_k`, where the value is about one of them.
         number: Which class, or how many; None without a `sub_key`.
-        is_aggregated: Whether it is the average that `aggregate` asks for.
+        is_aggregated: True for the average of `aggregate`.
         settings: Settings of the class.
     """
 

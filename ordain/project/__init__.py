@@ -1,1 +1,1 @@
-"""What belongs to a project beside its configuration: source, spans, schema."""
+"""A project's source, data spans and schema."""

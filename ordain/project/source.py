@@ -1,4 +1,4 @@
-"""The project's own source: its fingerprint, and what its module defines.
+"""Fingerprint of a project's source, and the names that its module defines.
 
 TFX's cache key covers the text of the module file only, not what it imports. The fingerprint
 covers every Python file of the project, so a changed helper is never served a stale model.

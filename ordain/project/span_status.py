@@ -1,8 +1,7 @@
-"""What lies in the data folder now: each span at its highest version, and whether it is whole.
+"""State of the data folder: each span at its highest version, and whether it is complete.
 
-A delivery is told from the one before it as TFX's ExampleGen tells it, by the number of files,
-their size and their time of change, so that the fingerprint of a delivery can be held against
-the one that ML Metadata keeps of the examples made of it.
+Fingerprints of spans are those of TFX's ExampleGen (number of files, size, modification times), so
+that they can be compared with the fingerprint of the examples in ML Metadata.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ class Delivery:
         modified: When the content of its newest file changed, in seconds since 1970.
         changed: When anything about it changed last by the file system's own clock, a renamed,
             copied or removed file among that, in seconds since 1970.
-        missing: What is missing until it is whole, as a sentence; empty if nothing is.
+        missing: The condition of a complete span that does not hold; empty if all hold.
     """
 
     span: int
@@ -50,7 +49,7 @@ def find_deliveries(data: Data, complete: Complete) -> list[Delivery]:
 
     Args:
         data: Where the data is.
-        complete: What makes a delivery whole; its `age_minutes` is left to the decision, which
+        complete: Conditions of a complete span; `age_minutes` is checked by the decision, which
             knows the time.
 
     Raises:
@@ -104,12 +103,12 @@ def fingerprint_of(states: Iterable[os.stat_result]) -> str:
 
 
 def _has_own_folder(pattern: str) -> bool:
-    """Whether a span's files lie in a folder that is that span's alone."""
+    """True if no other span has files in the folder of a span's files."""
     return _SPEC.search(pattern.rpartition("/")[2]) is None and _SPEC.search(pattern) is not None
 
 
 def _missing(complete: Complete, files: list[Match]) -> str:
-    """What is missing until a delivery is whole."""
+    """The condition of a complete span that does not hold; empty if all hold."""
     folders = sorted({m.path.parent for m in files})
     if complete.unfinished is not None:
         wanted = _fill(complete.unfinished, files[0].texts)

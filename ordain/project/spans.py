@@ -1,4 +1,4 @@
-"""Which spans a data folder holds, by TFX's pattern rules, without importing TFX.
+"""Finds the spans in a data folder by TFX's pattern rules, without importing TFX.
 
 A pattern such as `{SPAN}/v{VERSION}/*.parquet` or `{YYYY}-{MM}-{DD}/*.csv` names a span and
 optionally a version; of a span's versions the highest counts. TFX's ExampleGen resolves one
@@ -33,14 +33,14 @@ class Span:
 
 @dataclass(frozen=True)
 class Match:
-    """A path that the pattern takes.
+    """A path that matches the pattern.
 
     Attributes:
         span: The span's number.
         version: The version, or -1 if the pattern has none.
         path: The path.
-        texts: What stands for `SPAN`, `VERSION`, `YYYY`, ... in it.
-        is_data: Whether it is a file that ExampleGen reads.
+        texts: The path's text for `SPAN`, `VERSION`, `YYYY`, ...
+        is_data: True for a file that ExampleGen reads.
     """
 
     span: int
@@ -51,7 +51,7 @@ class Match:
 
 
 def match_paths(data: Data) -> Iterator[Match]:
-    """Every path in the data folder that the pattern takes, those that are no data among them.
+    """Every path in the data folder that matches the pattern, also files that are not data.
 
     Raises:
         ConfigError: The folder does not exist, or a path holds no valid date.
@@ -115,7 +115,7 @@ def select_window(spans: list[Span], window: int, newest: int | None = None) -> 
 
 
 def describe_span(number: int, data: Data) -> str:
-    """A span as a person names it: a date where the pattern holds dates, else its number."""
+    """A span's display name: a date if the pattern has dates, else its number."""
     if "{YYYY}" in data.pattern:
         return (_EPOCH + datetime.timedelta(days=number)).isoformat()
     return str(number)

@@ -30,8 +30,8 @@ from ordain.errors import ConfigError
         ("env", {"X": "${env:HOME}"}, "may not hold ${env:NAME}"),
         ("env", {"X": "y" * 4097}, "at most 4096"),
         ("secrets", [{"name": "s", "key": "a b", "env": "X"}], "secrets.0.key"),
-        ("secrets", [{"name": "s"}], "has key and env for a variable, or path for files"),
-        ("secrets", [{"name": "s", "key": "k"}], "has key and env for a variable, or path"),
+        ("secrets", [{"name": "s"}], "needs key and env for a variable, or path for files"),
+        ("secrets", [{"name": "s", "key": "k"}], "needs key and env for a variable, or path"),
         ("secrets", [{"name": "s", "key": "k", "env": "X", "path": "/s"}], "or path for files"),
         ("secrets", [{"name": "s", "key": "k", "path": "/s"}], "or path for files"),
         ("secrets", [{"name": "s", "path": "s"}], "must be an absolute path"),
@@ -61,8 +61,8 @@ from ordain.errors import ConfigError
         ("nodes", {"../x": {}}, "nodes"),
         ("namespace", "Team", "must be lower-case letters"),
         ("host", "ftp://x", "must begin with http:// or https://"),
-        ("auth", {}, "names exactly one of"),
-        ("auth", {"token_env": "A", "cookies_env": "B"}, "names exactly one of"),
+        ("auth", {}, "needs exactly one of"),
+        ("auth", {"token_env": "A", "cookies_env": "B"}, "needs exactly one of"),
     ],
 )
 def test_wrong_values_are_refused(make_folder, load, key, value, problem, monkeypatch):

@@ -15,7 +15,7 @@ def test_by_default_the_workspace_holds_them_and_a_push_promotes(make_project):
     assert project.push_base == str(project.serving)
     assert project.push.promote == "auto"
     assert project.push.public_key is None
-    assert project.push.told == {"promote": "auto", "signing": None}
+    assert project.push.settings == {"promote": "auto", "signing": None}
 
 
 def test_a_folder_of_ones_own_is_relative_to_the_project(make_project):
@@ -47,7 +47,7 @@ class TestSigning:
         monkeypatch.delenv("PHRASE", raising=False)
         keys = {"public_key": "a.pub", "password": "${env:PHRASE}"}
         project = make_project(push__signing=keys)
-        assert project.push.told["signing"]["password"] == "${env:PHRASE}"
+        assert project.push.settings["signing"]["password"] == "${env:PHRASE}"
 
     def test_a_pass_phrase_in_clear_is_refused_and_not_repeated(self, make_folder):
         folder = make_folder(push__signing={"public_key": "a.pub", "password": SECRET})

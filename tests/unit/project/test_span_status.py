@@ -173,5 +173,5 @@ class TestComplete:
 
     @pytest.mark.parametrize("name", ["a/b", ""])
     def test_a_marker_is_a_name(self, name):
-        with pytest.raises(ValueError, match="is the name of a file"):
+        with pytest.raises(ValueError, match="must be the name of a file"):
             Complete(marker=name)

@@ -66,7 +66,7 @@ DAMAGED = {
     "a share of 1": (_labels(canary={"version": 2, "share": 1}), "the canary's share is 1, not"),
     "a share below 0": (_labels(canary={"version": 2, "share": -0.1}), "share is -0.1, not"),
     "a share NaN": (_labels(canary={"version": 2, "share": float("nan")}), "it contains NaN"),
-    "a share infinite": (_labels(canary={"version": 2, "share": float("inf")}), "holds Infinity"),
+    "a share infinite": (_labels(canary={"version": 2, "share": float("inf")}), "contains Infinity"),
     "a share as text": (_labels(canary={"version": 2, "share": "0.1"}), "share is '0.1', not a"),
     "a change that is none": (_labels(changes=[3]), "a change is 3, not an object"),
     "who a list": (_change(who=[]), "a change's who is a list, not a string"),
@@ -74,7 +74,7 @@ DAMAGED = {
     "the end of time": (_change(at="9999-12-31T23:59:59.999+00:00"), "not a time with a time zone"),
     "a time without zone": (_change(at="2026-11-21T10:00:00"), "not a time with a time zone"),
     "from a text": (_change(**{"from": "a"}), "a change's from is 'a'"),
-    "half a character": (_change(why="\ud800"), "no UTF-8 text"),
+    "half a character": (_change(why="\ud800"), "is not valid UTF-8"),
 }
 
 

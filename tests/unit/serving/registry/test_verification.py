@@ -221,7 +221,7 @@ HOSTILE = {
     "a path that is none": (_file(path=3), "a file's path is 3, not a string"),
     "a path with a zero": (_file(path="a\0b"), "is not inside the version's folder"),
     "a path that leads out": (_file(path="../x"), "is not inside the version's folder"),
-    "half a character": (_put("run_id", r'"\ud800"'), "no UTF-8 text"),
+    "half a character": (_put("run_id", r'"\ud800"'), "is not valid UTF-8"),
     "a digest that is none": (_file(sha256=3), "the digest of 'a' is 3, not a string"),
     "a size that is none": (_file(size_bytes=True), "the size of 'a' is True"),
     "a verdict as text": (_changed(verdicts=["x"]), "a verdict is 'x', not an object"),
