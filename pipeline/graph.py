@@ -1,17 +1,19 @@
-"""The street: the whole chain from data to serving directory, in one place.
+"""The pipeline from data to serving directory, built in one place.
 
     ExampleGen -> StatisticsGen -> SchemaGen -> ExampleValidator -> DataGate
         -> Transform -> (Tuner) -> (BaseModel) -> Trainer -> Baseline -> Evaluator
         -> (Stable) -> (ServerGate) -> Pusher
 
-Both drivers (`ordain.runner.local` here, `kubeflow/pod/entrypoint.py` in a pod) walk the IR that
-this graph compiles to. ExampleGen, StatisticsGen and ExampleValidator are launched once for each
-span of the window (`ordain.pipeline.span_binding`); all nodes after them take every span's
-artifacts. Everything behind the data gate hangs on its verdict.
+Both drivers (`ordain.runner.local` here, `kubeflow/pod/entrypoint.py` in a pod) launch the
+nodes of the IR that this graph compiles to. ExampleGen, StatisticsGen and ExampleValidator are
+launched once for each span of the window (`ordain.pipeline.span_binding`); all nodes after them
+take every span's artifacts. All nodes behind the data gate are skipped if it blocks, and so are
+those behind a gate among the project's own nodes (`ordain.pipeline.own_nodes`).
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from collections.abc import Iterable
@@ -28,7 +30,7 @@ from tfx.types import Channel, standard_artifacts
 
 from ordain.common.node_id import NodeId
 from ordain.components import statistics_gen
-from ordain.components.artifacts.types import OUTCOME_PROPERTY
+from ordain.components.artifacts.types import OUTCOME_PROPERTY, GateVerdict
 from ordain.components.data_gate.component import DataGate
 from ordain.components.evaluator import executor as evaluator
 from ordain.components.examples import example_gen
@@ -51,6 +53,7 @@ from ordain.pipeline.cache_key import (
     transform_config,
 )
 from ordain.pipeline.eval_config import build_eval_config
+from ordain.pipeline.own_nodes import SOURCE_PROPERTY, OwnNodes, component_fingerprint
 from ordain.serving.registry.label_file import STABLE
 from ordain.verdict import Outcome
 
@@ -60,114 +63,181 @@ os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
 
 
 def build(project: Project, newest_span: int, has_cache: bool = True) -> pipeline.Pipeline:
-    """Builds a project's chain.
+    """Builds a project's pipeline.
 
     Args:
         project: The project.
-        newest_span: Last span of the window this chain is for.
+        newest_span: Last span of the window this pipeline is for.
         has_cache: Whether Transform is handed what it analyzed before; without, it analyzes every
             span anew, and the result is the same.
+
+    Raises:
+        ConfigError: A metric cannot be computed, or a node of the project's own not be wired.
     """
+    with contextlib.ExitStack() as conditions:
+        nodes = _Nodes(project, conditions)
+        _add_nodes(project, nodes, newest_span, has_cache)
+    _set_executors(project, nodes.all)
+    return pipeline.Pipeline(
+        pipeline_name=project.name,
+        pipeline_root=str(project.artifacts),
+        components=nodes.all,
+        enable_cache=True,
+        # Where ML Metadata is, the runner knows: TFX would write the password into the IR.
+        beam_pipeline_args=list(project.beam_args),
+    )
+
+
+class _Nodes:
+    """The nodes so far, in their order, with the project's own behind those that they name.
+
+    Behind a node that leaves a verdict, all further nodes are built under a condition on it.
+    """
+
+    def __init__(self, project: Project, conditions: contextlib.ExitStack) -> None:
+        self._own = OwnNodes(project)
+        self._conditions = conditions
+        self._by_id: dict[str, Any] = {}
+
+    @property
+    def all(self) -> list[Any]:
+        """All nodes."""
+        return list(self._by_id.values())
+
+    def add(self, node: Any) -> Any:
+        """Adds a node, and the project's own nodes behind it; returns it."""
+        self._append(node)
+        for placed in self._own.behind(node.id):
+            channels = {
+                name: self._by_id[source].outputs[output]
+                for name, (source, output) in placed.inputs.items()
+            }
+            made = placed.make(channels)
+            made.add_upstream_node(self._by_id[placed.own.after])
+            self._append(made)
+        return node
+
+    def finish(self) -> None:
+        """Refuses own nodes that stand behind no node."""
+        self._own.finish()
+
+    def _append(self, node: Any) -> None:
+        self._by_id[node.id] = node
+        for channel in node.outputs.values():
+            if channel.type is GateVerdict:
+                outcome = channel.future()[0].custom_property(OUTCOME_PROPERTY)
+                condition = conditional.Cond(outcome != str(Outcome.BLOCKED))
+                self._conditions.enter_context(condition)
+
+
+def _add_nodes(project: Project, nodes: _Nodes, newest_span: int, has_cache: bool) -> None:
     data, train = project.data, project.train
-    ingest = ArrowExampleGen(
-        input_base=str(data.path),
-        pattern=data.pattern,
-        options=IngestOptions(**ingest_settings(project)),
-        splits={"train": data.split.train, "eval": data.split.eval},
-        partition_feature=data.split.by,
-    ).with_id(NodeId.EXAMPLE_GEN)
+    ingest = nodes.add(
+        ArrowExampleGen(
+            input_base=str(data.path),
+            pattern=data.pattern,
+            options=IngestOptions(**ingest_settings(project)),
+            splits={"train": data.split.train, "eval": data.split.eval},
+            partition_feature=data.split.by,
+        ).with_id(NodeId.EXAMPLE_GEN)
+    )
     examples = ingest.outputs["examples"]
-
-    measured = StatisticsGen(examples=examples)
-    statistics = measured.outputs["statistics"]
-
+    statistics = nodes.add(StatisticsGen(examples=examples)).outputs["statistics"]
     if project.schema_file.exists():
         schema_gen = CuratedSchema(project.schema_file)
     else:
         schema_gen = WindowSchemaGen(statistics=statistics)
-    schema = schema_gen.with_id(NodeId.SCHEMA_GEN).outputs["schema"]
-
-    validator = ExampleValidator(statistics=statistics, schema=schema)
-    gate = DataGate(
-        examples=examples,
-        statistics=statistics,
-        anomalies=validator.outputs["anomalies"],
-        schema=schema,
-        policy=gate_settings(project),
-        training=training_settings(project),
+    schema = nodes.add(schema_gen.with_id(NodeId.SCHEMA_GEN)).outputs["schema"]
+    validator = nodes.add(ExampleValidator(statistics=statistics, schema=schema))
+    gate = nodes.add(
+        DataGate(
+            examples=examples,
+            statistics=statistics,
+            anomalies=validator.outputs["anomalies"],
+            schema=schema,
+            policy=gate_settings(project),
+            training=training_settings(project),
+        )
     )
-    street: list[Any] = [ingest, measured, schema_gen, validator, gate]
 
-    told = training_config(project)
+    is_stock = project.is_stock(NodeId.TRANSFORM)
+    seen = nodes.add(_analyzer_cache(examples)) if has_cache and not is_stock else None
     module = str(train.module)
-    verdict = gate.outputs["verdict"].future()[0]
-    with conditional.Cond(verdict.custom_property(OUTCOME_PROPERTY) != str(Outcome.BLOCKED)):
-        is_stock = project.is_stock(NodeId.TRANSFORM)
-        seen = [_analyzer_cache(examples)] if has_cache and not is_stock else []
-        transformer = Transform(
+    transformer = nodes.add(
+        Transform(
             examples=examples,
             schema=schema,
             module_file=module,
-            analyzer_cache=seen[0].outputs["analyzer_cache"] if seen else None,
+            analyzer_cache=seen.outputs["analyzer_cache"] if seen else None,
             disable_analyzer_cache=is_stock,  # what TFX's leaves there, ours cannot read
             disable_statistics=True,  # the data gate has measured the data already
             custom_config=transform_config(project),
         )
-        transformed = {
-            "examples": transformer.outputs["transformed_examples"],
-            "transform_graph": transformer.outputs["transform_graph"],
-            "schema": schema,
-        }
-        street += [*seen, transformer]
+    )
+    transformed = {
+        "examples": transformer.outputs["transformed_examples"],
+        "transform_graph": transformer.outputs["transform_graph"],
+        "schema": schema,
+    }
 
-        hyperparameters = None
-        if project.tune is not None:
-            tuner = Tuner(
+    tuner = None
+    if project.tune is not None:
+        tuner = nodes.add(
+            Tuner(
                 module_file=module,
                 train_args=trainer_pb2.TrainArgs(num_steps=project.tune.steps),
                 eval_args=trainer_pb2.EvalArgs(num_steps=project.tune.eval_steps),
-                custom_config=told,
+                custom_config=training_config(project),
                 **transformed,
             )
-            hyperparameters = tuner.outputs["best_hyperparameters"]
-            street.append(tuner)
-
-        start = [_served_model(project, transformed)] if train.base_model == "served" else []
-        training = Trainer(
+        )
+    start = None
+    if train.base_model == "served":
+        start = nodes.add(_served_model(project, transformed))
+    training = nodes.add(
+        Trainer(
             raw_examples=examples,
             module_file=module,
             train_steps=train.steps,
             eval_steps=train.eval_steps,
-            custom_config=told,
-            hyperparameters=hyperparameters,
-            base_model=start[0].outputs["model"] if start else None,
+            custom_config=training_config(project),
+            hyperparameters=tuner.outputs["best_hyperparameters"] if tuner else None,
+            base_model=start.outputs["model"] if start else None,
             **transformed,
         )
-        model = training.outputs["model"]
-        street += [*start, training]
+    )
+    model = training.outputs["model"]
 
-        baseline = _baseline(project, model)
-        street += baseline
-        evaluation = Evaluator(
+    baseline = None
+    if not isinstance(project.evaluate.baseline, NoBaseline):
+        rule, blessing = str(project.evaluate.baseline), standard_artifacts.ModelBlessing
+        baseline = nodes.add(_published(NodeId.BASELINE, project, model, rule, blessing))
+    evaluation = nodes.add(
+        Evaluator(
             examples=examples,
             model=model,
-            baseline_model=baseline[0].outputs["model"] if baseline else None,
+            baseline_model=baseline.outputs["model"] if baseline else None,
             schema=schema,
             eval_config=build_eval_config(project, newest_span),
         )
-        street.append(evaluation)
+    )
 
-        allowed = {}
-        if project.gate.server.none is None:
-            stable = _stable(project, model, baseline)
-            street += [node for node in stable if node not in baseline]
-            server = _server_gate(project.gate.server, model, examples, stable)
-            # It takes nothing from the evaluation, and TFX would run it before.
-            server.add_upstream_node(evaluation)
-            allowed = {"infra_blessing": server.outputs["blessing"]}
-            street.append(server)
+    allowed = {}
+    if project.gate.server.none is None:
+        stable = None
+        if project.gate.server.compares_signatures:
+            # The version whose clients the candidate has to serve; InfraValidator compares nothing.
+            stable = baseline
+            if project.evaluate.baseline != STABLE:
+                blessing = standard_artifacts.InfraBlessing
+                stable = nodes.add(_published(NodeId.STABLE, project, model, STABLE, blessing))
+        server = _server_gate(project.gate.server, model, examples, stable)
+        # It takes nothing from the evaluation, and TFX would run it before.
+        server.add_upstream_node(evaluation)
+        allowed = {"infra_blessing": nodes.add(server).outputs["blessing"]}
 
-        pusher = Publisher(
+    nodes.add(
+        Publisher(
             base=project.push_base,
             settings=push_settings(project),
             model=model,
@@ -178,17 +248,8 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
             data_verdict=gate.outputs["verdict"],
             **allowed,
         ).with_id(NodeId.PUSHER)
-        street.append(pusher)
-
-    _set_executors(project, street)
-    return pipeline.Pipeline(
-        pipeline_name=project.name,
-        pipeline_root=str(project.artifacts),
-        components=street,
-        enable_cache=True,
-        # Where ML Metadata is, the runner knows: TFX would write the password into the IR.
-        beam_pipeline_args=list(project.beam_args),
     )
+    nodes.finish()
 
 
 def _set_executors(project: Project, components: Iterable[Any]) -> None:
@@ -223,28 +284,6 @@ def _analyzer_cache(examples: Any) -> Any:
     ).with_id(NodeId.ANALYZER_CACHE)
 
 
-def _baseline(project: Project, model: Any) -> list[Any]:
-    """What the candidate is compared with; empty where the project wants nothing."""
-    rule = project.evaluate.baseline
-    if isinstance(rule, NoBaseline):
-        return []
-    return [
-        _published(NodeId.BASELINE, project, model, str(rule), standard_artifacts.ModelBlessing)
-    ]
-
-
-def _stable(project: Project, model: Any, baseline: list[Any]) -> list[Any]:
-    """The version whose clients the candidate has to serve; the baseline's node where it is that.
-
-    TFX's InfraValidator compares nothing.
-    """
-    if not project.gate.server.compares_signatures:
-        return []
-    if project.evaluate.baseline == STABLE:
-        return baseline
-    return [_published(NodeId.STABLE, project, model, STABLE, standard_artifacts.InfraBlessing)]
-
-
 def _published(node: str, project: Project, model: Any, rule: str, blessing: Any) -> Any:
     """A published version, by a rule; in a repetition, the one that this model was blessed beside.
 
@@ -275,11 +314,10 @@ def _served_model(project: Project, transformed: dict[str, Any]) -> Any:
     ).with_id(NodeId.BASE_MODEL)
 
 
-def _server_gate(config: ServerGateConfig, model: Any, examples: Any, stable: list[Any]) -> Any:
+def _server_gate(config: ServerGateConfig, model: Any, examples: Any, stable: Any) -> Any:
     """The last gate: our own server on trial, or TFX's InfraValidator."""
     if config.runner == "ordain":
-        (served,) = stable
-        return ServerGate(model, examples, served.outputs["model"], config.policy)
+        return ServerGate(model, examples, stable.outputs["model"], config.policy)
     from ordain.components.server_gate.infra_validator import infra_validator  # noqa: PLC0415  brings Kubernetes
 
     is_on_kubernetes = config.runner == "kubernetes"
@@ -288,5 +326,12 @@ def _server_gate(config: ServerGateConfig, model: Any, examples: Any, stable: li
 
 
 def compile_ir(project: Project, newest_span: int) -> Any:
-    """The chain as TFX's intermediate representation (`pipeline_pb2.Pipeline`)."""
-    return compiler.Compiler().compile(build(project, newest_span))
+    """The pipeline as TFX's intermediate representation (`pipeline_pb2.Pipeline`)."""
+    ir = compiler.Compiler().compile(build(project, newest_span))
+    own = {node.id: node for node in project.nodes}
+    for node in (entry.pipeline_node for entry in ir.nodes):
+        if node.node_info.id in own:
+            # TFX's cache key has a component's name only: an edited one would go unnoticed.
+            source = node.parameters.parameters[SOURCE_PROPERTY].field_value
+            source.string_value = component_fingerprint(project, own[node.node_info.id])
+    return ir

@@ -21,6 +21,7 @@ from typing import Any
 from ordain.common.file_cache import FileCache
 from ordain.common.package import PACKAGE
 from ordain.config.project import Project
+from ordain.pipeline.own_nodes import component_fingerprint
 from ordain.pipeline.preload import load_graph, loading_tfx
 from ordain.project.source import fingerprint
 
@@ -66,7 +67,8 @@ def _key(project: Project, newest_span: int) -> str:
     settings = project.paths.portable(project.model_dump_json())
     # The IR has them packed, where no path is found.
     packed = json.dumps(project.beam_args)
-    for part in (settings, packed, str(newest_span), fingerprint(project.folder)):
+    own = [component_fingerprint(project, node) for node in project.nodes]
+    for part in (settings, packed, str(newest_span), fingerprint(project.folder), *own):
         digest.update(f"\n{len(part)} {part}".encode())
     if project.schema_file.exists():
         digest.update(project.schema_file.read_bytes())

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from ordain.common.node_id import NodeId
 from ordain.config.model import NoBaseline
 from ordain.config.project import Project
+from ordain.pipeline.own_nodes import OwnNodes
 from ordain.serving.registry.label_file import STABLE
 
 #: Node id -> the nodes that it waits for; a node stands behind all of those.
@@ -25,6 +26,10 @@ def chain_of(project: Project) -> Shape:
 
     Args:
         project: The project; its references need not be resolved.
+
+    Raises:
+        ConfigError: A node of the project's own cannot be imported or wired; TFX is imported for
+            these only.
     """
     is_frozen = project.schema_file.exists()
     measured = (NodeId.STATISTICS_GEN, NodeId.SCHEMA_GEN)
@@ -66,4 +71,22 @@ def chain_of(project: Project) -> Shape:
         shape[NodeId.SERVER_GATE] = (*asked, NodeId.DATA_GATE, NodeId.TRAINER, NodeId.EVALUATOR)
         pushed.append(NodeId.SERVER_GATE)
     shape[NodeId.PUSHER] = tuple(pushed)
-    return shape
+    return _with_own_nodes(project, shape) if project.nodes else shape
+
+
+def _with_own_nodes(project: Project, shape: Mapping[str, tuple[str, ...]]) -> Shape:
+    """A pipeline with a project's own nodes in their places; their gates hold up what follows."""
+    own = OwnNodes(project)
+    found: dict[str, tuple[str, ...]] = {}
+    gates: list[str] = []
+    for name, others in shape.items():
+        found[name] = tuple(dict.fromkeys([*others, *gates]))
+        if name == NodeId.DATA_GATE:
+            gates.append(name)
+        for placed in own.behind(name):
+            sources = [node for node, _ in placed.inputs.values()]
+            found[placed.own.id] = tuple(dict.fromkeys([placed.own.after, *sources, *gates]))
+            if placed.is_gate:
+                gates.append(placed.own.id)
+    own.finish()
+    return found

@@ -68,6 +68,9 @@ def obstacles(project: Project) -> list[tuple[str, str]]:
     """
     found: list[tuple[str, str]] = []
     data, section = project.data, project.kubeflow
+    if project.nodes:
+        why = "TFX's runner for Vertex does not hand a component its place and source"
+        return [(f"nodes.{node.id}", f"{why} (leave out nodes)") for node in project.nodes]
     nodes = chain_of(project)
     if data.window != 1 or data.has_spans:
         why = (

@@ -1,1 +1,1 @@
-"""What runs in a pod: preparation, one node, the result."""
+"""Tasks that run in pods: prepare, one node, result, on-exit."""

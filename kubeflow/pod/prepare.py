@@ -150,7 +150,7 @@ def _prepare(
 
 
 def recovered_of(prepared: PreparedRun) -> list[Recovered]:
-    """What `prepare` closed of earlier runs."""
+    """Earlier runs that `prepare` closed."""
     return [
         Recovered(
             raw["run_id"],

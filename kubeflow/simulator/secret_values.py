@@ -171,7 +171,7 @@ def owner_name(source: Source, run: Mapping[str, object]) -> str:
 
 
 def _escaped(text: str) -> set[str]:
-    """How a text looks in Python's and JSON's strings, and in a connection string of libpq."""
+    """Escaped forms of a text in Python, JSON and libpq connection strings."""
     libpq = text.replace("\\", "\\\\").replace("'", "\\'")
     return {repr(text)[1:-1], json.dumps(text)[1:-1], libpq}
 

@@ -24,7 +24,7 @@ POD_FIELDS = ("metadata.name", "metadata.namespace", "metadata.uid", "spec.nodeN
 
 
 class Refusals:
-    """What a file uses that is not simulated, task by task."""
+    """Features of a file that are not simulated, by task."""
 
     def __init__(self) -> None:
         self.found: list[str] = []

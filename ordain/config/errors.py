@@ -47,7 +47,8 @@ def _known_keys(model: type[BaseModel], location: list[str]) -> list[str]:
         if here is None:
             return []
     models = [m for m in _models_in(here) if m is not None]
-    return sorted({name for m in models for name in m.model_fields})
+    fields = [(name, field) for m in models for name, field in m.model_fields.items()]
+    return sorted({field.alias or name for name, field in fields})
 
 
 def _step(annotation: Any, part: str) -> Any:

@@ -63,7 +63,9 @@ def load_raw(
     raw = dict(source.effective)
     # Resolved on use, as a machine that does not use them does not have them: the pass phrase on
     # signing, the database's password on connecting, a webhook's address on sending.
-    kept = {key: raw.pop(key) for key in ("notify", "metadata", "kubeflow") if key in raw}
+    # Arguments of a node of one's own hold no reference.
+    late = ("notify", "metadata", "kubeflow", "nodes")
+    kept = {key: raw.pop(key) for key in late if key in raw}
     push, private = _without_private(raw.get("push"), ("password",))
     if private:
         raw["push"] = push

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field, ValidationInfo, field_validator
+from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, field_validator
 
 from ordain.common.env_references import resolve_references
 from ordain.common.node_id import NodeId
@@ -20,6 +20,7 @@ from ordain.config.executors import Exchangeable, Origin, conflict
 from ordain.config.gates import Gate
 from ordain.config.kubeflow import Kubeflow
 from ordain.config.model import Evaluate, Train, Tune
+from ordain.config.own_nodes import OwnNode, check_ids
 from ordain.config.push import Push
 from ordain.config.schedule import Notify, Retrain, Schedule
 from ordain.errors import ConfigError
@@ -87,6 +88,8 @@ class Project(Section):
     # After `data` and `evaluate`, which it is checked against.
     executors: dict[Exchangeable, Origin] = Field(default_factory=dict)
     """Source of a node's executor; a node that is not named runs ordain's."""
+    nodes: Annotated[tuple[OwnNode, ...], AfterValidator(check_ids)] = ()
+    """Nodes of one's own, each after a node of the pipeline."""
     push: Push = Push()
     """The serving directory, labels and signatures."""
     retrain: Retrain = Retrain()

@@ -6,6 +6,7 @@ Rules for the exit code, first that applies:
 2. the data gate blocked: 3;
 3. the model was not blessed: 4;
 4. the server gate refused the model: 5;
+   a gate of the project's own blocked: 3 before Trainer, 4 behind it;
 5. the model was blessed and is not in the serving directory: 5;
 6. otherwise 0.
 """
@@ -19,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from ordain.common.html_tables import html_table
+from ordain.common.node_id import NodeId
 from ordain.common.profiler import Profile
 from ordain.errors import ExitCode
 from ordain.verdict import Verdict
@@ -136,13 +138,21 @@ class RunResult:
         """See the module's rules."""
         if self.failure is not None:
             return ExitCode(self.failure.exit_code)
-        codes = {"data": ExitCode.DATA_BLOCKED, "evaluation": ExitCode.NOT_BLESSED}
         for verdict in self.verdicts:
             if verdict.is_blocked:
-                return codes.get(verdict.gate, ExitCode.INFRASTRUCTURE)
+                return self._exit_code_of(verdict.gate)
         if self.version is None and not self.is_partial:
             return ExitCode.INFRASTRUCTURE
         return ExitCode.DONE
+
+    def _exit_code_of(self, gate: str) -> ExitCode:
+        """The exit code of a run that a gate blocked; an own one counts by where it stands."""
+        if gate == "data":
+            return ExitCode.DATA_BLOCKED
+        if gate == "server":
+            return ExitCode.INFRASTRUCTURE
+        trained = any(n.node == NodeId.TRAINER and n.state != "skipped" for n in self.nodes)
+        return ExitCode.NOT_BLESSED if trained or gate == "evaluation" else ExitCode.DATA_BLOCKED
 
     @property
     def headline(self) -> str:
@@ -156,6 +166,8 @@ class RunResult:
             return "the model was not blessed: nothing was pushed"
         if "server" in blocked:
             return "the server gate refused the model: nothing was pushed"
+        if blocked:
+            return f"the {blocked[0]} gate blocked this run: nothing was pushed"
         if self.version is None:
             if self.is_partial:
                 return "the part that was asked for is done; nothing was pushed"

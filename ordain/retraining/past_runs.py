@@ -60,8 +60,11 @@ def _read(
     ended = [e.last_update_time_since_epoch / 1000 for e in executions]
     known = [_verdict(gate, o) for node, gate in _GATES.items() for o in outputs_of(node)]
     verdicts = [verdict for verdict in known if verdict is not None]
+    seen = {output.id for node in _GATES for output in outputs_of(node)}
+    own = [o for o in outputs_of(*by_node) if o.type == "GateVerdict" and o.id not in seen]
+    own_blocked = any(o.properties.get("outcome") == Outcome.BLOCKED for o in own)
     failure = _failure(runs / run_id)
-    state = _state(outputs_of(*_PUSHERS), outputs_of("Evaluator"), verdicts, failure)
+    state = _state(outputs_of(*_PUSHERS), outputs_of("Evaluator"), verdicts, failure, own_blocked)
     reading = _reading(by_node.get(_EXAMPLE_GEN, [])) if state is State.UNREADABLE else None
     gate = _property(by_node, "DataGate", "policy")
     blocked = [v for v in verdicts if v.gate == "data" and v.is_blocked]
@@ -89,6 +92,7 @@ def _state(
     evaluated: list[Output],
     verdicts: list[Verdict],
     failure: tuple[str, int] | None,
+    own_blocked: bool,
 ) -> State:
     """Returns the first state that applies; a killed run has no `result.json`."""
     if any(output.properties.get("pushed") == 1 for output in pushed):
@@ -96,7 +100,7 @@ def _state(
     blocked = {verdict.gate for verdict in verdicts if verdict.is_blocked}
     if "data" in blocked:
         return State.BLOCKED
-    if any(output.properties.get("blessed") == 0 for output in evaluated):
+    if own_blocked or any(output.properties.get("blessed") == 0 for output in evaluated):
         return State.NOT_BLESSED
     if "server" in blocked:
         return State.REFUSED

@@ -21,6 +21,7 @@ from typing import Any
 
 from tfx.orchestration.local import runner_utils
 from tfx.orchestration.portable import execution_publish_utils, launcher
+from tfx.orchestration.portable.input_resolution import channel_resolver
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
 from ordain.components.artifacts import pushed_model, served_model
@@ -34,6 +35,7 @@ from ordain.history.runs import History, Output, state_of
 from ordain.metadata import exact_queries
 from ordain.metadata import tfx_handle as metadata_handle
 from ordain.pipeline import span_binding
+from ordain.pipeline.own_nodes import VERDICT_TYPE
 from ordain.runner import lazy_executors, partial_run
 from ordain.runner.node_errors import as_known_error
 from ordain.runner.node_log import node_log
@@ -112,6 +114,12 @@ def _register_once(original: Callable[..., Any]) -> Callable[..., Any]:
         return original(metadata_handle, execution_type, contexts, *args, **rest)
 
     return register
+
+
+def is_verdict(key: str, spec: Any) -> bool:
+    """True for a node's input that its condition reads: the verdict of a gate before it."""
+    kinds = {channel.artifact_query.type.name for channel in spec.channels}
+    return exact_queries.is_condition(key) and kinds == {VERDICT_TYPE}
 
 
 class NodeLauncher:
@@ -234,6 +242,8 @@ class NodeLauncher:
             before = self._before(node)
             if before is not None:
                 return before
+        if self._has_skipped_gate(node):
+            return "skipped", None
         info = launcher.Launcher(
             pipeline_node=node,
             mlmd_connection=self._handle,
@@ -254,6 +264,19 @@ class NodeLauncher:
                 raise known
             raise NodeFailedError(f"{name} ended in state {state}: its inputs were not resolved")
         return state, execution_id
+
+    def _has_skipped_gate(self, node: Any) -> bool:
+        """True if one of several gates before a node was skipped, for another one had blocked.
+
+        TFX fails a node one of whose conditions has nothing to read, whatever the others say.
+        """
+        gates = [spec for key, spec in node.inputs.inputs.items() if is_verdict(key, spec)]
+        if len(gates) < 2:
+            return False
+        with self._handle as handle:
+            return not all(
+                channel_resolver.resolve_union_channels(handle, spec.channels) for spec in gates
+            )
 
     def _before(self, node: Any) -> tuple[str, int] | None:
         """What an earlier try came to, if it succeeded; removes what another one left."""

@@ -6,6 +6,7 @@ from ordain.common.node_id import NodeId
 from ordain.config.gates import ServerGate
 from ordain.config.model import NoBaseline
 from ordain.config.project import Project
+from ordain.pipeline.own_nodes import OwnNodes
 from ordain.project.spans import describe_span
 from ordain.runner.preflight import Plan
 from ordain.serving.registry.label_file import STABLE
@@ -33,7 +34,7 @@ def planned_nodes(project: Project, plan: Plan) -> list[tuple[str, str]]:
         against = "none"
     elif isinstance(baseline, str):
         against = {"stable": "the stable version", "latest": "the newest version"}[baseline]
-    nodes = [
+    nodes: list[tuple[str, str]] = [
         (
             NodeId.EXAMPLE_GEN,
             f"{count} span(s), {first} to {last}, {size:.1f} MB, "
@@ -67,8 +68,23 @@ def planned_nodes(project: Project, plan: Plan) -> list[tuple[str, str]]:
     if server.none is None:
         nodes.append((NodeId.SERVER_GATE, _server_gate(server)))
     nodes.append((NodeId.PUSHER, f"{project.serving}"))
+    nodes = _with_own_nodes(project, nodes)
     stock = {name for name, origin in project.executors.items() if origin == "tfx"}
     return [(name, f"{does} (TFX's executor)" if name in stock else does) for name, does in nodes]
+
+
+def _with_own_nodes(project: Project, nodes: list[tuple[str, str]]) -> list[tuple[str, str]]:
+    """Inserts the project's own nodes in their places."""
+    if not project.nodes:
+        return nodes
+    own, found = OwnNodes(project), []
+    for name, does in nodes:
+        found.append((name, does))
+        for placed in own.behind(name):
+            inputs = ", ".join(f"{key}: {'.'.join(it)}" for key, it in placed.inputs.items())
+            gate = ", a gate" if placed.is_gate else ""
+            found.append((placed.own.id, f"{placed.own.component}{gate}; {inputs or 'no input'}"))
+    return found
 
 
 def _server_gate(server: ServerGate) -> str:

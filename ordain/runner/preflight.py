@@ -1,11 +1,12 @@
 """Everything cheap that can be wrong, found before anything expensive starts.
 
-Nothing here imports TensorFlow or TFX.
+Nothing here imports TensorFlow or TFX, but for the nodes of a project's own.
 """
 
 from __future__ import annotations
 
 import difflib
+import json
 import shutil
 import sqlite3
 from collections.abc import Iterable
@@ -19,8 +20,9 @@ from ordain.config.thresholds import check_thresholds, idle_limits
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.metadata.location import Location
 from ordain.metadata.store import check_server
+from ordain.pipeline.topology import chain_of
 from ordain.project.schema import feature_types
-from ordain.project.source import functions_of
+from ordain.project.source import functions_of, library_versions
 from ordain.project.spans import Span, find_spans, select_window
 from ordain.runner.weak_thresholds import weak_thresholds
 from ordain.serving.registry.label_file import STABLE, read_labels
@@ -74,6 +76,8 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
     _check_names(project, types)
     check_thresholds(project)
     _check_signing(project)
+    if project.nodes:
+        chain_of(project)  # imports their components, and TFX with them
     spans = find_spans(project.data)
     if span is not None and not project.data.has_spans:
         raise ConfigError(f"--span {span}: data.pattern {project.data.pattern!r} knows no spans")
@@ -81,7 +85,7 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
     check_metadata(project.metadata)
     check_baseline(project)
     needed = _check_disk(project, window)
-    notes = []
+    notes = _upgrade_notes(project)
     if len(window) < project.data.window:
         notes.append(f"data.window is {project.data.window}; only {len(window)} spans exist so far")
     if not types:
@@ -95,6 +99,24 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
     if project.gate.server.none is not None:
         notes.append(f"no server gate: {project.gate.server.none}")
     return Plan(tuple(window), tuple(notes), needed)
+
+
+def _upgrade_notes(project: Project) -> list[str]:
+    """A note if another version of ordain made the last run, whose results are then not reused."""
+    newest = max(project.runs.glob("*/result.json"), default=None)
+    if newest is None:
+        return []
+    try:
+        before = json.loads(newest.read_text(encoding="utf-8"))["versions"]["ordain"]
+    except (OSError, ValueError, KeyError, TypeError):
+        return []  # not a result; `ordain runs show` says so
+    now = library_versions()["ordain"]
+    if before == now:
+        return []
+    return [
+        f"run {newest.parent.name} was made by ordain {before}, this is {now}: "
+        "nodes run again instead of being cached; published versions stay"
+    ]
 
 
 def check_metadata(path: Location) -> None:

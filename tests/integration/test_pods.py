@@ -187,12 +187,12 @@ def test_killed_terminated_and_retried_pods_leave_one_execution_for_each_node(po
                 assert ended.code == -signal.SIGKILL
             else:
                 assert ended.code == 5, ended.text
-                assert "the pod was told to end (SIGTERM)" in ended.text
+                assert "the pod received SIGTERM" in ended.text
                 if name == "StatisticsGen":
                     assert run.on_exit().code == 5
                     failure = result_of(sandbox, run)["failure"]
                     assert failure["node"] == "StatisticsGen, span 1"
-                    assert "the pod was told to end" in failure["message"]
+                    assert "the pod received SIGTERM" in failure["message"]
         done = run.node(name)
         assert done.code == 0, done.text
         # A retry of a pod that had finished finds what it did.
@@ -355,7 +355,7 @@ def test_a_failed_run_is_told_as_a_local_one_and_what_a_retry_changes(
         # Of a run whose pods never came there is no node to tell of.
         assert idle.on_exit().code == 5
         assert result_of(sandbox, idle)["nodes"] == []
-        assert "ExampleGen failed: its task never came to run" in hook.got[5]["body"]["headline"]
+        assert "ExampleGen failed: its task never started" in hook.got[5]["body"]["headline"]
 
 
 def test_a_run_that_could_not_be_prepared_is_told_and_red(pods: Any) -> None:
@@ -378,7 +378,7 @@ def test_a_run_that_could_not_be_prepared_is_told_and_red(pods: Any) -> None:
         # No pod of it at all, as where the image cannot be pulled.
         other = new_run()
         assert other.on_exit().code == 5
-        assert "its task never came to run" in hook.got[1]["body"]["headline"]
+        assert "its task never started" in hook.got[1]["body"]["headline"]
 
 
 def test_ten_pods_at_once_on_a_fresh_database(pods: Any) -> None:

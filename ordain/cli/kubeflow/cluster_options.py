@@ -38,7 +38,7 @@ def server_options(command: Command) -> Command:
 
 
 def compiled_options(command: Command) -> Command:
-    """Adds what a compiled chain is started with: its file, its root, its experiment."""
+    """Adds --file, --pipeline-root, --experiment and --create-experiment."""
     for decorate in (
         click.option("--create-experiment", is_flag=True, help="Create the experiment if need be."),
         click.option("--experiment", metavar="NAME", help="Default: kubeflow.experiment, Default."),

@@ -26,7 +26,7 @@ class Gate:
     """A gate.
 
     Attributes:
-        name: `data`, `evaluation` or `server`.
+        name: `data`, `evaluation`, `server`, or that of a gate of the project's own.
         outcome: `passed`, `warned`, `blocked`, or `not run`.
         notable: Reasons that did not pass, or all if they are few.
         others: The other reasons.
@@ -86,6 +86,8 @@ def gates(record: Record) -> list[Gate]:
     """List the gates in pipeline order, including those that did not run."""
     answered = {verdict.gate: verdict for verdict in record.verdicts}
     found = [_gate(name, answered.get(name), record.why_missing(node)) for name, node in GATES]
+    ours = {name for name, _ in GATES}
+    found += [_gate(name, verdict, "") for name, verdict in answered.items() if name not in ours]
     none = record.project.gate.server.none
     if none is not None:
         found = [

@@ -95,7 +95,7 @@ class TestTasks:
     def test_an_unknown_task(self, api, ordain, started):
         with pytest.raises(ConfigError, match="has no task 'pusher'") as caught:
             ordain("cluster", "logs", started(), "pusher", "--host", api.url)
-        assert caught.value.hint == "tasks that began: prepare, statistics-gen, trainer"
+        assert caught.value.hint == "started tasks: prepare, statistics-gen, trainer"
 
 
 class TestLogs:
@@ -131,7 +131,7 @@ class TestLogs:
         assert done.output == "from the pod\n"
 
     def test_from_nowhere(self, api, ordain, started):
-        with pytest.raises(InfrastructureError, match="is not to be had") as caught:
+        with pytest.raises(InfrastructureError, match="could not fetch the log") as caught:
             ordain("cluster", "logs", started(), "trainer", "--host", api.url)
         assert "Failed to read logs for run" in caught.value.message
         assert "there is no kubeconfig" in caught.value.message

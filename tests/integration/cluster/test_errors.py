@@ -40,7 +40,7 @@ class TestConnection:
     def test_one_that_breaks_while_a_run_is_started_is_not(self, api, project, ordain):
         api.faults.append(Fault("drop", path="/v2beta1/runs"))
         folder = project()
-        with pytest.raises(InfrastructureError, match="may have been done") as caught:
+        with pytest.raises(InfrastructureError, match="may have been carried out") as caught:
             ordain("submit", folder, "--host", api.url)
         assert len(api.sent("POST", "/runs")) == 1
         assert caught.value.hint == f"ordain cluster runs {folder} --host {api.url}"
@@ -48,7 +48,7 @@ class TestConnection:
     def test_no_answer_in_time(self, api, ordain, monkeypatch):
         monkeypatch.setattr("ordain.kubeflow.client.server.READ_S", 0.2)
         api.faults.append(Fault("hang", path="/runs"))
-        with pytest.raises(InfrastructureError, match=r"did not answer in time|timed out"):
+        with pytest.raises(InfrastructureError, match=r"timed out"):
             runs(ordain, api.url)
 
     def test_a_gateway_that_recovers(self, api, ordain):
@@ -98,14 +98,14 @@ class TestWhoAsks:
         with serving(KubeflowApi(tokens={"right"})) as api:
             folder = project(host=api.url, auth={"token_env": "KFP_TOKEN"})
             monkeypatch.setenv("KFP_TOKEN", "wr0ng-secret")
-            with pytest.raises(ConfigError, match=r"does not accept who asks \(401\)") as caught:
+            with pytest.raises(ConfigError, match=r"authentication failed \(401\)") as caught:
                 ordain("cluster", "runs", folder)
         assert "the token in the environment variable KFP_TOKEN" in caught.value.message
         assert "wr0ng-secret" not in str(caught.value)
 
     def test_no_credentials(self, ordain):
         with serving(KubeflowApi(tokens={"right"})) as api:
-            with pytest.raises(ConfigError, match="sent was no credentials") as caught:
+            with pytest.raises(ConfigError, match="sent: no credentials") as caught:
                 runs(ordain, api.url)
         assert "kubeflow.auth" in caught.value.hint
 
@@ -197,14 +197,14 @@ class TestWhoAsks:
     @pytest.mark.parametrize("kind", ["login", "page"])
     def test_a_login_page(self, api, ordain, kind):
         api.faults.append(Fault(kind))
-        with pytest.raises(ConfigError, match="answered with a page for a browser") as caught:
+        with pytest.raises(ConfigError, match="returned a web page") as caught:
             runs(ordain, api.url)
         assert ("dex.example" in caught.value.message) == (kind == "login")
         assert "ends in /pipeline" in caught.value.hint
 
     def test_a_login_page_half_way(self, api, ordain):
         api.faults.append(Fault("page", path="/runs"))
-        with pytest.raises(ConfigError, match="answered with a page for a browser"):
+        with pytest.raises(ConfigError, match="returned a web page"):
             runs(ordain, api.url)
 
 
@@ -215,12 +215,12 @@ class TestNamespaces:
             yield server
 
     def test_none_is_named(self, shared, ordain):
-        with pytest.raises(ConfigError, match="has to be told a namespace") as caught:
+        with pytest.raises(ConfigError, match="a namespace is required") as caught:
             runs(ordain, shared.url)
         assert caught.value.hint.startswith("--namespace")
 
     def test_somebody_elses(self, shared, ordain):
-        with pytest.raises(ConfigError, match="does not allow it in namespace 'prod'") as caught:
+        with pytest.raises(ConfigError, match="permission denied in namespace 'prod'") as caught:
             runs(ordain, shared.url, "--namespace", "prod")
         assert "is not authorized" in caught.value.message
         assert "kubeflow-edit" in caught.value.hint
@@ -242,7 +242,7 @@ class TestNamespaces:
 
         # The upload paths answer 400 to everything.
         monkeypatch.setattr(shared.store, "upload_version", refuse)
-        with pytest.raises(ConfigError, match=r"does not allow it in namespace 'team' \(400\)"):
+        with pytest.raises(ConfigError, match=r"permission denied in namespace 'team' \(400\)"):
             ordain("submit", project(), "--host", shared.url, "--namespace", "team")
 
 
@@ -275,7 +275,7 @@ class TestServers:
     def test_an_answer_that_is_not_of_the_api(self, api, project, told, ordain):
         sent = told("submit", project(), "--host", api.url)
         api.store.runs[sent["run_id"]].created_at = "yesterday"
-        with pytest.raises(InfrastructureError, match="answered with what is not of its API"):
+        with pytest.raises(InfrastructureError, match="returned an unexpected response"):
             runs(ordain, api.url)
 
 

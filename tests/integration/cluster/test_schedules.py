@@ -57,7 +57,7 @@ class TestCreate:
 
     def test_a_wrong_one_is_refused_before_anything_is_sent(self, api, project, ordain):
         words = ("--host", api.url, "--cron", "0 3 L * *")
-        with pytest.raises(ConfigError, match="'L' is known to cron here, but not to Kubeflow"):
+        with pytest.raises(ConfigError, match="'L' is not supported by Kubeflow"):
             ordain("cluster", "schedule", "create", project(), *words)
         assert api.requests == []
 

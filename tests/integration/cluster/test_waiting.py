@@ -110,7 +110,7 @@ class TestWaiting:
     def test_a_server_that_stays_away(self, api, project, ordain, monkeypatch):
         monkeypatch.setattr("ordain.kubeflow.client.follow.OUTAGE_S", 0.5)
         api.faults.append(Fault("away", path="/runs/"))
-        with pytest.raises(InfrastructureError, match="the run goes on without being") as caught:
+        with pytest.raises(InfrastructureError, match="the run continues without being") as caught:
             submit(ordain, api, project(), "--wait")
         assert caught.value.hint.startswith("ordain cluster runs ")
         assert len(api.store.runs) == 1

@@ -174,13 +174,13 @@ class TestPlan:
         assert code == 0
         assert document["project"] == "toy"
         assert document["window"] == [1, 2, 3]
-        assert document["chain"][0] == "ExampleGen"
-        assert document["chain"][-1] == "Pusher"
+        assert document["nodes"][0] == "ExampleGen"
+        assert document["nodes"][-1] == "Pusher"
         assert "data.window is 5; only 3 spans exist so far" in document["notes"]
 
     def test_the_chain_it_draws_is_the_chain_that_runs(self, make_project):
-        from ordain.cli.plan import nodes_of
         from ordain.pipeline import graph
+        from ordain.runner.planned_nodes import planned_nodes
         from ordain.runner.preflight import make_plan
 
         for keys in (
@@ -192,7 +192,7 @@ class TestPlan:
             project = make_project(module=WITH_TUNER, **keys)
             ir = graph.compile_ir(project, 3)
             nodes = [n.pipeline_node.node_info.id for n in ir.nodes]
-            drawn = [name for name, _ in nodes_of(project, make_plan(project))]
+            drawn = [name for name, _ in planned_nodes(project, make_plan(project))]
             # The resolver of the analyzer cache is part of Transform to who reads the plan.
             assert [n for n in drawn if n != "Baseline" or n in nodes] == [
                 n for n in nodes if n != "AnalyzerCache"

@@ -76,7 +76,11 @@ RULES = {
         4,
         "the model was not blessed: nothing was pushed",
     ),
-    "a gate of another name": ({"verdicts": (verdict("other"),), "version": None}, 5, None),
+    "a gate of one's own, before training": (
+        {"verdicts": (verdict("other"),), "version": None},
+        3,
+        None,
+    ),
     "blessed and not pushed": (
         {"version": None},
         5,

@@ -5,6 +5,7 @@ import json
 import shutil
 import sqlite3
 from collections import namedtuple
+from importlib import metadata
 
 import pytest
 
@@ -192,6 +193,29 @@ class TestNotes:
 
         assert has_note(make_project())
         assert not has_note(make_frozen())
+
+    @pytest.mark.parametrize(
+        ("content", "is_noted"),
+        [
+            ('{"versions": {"ordain": "0.0.1"}}', True),
+            (json.dumps({"versions": {"ordain": metadata.version("ordain")}}), False),
+            ("{}", False),
+            ("no JSON", False),
+            (None, False),
+        ],
+    )
+    def test_a_last_run_of_another_version_is_noted(self, make_project, content, is_noted):
+        project = make_project()
+        for run, text in (
+            ("20260101-000000-aaaa", '{"versions": {"ordain": "0"}}'),
+            ("2027", content),
+        ):
+            if text is not None and content is not None:
+                (project.runs / run).mkdir(parents=True)
+                (project.runs / run / "result.json").write_text(text)
+        found = [note for note in make_plan(project).notes if "was made by ordain" in note]
+        assert bool(found) == is_noted
+        assert all(note.startswith("run 2027 was made by ordain 0.0.1, this is ") for note in found)
 
     def test_no_baseline_is_noted_with_its_reason(self, make_project):
         notes = make_plan(make_project(evaluate__baseline={"none": "first release"})).notes

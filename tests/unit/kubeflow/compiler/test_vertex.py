@@ -134,8 +134,8 @@ class TestCompiled:
         assert "title: ordain.GateVerdict" in json.dumps(spec)
         assert import_utils.import_class_by_path("ordain.GateVerdict") is GateVerdict
         assert GateVerdict.TYPE_NAME == "GateVerdict"
-        with pytest.raises(AttributeError, match="'Verdict'"):
-            _ = ordain.Verdict
+        with pytest.raises(AttributeError, match="'NoSuchType'"):
+            _ = ordain.NoSuchType
 
     @pytest.mark.framework
     def test_the_same_project_gives_the_same_bytes(self, compiled):

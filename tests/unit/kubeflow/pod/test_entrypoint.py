@@ -17,7 +17,7 @@ def test_an_error_is_a_line_with_what_to_do_and_its_code(capsys):
     assert code == 2
     said = capsys.readouterr().out.splitlines()
     assert said == [
-        "error: --plan 'no plan': is not what prepare writes",
+        "error: --plan 'no plan': not a plan written by prepare",
         "  next: see docs/kubeflow-pods.md",
     ]
 

@@ -27,20 +27,20 @@ def refused(asked, match, **changes):
 
 
 def test_another_version_of_the_project_in_the_image(asked):
-    error = refused(asked, "the image holds another version of the project", source="0" * 64)
+    error = refused(asked, "the compiled pipeline expects", source="0" * 64)
     assert "make image" in error.hint
 
 
 @pytest.mark.parametrize("name", ["schema.pbtxt", "helper.py"])
 def test_an_image_whose_schema_or_source_is_another_one(asked, name):
     Path(asked.project, name).write_text("")
-    refused(asked, "the image holds another version of the project")
+    refused(asked, "the compiled pipeline expects")
 
 
 def test_a_folder_that_the_image_does_not_have(asked, tmp_path):
     config = json.loads(asked.config)
     config["train"] = {"module": "/model.py"}
-    refused(asked, "there is no such folder in this image", project=str(tmp_path / "none"))
+    refused(asked, "no such folder in this image", project=str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("root", ["s3://bucket", "minio://bucket/x"])
@@ -53,7 +53,7 @@ def test_a_pipeline_root_in_another_store_by_its_name(asked, root):
 
 @pytest.mark.parametrize("root", ["gs://", "gs://b/../../etc", "gs://B/x", "gs://bucket/a b"])
 def test_a_bucket_that_none_can_be_called(asked, root):
-    refused(asked, "is no address", pipeline_root=root)
+    refused(asked, "not a valid address", pipeline_root=root)
 
 
 @pytest.mark.parametrize(
@@ -71,10 +71,10 @@ def test_what_pods_with_a_bucket_alone_cannot_have(asked, settings, match):
 @pytest.mark.parametrize(
     ("settings", "match"),
     [
-        ("no json", "is not JSON"),
-        ('{"a": 1}', "must be a JSON list of texts"),
-        ("[1]", "must be a JSON list of texts"),
-        ('["name=other"]', "name cannot be set for a run: it names the pipeline"),
+        ("no json", "not JSON"),
+        ('{"a": 1}', "must be a JSON list of strings"),
+        ("[1]", "must be a JSON list of strings"),
+        ('["name=other"]', "name cannot be set for a run: it is the pipeline's name"),
         ('["kubeflow.image=x"]', "kubeflow cannot be set for a run"),
         ('["workspace=/x"]', "use the parameter pipeline_root"),
         ('["train.stepz=1"]', "unknown key 'train.stepz'; did you mean 'steps'"),

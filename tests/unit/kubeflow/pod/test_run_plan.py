@@ -47,7 +47,7 @@ def test_a_file_that_was_changed_since_is_refused(tmp_path):
     plan = write_prepared(CHAIN, tmp_path)
     path = tmp_path / "run-1" / FILE
     path.write_text(path.read_text().replace('"ExampleGen"', '"ExampleGan"'))
-    with pytest.raises(InfrastructureError, match="something changed it since"):
+    with pytest.raises(InfrastructureError, match="the file was changed"):
         read_prepared(plan, "run-1")
 
 
@@ -60,13 +60,13 @@ def test_a_volume_that_is_not_mounted_is_told(tmp_path):
 
 
 def test_another_runs_plan_is_refused(tmp_path):
-    with pytest.raises(ConfigError, match="--plan is run run-1's, and --run-id is run-2"):
+    with pytest.raises(ConfigError, match="--plan is of run run-1, --run-id is run-2"):
         read_prepared(write_prepared(CHAIN, tmp_path), "run-2")
 
 
 @pytest.mark.parametrize("plan", ["", "{}", "[]", "null", '{"uri": 1}', "no json"])
 def test_what_is_no_plan_is_refused(plan):
-    with pytest.raises(ConfigError, match="is not what prepare writes"):
+    with pytest.raises(ConfigError, match="not a plan written by prepare"):
         read_prepared(plan, "run-1")
 
 
@@ -74,7 +74,7 @@ def test_another_images_form_is_told(tmp_path):
     write_prepared(CHAIN, tmp_path)
     path = tmp_path / "run-1" / FILE
     path.write_text(path.read_text().replace('"form": 1', '"form": 99'))
-    with pytest.raises(ConfigError, match="form 99, and this image reads form 1"):
+    with pytest.raises(ConfigError, match="format 99, this image reads format 1"):
         find_plan(tmp_path, "run-1")
 
 

@@ -66,7 +66,10 @@ DAMAGED = {
     "a share of 1": (_labels(canary={"version": 2, "share": 1}), "the canary's share is 1, not"),
     "a share below 0": (_labels(canary={"version": 2, "share": -0.1}), "share is -0.1, not"),
     "a share NaN": (_labels(canary={"version": 2, "share": float("nan")}), "it contains NaN"),
-    "a share infinite": (_labels(canary={"version": 2, "share": float("inf")}), "contains Infinity"),
+    "a share infinite": (
+        _labels(canary={"version": 2, "share": float("inf")}),
+        "contains Infinity",
+    ),
     "a share as text": (_labels(canary={"version": 2, "share": "0.1"}), "share is '0.1', not a"),
     "a change that is none": (_labels(changes=[3]), "a change is 3, not an object"),
     "who a list": (_change(who=[]), "a change's who is a list, not a string"),
