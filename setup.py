@@ -69,7 +69,7 @@ DEV = [
 
 setup(
     name="ordain",
-    version="0.1.0",
+    version="0.2.0",
     description="An end-to-end TFX pipeline: raw data in, a model that passed every gate out.",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",

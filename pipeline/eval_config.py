@@ -135,7 +135,7 @@ def _options(entry: Metric, value: Value) -> Any:
 
 
 def _plots(metrics: Sequence[Metric]) -> list[Any]:
-    """What the report draws and no threshold asks for, by the kind of metrics there are."""
+    """Metrics for the report that no threshold uses, by the kind of the others."""
     class_names = [entry.class_name for entry in metrics]
     if any(OF_CLASSES.match(name) for name in class_names) or any(map(_is_by_class, metrics)):
         name, options = CLASSES_PLOT, {}

@@ -276,7 +276,7 @@ def _set_executors(project: Project, components: Iterable[Any]) -> None:
 
 
 def _analyzer_cache(examples: Any) -> Any:
-    """What Transform goes on from."""
+    """The analyzer cache that Transform starts from."""
     return Resolver(
         strategy_class=SeenAnalyzerCache,
         examples=examples,
@@ -304,7 +304,7 @@ def _published(node: str, project: Project, model: Any, rule: str, blessing: Any
 
 
 def _served_model(project: Project, transformed: dict[str, Any]) -> Any:
-    """What a warm start goes on from."""
+    """The model that a warm start continues."""
     return Resolver(
         strategy_class=ServedModel,
         config={"directory": project.push_base},

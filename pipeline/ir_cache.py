@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import gc
 import hashlib
 import json
 import logging
@@ -19,10 +20,11 @@ from importlib import metadata
 from typing import Any
 
 from ordain.common.file_cache import FileCache
+from ordain.common.lazy_imports import frameworks
 from ordain.common.package import PACKAGE
 from ordain.config.project import Project
 from ordain.pipeline.own_nodes import component_fingerprint
-from ordain.pipeline.preload import load_graph, loading_tfx
+from ordain.pipeline.preload import loading_tfx
 from ordain.project.source import fingerprint
 
 FOLDER = "compiled"
@@ -33,6 +35,23 @@ _ROOMS = ("common", "components", "config", "metadata", "pipeline", "project", "
 _DISTRIBUTIONS = ("tfx", "tensorflow-model-analysis", "ml-metadata", "protobuf")
 
 log = logging.getLogger(__name__)
+
+
+def load_graph() -> Any:
+    """Imports what builds the graph: the libraries of every component.
+
+    Returns:
+        The module `ordain.pipeline.graph`.
+    """
+    is_first = "ordain.pipeline.graph" not in sys.modules
+    with frameworks():
+        import tensorflow  # noqa: PLC0415
+
+        tensorflow.version  # noqa: B018  executed first, as all that follows has it
+        from ordain.pipeline import graph  # noqa: PLC0415  ten seconds
+    if is_first:
+        gc.freeze()
+    return graph
 
 
 def compiled_ir(project: Project, newest_span: int) -> Any:
@@ -77,7 +96,7 @@ def _key(project: Project, newest_span: int) -> str:
 
 @functools.cache
 def _code() -> str:
-    """What this installation would build: our own source, and the versions of the libraries'."""
+    """Identity of this installation: its own source, and the versions of the libraries."""
     digest = hashlib.sha256(sys.version.encode())
     for name in _DISTRIBUTIONS:
         digest.update(f"{name}=={metadata.version(name)}\n".encode())

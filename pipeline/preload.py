@@ -1,9 +1,8 @@
-"""What a process has to import before it walks the chain: TFX, and the project's own module."""
+"""Imports that a process needs before it launches nodes: TFX, and the project's own module."""
 
 from __future__ import annotations
 
 import contextlib
-import gc
 import glob
 import stat
 import sys
@@ -15,7 +14,7 @@ from ordain.common.lazy_imports import frameworks
 
 
 class FileStatistics(NamedTuple):
-    """What is told of a file, with TensorFlow's names."""
+    """File status under TensorFlow's names."""
 
     length: int
     mtime_nsec: int
@@ -46,23 +45,6 @@ def _complete_tfma() -> None:
     for name in config_pb2.DESCRIPTOR.message_types_by_name:
         if not hasattr(sdk, name):
             setattr(sdk, name, getattr(config_pb2, name))
-
-
-def load_graph() -> Any:
-    """Imports what builds the graph: the libraries of every component.
-
-    Returns:
-        The module `ordain.pipeline.graph`.
-    """
-    is_first = "ordain.pipeline.graph" not in sys.modules
-    with frameworks():
-        import tensorflow  # noqa: PLC0415
-
-        tensorflow.version  # noqa: B018  executed first, as all that follows has it
-        from ordain.pipeline import graph  # noqa: PLC0415  ten seconds
-    if is_first:
-        gc.freeze()
-    return graph
 
 
 def _prefer_local_files() -> None:

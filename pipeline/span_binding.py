@@ -1,4 +1,4 @@
-"""How the chain's IR is bound to one run: run id, cache, and the spans of the window.
+"""Binds the pipeline's IR to one run: run id, cache, and the spans of the window.
 
 A node that works span by span is launched once for each span, under a context of its own
 (`span`), in the same pipeline run. TFX tells executions of a node apart by their contexts, so

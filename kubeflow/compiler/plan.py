@@ -27,7 +27,7 @@ DOCS = "see docs/kubeflow-compile.md"
 
 @dataclass(frozen=True)
 class CompilePlan:
-    """What a compiled file is made from.
+    """The inputs of a compiled file.
 
     Attributes:
         project: The project, references unresolved.

@@ -264,6 +264,7 @@ def _check_nodes(ir: Any, arguments: PrepareArguments) -> None:
 
 def _as_json(ir: Any) -> dict[str, Any]:
     from google.protobuf import json_format  # noqa: PLC0415
+    from tfx.proto.orchestration import executable_spec_pb2  # noqa: F401, PLC0415  `Any`s hold them
 
     return dict(json_format.MessageToDict(ir, preserving_proto_field_name=True))
 

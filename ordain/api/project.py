@@ -51,7 +51,7 @@ def load_project(
 
 @dataclass(frozen=True)
 class RunPlan:
-    """What a run would do.
+    """The plan of a run.
 
     Attributes:
         project: The project's name.

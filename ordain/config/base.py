@@ -26,7 +26,7 @@ Policy = Literal["pass", "warn", "block"]
 
 @dataclass(frozen=True)
 class Shown:
-    """How docs/configuration.md shows a type or a default that an annotation does not describe.
+    """Type or default shown in docs/configuration.md where the annotation does not describe it.
 
     Attributes:
         type: In place of the rendered annotation.
@@ -48,7 +48,7 @@ ScalarValue = Annotated[str | int | float | bool, Shown("text, number or boolean
 
 @dataclass(frozen=True)
 class Source:
-    """Where a configuration comes from; pydantic's context while a project is validated.
+    """Source of a configuration; pydantic's context while a project is validated.
 
     Attributes:
         folder: The project's folder, absolute; relative paths in the configuration start there.

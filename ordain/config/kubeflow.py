@@ -82,7 +82,7 @@ class Toleration(KubeflowSection):
     key: LabelKey | None = None
     """The taint's key. Without it, every taint; that needs `operator: Exists`."""
     operator: Literal["Exists", "Equal"] = "Equal"
-    """Whether `value` has to be equal. `Exists` takes no `value`."""
+    """`Equal` compares `value`; `Exists` takes no `value`."""
     value: LabelValue | None = None
     """The taint's value."""
     effect: Literal["NoSchedule", "PreferNoSchedule", "NoExecute"] | None = None
@@ -105,7 +105,7 @@ class Retries(KubeflowSection):
     """Retries of a pod that failed, and the pauses before them."""
 
     count: Annotated[int, Field(ge=0, le=20)] = 2
-    """How often a container that failed is started again."""
+    """Number of retries of a failed container."""
     backoff_s: Annotated[int, Field(ge=1, le=3600)] = 30
     """Seconds before the first retry."""
     factor: Annotated[FiniteFloat, Field(ge=1, le=10)] = 2.0
@@ -236,7 +236,7 @@ class Kubeflow(KubeflowSection):
     pull_policy: Annotated[
         Literal["Always", "IfNotPresent", "Never"] | None, Shown(default="Kubernetes' own")
     ] = None
-    """When images are pulled."""
+    """Pull policy of the images."""
     pull_secrets: Annotated[tuple[Name, ...], Field(max_length=16)] = ()
     """Secrets that images are pulled with."""
     labels: dict[LabelKey, LabelValue] = Field(default_factory=dict)

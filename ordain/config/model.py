@@ -49,9 +49,9 @@ class Limit(Section):
     max: FiniteFloat | None = None
     """Upper bound of the candidate's value."""
     max_drop: Annotated[FiniteFloat, Field(ge=0)] | None = None
-    """How far below the baseline's value it may be, in the metric's unit."""
+    """Largest drop below the baseline's value, in the metric's unit."""
     max_rise: Annotated[FiniteFloat, Field(ge=0)] | None = None
-    """How far above the baseline's value it may be. Not together with `max_drop`."""
+    """Largest rise above the baseline's value. Not together with `max_drop`."""
     min_rows: Annotated[int, Field(ge=1)] | None = None
     """A slice with fewer rows is not judged. Needs a limit beside it."""
     undefined: Annotated[

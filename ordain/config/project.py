@@ -95,7 +95,7 @@ class Project(Section):
     retrain: Retrain = Retrain()
     """Triggers and blockers of `ordain retrain`."""
     schedule: Schedule = Schedule()
-    """When `ordain schedule` checks."""
+    """Times and events at which `ordain schedule` checks."""
     notify: tuple[Notify, ...] = ()
     """Notifications of runs."""
     kubeflow: Kubeflow = Kubeflow()

@@ -19,7 +19,7 @@ class Schedule(Section):
     """Checks of `ordain schedule` (docs/scheduling.md)."""
 
     cron: Annotated[str, Shown("cron expression of five fields")] | None = None
-    """When to check whether there is something to do."""
+    """Times and events at which the scheduler checks."""
     timezone: Annotated[str, Shown("name of a time zone")] = "UTC"
     """Time zone of the expression, such as `Europe/Berlin`."""
     watch: bool = False

@@ -28,7 +28,7 @@ NODE_FIELDS = ("state", "seconds", "cpu_s", "peak_rss_bytes", "rows")
 
 @dataclass(frozen=True)
 class RunFacts:
-    """What there is to compare of one run.
+    """The comparable facts of one run.
 
     Attributes:
         run_id: The run.
@@ -177,7 +177,7 @@ def _spans(window: Sequence[int]) -> str:
 
 
 def read_facts(project: Project, history: History, run_id: str) -> RunFacts:
-    """What there is to compare of a run.
+    """Reads the comparable facts of a run.
 
     Args:
         project: The project.

@@ -50,7 +50,7 @@ class Removal:
 
 @dataclass(frozen=True)
 class Sweep:
-    """What `ordain gc` removes, or would.
+    """Objects that `ordain gc` removes, or would remove in a dry run.
 
     Attributes:
         artifacts: Artifacts that go.
@@ -173,7 +173,7 @@ def hide(folders: Iterable[Path]) -> list[Path]:
 
 
 def _beside(folder: Path) -> Path:
-    """What TFX's launcher keeps of the execution that left an artifact, under the same number."""
+    """Launcher folders of the execution that produced an artifact, by its id."""
     return folder.parent.parent / ".system" / "executor_execution" / folder.name
 
 

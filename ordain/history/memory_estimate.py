@@ -1,4 +1,4 @@
-"""What memory a run will roughly need, beside what this machine has.
+"""Estimates the memory that a run needs, beside the memory of this machine.
 
 Of two sources the better one:
 
@@ -38,7 +38,7 @@ _SAMPLE_BYTES = 65_536
 
 @dataclass(frozen=True)
 class MemoryEstimate:
-    """What a run will roughly need.
+    """Estimated memory of a run.
 
     Attributes:
         needed_bytes: Resident memory of the run and its children, at its peak.
@@ -59,7 +59,7 @@ class MemoryEstimate:
 
     @property
     def is_enough(self) -> bool:
-        """Whether what is left now is enough."""
+        """True if the free memory is enough."""
         return self.needed_bytes <= self.available_bytes
 
     @property

@@ -1,4 +1,4 @@
-"""What a killed run left in ML Metadata and on the disk, closed by the next run.
+"""Cleans up after killed runs: active executions in ML Metadata, and half-written output.
 
 A process that is killed closes nothing: its execution stays RUNNING for ever, with half of its
 files beside it. Age says nothing of it, as a training may take days; a lock does. Whoever holds the

@@ -1,4 +1,4 @@
-"""What a node took while it was launched: processor time, memory, bytes.
+"""Measures the resources of a node: processor time, memory, bytes written.
 
 Processor time is the kernel's, of this process with all its threads and of its children, those
 that ended meanwhile, such as the server gate's trial, and those that live on. Memory is sampled, as
@@ -42,7 +42,7 @@ RECORDS = "memory"
 
 @dataclass(frozen=True)
 class Cost:
-    """What a node took, over all its launches.
+    """Resources of a node, over all its launches.
 
     Attributes:
         cpu_s: Processor time, user and system, of this process and its children.
@@ -60,7 +60,7 @@ class Cost:
 
 @dataclass(frozen=True)
 class LastRecord:
-    """What a node's record said last.
+    """Last record of a node's memory.
 
     Attributes:
         rss_bytes: Memory of the run's process and its children.
@@ -72,7 +72,7 @@ class LastRecord:
 
     @property
     def was_scarce(self) -> bool:
-        """Whether little memory was left."""
+        """True if little memory was left."""
         return self.memory.available_bytes < SCARCE_SHARE * self.memory.total_bytes
 
 
@@ -112,7 +112,7 @@ class Meter:
                 self._record.parent.rmdir()
 
     def cost(self, bytes_written: int = 0, rows: int | None = None) -> Cost:
-        """What was measured so far, with what the caller knows."""
+        """Measurements so far, with the caller's counts."""
         return Cost(round(_cpu_s(self._process) - self._began, 3), self._peak, bytes_written, rows)
 
     def _watch(self) -> None:
@@ -148,7 +148,7 @@ class Meter:
 
 
 def last_record(run_folder: Path, node: str) -> LastRecord | None:
-    """What a node's meter noted before its process was killed; None if there is nothing.
+    """Reads the last memory record of a killed process; None if there is none.
 
     Args:
         run_folder: The run's folder.

@@ -28,7 +28,7 @@ CACHED_REASON = "same inputs, settings and source as before"
 
 @dataclass(frozen=True)
 class Launches:
-    """What the launches of one node left; a node that works span by span has one for each.
+    """Launches of one node; a node that runs per span has one for each span.
 
     Attributes:
         node: The node's id.
@@ -70,7 +70,7 @@ class Tally:
 
     @property
     def verdicts(self) -> tuple[Verdict, ...]:
-        """What the gates have answered so far."""
+        """Verdicts of the gates so far."""
         return tuple(self._verdicts)
 
     def add(self, left: Launches, reused_because: str = "") -> NodeResult:
@@ -184,7 +184,7 @@ class Tally:
 
 
 def cost_fields(cost: Cost | None, seconds: float) -> dict[str, Any]:
-    """What a node took, as `NodeResult` has it.
+    """Resources of a node, as fields of `NodeResult`.
 
     Args:
         cost: What was measured; None if nobody did.

@@ -1,4 +1,4 @@
-"""What a run came to: node by node, gate by gate, and the exit code that follows.
+"""Results of a run: of each node, of each gate, and the exit code.
 
 Rules for the exit code, first that applies:
 
@@ -28,7 +28,7 @@ from ordain.verdict import Verdict
 
 @dataclass(frozen=True)
 class NodeResult:
-    """What became of a node, over all its spans.
+    """Result of a node, over all its spans.
 
     Attributes:
         node: The node's id.
@@ -73,7 +73,7 @@ class Failure:
 
 @dataclass(frozen=True)
 class Recovered:
-    """What was closed of one dead run.
+    """Executions closed and folders removed after one killed run.
 
     Attributes:
         run_id: The dead run.

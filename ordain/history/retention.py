@@ -1,4 +1,4 @@
-"""Which artifacts of old runs may go (`ordain gc`): a pure choice over what the history says.
+"""Selects the artifacts of old runs that `ordain gc` may remove: a pure function of the history.
 
 What is kept, and why:
 

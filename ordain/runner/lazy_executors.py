@@ -25,7 +25,7 @@ from tfx.orchestration.portable import (
 from tfx.proto.orchestration import executable_spec_pb2
 
 from ordain.history.gc import hide
-from ordain.pipeline.preload import load_graph
+from ordain.pipeline.ir_cache import load_graph
 from ordain.storage import artifact_store
 
 log = logging.getLogger(__name__)

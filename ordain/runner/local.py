@@ -1,7 +1,7 @@
-"""Walks the street on this machine: each node of the IR through TFX's own launcher.
+"""Runs the pipeline on this machine: launches each node of the IR through TFX's launcher.
 
-TFX's LocalDagRunner can return normally when a node failed to resolve its inputs, and tells
-nobody what was cached, skipped or blocked. Here every launch is read back from ML Metadata
+TFX's LocalDagRunner can return normally when a node failed to resolve its inputs, and does not
+report what was cached, skipped or blocked. Here every launch is read back from ML Metadata
 (`ordain.runner.node_launcher`), and a run is green only if every node that should have run is
 complete or cached.
 """
@@ -37,7 +37,7 @@ HEAVY_S = 1.0
 
 
 class Listener(Protocol):
-    """Whoever draws a run."""
+    """Receives the events of a run."""
 
     def started(self, node: str, span: int | None) -> None:
         """A launch begins."""
@@ -48,7 +48,7 @@ class Listener(Protocol):
 
 @dataclass(frozen=True)
 class Options:
-    """What a run was asked to do beside the project itself.
+    """Options of a run.
 
     Attributes:
         use_cache: Whether nodes may be cached.
@@ -210,7 +210,7 @@ class _Walk:
         return None
 
     def _serves(self) -> bool:
-        """Whether a model that is trained now will be served on trial."""
+        """True if a model that is trained now will be served on trial."""
         server = self._project.gate.server
         is_ours = server.none is None and server.runner == "ordain"
         return is_ours and self._options.to_node in (None, NodeId.SERVER_GATE, NodeId.PUSHER)

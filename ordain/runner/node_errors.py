@@ -1,4 +1,4 @@
-"""What a node's error means: one of ours, however deep, or one that names a stranger's."""
+"""Translates a node's exception into an `OrdainError`: ours in its chain, or one that names it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 
 def _want_of_memory(error: BaseException) -> str:
-    """What to say if an exception is about memory; empty if it is not."""
+    """Message for an exception about memory; empty for others."""
     is_killed = isinstance(error, subprocess.CalledProcessError) and error.returncode in _KILLED
     if is_killed:
         return f"a child process was killed, most likely for want of memory: {error}"[:500]

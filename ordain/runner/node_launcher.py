@@ -61,7 +61,7 @@ class NodeError(Exception):
 def prepared(
     project: Project, run_id: str, history: History, is_exact: bool = True, is_retried: bool = False
 ) -> Iterator[None]:
-    """What TFX and the publisher are told while nodes of a run are launched.
+    """Sets the context of TFX and the publisher while nodes of a run are launched.
 
     Args:
         project: The project.
@@ -279,7 +279,7 @@ class NodeLauncher:
             )
 
     def _before(self, node: Any) -> tuple[str, int] | None:
-        """What an earlier try came to, if it succeeded; removes what another one left."""
+        """Result of an earlier attempt, if it succeeded; removes the output of failed attempts."""
         with self._handle as handle:
             contexts = context_lib.prepare_contexts(handle, node.contexts)
             found = execution_lib.get_executions_associated_with_all_contexts(handle, contexts)

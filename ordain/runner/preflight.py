@@ -42,7 +42,7 @@ _READ_WHOLE_BYTES = 4_000_000
 
 @dataclass(frozen=True)
 class Plan:
-    """What a run would do.
+    """The plan of a run.
 
     Attributes:
         window: The spans it takes, oldest first.

@@ -1,4 +1,4 @@
-"""How much of a window's training rows the configured steps take, as far as it is known.
+"""Estimates the share of a window's training rows that the configured steps read.
 
 The batch size is `run_fn`'s own: `train.parameters.batch_size` is what the projects that come with
 ordain call it. Of another project the Trainer's log says it afterwards.

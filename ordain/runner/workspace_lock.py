@@ -26,7 +26,7 @@ _NEXT = "wait for it (ordain run --wait), or use another workspace (--set worksp
 
 
 class Hold:
-    """What a run holds while `workspace_lock` is entered."""
+    """The locks of a run while `workspace_lock` is entered."""
 
     def __init__(self, database: DatabaseLocks | None) -> None:
         """Takes the locks of the database; None if it has none of its own."""

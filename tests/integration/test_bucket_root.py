@@ -246,7 +246,8 @@ def _change_and_restore(project: Project, run: Pods) -> None:
     blob.upload_from_string(whole + b"# changed\n")
     failed = run.node("Transform")
     assert failed.code == 5, failed.text
-    assert f"gs://{project.bucket.name}/{name}: {len(whole) + 10} bytes" in failed.text
+    changed = f"{name}: changed after its upload: {len(whole) + 10} bytes"
+    assert f"gs://{project.bucket.name}/{changed}" in failed.text
     assert "restore it from the bucket's versions" in failed.text
     ended = run.on_exit()
     assert ended.code == 5, ended.text

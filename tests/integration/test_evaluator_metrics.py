@@ -341,7 +341,7 @@ def test_metrics_of_several_classes_are_refused_for_a_model_of_one_output(
             metrics=["Precision", metric],
             thresholds={"precision": {"min": 0}},
         )
-    assert f"what {name}" in caught.value.message
+    assert f"evaluate.metrics: {name}: metrics of several classes" in caught.value.message
     assert "one output (binary)" in caught.value.message
 
 
@@ -349,5 +349,7 @@ def test_labels_of_three_classes_are_named_for_a_model_of_one_output(tmp_path: A
     rows = Rows(tmp_path, np.full((4, 1), 0.5, np.float32), np.array([0, 1, 2, 1]))
     model = rows.model(threshold=0.5)
     for metric in ("AUC", "Recall"):
-        with pytest.raises(DataBlockedError, match="a row has the label 2, and"):
+        with pytest.raises(
+            DataBlockedError, match="a row has the label 2; a metric of two classes"
+        ):
             rows.evaluate(model, metrics=[metric], thresholds={metric.lower(): {"min": 0}})

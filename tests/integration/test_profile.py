@@ -48,7 +48,7 @@ def test_a_profiled_run_says_what_each_node_took(served: Sandbox) -> None:
     # The chain itself, a component's executor, and the project's own module.
     for frame in (
         "launch (ordain/runner/node_launcher.py",
-        "Do (components/transform/executor.py",
+        "Do (ordain/components/transform/executor.py",
         "run_fn (",
     ):
         assert frame in picture

@@ -392,7 +392,7 @@ def test_a_failed_run_says_what_failed(browser, failed):
         assert page.locator("h1").inner_text() == "Failed"
         assert result.failure.message in page.inner_text("header")
         assert "Trainer failed" in page.inner_text("#training")
-        states = {row["Node"]: row["State"] for row in table(page, "#time", "What each node")}
+        states = {row["Node"]: row["State"] for row in table(page, "#time", "Cost of each node")}
         assert states["Trainer"] == "failed"
         assert not sight.problems
 

@@ -59,7 +59,7 @@ def test_clients_of_the_version_before_are_served_or_the_model_is_refused(
     first = project.run()
     assert (first.failure, first.version) == (None, 1)
     (reason,) = signature_reasons(first)
-    assert reason.text.startswith("no version serves yet")
+    assert reason.text.startswith("no version is published yet")
     schema(project, "freeze")
 
     # Three values are missing, the change is accepted: a client of version 1 must not notice.

@@ -307,9 +307,8 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Window:
 def analyzed(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """What the log says about how many datasets were analyzed."""
     caplog.set_level(logging.INFO, logger="ordain.components.transform.analysis")
-    return lambda: [
-        record.getMessage() for record in caplog.records if record.name.startswith("components")
-    ]
+    ours = "ordain.components"
+    return lambda: [r.getMessage() for r in caplog.records if r.name.startswith(ours)]
 
 
 def _artifact(kind: Any, folder: Path) -> Any:

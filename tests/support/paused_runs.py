@@ -105,7 +105,7 @@ def fork(project: str, folder: Path, number: int, node: str) -> int:
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from ordain.pipeline.preload import load_graph
+    from ordain.pipeline.ir_cache import load_graph
 
     load_graph()
     target, folder = sys.argv[1], Path(sys.argv[2])

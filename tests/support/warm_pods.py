@@ -59,7 +59,7 @@ if __name__ == "__main__":
         registration,  # noqa: F401  the tasks' imports
         result,  # noqa: F401  the tasks' imports
     )
-    from ordain.pipeline.preload import load_graph
+    from ordain.pipeline.ir_cache import load_graph
 
     load_graph()
     print(0, flush=True)

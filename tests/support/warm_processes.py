@@ -125,7 +125,7 @@ def answer(asked: dict[str, Any]) -> int:
 if __name__ == "__main__":
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")
-    from ordain.pipeline.preload import load_graph
+    from ordain.pipeline.ir_cache import load_graph
 
     load_graph()
     for line in sys.stdin:

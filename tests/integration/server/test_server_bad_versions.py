@@ -31,7 +31,7 @@ FAULTS = {
     3: ("hang", "loading timed out after 12 s"),
     4: ("raise", "InvalidArgumentError: assertion failed: [not today]"),
     5: ("memory", "loading it takes more than 800 MB of memory; killed at"),
-    6: ("default", "signature 'forever': the default of input 'x': elements of type DT_QINT8"),
+    6: ("default", "signature 'forever': the default of input 'x': type DT_QINT8"),
     7: ("warmup", "MemoryError: Unable to allocate"),
 }
 OPTIONS = ("--load-timeout-s", "12", "--load-memory-mb", "800", "--keep-loaded", "0")
@@ -188,9 +188,9 @@ def test_a_restart_serves_stable_while_the_canary_hangs(project):
         wait(lambda: state(server, 3)[0] == "END")
         assert state(server, 3)[1] == "the trial load gave no result"
         problems = server.ask("/v2/health/ready")[1]["problems"]
-        assert "restart the server to load another one" in problems[-1]
+        assert "restart the server to load another version" in problems[-1]
         set_canary(base, 2, 0.5, *WHO)
-        wait(lambda: "is gone" in state(server, 2)[1])
+        wait(lambda: "has died" in state(server, 2)[1])
         assert server.version() == 1
         assert server.stop() == 0
         assert psutil.wait_procs(children, 10)[1] == []
@@ -245,7 +245,7 @@ def test_a_start_that_fails_ends_the_loads_that_it_began(project, tmp_path, why)
         assert error.startswith("error: version 1: variables/variables.index has 1 bytes, not ")
         assert "version 3" not in error
     assert "version 3: load cancelled: the server stops" in log
-    for untrue in ("Traceback", "no label stands", "version 3 is refused", "destroyed"):
+    for untrue in ("Traceback", "no version has the label", "version 3 is refused", "destroyed"):
         assert untrue not in log, log
 
 

@@ -142,7 +142,7 @@ class TestStart:
 
     def test_an_empty_token(self, server, tmp_path):
         (tmp_path / "token").write_text("\n")
-        assert "no token" in self.refused(server.project, "--token-file", tmp_path / "token")
+        assert "is empty" in self.refused(server.project, "--token-file", tmp_path / "token")
 
 
 def test_the_drain_loses_nothing(locked):

@@ -72,7 +72,7 @@ class TestRest:
         [
             ({"inputs": [X]}, "Missing named input: s"),
             ({"inputs": [X, {**S, "shape": [3]}]}, "does not match shape"),
-            ({"inputs": [X, {**S, "shape": [-1]}]}, "not negative"),
+            ({"inputs": [X, {**S, "shape": [-1]}]}, "non-negative"),
             ({"inputs": [X, {**S, "shape": [10**30]}]}, "too many elements"),
             ({"inputs": [{**X, "datatype": "FLOAT"}, S]}, "datatype 'FLOAT' is not one of"),
             ({"inputs": [{**X, "datatype": "FP64"}, S]}, "is DT_DOUBLE, expected"),
@@ -177,7 +177,7 @@ class TestTFServingGrpc:
             (lambda r: setattr(r.model_spec, "signature_name", "z"), "INVALID_ARGUMENT", '"z"'),
             (lambda r: r.inputs.pop("s"), "INVALID_ARGUMENT", "Missing named input: s"),
             (lambda r: setattr(r.inputs["x"], "dtype", 2), "INVALID_ARGUMENT", "x"),
-            (lambda r: setattr(r.inputs["x"], "dtype", 999), "INVALID_ARGUMENT", "not taken"),
+            (lambda r: setattr(r.inputs["x"], "dtype", 999), "INVALID_ARGUMENT", "not supported"),
             (
                 lambda r: setattr(r.inputs["x"].tensor_shape.dim[0], "size", 1 << 40),
                 "INVALID_ARGUMENT",

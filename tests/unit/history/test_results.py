@@ -76,10 +76,23 @@ RULES = {
         4,
         "the model was not blessed: nothing was pushed",
     ),
-    "a gate of one's own, before training": (
-        {"verdicts": (verdict("other"),), "version": None},
+    "an own gate before Trainer": (
+        {
+            "verdicts": (verdict("own"),),
+            "version": None,
+            "nodes": (NodeResult("Trainer", "skipped"),),
+        },
         3,
-        None,
+        "the own gate blocked this run: nothing was pushed",
+    ),
+    "an own gate behind Trainer": (
+        {
+            "verdicts": (verdict("own"),),
+            "version": None,
+            "nodes": (NodeResult("Trainer", "cached"),),
+        },
+        4,
+        "the own gate blocked this run: nothing was pushed",
     ),
     "blessed and not pushed": (
         {"version": None},

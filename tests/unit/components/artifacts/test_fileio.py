@@ -64,7 +64,7 @@ def test_a_file_that_is_gone_is_an_error(root: str) -> None:
     with Staging(root, FILES) as staging:
         written = write(staging, b"a")
         FILES.remove(written.path)
-        with pytest.raises(NodeFailedError, match="is gone"):
+        with pytest.raises(NodeFailedError, match="does not exist any more"):
             staging.commit(root, {"Split-train": {"0": written}})
         with pytest.raises(NodeFailedError, match="was removed while"):
             staging.written(written.path, 1)
