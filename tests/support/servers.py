@@ -13,6 +13,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,16 @@ from ordain.serving.registry.directory import publish
 from ordain.serving.registry.labels import record_push
 from ordain.serving.registry.manifest import Manifest
 
-START_TIMEOUT_S = 240
+#: Limit on what must happen; long, as a version takes half a minute to load on a busy machine.
+PATIENCE_S = 240
+
+
+def wait_until(is_so: Callable[[], bool], log: Path | None = None) -> None:
+    """Returns once it is so; a failure quotes the log."""
+    until = time.monotonic() + PATIENCE_S
+    while not is_so():
+        assert time.monotonic() < until, log.read_text() if log is not None else "it is not so"
+        time.sleep(0.02)
 
 
 class Toy(tf.Module):
@@ -209,10 +219,7 @@ class Server:
 
     def wait_for(self, version: int, label: str = "") -> None:
         """Returns once a version answers."""
-        until = time.monotonic() + START_TIMEOUT_S
-        while self.version(label) != version:
-            assert time.monotonic() < until, self.log.read_text()
-            time.sleep(0.01)
+        wait_until(lambda: self.version(label) == version, self.log)
 
     @property
     def memory_bytes(self) -> int:
@@ -223,7 +230,7 @@ class Server:
     def stop(self) -> int:
         """Sends SIGTERM and gives the exit code."""
         self.process.terminate()
-        return self.process.wait(START_TIMEOUT_S)
+        return self.process.wait(PATIENCE_S)
 
 
 def start(project: Path, *options: str | Path) -> Server:
@@ -245,7 +252,7 @@ def end(server: Server) -> None:
     """Ends a server that a test may have ended already."""
     with contextlib.suppress(ProcessLookupError):
         server.process.kill()
-    server.process.wait(START_TIMEOUT_S)
+    server.process.wait(PATIENCE_S)
 
 
 def copy_version(base: Path, version: int, to: int) -> Path:

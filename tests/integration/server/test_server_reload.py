@@ -8,7 +8,7 @@ import time
 from collections import Counter
 
 import pytest
-from servers import START_TIMEOUT_S, copy_version
+from servers import copy_version, wait_until
 
 from benchmarks.serving_load import run_load
 from ordain.serving.registry.label_file import read_labels
@@ -48,7 +48,7 @@ def test_a_promotion_and_a_rollback_are_seen(stable):
 
 def test_a_canary_gets_its_share_and_keeps_its_clients(stable):
     set_canary(stable.base, 2, 0.3, *WHO)
-    _wait(lambda: stable.ask("/v1/models/toy/labels/canary")[0] == 200)
+    wait_until(lambda: stable.ask("/v1/models/toy/labels/canary")[0] == 200)
     assert stable.version("canary") == 2
     assert stable.version("stable") == 3
     by_id = {i: stable.version(X_Request_Id=f"user-{i}") for i in range(100)}
@@ -59,18 +59,11 @@ def test_a_canary_gets_its_share_and_keeps_its_clients(stable):
     assert 30 <= anonymous[2] <= 90
     # A larger share takes more clients in and lets none of the old ones go.
     set_canary(stable.base, 2, 0.6, *WHO)
-    _wait(lambda: sum(stable.version(X_Request_Id=f"user-{i}") == 2 for i in range(40)) > 15)
+    wait_until(lambda: sum(stable.version(X_Request_Id=f"user-{i}") == 2 for i in range(40)) > 15)
     assert all(stable.version(X_Request_Id=f"user-{i}") == 2 for i in by_id if by_id[i] == 2)
     drop_canary(stable.base, *WHO)
-    _wait(lambda: stable.ask("/v1/models/toy/labels/canary")[0] == 400)
+    wait_until(lambda: stable.ask("/v1/models/toy/labels/canary")[0] == 400)
     assert {stable.version() for _ in range(50)} == {3}
-
-
-def _wait(is_so, limit_s: float = START_TIMEOUT_S) -> None:
-    until = time.monotonic() + limit_s
-    while not is_so():
-        assert time.monotonic() < until
-        time.sleep(0.02)
 
 
 @pytest.mark.parametrize(
@@ -94,7 +87,7 @@ def test_a_version_that_does_not_verify_is_refused_and_the_old_one_serves(
         damage(folder)
         labels = json.loads((stable.base / "labels.json").read_text())
         _write(stable.base, {**labels, "stable": number})
-        _wait(lambda: stable.ask(path)[0] == 200 and _state(stable, path) == "END")
+        wait_until(lambda: stable.ask(path)[0] == 200 and _state(stable, path) == "END")
         status = stable.ask(path)[1]["model_version_status"][0]
         assert status["status"]["error_code"] == "FAILED_PRECONDITION"
         assert words in status["status"]["error_message"]
@@ -104,7 +97,7 @@ def test_a_version_that_does_not_verify_is_refused_and_the_old_one_serves(
     finally:
         _write(stable.base, labels)
         shutil.rmtree(folder)
-        _wait(lambda: stable.ask(path)[0] == 404)
+        wait_until(lambda: stable.ask(path)[0] == 404)
 
 
 def _state(server, path) -> str:
@@ -121,7 +114,7 @@ def test_damaged_labels_change_nothing(stable):
     text = (stable.base / "labels.json").read_text()
     try:
         (stable.base / "labels.json").write_text("{")
-        _wait(lambda: "cannot be followed" in stable.log.read_text())
+        wait_until(lambda: "cannot be followed" in stable.log.read_text())
         (problem,) = _problems(stable)
         assert "labels.json is damaged" in problem
         assert "\n" not in problem and "next:" not in problem
@@ -143,14 +136,14 @@ GONE = {
 @pytest.mark.parametrize("name", GONE)
 def test_a_directory_that_is_gone_is_a_problem_and_changes_nothing(stable, name):
     set_canary(stable.base, 2, 0.5, *WHO)
-    _wait(lambda: stable.ask("/v1/models/toy/labels/canary")[0] == 200)
-    _wait(lambda: _problems(stable) == [])
+    wait_until(lambda: stable.ask("/v1/models/toy/labels/canary")[0] == 200)
+    wait_until(lambda: _problems(stable) == [])
     before = stable.log.read_text()
     away = stable.base.with_name("away")
     stable.base.rename(away)
     try:
         GONE[name](stable.base)
-        _wait(lambda: _problems(stable))
+        wait_until(lambda: _problems(stable))
         time.sleep(1)  # it is looked at some five times more
         (problem,) = _problems(stable)
         assert problem.startswith("the serving directory ")
@@ -165,7 +158,7 @@ def test_a_directory_that_is_gone_is_a_problem_and_changes_nothing(stable, name)
         else:
             stable.base.unlink(missing_ok=True)
         away.rename(stable.base)
-    _wait(lambda: _problems(stable) == [])
+    wait_until(lambda: _problems(stable) == [])
     assert stable.version("canary") == 2
     assert "can be followed again" in stable.log.read_text().removeprefix(before)
 

@@ -3,11 +3,10 @@
 import json
 import shutil
 import subprocess
-import time
 from dataclasses import replace
 
 import pytest
-from servers import START_TIMEOUT_S, end, save_toy, start, write_project
+from servers import end, save_toy, start, wait_until, write_project
 
 from ordain.errors import InfrastructureError
 from ordain.serving.registry.directory import publish
@@ -49,10 +48,7 @@ def signed(tmp_path_factory, trust):
 
 
 def _wait_for(server, words: str) -> None:
-    until = time.monotonic() + START_TIMEOUT_S
-    while words not in server.log.read_text():
-        assert time.monotonic() < until, server.log.read_text()
-        time.sleep(0.05)
+    wait_until(lambda: words in server.log.read_text(), server.log)
 
 
 def test_labels_move_with_the_key_and_not_without(signed, trust):

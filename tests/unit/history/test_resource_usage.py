@@ -83,6 +83,7 @@ class TestMeter:
                 time.sleep(0.1)
             child.kill()
             child.communicate()
+        assert meter.cost().peak_rss_bytes >= before + SOME_BYTES * 0.9
 
     def test_the_record_is_gone_when_it_ends(self, tmp_path):
         record = tmp_path / "memory" / "Trainer.json"
