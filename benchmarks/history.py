@@ -7,7 +7,7 @@ The small project of the tests runs once for real and once cached; the cached ru
 again and again through ml-metadata's own API, in the shape that TFX gives it. What is measured is
 a run in this process, without Python's imports, of a project with 5 past runs and of one with
 `--runs`, in turn; and what `ordain retrain` takes to find nothing to do. `--postgres` starts a
-server of its own for it. `--stock` leaves `ordain.metadata.exact_queries` out, which is how TFX
+server of its own for it. `--stock` leaves `ordain.upstream.tfx_queries` out, which is how TFX
 asks. The long history is written once, the short one for each repetition.
 """
 

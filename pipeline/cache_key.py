@@ -1,4 +1,4 @@
-"""Cache keys of the nodes: what a node is cached by, node by node.
+"""Cache keys of the nodes.
 
 The driver of a node looks for a successful execution under the node's key, whose artifacts still
 exist. The key is the SHA-256 that TFX's `cache_utils.get_cache_context` makes of
@@ -9,14 +9,14 @@ exist. The key is the SHA-256 that TFX's `cache_utils.get_cache_context` makes o
 - the types of the output artifacts;
 - the execution properties, and the text of `train.module` where one of them names it.
 
-`ordain.metadata.exact_queries.portable_keys` replaces paths of the workspace and the project by
+`ordain.upstream.tfx_cache.portable_keys` replaces paths of the workspace and the project by
 placeholders first, so that a moved workspace keeps its cache. ExampleGen's driver adds span,
 version and fingerprint of the files to the properties.
 
-`KEYS` states what of a project that comes to for each node. The functions below make those
-execution properties that are ordain's own; `ordain.pipeline.graph` hands them to the components.
-The retraining decision compares some of them with those of an earlier run: ExampleGen refuses a
-file and the data gate blocks a window *under settings*, and with others the verdict may differ.
+`KEYS` states for each node the parts that a project decides. The functions below make ordain's own
+execution properties, which `ordain.pipeline.graph` passes to the components. The retraining
+decision compares some of them with those of an earlier run: under other settings, ExampleGen may
+accept a file that it refused, and the data gate may pass a window that it blocked.
 
 `python -m ordain.pipeline.cache_key` prints the table of docs/running.md.
 """
@@ -40,10 +40,10 @@ class Key:
 
     Attributes:
         inputs: Input artifacts as `<node>.<output>`; of optional nodes only where there is one.
-        settings: Configuration keys; one with keys below it stands for all of these.
+        settings: Configuration keys; a section stands for all of its keys.
         has_source: True if `ordain.project.source.fingerprint` is in it.
         is_per_span: True if each span of the window has a key of its own.
-        more: What else is in it, in words.
+        more: Other parts, in words.
     """
 
     inputs: tuple[str, ...] = ()
@@ -59,7 +59,7 @@ _TRANSFORMED = (
     "Transform.transform_graph",
     "SchemaGen.schema",
 )
-#: Nodes without a key (AnalyzerCache, BaseModel, Baseline, Stable) look something up in every run.
+#: The resolvers (AnalyzerCache, BaseModel, Baseline, Stable) have no key: they run every time.
 KEYS: Mapping[NodeId, Key] = {
     NodeId.EXAMPLE_GEN: Key(
         settings=(
@@ -184,8 +184,8 @@ def gate_settings(project: Project) -> dict[str, Any]:
 def training_settings(project: Project) -> dict[str, Any]:
     """DataGate's `training`: steps, and the batch size if it is configured.
 
-    The batch size is `run_fn`'s own; `train.parameters.batch_size` is what the projects that come
-    with ordain call it.
+    The batch size is a parameter of `run_fn`; the example projects call it
+    `train.parameters.batch_size`.
     """
     size = project.train.parameters.get("batch_size")
     is_known = isinstance(size, int) and not isinstance(size, bool) and size > 0
@@ -193,7 +193,7 @@ def training_settings(project: Project) -> dict[str, Any]:
 
 
 def transform_config(project: Project) -> dict[str, Any]:
-    """Transform's `custom_config`; without `train.parameters`, which would analyze all anew."""
+    """Transform's `custom_config`; without `train.parameters`, which do not affect the analysis."""
     return {"source_fingerprint": fingerprint(project.folder), "label": project.data.label}
 
 

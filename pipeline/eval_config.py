@@ -1,4 +1,4 @@
-"""From a project's metrics, slices and thresholds to TFMA's EvalConfig."""
+"""Translates a project's metrics, slices and thresholds to TFMA's EvalConfig."""
 
 from __future__ import annotations
 
@@ -85,7 +85,7 @@ def build_eval_config(project: Project, newest_span: int) -> Any:
 
 
 def _slice_limits(threshold: Threshold, newest_span: int) -> list[SliceLimit]:
-    """The limits of a threshold on slices, in the order in which TFMA is given them."""
+    """The limits of a threshold on slices, in the order of TFMA's configuration."""
     slices = list(threshold.slices)
     if threshold.newest is not None:
         limits = threshold.newest.model_dump()
@@ -94,9 +94,9 @@ def _slice_limits(threshold: Threshold, newest_span: int) -> list[SliceLimit]:
 
 
 def _rows(evaluate: Evaluate, newest_span: int) -> Any:
-    """The count of each slice's rows; what becomes of undefined values rides along with it.
+    """The row count of each slice, which also carries the policies for undefined values.
 
-    TFMA's thresholds have no place for that, and the Evaluator takes nothing but an EvalConfig.
+    TFMA's thresholds have no field for them, and the Evaluator takes only an EvalConfig.
     """
     limits = {
         name: {
@@ -112,7 +112,7 @@ def _rows(evaluate: Evaluate, newest_span: int) -> Any:
 
 
 def _limit(metric: Any, threshold: Threshold, newest_span: int) -> list[Any]:
-    """Writes limits into a metric's configuration; returns the slices that they are on."""
+    """Adds limits to a metric's configuration; returns their slices."""
     if not threshold.is_empty:
         metric.threshold.CopyFrom(_threshold(threshold))
     limits = _slice_limits(threshold, newest_span)
@@ -121,7 +121,7 @@ def _limit(metric: Any, threshold: Threshold, newest_span: int) -> list[Any]:
 
 
 def _options(entry: Metric, value: Value) -> Any:
-    """TFMA's options around a metric, for one of the values that an entry comes to."""
+    """TFMA's options of a metric, for one of the values of an entry."""
     spec = config_pb2.MetricsSpec(query_key=entry.query_key or "")
     if value.is_aggregated and entry.aggregate is not None:
         setattr(spec.aggregate, entry.aggregate.kind, True)
@@ -135,7 +135,7 @@ def _options(entry: Metric, value: Value) -> Any:
 
 
 def _plots(metrics: Sequence[Metric]) -> list[Any]:
-    """Metrics for the report that no threshold uses, by the kind of the others."""
+    """Metrics that only the report uses, chosen by the kind of the others."""
     class_names = [entry.class_name for entry in metrics]
     if any(OF_CLASSES.match(name) for name in class_names) or any(map(_is_by_class, metrics)):
         name, options = CLASSES_PLOT, {}
@@ -191,7 +191,7 @@ def _per_slice(limit: SliceLimit) -> Any:
 
 
 def _check(entry: Metric, options: Any, metric: Any, model: Any) -> None:
-    """Refuses a metric now, not when the model has been trained."""
+    """Refuses a metric before the training rather than after it."""
     spec = config_pb2.MetricsSpec()
     spec.CopyFrom(options)
     spec.metrics.append(metric)

@@ -7,26 +7,24 @@
 Both drivers (`ordain.runner.local` here, `kubeflow/pod/entrypoint.py` in a pod) launch the
 nodes of the IR that this graph compiles to. ExampleGen, StatisticsGen and ExampleValidator are
 launched once for each span of the window (`ordain.pipeline.span_binding`); all nodes after them
-take every span's artifacts. All nodes behind the data gate are skipped if it blocks, and so are
-those behind a gate among the project's own nodes (`ordain.pipeline.own_nodes`).
+take every span's artifacts. If a gate blocks, all nodes behind it are skipped: behind the data
+gate, and behind a gate among the project's own nodes (`ordain.pipeline.own_nodes`).
 """
 
 from __future__ import annotations
 
 import contextlib
 import math
-import os
 from collections.abc import Iterable
 from typing import Any
 
 from tfx.components import Evaluator, ExampleValidator, StatisticsGen, Transform, Tuner
 from tfx.dsl.compiler import compiler
 from tfx.dsl.components.base import executor_spec
-from tfx.dsl.components.common.resolver import Resolver
 from tfx.dsl.experimental.conditionals import conditional
 from tfx.orchestration import pipeline
 from tfx.proto import trainer_pb2
-from tfx.types import Channel, standard_artifacts
+from tfx.types import standard_artifacts
 
 from ordain.common.node_id import NodeId
 from ordain.components import statistics_gen
@@ -36,7 +34,6 @@ from ordain.components.evaluator import executor as evaluator
 from ordain.components.examples import example_gen
 from ordain.components.examples.example_gen import ArrowExampleGen, IngestOptions
 from ordain.components.pusher.component import Publisher
-from ordain.components.resolvers import BaselineModel, SeenAnalyzerCache, ServedModel
 from ordain.components.schema_gen import CuratedSchema, WindowSchemaGen
 from ordain.components.server_gate.component import ServerGate
 from ordain.components.trainer.component import Trainer
@@ -53,26 +50,26 @@ from ordain.pipeline.cache_key import (
     transform_config,
 )
 from ordain.pipeline.eval_config import build_eval_config
-from ordain.pipeline.own_nodes import SOURCE_PROPERTY, OwnNodes, component_fingerprint
+from ordain.pipeline.own_components import component_fingerprint
+from ordain.pipeline.own_nodes import SOURCE_PROPERTY, OwnNodes
+from ordain.pipeline.resolver_nodes import analyzer_cache, published, served_model
 from ordain.serving.registry.label_file import STABLE
+from ordain.upstream.tfx import modules_in_place
 from ordain.verdict import Outcome
 
-# TFX packs the module file into a wheel and pip-installs it for every node; the module is
-# imported from where it is instead, so that it may import its neighbours.
-os.environ["UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES"] = "1"
 
-
+@modules_in_place()
 def build(project: Project, newest_span: int, has_cache: bool = True) -> pipeline.Pipeline:
     """Builds a project's pipeline.
 
     Args:
         project: The project.
-        newest_span: Last span of the window this pipeline is for.
-        has_cache: Whether Transform is handed what it analyzed before; without, it analyzes every
-            span anew, and the result is the same.
+        newest_span: Last span of the window.
+        has_cache: Whether Transform gets the analyses of earlier runs; without them it analyzes
+            every span again, with the same result.
 
     Raises:
-        ConfigError: A metric cannot be computed, or a node of the project's own not be wired.
+        ConfigError: A metric cannot be computed, or an own node of the project cannot be wired.
     """
     with contextlib.ExitStack() as conditions:
         nodes = _Nodes(project, conditions)
@@ -83,15 +80,15 @@ def build(project: Project, newest_span: int, has_cache: bool = True) -> pipelin
         pipeline_root=str(project.artifacts),
         components=nodes.all,
         enable_cache=True,
-        # Where ML Metadata is, the runner knows: TFX would write the password into the IR.
+        # Without ML Metadata's connection: TFX would write the password into the IR.
         beam_pipeline_args=list(project.beam_args),
     )
 
 
 class _Nodes:
-    """The nodes so far, in their order, with the project's own behind those that they name.
+    """Nodes in pipeline order, each followed by the project's own nodes that name it.
 
-    Behind a node that leaves a verdict, all further nodes are built under a condition on it.
+    Nodes behind a gate are built under a condition on its verdict.
     """
 
     def __init__(self, project: Project, conditions: contextlib.ExitStack) -> None:
@@ -118,7 +115,7 @@ class _Nodes:
         return node
 
     def finish(self) -> None:
-        """Refuses own nodes that stand behind no node."""
+        """Refuses own nodes whose `after` is not a node."""
         self._own.finish()
 
     def _append(self, node: Any) -> None:
@@ -161,16 +158,16 @@ def _add_nodes(project: Project, nodes: _Nodes, newest_span: int, has_cache: boo
     )
 
     is_stock = project.is_stock(NodeId.TRANSFORM)
-    seen = nodes.add(_analyzer_cache(examples)) if has_cache and not is_stock else None
+    analyses = nodes.add(analyzer_cache(examples)) if has_cache and not is_stock else None
     module = str(train.module)
     transformer = nodes.add(
         Transform(
             examples=examples,
             schema=schema,
             module_file=module,
-            analyzer_cache=seen.outputs["analyzer_cache"] if seen else None,
-            disable_analyzer_cache=is_stock,  # what TFX's leaves there, ours cannot read
-            disable_statistics=True,  # the data gate has measured the data already
+            analyzer_cache=analyses.outputs["analyzer_cache"] if analyses else None,
+            disable_analyzer_cache=is_stock,  # our executor cannot read the cache of TFX's
+            disable_statistics=True,  # the data gate has checked the data already
             custom_config=transform_config(project),
         )
     )
@@ -193,7 +190,7 @@ def _add_nodes(project: Project, nodes: _Nodes, newest_span: int, has_cache: boo
         )
     start = None
     if train.base_model == "served":
-        start = nodes.add(_served_model(project, transformed))
+        start = nodes.add(served_model(project, transformed))
     training = nodes.add(
         Trainer(
             raw_examples=examples,
@@ -211,7 +208,7 @@ def _add_nodes(project: Project, nodes: _Nodes, newest_span: int, has_cache: boo
     baseline = None
     if not isinstance(project.evaluate.baseline, NoBaseline):
         rule, blessing = str(project.evaluate.baseline), standard_artifacts.ModelBlessing
-        baseline = nodes.add(_published(NodeId.BASELINE, project, model, rule, blessing))
+        baseline = nodes.add(published(NodeId.BASELINE, project, model, rule, blessing))
     evaluation = nodes.add(
         Evaluator(
             examples=examples,
@@ -226,13 +223,13 @@ def _add_nodes(project: Project, nodes: _Nodes, newest_span: int, has_cache: boo
     if project.gate.server.none is None:
         stable = None
         if project.gate.server.compares_signatures:
-            # The version whose clients the candidate has to serve; InfraValidator compares nothing.
+            # The version whose signatures the candidate must keep; InfraValidator compares none.
             stable = baseline
             if project.evaluate.baseline != STABLE:
                 blessing = standard_artifacts.InfraBlessing
-                stable = nodes.add(_published(NodeId.STABLE, project, model, STABLE, blessing))
+                stable = nodes.add(published(NodeId.STABLE, project, model, STABLE, blessing))
         server = _server_gate(project.gate.server, model, examples, stable)
-        # It takes nothing from the evaluation, and TFX would run it before.
+        # It has no input from the evaluation, so TFX would run it before.
         server.add_upstream_node(evaluation)
         allowed = {"infra_blessing": nodes.add(server).outputs["blessing"]}
 
@@ -253,7 +250,7 @@ def _add_nodes(project: Project, nodes: _Nodes, newest_span: int, has_cache: boo
 
 
 def _set_executors(project: Project, components: Iterable[Any]) -> None:
-    """Gives components our executors, or TFX's where the project says so."""
+    """Sets our executors, or TFX's for the nodes in `executors`."""
     ours: dict[str, Any] = {
         NodeId.EXAMPLE_GEN: example_gen.Executor,
         NodeId.STATISTICS_GEN: statistics_gen.Executor,
@@ -261,7 +258,7 @@ def _set_executors(project: Project, components: Iterable[Any]) -> None:
         NodeId.EVALUATOR: evaluator.Executor,
     }
     if "tfx" in project.executors.values():
-        from ordain.components import tfx_executors  # noqa: PLC0415  more of TFX, which few projects ask for
+        from ordain.components import tfx_executors  # noqa: PLC0415  imports more of TFX
 
         theirs: dict[str, Any] = {
             NodeId.EXAMPLE_GEN: tfx_executors.EXAMPLE_GENS.get(project.data.format or ""),
@@ -275,47 +272,8 @@ def _set_executors(project: Project, components: Iterable[Any]) -> None:
             component.executor_spec = executor_spec.BeamExecutorSpec(ours[component.id])
 
 
-def _analyzer_cache(examples: Any) -> Any:
-    """The analyzer cache that Transform starts from."""
-    return Resolver(
-        strategy_class=SeenAnalyzerCache,
-        examples=examples,
-        analyzer_cache=Channel(type=standard_artifacts.TransformCache),
-    ).with_id(NodeId.ANALYZER_CACHE)
-
-
-def _published(node: str, project: Project, model: Any, rule: str, blessing: Any) -> Any:
-    """A published version, by a rule; in a repetition, the one that this model was blessed beside.
-
-    Args:
-        node: The node's id.
-        project: The project.
-        model: Channel of the candidate.
-        rule: See `ordain.serving.registry.served.find_served`.
-        blessing: Type of the artifact that says what the candidate was compared with before.
-    """
-    return Resolver(
-        strategy_class=BaselineModel,
-        config={"directory": project.push_base, "rule": rule},
-        model=model,
-        model_blessing=Channel(type=blessing),
-        pushed_model=Channel(type=standard_artifacts.PushedModel),
-    ).with_id(node)
-
-
-def _served_model(project: Project, transformed: dict[str, Any]) -> Any:
-    """The model that a warm start continues."""
-    return Resolver(
-        strategy_class=ServedModel,
-        config={"directory": project.push_base},
-        examples=transformed["examples"],
-        transform_graph=transformed["transform_graph"],
-        model=Channel(type=standard_artifacts.Model),
-    ).with_id(NodeId.BASE_MODEL)
-
-
 def _server_gate(config: ServerGateConfig, model: Any, examples: Any, stable: Any) -> Any:
-    """The last gate: our own server on trial, or TFX's InfraValidator."""
+    """The last gate: ServerGate with our own server, or TFX's InfraValidator."""
     if config.runner == "ordain":
         return ServerGate(model, examples, stable.outputs["model"], config.policy)
     from ordain.components.server_gate.infra_validator import infra_validator  # noqa: PLC0415  brings Kubernetes
@@ -331,7 +289,7 @@ def compile_ir(project: Project, newest_span: int) -> Any:
     own = {node.id: node for node in project.nodes}
     for node in (entry.pipeline_node for entry in ir.nodes):
         if node.node_info.id in own:
-            # TFX's cache key has a component's name only: an edited one would go unnoticed.
+            # TFX's cache key has only a component's name, not its source.
             source = node.parameters.parameters[SOURCE_PROPERTY].field_value
             source.string_value = component_fingerprint(project, own[node.node_info.id])
     return ir

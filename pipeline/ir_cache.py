@@ -1,10 +1,10 @@
-"""The chain's IR, kept from run to run, so that a run that changes nothing does not build it anew.
+"""Cache of the pipeline's IR, so that a run that changes nothing does not build the graph again.
 
-Building the graph imports every component's libraries: 10 s of processor time. The IR is a
-function of the project, its source and schema file, the newest span, and of this code; under the
-digest of all of them it is kept in the workspace, with portable paths, so that it survives a move.
-What is kept there holds no secret (the graph has none), may be removed at any time, and is not
-trusted: what cannot be read is built anew.
+Building the graph imports every component's libraries: 10 s of processor time. The IR is a function
+of the project, its source and schema file, the newest span, and ordain's code. It is cached in the
+workspace under the digest of these, with portable paths, so that it survives a move. It contains no
+secret, because the graph has none. Cached files may be deleted at any time; one that cannot be
+parsed is built again.
 """
 
 from __future__ import annotations
@@ -20,18 +20,21 @@ from importlib import metadata
 from typing import Any
 
 from ordain.common.file_cache import FileCache
-from ordain.common.lazy_imports import frameworks
 from ordain.common.package import PACKAGE
 from ordain.config.project import Project
-from ordain.pipeline.own_nodes import component_fingerprint
-from ordain.pipeline.preload import loading_tfx
+from ordain.pipeline.own_components import component_fingerprint
 from ordain.project.source import fingerprint
+from ordain.upstream.lazy_imports import frameworks
+from ordain.upstream.tfx_imports import loading_tfx
 
 FOLDER = "compiled"
-#: Kept for one project: one for each newest span that was tried of late, `--set` values apart.
-_KEPT = 20
-#: Our rooms whose code has a say in the IR, and the distributions that have.
-_ROOMS = ("common", "components", "config", "metadata", "pipeline", "project", "serving")
+#: Most IRs that are cached for a project: there is one for each newest span and set of settings.
+_LIMIT = 20
+#: Our packages and the distributions that the IR depends on.
+_ROOMS = (
+    *("common", "components", "config", "metadata", "pipeline", "project", "serving"),
+    "upstream",
+)
 _DISTRIBUTIONS = ("tfx", "tensorflow-model-analysis", "ml-metadata", "protobuf")
 
 log = logging.getLogger(__name__)
@@ -47,7 +50,7 @@ def load_graph() -> Any:
     with frameworks():
         import tensorflow  # noqa: PLC0415
 
-        tensorflow.version  # noqa: B018  executed first, as all that follows has it
+        tensorflow.version  # noqa: B018  executed first, because all that follows imports it
         from ordain.pipeline import graph  # noqa: PLC0415  ten seconds
     if is_first:
         gc.freeze()
@@ -55,36 +58,36 @@ def load_graph() -> Any:
 
 
 def compiled_ir(project: Project, newest_span: int) -> Any:
-    """The chain as TFX's intermediate representation (`pipeline_pb2.Pipeline`), not yet bound.
+    """Returns the pipeline as TFX's IR (`pipeline_pb2.Pipeline`), not yet bound to a run.
 
     Args:
         project: The project.
-        newest_span: Last span of the window this chain is for.
+        newest_span: Last span of the window.
 
     Raises:
         ConfigError: The graph cannot be built.
     """
     with loading_tfx():
-        from ordain.metadata.server_client import rewrite  # noqa: PLC0415  three seconds
+        from ordain.upstream.ml_metadata import rewrite  # noqa: PLC0415  three seconds
 
-    kept = FileCache(project.home / FOLDER, _KEPT)
+    cache = FileCache(project.home / FOLDER, _LIMIT)
     name = f"{_key(project, newest_span)}.binpb"
-    ir = _parse(kept.get(name))
+    ir = _parse(cache.get(name))
     if ir is None:
         ir = load_graph().compile_ir(project, newest_span)
         portable = copy.deepcopy(ir)
         rewrite(portable, project.paths.portable)
-        kept.put({name: portable.SerializeToString(deterministic=True)})
+        cache.put({name: portable.SerializeToString(deterministic=True)})
         return ir
     rewrite(ir, project.paths.absolute)
     return ir
 
 
 def _key(project: Project, newest_span: int) -> str:
-    """SHA-256 of all that the IR depends on."""
+    """SHA-256 of everything that the IR depends on."""
     digest = hashlib.sha256(_code().encode())
     settings = project.paths.portable(project.model_dump_json())
-    # The IR has them packed, where no path is found.
+    # In the IR they are packed, so that their paths are not made portable.
     packed = json.dumps(project.beam_args)
     own = [component_fingerprint(project, node) for node in project.nodes]
     for part in (settings, packed, str(newest_span), fingerprint(project.folder), *own):
@@ -96,7 +99,7 @@ def _key(project: Project, newest_span: int) -> str:
 
 @functools.cache
 def _code() -> str:
-    """Identity of this installation: its own source, and the versions of the libraries."""
+    """SHA-256 of ordain's source and of the versions of the libraries."""
     digest = hashlib.sha256(sys.version.encode())
     for name in _DISTRIBUTIONS:
         digest.update(f"{name}=={metadata.version(name)}\n".encode())
@@ -109,7 +112,7 @@ def _code() -> str:
 
 
 def _parse(content: bytes | None) -> Any:
-    """A kept IR; None if it is none."""
+    """Parses a cached IR; None if that fails."""
     from google.protobuf.message import DecodeError  # noqa: PLC0415  TFX is loaded by now
     from tfx.proto.orchestration import pipeline_pb2  # noqa: PLC0415
 
@@ -118,6 +121,6 @@ def _parse(content: bytes | None) -> Any:
     try:
         ir = pipeline_pb2.Pipeline.FromString(content)
     except DecodeError as error:
-        log.warning("the kept IR cannot be read, so the graph is built anew: %s", error)
+        log.warning("the cached IR cannot be parsed, so the graph is built again: %s", error)
         return None
     return ir if ir.nodes else None

@@ -1,36 +1,35 @@
-"""Nodes of a project's own: their components, their inputs, and their place in the pipeline.
+"""A project's own nodes: their components, inputs, and places in the pipeline.
 
 A component is any TFX component that runs in Python: a class with `SPEC_CLASS`, or a function under
 TFX's `@component`. It is imported as `train.module` is, with the project's folder on the path.
 
-A component's inputs are wired by name where `with` has `Node.output`, and otherwise to the one
-output of its artifact type among the nodes before it; of several, to the one of the input's name.
-One that leaves a `GateVerdict` is a gate: what comes behind it is skipped if that blocks.
+An input is wired to the `Node.output` that `with` names, otherwise to the only output of its
+artifact type among the nodes before it, or, of several, to the one with the input's name. A
+component with a `GateVerdict` among its outputs is a gate: nodes behind it are skipped if it
+blocks.
 """
 
 from __future__ import annotations
 
 import difflib
-import functools
-import hashlib
-import importlib
-import importlib.machinery
-import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from ordain.common.node_id import NodeId
 from ordain.config.own_nodes import OwnNode
 from ordain.config.project import Project
 from ordain.errors import ConfigError
-from ordain.pipeline.preload import loading_tfx, project_on_path
-from ordain.project.source import fingerprint, library_versions
+from ordain.pipeline.own_components import (
+    DOCS,
+    arguments_of,
+    load_component,
+    project_on_path,
+)
+from ordain.upstream.tfx_imports import loading_tfx
 
-DOCS = "docs/own-nodes.md"
 #: Outputs of the pipeline's nodes, by their artifact types. Resolvers (AnalyzerCache, BaseModel,
-#: Baseline, Stable) make nothing: what they find may be nothing, so no input is wired to them.
+#: Baseline, Stable) may find nothing, so no input is wired to them.
 OUTPUTS: Mapping[NodeId, Mapping[str, str]] = {
     NodeId.EXAMPLE_GEN: {"examples": "Examples"},
     NodeId.STATISTICS_GEN: {"statistics": "ExampleStatistics"},
@@ -48,7 +47,7 @@ OUTPUTS: Mapping[NodeId, Mapping[str, str]] = {
     NodeId.SERVER_GATE: {"blessing": "InfraBlessing"},
     NodeId.PUSHER: {"pushed_model": "PushedModel"},
 }
-#: Artifact type of a gate's answer.
+#: Artifact type of a gate's verdict.
 VERDICT_TYPE = "GateVerdict"
 #: Execution property that brings a component's source into its cache key.
 SOURCE_PROPERTY = "source_fingerprint"
@@ -56,7 +55,7 @@ SOURCE_PROPERTY = "source_fingerprint"
 
 @dataclass(frozen=True)
 class Input:
-    """An input of a component: the name of its artifact type, and whether it may be left out."""
+    """An input of a component: the name of its artifact type, and whether it is optional."""
 
     type: str
     is_optional: bool
@@ -64,11 +63,11 @@ class Input:
 
 @dataclass(frozen=True)
 class Placed:
-    """A node of one's own in its place.
+    """An own node with its wiring.
 
     Attributes:
-        own: Its entry in the configuration.
-        key: The key of that entry, for messages.
+        own: Its configuration.
+        key: Its configuration key, for messages.
         component: The component's class.
         inputs: Node and output by input name.
         outputs: Artifact types by output name.
@@ -86,7 +85,7 @@ class Placed:
         return VERDICT_TYPE in self.outputs.values()
 
     def make(self, inputs: Mapping[str, Any]) -> Any:
-        """The component, under the node's id.
+        """Makes the component, with the node's id.
 
         Args:
             inputs: Channels by input name.
@@ -100,18 +99,18 @@ class Placed:
         except Exception as error:
             raise ConfigError(
                 f"{self.key}.with: {self.own.component} does not take it: {error}",
-                f"it takes {', '.join(_arguments(self.component)) or 'nothing'}; see {DOCS}",
+                f"it takes {', '.join(arguments_of(self.component)) or 'nothing'}; see {DOCS}",
             ) from error
 
 
 class OwnNodes:
-    """A project's own nodes, handed out while the pipeline's nodes are put in order."""
+    """A project's own nodes, placed while the pipeline's nodes are listed in order."""
 
     def __init__(self, project: Project) -> None:
         """Imports the components.
 
         Raises:
-            ConfigError: One cannot be imported, or is none.
+            ConfigError: One cannot be imported, or is not a component.
         """
         self._project = project
         self._known: dict[str, Mapping[str, str]] = {}
@@ -119,16 +118,19 @@ class OwnNodes:
         if project.nodes:
             with loading_tfx(), project_on_path(project.folder):
                 for number, own in enumerate(project.nodes):
-                    self._waiting[own.id] = (f"nodes.{number}", _load(f"nodes.{number}", own))
+                    self._waiting[own.id] = (
+                        f"nodes.{number}",
+                        load_component(f"nodes.{number}", own),
+                    )
 
     def behind(self, node: str) -> Iterator[Placed]:
-        """The nodes that come directly behind one, in the order of the configuration.
+        """Yields the nodes directly behind one, in the order of the configuration.
 
         Args:
-            node: The node that was put in order last.
+            node: The node that was listed last.
 
         Raises:
-            ConfigError: An input cannot be wired, or a gate stands where nothing is left to stop.
+            ConfigError: An input cannot be wired, or a gate stands behind Pusher.
         """
         if node in OUTPUTS:
             self._known[node] = OUTPUTS[NodeId(node)]
@@ -142,10 +144,10 @@ class OwnNodes:
                 yield from self.behind(own.id)
 
     def finish(self) -> None:
-        """Refuses nodes that stand behind no node of the pipeline.
+        """Checks that every own node has been placed.
 
         Raises:
-            ConfigError: Names the first one.
+            ConfigError: `after` of a node does not name a node with outputs.
         """
         own = next((own for own in self._project.nodes if own.id in self._waiting), None)
         if own is None:
@@ -191,7 +193,7 @@ def wire(
         Node and output by input name; optional inputs are wired only where `with` names them.
 
     Raises:
-        ConfigError: Names the input, and what there is.
+        ConfigError: An input cannot be wired; names it, and the outputs that exist.
     """
     found = {}
     for name, needed in wanted.items():
@@ -225,92 +227,3 @@ def wire(
             )
         found[name] = chosen[0]
     return found
-
-
-def component_fingerprint(project: Project, own: OwnNode) -> str:
-    """SHA-256 of a component's source, for its cache key.
-
-    Of a component in the project's folder it is that of the project; of any other one the Python
-    files of its package and the versions of the libraries.
-
-    Raises:
-        ConfigError: There is no such module.
-    """
-    module, _ = own.module_and_name
-    with project_on_path(project.folder):
-        root = _root_of(module)
-    if root is None:
-        raise ConfigError(f"component {own.component}: there is no module {module!r}")
-    if root.is_relative_to(project.folder):
-        return fingerprint(project.folder)
-    return _package_fingerprint(root)
-
-
-@functools.cache
-def _package_fingerprint(root: Path) -> str:
-    versions = [f"{name}=={version}" for name, version in library_versions().items()]
-    digest = hashlib.sha256("\n".join(versions).encode())
-    for path in sorted(root.rglob("*.py")) if root.is_dir() else [root]:
-        content = path.read_bytes()
-        digest.update(f"\n{path.relative_to(root)} {len(content)}\n".encode())
-        digest.update(content)
-    return digest.hexdigest()
-
-
-def _root_of(module: str) -> Path | None:
-    """The file or the folder of a module's outermost regular package; nothing is imported."""
-    importlib.invalidate_caches()
-    path = None
-    name = ""
-    for part in module.split("."):
-        name = f"{name}.{part}".lstrip(".")
-        spec = importlib.machinery.PathFinder.find_spec(name, path)
-        if spec is None:
-            return None
-        if spec.origin is not None:
-            file = Path(spec.origin)
-            return file.parent if spec.submodule_search_locations is not None else file
-        path = spec.submodule_search_locations
-    return None
-
-
-def _load(key: str, own: OwnNode) -> Any:
-    """Imports a component's class."""
-    from tfx.dsl.components.base import base_component, executor_spec  # noqa: PLC0415  TFX comes late
-
-    module, name = own.module_and_name
-    try:
-        loaded = importlib.import_module(module)
-        found = getattr(loaded, name, None)
-    except Exception as error:
-        raise ConfigError(
-            f"{key}.component {own.component}: importing {module} failed: "
-            f"{type(error).__name__}: {error}",
-            "correct the module, or install the package that it is in",
-        ) from error
-    if found is None:
-        near = difflib.get_close_matches(name, dir(loaded), n=1)
-        meant = f"; did you mean {near[0]!r}?" if near else ""
-        raise ConfigError(f"{key}.component {own.component}: {module} has no {name!r}{meant}")
-    if not (inspect.isclass(found) and issubclass(found, base_component.BaseComponent)):
-        raise ConfigError(
-            f"{key}.component {own.component}: is no TFX component",
-            "name a class with SPEC_CLASS and EXECUTOR_SPEC, or put TFX's @component above the "
-            f"function; see {DOCS}",
-        )
-    if not isinstance(found.EXECUTOR_SPEC, executor_spec.ExecutorClassSpec):
-        raise ConfigError(
-            f"{key}.component {own.component}: runs in a container of its own, which the nodes "
-            "of ordain do not",
-            "name a component whose executor is a Python class",
-        )
-    return found
-
-
-def _arguments(component: Any) -> list[str]:
-    """Names that a component's constructor takes."""
-    spec = component.SPEC_CLASS
-    given = inspect.signature(component.__init__).parameters.values()
-    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in given):
-        return sorted([*spec.INPUTS, *spec.PARAMETERS])
-    return [parameter.name for parameter in given if parameter.name != "self"]

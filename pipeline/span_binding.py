@@ -1,9 +1,9 @@
 """Binds the pipeline's IR to one run: run id, cache, and the spans of the window.
 
-A node that works span by span is launched once for each span, under a context of its own
-(`span`), in the same pipeline run. TFX tells executions of a node apart by their contexts, so
-each span is resolved, cached and retried on its own; a node behind them that asks for "what
-StatisticsGen left in this run" gets all spans' artifacts.
+A per-span node is launched once for each span in the same pipeline run, with a context of its own
+(type `span`). TFX distinguishes executions of a node by their contexts, so each span is resolved,
+cached and retried separately; a later node that takes the outputs of StatisticsGen in this run gets
+the artifacts of all spans.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ PER_SPAN = (NodeId.EXAMPLE_GEN, NodeId.STATISTICS_GEN, NodeId.EXAMPLE_VALIDATOR)
 
 
 def bind_run(ir: Any, run_id: str, enable_cache: bool = True) -> Any:
-    """A copy of the IR for one run; `enable_cache` False makes every node execute."""
+    """Copies the IR for one run; with `enable_cache` False every node executes."""
     bound = copy.deepcopy(ir)
     runtime_parameter_utils.substitute_runtime_parameter(
         bound, {constants.PIPELINE_RUN_ID_PARAMETER_NAME: run_id}
@@ -41,13 +41,13 @@ def disable_cache(node: Any) -> None:
 
 
 def bind_span(node: Any, pipeline_name: str, span: int, has_spans: bool) -> Any:
-    """A copy of a per-span node for one span.
+    """Copies a per-span node for one span.
 
     Args:
         node: The `PipelineNode`.
         pipeline_name: Name of the pipeline, as prefix of the context.
         span: The span.
-        has_spans: Whether the data's pattern knows spans; if not, ExampleGen takes all files.
+        has_spans: Whether the data's pattern has spans; if not, ExampleGen reads all files.
     """
     bound = copy.deepcopy(node)
     name = f"{pipeline_name}.span-{span}"

@@ -1,8 +1,8 @@
-"""The shape of a project's chain: its nodes, and which waits for which.
+"""Topology of a project's pipeline: its nodes, and the nodes that each waits for.
 
-`ordain.pipeline.graph` builds the chain itself, for which TFX has to be imported and every value of
-the configuration has to be known. Who only wants its shape, such as the compiler for Kubeflow,
-finds it here; a test holds the two against each other.
+`ordain.pipeline.graph` builds the pipeline itself, which imports TFX and needs every value of the
+configuration. The topology needs neither; the compiler for Kubeflow uses it. A test compares the
+two.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ from ordain.config.project import Project
 from ordain.pipeline.own_nodes import OwnNodes
 from ordain.serving.registry.label_file import STABLE
 
-#: Node id -> the nodes that it waits for; a node stands behind all of those.
-Shape = Mapping[str, tuple[str, ...]]
+#: Node id -> the nodes that it waits for, all of which come before it.
+Topology = Mapping[str, tuple[str, ...]]
 
 
-def chain_of(project: Project) -> Shape:
-    """A project's nodes in an order in which they can run, each with what it waits for.
+def topology_of(project: Project) -> Topology:
+    """Lists a project's nodes in an order in which they can run, each with the nodes it waits for.
 
-    Equal, but for the order, to the `upstream_nodes` of the IR that `graph.compile_ir` makes.
+    Equal, except for the order, to the `upstream_nodes` of the IR that `graph.compile_ir` makes.
 
     Args:
         project: The project; its references need not be resolved.
 
     Raises:
-        ConfigError: A node of the project's own cannot be imported or wired; TFX is imported for
-            these only.
+        ConfigError: An own node of the project cannot be imported or wired; TFX is imported only if
+            there are own nodes.
     """
     is_frozen = project.schema_file.exists()
     measured = (NodeId.STATISTICS_GEN, NodeId.SCHEMA_GEN)
@@ -40,7 +40,7 @@ def chain_of(project: Project) -> Shape:
         NodeId.EXAMPLE_VALIDATOR: measured,
         NodeId.DATA_GATE: (NodeId.EXAMPLE_GEN, *measured, NodeId.EXAMPLE_VALIDATOR),
     }
-    # All that follow stand under the condition on the data gate's verdict, and so wait for it.
+    # All nodes below depend on the data gate's verdict, and so wait for it.
     data = (NodeId.EXAMPLE_GEN, NodeId.SCHEMA_GEN, NodeId.DATA_GATE)
     if project.is_stock(NodeId.TRANSFORM):
         shape[NodeId.TRANSFORM] = data
@@ -55,27 +55,27 @@ def chain_of(project: Project) -> Shape:
         shape[NodeId.BASE_MODEL] = (NodeId.DATA_GATE, NodeId.TRANSFORM)
         training.append(NodeId.BASE_MODEL)
     shape[NodeId.TRAINER] = tuple(training)
-    judged = [*data, NodeId.TRAINER]
+    evaluated = [*data, NodeId.TRAINER]
     if not isinstance(project.evaluate.baseline, NoBaseline):
         shape[NodeId.BASELINE] = (NodeId.DATA_GATE, NodeId.TRAINER)
-        judged.append(NodeId.BASELINE)
-    shape[NodeId.EVALUATOR] = tuple(judged)
+        evaluated.append(NodeId.BASELINE)
+    shape[NodeId.EVALUATOR] = tuple(evaluated)
     pushed = [*data, NodeId.TRAINER, NodeId.EVALUATOR]
     server = project.gate.server
     if server.none is None:
-        asked: tuple[str, ...] = ()
+        compared: tuple[str, ...] = ()
         if server.compares_signatures:
             stable = NodeId.BASELINE if project.evaluate.baseline == STABLE else NodeId.STABLE
             shape.setdefault(stable, (NodeId.DATA_GATE, NodeId.TRAINER))
-            asked = (NodeId.EXAMPLE_GEN, stable)
-        shape[NodeId.SERVER_GATE] = (*asked, NodeId.DATA_GATE, NodeId.TRAINER, NodeId.EVALUATOR)
+            compared = (NodeId.EXAMPLE_GEN, stable)
+        shape[NodeId.SERVER_GATE] = (*compared, NodeId.DATA_GATE, NodeId.TRAINER, NodeId.EVALUATOR)
         pushed.append(NodeId.SERVER_GATE)
     shape[NodeId.PUSHER] = tuple(pushed)
     return _with_own_nodes(project, shape) if project.nodes else shape
 
 
-def _with_own_nodes(project: Project, shape: Mapping[str, tuple[str, ...]]) -> Shape:
-    """A pipeline with a project's own nodes in their places; their gates hold up what follows."""
+def _with_own_nodes(project: Project, shape: Topology) -> Topology:
+    """Inserts a project's own nodes; nodes behind an own gate wait for it."""
     own = OwnNodes(project)
     found: dict[str, tuple[str, ...]] = {}
     gates: list[str] = []

@@ -1,4 +1,4 @@
-"""`common.commit.Files` on TFX's fileio: local paths and every store that TFX supports."""
+"""`ordain.common.files.Files` on TFX's fileio: local paths and every store that TFX supports."""
 
 from __future__ import annotations
 

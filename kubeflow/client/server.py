@@ -184,25 +184,33 @@ class Server:
     @functools.cached_property
     def kfp(self) -> Any:
         """The SDK's client, created at first use."""
-        from kfp.client import Client, set_volume_credentials  # noqa: PLC0415  takes seconds
+        from kfp.client import set_volume_credentials  # noqa: PLC0415  takes seconds
+        from urllib3 import Retry  # noqa: PLC0415
+
+        from ordain.upstream.kfp import OwnClient  # noqa: PLC0415
 
         connection = self.connection
         connection.check_files()
         file = connection.token_file
 
-        class OwnClient(Client):
-            """The SDK's client without `~/.config/kfp/context.json`.
-
-            Other programs store a namespace and credentials there. With a namespace set, the
-            constructor does not request one from the server, with up to five retries.
-            """
-
-            def _load_context_setting_or_default(self) -> None:
-                self._context_setting = {"namespace": connection.namespace or "unnamed"}
-
+        # Failed connections are retried, and GETs that a gateway could not deliver. Redirects are
+        # not followed, because they lead to login pages.
+        retry = Retry(
+            total=RETRIES,
+            redirect=0,
+            other=0,
+            allowed_methods={"GET"},
+            status_forcelist={429, 502, 503, 504},
+            backoff_factor=BACKOFF_S,
+            retry_after_max=int(LONGEST_WAIT_S),
+            raise_on_redirect=False,
+            raise_on_status=False,
+        )
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)
-            client = OwnClient(
+            return OwnClient(
+                connection.namespace or "unnamed",
+                retry,
                 host=connection.host,
                 existing_token=connection.read_token(),
                 cookies=connection.read_cookies(),
@@ -211,13 +219,11 @@ class Server:
                 if file is None
                 else set_volume_credentials.ServiceAccountTokenVolumeCredentials(str(file)),
             )
-        _bound_retries(client._run_api.api_client)
-        return client
 
     @property
     def api_client(self) -> Any:
         """kfp-server-api's client below the SDK's: connections, headers, the last response."""
-        return self.kfp._run_api.api_client
+        return self.kfp.api_client
 
     @contextlib.contextmanager
     def _explained(self, doing: str, missing: Missing | None = None) -> Iterator[None]:
@@ -238,24 +244,3 @@ class Server:
         except ValueError as error:
             # The generated client could not parse the response.
             raise foreign_answer(error, doing, self.connection) from error
-
-
-def _bound_retries(api_client: Any) -> None:
-    """Sets the connection pool's retry policy; kfp.Client has no argument for it.
-
-    Failed connections are retried, and GETs that a gateway could not deliver. Redirects are not
-    followed, because they lead to login pages.
-    """
-    from urllib3 import Retry  # noqa: PLC0415
-
-    api_client.rest_client.pool_manager.connection_pool_kw["retries"] = Retry(
-        total=RETRIES,
-        redirect=0,
-        other=0,
-        allowed_methods={"GET"},
-        status_forcelist={429, 502, 503, 504},
-        backoff_factor=BACKOFF_S,
-        retry_after_max=int(LONGEST_WAIT_S),
-        raise_on_redirect=False,
-        raise_on_status=False,
-    )

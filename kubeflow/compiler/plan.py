@@ -18,7 +18,7 @@ from ordain.config.project import Project
 from ordain.errors import ConfigError
 from ordain.kubeflow.pipeline_root import check_bucket
 from ordain.kubeflow.task_contract import ON_EXIT, PREPARE, RESULT, task_name
-from ordain.pipeline.topology import Shape, chain_of
+from ordain.pipeline.topology import Topology, topology_of
 from ordain.project.source import image_fingerprint
 from ordain.storage.gcs import is_object_store
 
@@ -43,7 +43,7 @@ class CompilePlan:
     env: str | None
     config: Mapping[str, Any]
     source: str
-    topology: Shape
+    topology: Topology
     images: Mapping[str, str]
     pipeline_root: str
 
@@ -63,7 +63,7 @@ def make_plan(
     """
     project = load_unresolved(folder, env, settings)
     raw = project.effective
-    topology = chain_of(project)
+    topology = topology_of(project)
     return CompilePlan(
         project=project,
         env=env,
@@ -75,7 +75,7 @@ def make_plan(
     )
 
 
-def task_images(section: Kubeflow, topology: Shape) -> dict[str, str]:
+def task_images(section: Kubeflow, topology: Topology) -> dict[str, str]:
     """The image of each task.
 
     Raises:

@@ -7,9 +7,8 @@ Metadata (spans of a window, custom resolvers); `obstacles` names each node that
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +18,8 @@ from ordain.config.loading import load_raw, load_unresolved
 from ordain.config.project import Project
 from ordain.errors import ConfigError
 from ordain.kubeflow.compiler.compiler import Compiled
-from ordain.pipeline.topology import chain_of
+from ordain.pipeline.topology import topology_of
+from ordain.upstream.replace import replaced
 
 #: Sections that no node reads on Vertex.
 _UNUSED = ("kubeflow", "metadata", "notify", "retrain", "schedule", "workspace")
@@ -71,7 +71,7 @@ def obstacles(project: Project) -> list[tuple[str, str]]:
     if project.nodes:
         why = "TFX's runner for Vertex does not hand a component its place and source"
         return [(f"nodes.{node.id}", f"{why} (leave out nodes)") for node in project.nodes]
-    nodes = chain_of(project)
+    nodes = topology_of(project)
     if data.window != 1 or data.has_spans:
         why = (
             "its spans run one by one through ordain's driver; Vertex starts a node once and does "
@@ -141,6 +141,7 @@ def _build(project: Project, shape: Project) -> dict[str, Any]:
     from tfx.orchestration import data_types  # noqa: PLC0415  TFX takes fifteen seconds
     from tfx.orchestration.kubeflow.v2 import kubeflow_v2_dag_runner as runner  # noqa: PLC0415
 
+    from ordain.components.artifacts.types import GateVerdict  # noqa: PLC0415
     from ordain.pipeline import graph  # noqa: PLC0415
 
     section = shape.kubeflow
@@ -150,28 +151,13 @@ def _build(project: Project, shape: Project) -> dict[str, Any]:
     root = str(section.pipeline_root)
     chain.pipeline_info = data_types.PipelineInfo(pipeline_name=shape.name, pipeline_root=root)
     config = runner.KubeflowV2DagRunnerConfig(display_name=shape.name, default_image=images)
-    with _importable_types():
+    # TFX writes the type's name where Vertex AI's container expects `<package>.<Class>`; in ML
+    # Metadata the name stays.
+    with replaced(GateVerdict, "TYPE_NAME", "ordain.GateVerdict"):
         job = runner.KubeflowV2DagRunner(config).run(chain, write_out=False)
     # The compiling Python's version does not affect the run, but would change the file.
     job["labels"].pop("tfx_py_version", None)
     return dict(job)
-
-
-@contextlib.contextmanager
-def _importable_types() -> Iterator[None]:
-    """Renames our artifact types so that Vertex's containers can import them.
-
-    TFX writes the type's name where its container expects `<package>.<Class>`; in ML Metadata
-    the name stays.
-    """
-    from ordain.components.artifacts.types import GateVerdict  # noqa: PLC0415
-
-    name = GateVerdict.TYPE_NAME
-    GateVerdict.TYPE_NAME = "ordain.GateVerdict"
-    try:
-        yield
-    finally:
-        GateVerdict.TYPE_NAME = name
 
 
 def _in_the_image(value: Any, folder: Path, image: str) -> Any:

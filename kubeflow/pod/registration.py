@@ -14,7 +14,7 @@ from tfx.orchestration.portable.mlmd import common_utils, context_lib
 from ordain.config.project import Project
 from ordain.history import recovery
 from ordain.history.results import Recovered
-from ordain.metadata import tfx_handle
+from ordain.metadata.store import tfx_handle
 from ordain.pipeline import span_binding
 from ordain.runner.pod_lock import NodeLocks
 
@@ -35,7 +35,7 @@ def register_run(
         What was closed of earlier runs.
     """
     # Opened first: whoever opens a new database creates its tables, under the same lock.
-    with tfx_handle.Handle(project.metadata, project.paths) as handle, locks.tables():
+    with tfx_handle(project.metadata, project.paths) as handle, locks.tables():
         recovered = recovery.close_dead_runs(handle.store, project.workspace, run_id, locks.attempt)
         for node in _launches(project, ir, spans):
             common_utils.register_type_if_not_exist(handle, node.node_info.type)

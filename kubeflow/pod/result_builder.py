@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from ordain.config.project import Project
-from ordain.history.result_builder import Launches, Tally
+from ordain.history.result_builder import Launches, ResultBuilder
 from ordain.history.results import Failure, NodeResult, RunResult
 from ordain.history.runs import History, NodeRun
 from ordain.kubeflow.pod.prepare import recovered_of
@@ -24,7 +24,9 @@ def node_names(prepared: PreparedRun) -> list[str]:
     return [node["pipeline_node"]["node_info"]["id"] for node in prepared.ir["nodes"]]
 
 
-def results_before(prepared: PreparedRun, project: Project, history: History, node: str) -> Tally:
+def results_before(
+    prepared: PreparedRun, project: Project, history: History, node: str
+) -> ResultBuilder:
     """A result builder with the results of the nodes before the given one."""
     names = node_names(prepared)
     return _collect(prepared, project, history, names[: names.index(node)])[0]
@@ -50,11 +52,11 @@ def build_result(prepared: PreparedRun, project: Project, history: History) -> R
 
 def _collect(
     prepared: PreparedRun, project: Project, history: History, names: Sequence[str]
-) -> tuple[Tally, Failure | None]:
+) -> tuple[ResultBuilder, Failure | None]:
     launches: dict[str, list[NodeRun]] = defaultdict(list)
     for launch in history.read_run(prepared.run_id).nodes:
         launches[launch.node].append(launch)
-    builder = Tally(project, prepared.run_id, prepared.spans)
+    builder = ResultBuilder(project, prepared.run_id, prepared.spans)
     folder = project.runs / prepared.run_id
     failure, missing = None, []
     for name in names:

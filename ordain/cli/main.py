@@ -11,8 +11,8 @@ import sys
 
 import click
 
-from ordain.cli.quiet import quiet_tensorflow
 from ordain.errors import ExitCode, OrdainError
+from ordain.upstream.tensorflow_import import quiet_tensorflow
 
 #: Command name -> its module and attribute, and its line in `--help`.
 COMMANDS = {

@@ -21,7 +21,7 @@ from ordain.serving.registry.manifests import compose_file, kubernetes_manifest
 from ordain.serving.registry.trust import Trust
 from ordain.serving.server.security import read_token
 from ordain.serving.server.settings import Settings
-from ordain.serving.server.without_keras import hide_keras
+from ordain.upstream.tensorflow_import import hide_keras
 
 
 def _limit(

@@ -14,6 +14,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, ValidationInfo, fie
 
 from ordain.common.env_references import resolve_references
 from ordain.common.node_id import NodeId
+from ordain.common.portable_paths import PortablePaths, project_paths
 from ordain.config.base import ProjectPath, Section, Shown, Source, absolute_path
 from ordain.config.data import Data
 from ordain.config.executors import Exchangeable, Origin, conflict
@@ -25,7 +26,6 @@ from ordain.config.push import Push
 from ordain.config.schedule import Notify, Retrain, Schedule
 from ordain.errors import ConfigError
 from ordain.metadata.location import Location, parse_location
-from ordain.metadata.portable_paths import PortablePaths, project_paths
 from ordain.serving.registry.trust import Trust
 from ordain.storage.artifact_store import BUCKET_ROOT
 

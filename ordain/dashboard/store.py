@@ -15,7 +15,7 @@ from ordain.config.project import Project
 from ordain.errors import InfrastructureError
 from ordain.history.runs import History
 from ordain.metadata.location import without_secret
-from ordain.metadata.store import connection_config, open_store
+from ordain.metadata.store import connected, connection_config, open_store
 
 #: Time without queries after a failure: a page that is polled must not wait each time.
 PAUSE_S = 5.0
@@ -115,8 +115,6 @@ class ReadOnlyHistory(History):
         if not isinstance(self._location, Path):
             return open_store(self._location, self._paths)
         from ml_metadata.proto import metadata_store_pb2 as pb  # noqa: PLC0415  a tenth of a second
-
-        from ordain.metadata.server_client import connected  # noqa: PLC0415
 
         if not self._location.exists():
             raise InfrastructureError(

@@ -1,13 +1,12 @@
-"""Two runs side by side: what was set, what was done, what it took, what came of it.
+"""Compares two runs: settings, library versions, nodes, verdicts and metrics.
 
-Read from the run folders (`pipeline.yaml`, `result.json`) and ML Metadata, without TFX. A run that
-never ended has no result: its nodes' states and times are ML Metadata's then.
+Read from the run folders (`pipeline.yaml`, `result.json`) and ML Metadata, without TFX. For a run
+that never ended, which has no result, states and times of its nodes come from ML Metadata.
 """
 
 from __future__ import annotations
 
 import contextlib
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -15,14 +14,15 @@ from typing import Any
 
 import yaml
 
+from ordain.common.json_files import read_object
 from ordain.common.node_id import NodeId
 from ordain.config.project import Project
 from ordain.history.results import merge_states
 from ordain.history.runs import History, Run
 
-#: What the Evaluator leaves beside TFMA's files (`ordain.components.evaluator.results_json`).
+#: The Evaluator's file beside TFMA's (`ordain.components.evaluator.results_json`).
 _READOUT_FILE = "readout.json"
-#: What is told of a node.
+#: Facts of a node.
 NODE_FIELDS = ("state", "seconds", "cpu_s", "peak_rss_bytes", "rows")
 
 
@@ -32,16 +32,16 @@ class RunFacts:
 
     Attributes:
         run_id: The run.
-        headline: Its outcome in a line.
-        settings: The effective configuration, by dotted key; references are not looked up.
+        headline: Its outcome in one line.
+        settings: The effective configuration, by dotted key; references are not resolved.
         versions: The libraries' versions, by distribution.
         window: Its spans.
-        seconds: Wall time of the whole; None if it never ended.
-        peak_rss_bytes: The most memory it held; None if nobody measured.
+        seconds: Wall time; None if it never ended.
+        peak_rss_bytes: Peak memory; None if it was not measured.
         version: Serving version that holds its model, or None.
         nodes: For each node the values of `NODE_FIELDS`, by name.
         verdicts: Outcome by gate.
-        metrics: Value by slice (empty for the whole) and metric; the reason where it is undefined.
+        metrics: Value by slice (empty for all rows) and metric; the reason if it is undefined.
         evaluated: Fingerprint of the rows and labels they were measured on; empty if unknown.
     """
 
@@ -61,15 +61,14 @@ class RunFacts:
 
 @dataclass(frozen=True)
 class Change:
-    """One thing in both runs; None where a run does not have it.
+    """A value in both runs; None if a run does not have it.
 
     Attributes:
-        name: What it is.
-        before: In the first run; of a metric without a value why, as `undefined: ...`.
-        after: In the second.
-        slice: For a metric, the part of the data; empty for the whole.
-        is_comparable: Whether the two are about the same: for a metric, whether both were
-            measured on the same rows.
+        name: Name of the value.
+        before: The value in the first run; `undefined: REASON` for an undefined metric.
+        after: The value in the second run.
+        slice: For a metric, its slice; empty for all rows.
+        is_comparable: For a metric, whether both were measured on the same rows.
     """
 
     name: str
@@ -80,7 +79,7 @@ class Change:
 
     @property
     def difference(self) -> float | None:
-        """After less before, of two numbers about the same."""
+        """`after` minus `before`; None unless both are comparable numbers."""
         if not self.is_comparable:
             return None
         if isinstance(self.before, int | float) and isinstance(self.after, int | float):
@@ -90,7 +89,7 @@ class Change:
 
 @dataclass(frozen=True)
 class RunComparison:
-    """Two runs beside each other.
+    """Comparison of two runs.
 
     Attributes:
         before: Id of the first run.
@@ -98,10 +97,10 @@ class RunComparison:
         outcome: Headline, window, seconds, memory and serving version.
         settings: Settings that differ.
         versions: Libraries whose versions differ.
-        nodes: For each node of either run, in the chain's order, the changes of `NODE_FIELDS`.
+        nodes: For each node of either run, in pipeline order, the changes of `NODE_FIELDS`.
         verdicts: Every gate.
-        metrics: Every metric and slice that one of them has, the whole window first.
-        not_comparable: Why metrics stand without a difference; empty if they have one.
+        metrics: Every metric and slice that one of them has, all rows first.
+        not_comparable: Why metrics have no difference; empty if they have one.
     """
 
     before: str
@@ -122,11 +121,11 @@ class RunComparison:
 
 
 def compare_runs(before: RunFacts, after: RunFacts) -> RunComparison:
-    """Holds two runs against each other.
+    """Compares two runs.
 
     Args:
-        before: The first.
-        after: The second.
+        before: The first run.
+        after: The second run.
     """
     outcome = ("headline", "window", "seconds", "peak_rss_bytes", "version")
     nodes = {
@@ -160,14 +159,14 @@ def compare_runs(before: RunFacts, after: RunFacts) -> RunComparison:
 
 
 def _not_comparable(before: RunFacts, after: RunFacts) -> str:
-    """Why the metrics of two runs tell nothing of which model is better."""
+    """Returns why the metrics of two runs do not show which model is better."""
     if before.evaluated and before.evaluated == after.evaluated:
         return ""
     if not before.evaluated or not after.evaluated:
-        return "on which rows one of them was measured is not known"
+        return "the rows of one of them are not known"
     if before.window != after.window:
-        return f"they were measured on other rows: {_spans(before.window)}, {_spans(after.window)}"
-    return "they were measured on other rows, or with other labels, of the same spans"
+        return f"measured on different rows: {_spans(before.window)}, {_spans(after.window)}"
+    return "measured on different rows, or with different labels, of the same spans"
 
 
 def _spans(window: Sequence[int]) -> str:
@@ -182,13 +181,13 @@ def read_facts(project: Project, history: History, run_id: str) -> RunFacts:
     Args:
         project: The project.
         history: Its past runs.
-        run_id: The run; its folder or its record in ML Metadata has to be there.
+        run_id: The run; its folder or its record in ML Metadata must exist.
     """
     folder = project.runs / run_id
     recorded = Run(run_id, 0)
     if history.store.get_context_by_type_and_name("pipeline_run", run_id) is not None:
         recorded = history.read_run(run_id)
-    result = _read_json(folder / "result.json") or {}
+    result = read_object(folder / "result.json")
     nodes = {
         node["node"]: {key: node.get(key) for key in NODE_FIELDS}
         for node in result.get("nodes", ())
@@ -226,7 +225,7 @@ def _read_metrics(run: Run) -> dict[str, Any]:
         for output in node.outputs
         if output.key == "evaluation"
     ]
-    readout = (_read_json(folders[-1] / _READOUT_FILE) or {}) if folders else {}
+    readout = read_object(folders[-1] / _READOUT_FILE) if folders else {}
     metrics = {
         (entry["slice"], _title(entry)): entry["value"]
         if "value" in entry
@@ -238,7 +237,7 @@ def _read_metrics(run: Run) -> dict[str, Any]:
 
 
 def _title(entry: Mapping[str, Any]) -> str:
-    """A metric's name with its decision threshold: at another one it is another metric."""
+    """A metric's name with its decision threshold, without which metrics cannot be compared."""
     threshold = entry.get("threshold")
     return str(entry["name"]) if threshold is None else f"{entry['name']} at {threshold:g}"
 
@@ -258,16 +257,8 @@ def _flat(value: Any, key: str = "") -> Iterable[tuple[str, Any]]:
         yield from _flat(below, f"{key}.{name}" if key else str(name))
 
 
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return raw if isinstance(raw, dict) else None
-
-
 def _in_order(before: Iterable[str], after: Iterable[str]) -> list[str]:
-    """The second's order, and what only the first has at its end."""
+    """The second run's order, followed by what only the first has."""
     return list(dict.fromkeys([*after, *before]))
 
 

@@ -1,8 +1,8 @@
-"""Carries out what `retention` chooses: old artifacts are marked, renamed and deleted.
+"""Garbage collection: artifacts that `retention` does not keep are marked, renamed and deleted.
 
-The order is what makes it safe to be killed: first ML Metadata says of all of them that they are
-DELETED, and from then on TFX's cache takes none (it takes live artifacts only); then each folder
-is renamed to a hidden name; then that is deleted. What a killed removal left, the next finishes.
+The order makes it safe to be killed. First all of them become DELETED in ML Metadata, after which
+TFX's cache does not use them; then each folder is renamed to a hidden name; then it is deleted. The
+next call finishes an interrupted removal.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
-from ordain.history.retention import LOOKED_BACK, Step, choose_kept, choose_runs
+from ordain.history.retention import REFERENCES, Step, choose_kept, choose_runs
 from ordain.history.runs import History
 from ordain.serving.registry.label_file import read_labels
 from ordain.serving.registry.retention import size_of
@@ -33,12 +33,12 @@ _BATCH = 500
 
 @dataclass(frozen=True)
 class Removal:
-    """An artifact that goes.
+    """An artifact to remove.
 
     Attributes:
         id: ML Metadata's id.
         type: Its type, such as `Examples`.
-        folder: Where it lies.
+        folder: Its folder.
         size_bytes: Size of its files.
     """
 
@@ -53,12 +53,12 @@ class Sweep:
     """Objects that `ordain gc` removes, or would remove in a dry run.
 
     Attributes:
-        artifacts: Artifacts that go.
-        runs: Run folders that go.
+        artifacts: Artifacts to remove.
+        runs: Run folders to remove.
         run_bytes: Size of these folders.
-        kept_artifacts: How many artifacts stay.
-        kept_runs: How many runs stay.
-        unfinished: Folders that a removal that was killed had left.
+        kept_artifacts: Number of artifacts that are kept.
+        kept_runs: Number of runs that are kept.
+        unfinished: Folders of an interrupted removal.
     """
 
     artifacts: tuple[Removal, ...]
@@ -75,12 +75,12 @@ class Sweep:
 
 
 def plan_sweep(project: Project, keep_runs: int, keep_days: float, now_ms: int) -> Sweep:
-    """Says what may go. Reads only.
+    """Finds what may be removed; changes nothing.
 
     Args:
         project: The project.
-        keep_runs: How many of the newest runs are kept.
-        keep_days: Younger runs are kept besides.
+        keep_runs: Number of the newest runs that are kept.
+        keep_days: Younger runs are kept as well, in days.
         now_ms: The time, in milliseconds since 1970.
     """
     history = History(project.metadata, project.name, project.paths)
@@ -89,16 +89,15 @@ def plan_sweep(project: Project, keep_runs: int, keep_days: float, now_ms: int) 
     steps = [step for run, _ in runs for step in _steps(history.store, run)]
     artifacts = _artifacts(history.store, steps)
     roots, publishers = _roots(project, artifacts, steps)
-    newest = max((i for i, a in artifacts.items() if _is_live(a, "TransformCache")), default=None)
-    ends = {} if newest is None else {newest: "the next analyzer cache"}
-    kept = choose_kept(steps, kept_runs, roots, ends)
+    caches = [number for number, a in artifacts.items() if _is_live(a, "TransformCache")]
+    kept = choose_kept(steps, kept_runs, roots, sorted(caches)[-1:])
     staying = {artifacts[i].uri for i in kept if i in artifacts}
     metadata = project.metadata
     is_own = isinstance(metadata, Path) and metadata.is_relative_to(project.workspace)
     going, unfinished, live = [], [], 0
     for artifact in artifacts.values():
         folder = Path(artifact.uri)
-        # A baseline is a published version: `ordain models prune` looks after those.
+        # A baseline is a published version, which `ordain models prune` removes.
         if not folder.is_relative_to(project.artifacts):
             continue
         live += artifact.state == pb.Artifact.LIVE
@@ -126,11 +125,10 @@ def plan_sweep(project: Project, keep_runs: int, keep_days: float, now_ms: int) 
 
 
 def carry_out(project: Project, sweep: Sweep) -> None:
-    """Removes what `plan_sweep` named; the caller holds the workspace's lock.
+    """Removes the objects of `plan_sweep`; the caller holds the workspace's lock.
 
     Raises:
-        InfrastructureError: A folder cannot be removed; what was marked stays marked, and the
-            next call goes on.
+        InfrastructureError: A folder cannot be removed; the next call continues.
     """
     mark(
         History(project.metadata, project.name, project.paths).store,
@@ -143,7 +141,7 @@ def carry_out(project: Project, sweep: Sweep) -> None:
 
 
 def mark(store: Any, artifact_ids: Sequence[int]) -> None:
-    """Says in ML Metadata that artifacts are gone, before anything of them is."""
+    """Marks artifacts as deleted in ML Metadata, before their folders are."""
     for start in range(0, len(artifact_ids), _BATCH):
         artifacts = store.get_artifacts_by_id(artifact_ids[start : start + _BATCH])
         for artifact in artifacts:
@@ -166,7 +164,7 @@ def hide(folders: Iterable[Path]) -> list[Path]:
         except OSError as error:
             raise InfrastructureError(
                 f"{folder} cannot be removed: {error.strerror}",
-                "correct permissions and run ordain gc again: it goes on where it stopped",
+                "correct permissions and run ordain gc again: it continues where it stopped",
             ) from error
         hidden.append(target)
     return hidden
@@ -178,24 +176,24 @@ def _beside(folder: Path) -> Path:
 
 
 def _steps(store: Any, run_id: str) -> list[Step]:
-    """The executions of a run with what each took and left."""
+    """The executions of a run with their inputs and outputs."""
     context = store.get_context_by_type_and_name("pipeline_run", run_id)
     ids = [execution.id for execution in store.get_executions_by_context(context.id)]
     found: dict[int, tuple[list[int], list[int], list[int]]] = {i: ([], [], []) for i in ids}
     for event in store.get_events_by_execution_ids(ids) if ids else []:
-        left, took, looked_back = found[event.execution_id]
+        outputs, inputs, references = found[event.execution_id]
         key = event.path.steps[0].key if event.path.steps else ""
         if event.type in _OUTPUTS:
-            left.append(event.artifact_id)
-        elif event.type in _INPUTS and key not in LOOKED_BACK:
-            took.append(event.artifact_id)
-        else:  # the resolvers hand on what they found: INTERNAL_OUTPUT
-            looked_back.append(event.artifact_id)
+            outputs.append(event.artifact_id)
+        elif event.type in _INPUTS and key not in REFERENCES:
+            inputs.append(event.artifact_id)
+        else:  # a resolver's output is another run's: INTERNAL_OUTPUT
+            references.append(event.artifact_id)
     return [Step(run_id, *map(tuple, lists)) for lists in found.values()]
 
 
 def _artifacts(store: Any, steps: Sequence[Step]) -> dict[int, Any]:
-    ids = sorted({i for step in steps for i in (*step.left, *step.took, *step.looked_back)})
+    ids = sorted({i for step in steps for i in (*step.outputs, *step.inputs, *step.references)})
     found = {}
     for start in range(0, len(ids), _BATCH):
         for artifact in store.get_artifacts_by_id(ids[start : start + _BATCH]):
@@ -205,23 +203,23 @@ def _artifacts(store: Any, steps: Sequence[Step]) -> dict[int, Any]:
 
 def _roots(
     project: Project, artifacts: dict[int, Any], steps: Sequence[Step]
-) -> tuple[dict[int, str], set[str]]:
-    """Artifacts that stay with all they were made of; and the runs that published them."""
+) -> tuple[set[int], set[str]]:
+    """Models of published versions that are still there, and the runs that published them."""
     there: set[int] = set()
     if not project.is_pushed_away:
         there = {
             *list_versions(project.serving),
             *read_labels(project.serving, project.trust).labelled,
         }
-    roots = {}
+    roots = set()
     for artifact in artifacts.values():
         if not _is_live(artifact, "PushedModel"):
             continue
         version = artifact.custom_properties["pushed_version"].string_value
-        # An object store is not listed from here: what was pushed there stays.
+        # An object store is not listed: what was pushed there is kept.
         if version and (project.is_pushed_away or int(version) in there):
-            roots[artifact.id] = f"version {version}"
-    publishers = {step.run_id for step in steps if roots.keys() & set(step.left)}
+            roots.add(artifact.id)
+    publishers = {step.run_id for step in steps if roots & set(step.outputs)}
     return roots, publishers
 
 

@@ -1,14 +1,14 @@
-"""Estimates the memory that a run needs, beside the memory of this machine.
+"""Estimates the memory that a run needs, and reads the memory that this machine has.
 
-Of two sources the better one:
+The first source that exists is used:
 
-1. the newest run of this project that trained and was measured: what it held beyond the imported
-   libraries, by the rows of now and then; never less than it held if the rows became fewer by less
-   than half, as buffers and batches stay;
-2. without one, constants that were measured on the flights project, by rows and columns.
+1. the newest run of this project that trained and was measured: its memory beyond the imported
+   libraries, scaled by the number of rows; unscaled if there are up to half fewer rows, because
+   buffers and batches keep their size;
+2. constants that were measured on the flights project, by rows and columns.
 
-It is an estimate to plan with, not a limit: a model of a gigabyte or a shuffle buffer of a million
-rows is seen in no file, only in the first run.
+It is an estimate, not a limit: the size of a model or of a shuffle buffer is known only after the
+first run.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ from ordain.project.spans import Span
 
 #: TensorFlow, TFX and Beam imported, before the first row.
 LIBRARIES_BYTES = 1_000_000_000
-#: The server on trial, its driver, and what the run still holds of the training by then.
+#: The trial server, its driver, and memory that the run still has from the training.
 SERVER_BYTES = 1_050_000_000
 #: Before that: flights, 336,776 rows of 23 columns with a shuffle buffer of 250,000.
 BYTES_PER_CELL = 100
-#: Run folders that are looked at, newest first.
+#: Run folders that are read, newest first.
 _RUNS = 20
 _SAMPLE_BYTES = 65_536
 
@@ -42,12 +42,12 @@ class MemoryEstimate:
 
     Attributes:
         needed_bytes: Resident memory of the run and its children, at its peak.
-        available_bytes: What the machine or the container has left now.
-        total_bytes: What it has.
-        rows: Rows of the window, as far as the files tell: exact for Parquet, estimated from a
-            sample for CSV, None for TFRecord.
+        available_bytes: Available memory of the machine or the container.
+        total_bytes: Its memory.
+        rows: Rows of the window: exact for Parquet, estimated from a sample for CSV, None for
+            TFRecord.
         columns: Columns, or None.
-        measured_in: The past run that it comes from; None if from constants.
+        measured_in: The past run that was measured; None if constants were used.
     """
 
     needed_bytes: int
@@ -79,11 +79,11 @@ class MemoryEstimate:
 
 
 def estimate_memory(project: Project, window: Iterable[Span]) -> MemoryEstimate:
-    """Estimates what a run over a window will need.
+    """Estimates the memory of a run over a window.
 
     Args:
         project: The project.
-        window: The spans it takes.
+        window: Its spans.
     """
     rows, columns = _size(project, [path for span in window for path in span.files])
     memory = read_memory()
@@ -100,12 +100,12 @@ def estimate_memory(project: Project, window: Iterable[Span]) -> MemoryEstimate:
 
 
 def scaled(peak_bytes: int, past_rows: int, rows: int) -> int:
-    """The memory of a past run, for another number of rows.
+    """Scales the memory of a past run to another number of rows.
 
     Args:
-        peak_bytes: What it held.
+        peak_bytes: Its peak memory.
         past_rows: Its rows.
-        rows: The rows of now.
+        rows: The number of rows now.
     """
     fixed = min(peak_bytes, LIBRARIES_BYTES)
     share = rows / past_rows
@@ -131,7 +131,7 @@ def measured_run(project: Project) -> tuple[str, int, int] | None:
 
 
 def _size(project: Project, files: list[Path]) -> tuple[int | None, int | None]:
-    """Rows and columns of the files; None where they do not say."""
+    """Rows and columns of the files; None if they cannot be determined."""
     kind = project.data.format
     rows, columns = 0, 0
     for path in files:
@@ -154,7 +154,7 @@ def _parquet_size(path: Path) -> tuple[int, int] | None:
 
     try:
         footer = parquet.read_metadata(path)
-    except (OSError, pa.ArrowException):  # ExampleGen says what is wrong with it
+    except (OSError, pa.ArrowException):  # ExampleGen reports what is wrong with it
         return None
     return footer.num_rows, footer.num_columns
 

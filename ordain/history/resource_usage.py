@@ -1,13 +1,12 @@
 """Measures the resources of a node: processor time, memory, bytes written.
 
-Processor time is the kernel's, of this process with all its threads and of its children, those
-that ended meanwhile, such as the server gate's trial, and those that live on. Memory is sampled, as
-the kernel keeps a peak for the whole life of a process only; a peak shorter than the interval is
-missed. Of a child counts what it shares with nobody: one that was forked shares most with this
-process.
+Processor time is the kernel's, of this process with all its threads and of its children, alive or
+ended (such as the server gate's trial). Memory is sampled, because the kernel keeps a peak only for
+the whole life of a process; a peak shorter than the interval is missed. Of a child only unshared
+memory counts: a forked child shares most of its memory with this process.
 
-While a node is launched, a small file in the run's folder says how much memory there was. A process
-that the system kills for want of memory can say nothing any more, and this is what it leaves
+While a node is launched, its memory is recorded in a small file in the run's folder. It shows
+afterwards whether the system killed the process because memory ran out
 (`ordain.history.recovery`).
 """
 
@@ -15,7 +14,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import os
 import resource
 import threading
 import time
@@ -48,8 +46,8 @@ class Cost:
         cpu_s: Processor time, user and system, of this process and its children.
         peak_rss_bytes: Largest resident memory of this process, with the children's own memory
             (USS), as sampled.
-        bytes_written: Size of what it left in its own folders; what was cached is not written.
-        rows: Rows that it handled and that were not cached, or None where it does not count them.
+        bytes_written: Size of its outputs in its own folders, without cached ones.
+        rows: Rows that it processed, without cached ones; None if it does not count them.
     """
 
     cpu_s: float
@@ -83,7 +81,7 @@ class Meter:
         """Measures nothing yet.
 
         Args:
-            record: File for what there was of memory; gone when the meter ends. None for none.
+            record: File for the memory records, removed at the end; None for no records.
         """
         self._record = record
         self._recorded = -_RECORD_EACH_S
@@ -95,14 +93,14 @@ class Meter:
         self._thread = threading.Thread(target=self._watch, name="ordain-meter", daemon=True)
 
     def __enter__(self) -> Meter:
-        """Begins."""
+        """Starts measuring."""
         self._began = _cpu_s(self._process)
         self._sample(has_children=False)
         self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Ends; `cost` holds from here on."""
+        """Stops measuring; `cost` is complete from here on."""
         self._ended.set()
         self._thread.join()
         self._sample(has_children=False)
@@ -127,7 +125,7 @@ class Meter:
         held = self._process.memory_info().rss + self._children
         self._peak = max(self._peak, held)
         if self._record is not None:
-            with contextlib.suppress(OSError):  # a full disk ends the run for a better reason
+            with contextlib.suppress(OSError):  # on a full disk the node itself fails
                 self._note(self._record, held)
 
     def _note(self, record: Path, held: int) -> None:
@@ -162,19 +160,8 @@ def last_record(run_folder: Path, node: str) -> LastRecord | None:
         return None
 
 
-def size_of(folder: Path) -> int:
-    """Bytes of all files below a folder; 0 where there is none, as for an object store's URI."""
-    if not folder.is_dir():
-        return 0
-    return sum(
-        os.lstat(os.path.join(root, name)).st_size  # noqa: PTH118  twice as fast, and many files
-        for root, _, names in os.walk(folder)
-        for name in names
-    )
-
-
 def _cpu_s(process: psutil.Process) -> float:
-    """Processor time so far; a child that ends takes its own from the one sum to the other."""
+    """Processor time so far, in seconds, of this process and of living and ended children."""
     ended = resource.getrusage(resource.RUSAGE_CHILDREN)
     total = time.process_time() + ended.ru_utime + ended.ru_stime
     for child in _children(process):

@@ -1,7 +1,7 @@
-"""From what the launches of a run left to its nodes' results, and to the result of the run.
+"""Builds the results of a run's nodes, and the result of the run, from its launches.
 
-Both drivers keep a tally: the one on this machine while it walks the chain, the one in pods when
-all is over, from ML Metadata.
+The local driver adds the nodes while it launches them, the driver in pods at the run's end, from ML
+Metadata.
 """
 
 from __future__ import annotations
@@ -34,10 +34,10 @@ class Launches:
         node: The node's id.
         states: `complete`, `cached`, `reused` or `skipped`, one for each launch.
         execution_ids: ML Metadata's executions; a skipped launch has none.
-        outputs: What they left.
+        outputs: Their output artifacts.
         seconds: Wall time of all of them.
-        log: The node's log, if it has one of its own.
-        cost: What they took, if somebody measured.
+        log: The node's log, if it has one.
+        cost: Their resources, if they were measured.
     """
 
     node: str
@@ -49,11 +49,11 @@ class Launches:
     cost: Cost | None = None
 
 
-class Tally:
-    """The nodes of one run so far, in the order of the chain."""
+class ResultBuilder:
+    """Collects the nodes of one run, in pipeline order."""
 
     def __init__(self, project: Project, run_id: str, window: Sequence[int]) -> None:
-        """Begins with nothing.
+        """Starts without nodes.
 
         Args:
             project: The project.
@@ -73,21 +73,21 @@ class Tally:
         """Verdicts of the gates so far."""
         return tuple(self._verdicts)
 
-    def add(self, left: Launches, reused_because: str = "") -> NodeResult:
+    def add(self, launches: Launches, reused_because: str = "") -> NodeResult:
         """Adds a node that did not fail.
 
         Args:
-            left: What its launches left.
-            reused_because: Why it was taken over, if it was.
+            launches: Its launches.
+            reused_because: Reason for reusing it, if it was reused.
         """
-        # Resolvers hand on what they were given, the data gate's verdict among it.
-        fresh = [o for o in left.outputs if o.id not in self._seen]
-        self._seen |= {o.id for o in left.outputs}
-        self._outputs[left.node] = left.outputs
+        # Resolvers output artifacts of other nodes, the data gate's verdict among them.
+        fresh = [o for o in launches.outputs if o.id not in self._seen]
+        self._seen |= {o.id for o in launches.outputs}
+        self._outputs[launches.node] = launches.outputs
         verdict = verdict_of(fresh)
         if verdict is not None:
             self._verdicts.append(verdict)
-        state = merge_states(left.states)
+        state = merge_states(launches.states)
         reason = ""
         if state == "cached":
             reason = CACHED_REASON
@@ -97,15 +97,15 @@ class Tally:
             blocked = [v.gate for v in self._verdicts if v.is_blocked]
             reason = f"the {blocked[0]} gate blocked" if blocked else "nothing to work on"
         result = NodeResult(
-            node=left.node,
+            node=launches.node,
             state=state,
-            seconds=round(left.seconds, 3),
-            rows=count_rows(left.outputs),
-            spans=dict(Counter(left.states)) if len(left.states) > 1 else None,
+            seconds=round(launches.seconds, 3),
+            rows=count_rows(launches.outputs),
+            spans=dict(Counter(launches.states)) if len(launches.states) > 1 else None,
             reason=reason,
-            log=str(left.log) if left.log is not None else None,
-            execution_ids=left.execution_ids,
-            **cost_fields(left.cost, left.seconds),
+            log=str(launches.log) if launches.log is not None else None,
+            execution_ids=launches.execution_ids,
+            **cost_fields(launches.cost, launches.seconds),
         )
         self._results.append(result)
         return result
@@ -126,26 +126,26 @@ class Tally:
         """The result of the run.
 
         Args:
-            started: When it began, UTC.
+            started: Start time, UTC.
             seconds: Wall time of the whole.
             failure: The error that ended it, if one did.
-            is_partial: Whether only a part was asked for.
-            peak_rss_bytes: Most memory that its process held, its children left out; None where
-                there were several.
-            recovered: What it closed of runs before it.
+            is_partial: Whether only some of the nodes were to run.
+            peak_rss_bytes: Peak memory of its process without children; None if there were
+                several processes.
+            recovered: Killed runs that it closed.
         """
         version, model = None, None
         stable: tuple[bool, str] | None = None
         for pushed in self._outputs.get(NodeId.PUSHER, ()):
             if pushed.properties.get("pushed") == 1:
                 model = pushed.properties["pushed_destination"]
-                # Somebody may have taken it away since; what is elsewhere is not looked after.
+                # It may have been removed since; an object store is not checked.
                 if "://" not in model and not Path(model).is_dir():
                     model = None
                     continue
                 version = int(pushed.properties["pushed_version"])
-                told = pushed.properties
-                stable = (bool(told.get("stable", 0)), str(told.get("stable_reason", "")))
+                found = pushed.properties
+                stable = (bool(found.get("stable", 0)), str(found.get("stable_reason", "")))
         is_new = version is not None and any(
             result.node == NodeId.PUSHER and result.state == "complete" for result in self._results
         )
@@ -171,7 +171,7 @@ class Tally:
         )
 
     def _peak(self, own_bytes: int | None) -> int | None:
-        """The most that was held: the kernel's peak of the process, or a node's with children."""
+        """The larger of the kernel's peak of the process and the nodes' peaks with children."""
         found = [own_bytes, *(result.peak_rss_bytes for result in self._results)]
         return max((peak for peak in found if peak is not None), default=None)
 
@@ -187,7 +187,7 @@ def cost_fields(cost: Cost | None, seconds: float) -> dict[str, Any]:
     """Resources of a node, as fields of `NodeResult`.
 
     Args:
-        cost: What was measured; None if nobody did.
+        cost: The measurement; None if there is none.
         seconds: Wall time of the launches.
     """
     if cost is None:
@@ -202,6 +202,6 @@ def cost_fields(cost: Cost | None, seconds: float) -> dict[str, Any]:
 
 
 def count_rows(outputs: Sequence[Output]) -> int | None:
-    """Rows in what a node left, where it counts them."""
+    """Rows of a node's outputs; None if it does not count them."""
     counted = [json.loads(o.properties["rows"]) for o in outputs if "rows" in o.properties]
     return sum(sum(c["splits"].values()) for c in counted) if counted else None

@@ -34,17 +34,16 @@ class NodeResult:
         node: The node's id.
         state: `complete`, `cached`, `reused`, `skipped` or `failed`.
         seconds: Wall time of all its launches.
-        rows: Rows it handled, or None where rows mean nothing.
+        rows: Rows it processed; None if it does not count rows.
         spans: Launches by state, for a node that runs span by span.
-        reason: Why it was cached, reused, skipped, or failed; empty if it simply ran.
+        reason: Why it was cached, reused or skipped, or failed; empty if it completed.
         log: Path of its log; None if it was never launched.
         execution_ids: ML Metadata's executions.
-        cpu_s: Processor time of its launches, their child processes included; None where nobody
-            measured, as for a node that a pod launched.
-        peak_rss_bytes: Largest resident memory of the run's process meanwhile, with the children's
-            own.
-        bytes_written: Size of what it left, without what was cached.
-        rows_per_s: Rows that it handled and that were not cached, by its wall time.
+        cpu_s: Processor time of its launches with child processes, in seconds; None if it was not
+            measured, as for a node in a pod.
+        peak_rss_bytes: Peak resident memory of the run's process with its children.
+        bytes_written: Size of its outputs, without cached ones.
+        rows_per_s: Rows per second of wall time, without cached ones.
     """
 
     node: str
@@ -79,8 +78,8 @@ class Recovered:
         run_id: The dead run.
         nodes: Its nodes that were executing, with the span where there is one.
         execution_ids: Their executions in ML Metadata, which are FAILED now.
-        removed: Folders that held half of their output.
-        reason: Why it ended, where its last record of memory says so; empty if nothing does.
+        removed: Number of folders with incomplete output that were removed.
+        reason: Why it ended, if its last memory record shows it; else empty.
     """
 
     run_id: str
@@ -98,18 +97,18 @@ class Recovered:
 
 @dataclass(frozen=True)
 class RunResult:
-    """A run's whole outcome; its `to_dict` is the run folder's `result.json`.
+    """Result of a run; its `to_dict` is the run folder's `result.json`.
 
     Attributes:
         version: Serving version that holds the run's model, or None.
         is_new_version: Whether this run pushed it.
         is_stable: Whether the push made the version stable; None if this run pushed nothing.
-        stable_reason: Why it did or did not.
+        stable_reason: Reason for that.
         model: Folder of that version.
         baseline: Folder or address of the version that the candidate was compared with;
-            `none: <reason>` where the project wants none; None where there was none yet.
-        recovered: What runs that were killed had left, and this one closed.
-        profile: The flame graph, if one was asked for.
+            `none: REASON` if the project has none; None if there was none yet.
+        recovered: Killed runs that this one closed.
+        profile: The flame graph, if requested.
         versions: The libraries' versions, by distribution.
     """
 
@@ -146,7 +145,7 @@ class RunResult:
         return ExitCode.DONE
 
     def _exit_code_of(self, gate: str) -> ExitCode:
-        """The exit code of a run that a gate blocked; an own one counts by where it stands."""
+        """The exit code of a run that a gate blocked; of an own gate, by its place."""
         if gate == "data":
             return ExitCode.DATA_BLOCKED
         if gate == "server":
@@ -170,9 +169,9 @@ class RunResult:
             return f"the {blocked[0]} gate blocked this run: nothing was pushed"
         if self.version is None:
             if self.is_partial:
-                return "the part that was asked for is done; nothing was pushed"
+                return "the requested nodes are done; nothing was pushed"
             return (
-                "the model was blessed and yet is not in the serving directory (removed since?); "
+                "the model was blessed but is not in the serving directory (removed since?); "
                 "push it again with --from Pusher"
             )
         if self.is_new_version:
@@ -202,7 +201,7 @@ class RunResult:
         return html_table(rows, self.headline) + (html_table(gates) if gates else "")
 
     def write(self, folder: Path) -> None:
-        """Writes `result.json`, whole or not at all."""
+        """Writes `result.json` atomically."""
         folder.mkdir(parents=True, exist_ok=True)
         staged = folder / ".result.json"
         staged.write_text(json.dumps(self.to_dict(), indent=1) + "\n", encoding="utf-8")
@@ -210,7 +209,7 @@ class RunResult:
 
 
 def merge_states(states: Sequence[str]) -> str:
-    """A node's state from those of its launches: the one that says most."""
+    """A node's state from those of its launches: the first of the list below."""
     for state in ("failed", "complete", "cached", "reused"):
         if state in states:
             return state

@@ -1,54 +1,53 @@
-"""Selects the artifacts of old runs that `ordain gc` may remove: a pure function of the history.
+"""Selects the artifacts of old runs that `ordain gc` keeps: a pure function of the history.
 
-What is kept, and why:
+Kept are
 
-1. everything that a kept run left or took: the newest runs, and those younger than a limit;
-2. what a published version was made of, while the version is in the serving directory or has a
-   label;
+1. all inputs and outputs of kept runs: the newest runs, and those younger than a limit;
+2. the published model of a version that is in the serving directory or has a label;
 3. the analyzer cache that the next Transform starts from;
-4. the inputs of all these, and theirs.
+4. the inputs of 1 and 2, and theirs.
 
-One kind of input is followed one step only: what a node merely looks back to (the analyzer cache;
-the baseline and a warm start's model, which are published versions). Followed to its end, that
-would keep the whole history, and no run needs more of it than the first step.
+References to earlier runs are kept without their own inputs: the analyzer cache that a Transform
+started from, and a published version as baseline or as start of a training. Otherwise the whole
+history would be kept, and no run needs more of it than what it refers to.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
-#: Input keys by which a node looks back to another run.
-LOOKED_BACK = frozenset({"baseline_model", "base_model", "analyzer_cache"})
+#: Input keys by which a node refers to an earlier run.
+REFERENCES = frozenset({"baseline_model", "base_model", "analyzer_cache"})
 
 
 @dataclass(frozen=True)
 class Step:
-    """One execution of a node, as far as keeping is concerned.
+    """One execution of a node; artifacts by their ids.
 
     Attributes:
-        run_id: The run it belongs to.
-        left: Artifacts it wrote, or took over from the cache.
-        took: Its inputs.
-        looked_back: Inputs of an earlier run that it was only compared with or started from.
+        run_id: Its run.
+        outputs: Artifacts that it wrote, or that the cache gave it.
+        inputs: Its inputs.
+        references: Inputs from an earlier run that it was only compared with or started from.
     """
 
     run_id: str
-    left: tuple[int, ...] = ()
-    took: tuple[int, ...] = ()
-    looked_back: tuple[int, ...] = ()
+    outputs: tuple[int, ...] = ()
+    inputs: tuple[int, ...] = ()
+    references: tuple[int, ...] = ()
 
 
 def choose_runs(
     runs: Sequence[tuple[str, int]], keep_runs: int, keep_days: float, now_ms: int
 ) -> set[str]:
-    """The runs that are kept.
+    """Selects the runs that are kept.
 
     Args:
         runs: Id and start, in milliseconds since 1970, of every run.
-        keep_runs: How many of the newest are kept.
-        keep_days: Younger ones are kept besides, in days.
+        keep_runs: Number of the newest runs that are kept.
+        keep_days: Younger runs are kept as well, in days.
         now_ms: The time, in milliseconds since 1970.
     """
     newest = sorted(runs, key=lambda run: (run[1], run[0]), reverse=True)
@@ -57,38 +56,32 @@ def choose_runs(
 
 
 def choose_kept(
-    steps: Iterable[Step], kept_runs: set[str], roots: Mapping[int, str], ends: Mapping[int, str]
-) -> dict[int, str]:
-    """Every artifact that has to stay, with the reason. See the module's rules.
+    steps: Iterable[Step], kept_runs: set[str], roots: Iterable[int], ends: Iterable[int]
+) -> set[int]:
+    """Selects the artifacts that are kept, by the module's rules.
 
     Args:
         steps: The executions of all runs.
-        kept_runs: Runs whose artifacts stay.
-        roots: Artifacts that stay with what they were made of, and why.
-        ends: Artifacts that stay by themselves, and why.
+        kept_runs: Runs whose artifacts are kept.
+        roots: Artifacts that are kept with their inputs.
+        ends: Artifacts that are kept without their inputs.
     """
     made_by: dict[int, list[Step]] = defaultdict(list)
-    kept: dict[int, str] = {}
-    waiting = []
+    kept = set(ends)
+    waiting = list(roots)
     for step in steps:
-        for artifact in step.left:
+        for artifact in step.outputs:
             made_by[artifact].append(step)
         if step.run_id in kept_runs:
-            waiting += [(artifact, f"run {step.run_id}") for artifact in (*step.left, *step.took)]
-            for artifact in step.looked_back:
-                kept.setdefault(artifact, f"run {step.run_id} looked back to it")
-    waiting += roots.items()
+            waiting += [*step.outputs, *step.inputs]
+            kept.update(step.references)
     expanded: set[int] = set()
     while waiting:
-        artifact, reason = waiting.pop()
+        artifact = waiting.pop()
         if artifact in expanded:
             continue
         expanded.add(artifact)
-        kept[artifact] = reason
         for step in made_by[artifact]:
-            waiting += [(taken, reason) for taken in step.took]
-            for looked in step.looked_back:
-                kept.setdefault(looked, reason)
-    for artifact, reason in ends.items():
-        kept.setdefault(artifact, reason)
-    return kept
+            waiting += step.inputs
+            kept.update(step.references)
+    return kept | expanded

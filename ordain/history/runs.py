@@ -1,7 +1,7 @@
-"""Past runs, read from ML Metadata: the only memory of what ran and what came of it.
+"""Past runs, read from ML Metadata.
 
-Uses the ml-metadata client alone, without TFX or TensorFlow, so that `ordain runs` answers at
-once. TFX's conventions read here: contexts `pipeline`, `pipeline_run`, `node` (named
+Uses only the ml-metadata client, without TFX or TensorFlow, so that `ordain runs` is fast. TFX's
+conventions that are read here: contexts `pipeline`, `pipeline_run`, `node` (named
 `<pipeline>.<node>`) and our `span`; execution states; event paths name outputs.
 """
 
@@ -16,9 +16,9 @@ from typing import Any
 import ml_metadata as mlmd
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from ordain.common.portable_paths import PortablePaths
 from ordain.errors import InfrastructureError
 from ordain.metadata.location import Location
-from ordain.metadata.portable_paths import PortablePaths
 from ordain.metadata.store import open_store
 from ordain.storage import artifact_store
 from ordain.verdict import Verdict
@@ -35,7 +35,7 @@ _STATES = {
 
 @dataclass(frozen=True)
 class Output:
-    """An artifact that an execution left."""
+    """An output artifact of an execution."""
 
     id: int
     key: str
@@ -51,11 +51,11 @@ class NodeRun:
     Attributes:
         execution_id: ML Metadata's id.
         node: The node's id, such as `Trainer`.
-        span: The span it worked on, or None for the whole window.
+        span: Its span; None for the whole window.
         state: `complete`, `cached`, `failed`, `running` or `canceled`.
         started_ms: Start, in milliseconds since 1970.
         finished_ms: Last update, in milliseconds since 1970.
-        outputs: What it left.
+        outputs: Its output artifacts.
     """
 
     execution_id: int
@@ -136,7 +136,7 @@ class History:
         outputs = self.outputs_of([e.id for e in executions])
         nodes = []
         for execution in executions:
-            node, span = self._place(execution.id)
+            _, node, span = place_of(self.store, execution.id)
             nodes.append(
                 NodeRun(
                     execution.id,
@@ -171,23 +171,22 @@ class History:
             )
         return result
 
-    def _place(self, execution_id: int) -> tuple[str, int | None]:
-        node, span = "", None
-        for context in self.store.get_contexts_by_execution(execution_id):
-            if context.type == "node":
-                node = context.name.removeprefix(f"{self._name}.")
-            elif context.type == "span":
-                span = int(context.name.rpartition(".span-")[2])
-        return node, span
+
+def place_of(store: mlmd.MetadataStore, execution_id: int) -> tuple[str, str, int | None]:
+    """An execution's pipeline, node, and span; None for the whole window."""
+    names = {c.type: c.name for c in store.get_contexts_by_execution(execution_id)}
+    pipeline = names.get("pipeline", "")
+    span = names.get("span", "").rpartition(".span-")[2]
+    return pipeline, names.get("node", "").removeprefix(f"{pipeline}."), int(span) if span else None
 
 
 def state_of(execution: Any) -> str:
-    """An execution's state in a word."""
+    """An execution's state as a word."""
     return _STATES.get(execution.last_known_state, "unknown")
 
 
 def verdict_of(outputs: Iterable[Output]) -> Verdict | None:
-    """The verdict among a gate's outputs; None if it left none."""
+    """The verdict among a gate's outputs; None if there is none."""
     for output in outputs:
         if "outcome" not in output.properties:
             continue

@@ -26,6 +26,8 @@ CONNECT_TIMEOUT_S = 10
 #: The first number spells `ordn`; the second names the lock.
 _DATABASE = (0x6F72646E, 1)
 _TABLES = (0x6F72646E, 2)
+#: Suffix of PostgreSQL's functions for an exclusive and a shared lock.
+_SHARED = ("", "_shared")
 
 
 def connect(database: PostgresDatabase, name: str) -> Any:
@@ -88,21 +90,17 @@ class DatabaseLocks:
         self.database = database
         self._connection = connection
 
-    def try_exclusive(self) -> bool:
-        """Locks the database for this process alone, if nobody else has locked it."""
-        return self._query("SELECT pg_try_advisory_lock(%s, %s)", _DATABASE)
+    def try_lock(self, is_shared: bool = False) -> bool:
+        """Locks the database, unless another process has.
 
-    def wait_exclusive(self) -> None:
-        """Locks the database for this process alone; waits until it can."""
-        self._query("SELECT pg_advisory_lock(%s, %s)", _DATABASE)
+        Args:
+            is_shared: Whether other processes may share the lock.
+        """
+        return self._query(f"SELECT pg_try_advisory_lock{_SHARED[is_shared]}(%s, %s)", _DATABASE)
 
-    def try_shared(self) -> bool:
-        """Shares a lock of the database, if no process has it exclusively."""
-        return self._query("SELECT pg_try_advisory_lock_shared(%s, %s)", _DATABASE)
-
-    def wait_shared(self) -> None:
-        """Shares a lock of the database; waits until it can."""
-        self._query("SELECT pg_advisory_lock_shared(%s, %s)", _DATABASE)
+    def wait_lock(self, is_shared: bool = False) -> None:
+        """Locks the database as `try_lock` does; waits until it can."""
+        self._query(f"SELECT pg_advisory_lock{_SHARED[is_shared]}(%s, %s)", _DATABASE)
 
     def check(self) -> None:
         """Checks that this connection still locks the database.

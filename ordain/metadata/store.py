@@ -9,6 +9,7 @@ import contextlib
 from pathlib import Path
 from typing import Any
 
+from ordain.common.portable_paths import AS_THEY_ARE, PortablePaths
 from ordain.errors import InfrastructureError
 from ordain.metadata.location import (
     Location,
@@ -17,7 +18,6 @@ from ordain.metadata.location import (
     Server,
     without_secret,
 )
-from ordain.metadata.portable_paths import AS_THEY_ARE, PortablePaths
 from ordain.metadata.postgres import database_locks, server_version
 
 #: Seconds for one answer of a gRPC server; the largest answer is the whole history.
@@ -82,8 +82,6 @@ def open_store(location: Location, paths: PortablePaths, is_new: bool = False) -
     Raises:
         InfrastructureError: It cannot be opened; names the location, never the password.
     """
-    from ordain.metadata.server_client import connected  # noqa: PLC0415  half a second
-
     config = connection_config(location, is_new)
     try:
         with contextlib.ExitStack() as stack:
@@ -102,6 +100,42 @@ def open_store(location: Location, paths: PortablePaths, is_new: bool = False) -
             f"{location}: ML Metadata cannot be opened: {without_secret(error, location)}",
             "ordain doctor PROJECT",
         ) from (error if isinstance(location, Path) else None)
+
+
+def connected(location: Location, config: Any, paths: PortablePaths) -> Any:
+    """Connects to ML Metadata.
+
+    Args:
+        location: The location.
+        config: Its configuration, from `connection_config`.
+        paths: The folders that may move.
+
+    Returns:
+        An `ml_metadata.MetadataStore`.
+    """
+    from ordain.upstream import ml_metadata  # noqa: PLC0415  half a second
+
+    if isinstance(location, PostgresDatabase):
+        return ml_metadata.PostgresStore(config, paths)
+    if isinstance(location, MetadataService):
+        return ml_metadata.ServerStore(config, paths)
+    return ml_metadata.Store(config, paths)
+
+
+def tfx_handle(location: Location, paths: PortablePaths) -> Any:
+    """TFX's handle of the store, which opens it at its first use and keeps it open.
+
+    Args:
+        location: The location; a SQLite file is created.
+        paths: The folders that may move.
+
+    Returns:
+        A `tfx.orchestration.metadata.Metadata`.
+    """
+    from ordain.upstream.tfx_store import Handle  # noqa: PLC0415  TFX
+
+    config = connection_config(location, is_new=True)
+    return Handle(config, lambda: open_store(location, paths, is_new=True))
 
 
 def check_server(server: Server, name: str) -> str:

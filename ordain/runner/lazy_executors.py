@@ -1,13 +1,12 @@
-"""Executors that are imported when they are run, and that find their artifacts' files here.
+"""Executor operators that import executors when they run, and transfer files of artifacts.
 
-The trap. TFX 1.21's launcher imports a node's executor before its driver has looked whether the
-node is cached, and an executor imports the libraries it works with: a run in which nothing is new
-would load TensorFlow, TFDV, TFT and TFMA for nothing.
-`tests/unit/runner/test_lazy_executors.py` fails when upstream mends it.
+TFX 1.21's launcher imports a node's executor before its driver has checked the cache, and an
+executor imports its libraries: a run in which every node is cached would load TensorFlow, TFDV, TFT
+and TFMA for nothing. `tests/unit/runner/test_lazy_executors.py` fails when upstream mends it.
 
-The files of what an executor takes are fetched before it begins, and of what it leaves are kept
-before the launcher publishes its execution (`ordain.storage.artifact_store`): what is live in ML
-Metadata is where every pod finds it, and a node that is cached or skipped moves nothing.
+Input files are fetched before an executor starts, and output files are kept before the launcher
+publishes its execution (`ordain.storage.artifact_store`). So every pod finds the files of every
+live artifact, and a node that is cached or skipped transfers nothing.
 """
 
 from __future__ import annotations
@@ -32,7 +31,7 @@ log = logging.getLogger(__name__)
 
 
 class _Late(base_executor_operator.BaseExecutorOperator):
-    """Stands for TFX's operator until there is something to execute."""
+    """Makes TFX's operator when there is something to execute."""
 
     SUPPORTED_EXECUTOR_SPEC_TYPE: ClassVar[list[type]] = []
     SUPPORTED_PLATFORM_CONFIG_TYPE: ClassVar[list[type]] = []
@@ -40,7 +39,7 @@ class _Late(base_executor_operator.BaseExecutorOperator):
 
     def run_executor(self, execution_info: Any) -> Any:
         """See `BaseExecutorOperator`."""
-        load_graph()  # all libraries at once, as quickly as they can be had
+        load_graph()  # imports all libraries at once, which is fastest
         operator = self.operator(self._executor_spec, self._platform_config)
         if self._execution_watcher_address:
             operator.with_execution_watcher(self._execution_watcher_address)
@@ -58,24 +57,23 @@ class _Late(base_executor_operator.BaseExecutorOperator):
 
 
 def _make_room(uris: Iterable[str]) -> None:
-    """Puts aside what lies where an execution will write.
+    """Renames non-empty folders into which an execution will write.
 
-    TFX names the folders by numbers of ML Metadata, which begin anew where the database was lost
-    or exchanged; an executor would add its files to those of another execution. `ordain gc`
-    removes them.
+    TFX names the folders by execution ids, which start again in a new database; an executor would
+    add its files to those of another execution. `ordain gc` removes the renamed folders.
     """
     for folder in map(Path, dict.fromkeys(uris)):
         if folder.is_dir() and any(folder.iterdir()):
-            log.warning("%s holds files that this database does not know: put aside", folder)
+            log.warning("%s holds files that are not in this database: renamed", folder)
             hide([folder])
             folder.mkdir()
 
 
 def _published(planned: Mapping[str, Sequence[Any]], output: Any) -> Iterator[str]:
-    """URIs that the launcher will publish: an executor may make several artifacts of one."""
+    """Yields the URIs that will be published; an executor may split an artifact into several."""
     for key, artifacts in planned.items():
-        told = output.output_artifacts
-        yield from (a.uri for a in (told[key].artifacts if key in told else artifacts))
+        made = output.output_artifacts
+        yield from (a.uri for a in (made[key].artifacts if key in made else artifacts))
 
 
 class LatePythonOperator(_Late):

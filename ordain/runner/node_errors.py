@@ -1,4 +1,4 @@
-"""Translates a node's exception into an `OrdainError`: ours in its chain, or one that names it."""
+"""Translates a node's exception into an `OrdainError`."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ from collections.abc import Iterator
 
 from ordain.errors import InfrastructureError, NodeFailedError, OrdainError
 
-#: How the system, TensorFlow, C++ and a Beam worker say that there is no memory left.
+#: Messages of the system, TensorFlow, C++ and a Beam worker if memory runs out.
 _NO_MEMORY = (
     "Cannot allocate memory",
     "OOM when allocating tensor",
     "std::bad_alloc",
     "MemoryError",
 )
-#: What a child that the system killed for want of memory leaves: SIGKILL, or a shell's word for it.
+#: Exit codes of a child that the system killed, directly or below a shell.
 _KILLED = (-signal.SIGKILL, 128 + signal.SIGKILL)
-#: How the system, SQLite and TensorFlow say that there is no room left.
+#: Messages of the system, SQLite and TensorFlow if the disk is full.
 _FULL_DISK = ("No space left on device", "Disk quota exceeded", "database or disk is full")
 
 
 def as_known_error(error: BaseException) -> OrdainError:
-    """The error of ours behind an exception, or one that names what a stranger raised."""
+    """Returns the `OrdainError` among an exception's causes, or makes one from its message."""
     for seen in _causes(error):
         if isinstance(seen, OrdainError):
             return seen
@@ -32,12 +32,12 @@ def as_known_error(error: BaseException) -> OrdainError:
     text = str(error).strip().splitlines()
     brief = text[-1] if text else ""
     for cause in _causes(error):
-        wanted = _want_of_memory(cause)
-        if wanted:
+        no_memory = _memory_message(cause)
+        if no_memory:
             return InfrastructureError(
-                wanted,
-                "ordain plan says what a run needs; take a smaller data.window, stop what else "
-                "runs here, or use a larger machine: finished nodes are cached",
+                no_memory,
+                "ordain plan estimates what a run needs; use a smaller data.window, stop other "
+                "processes, or use a larger machine: finished nodes are cached",
             )
     if any(sign in str(error) for sign in _FULL_DISK):
         return InfrastructureError(
@@ -49,18 +49,18 @@ def as_known_error(error: BaseException) -> OrdainError:
 
 
 def _causes(error: BaseException) -> Iterator[BaseException]:
-    """An exception, what it was raised from, and so on."""
+    """Yields an exception, its cause, and so on."""
     seen: BaseException | None = error
     while seen is not None:
         yield seen
         seen = seen.__cause__ or seen.__context__
 
 
-def _want_of_memory(error: BaseException) -> str:
+def _memory_message(error: BaseException) -> str:
     """Message for an exception about memory; empty for others."""
     is_killed = isinstance(error, subprocess.CalledProcessError) and error.returncode in _KILLED
     if is_killed:
-        return f"a child process was killed, most likely for want of memory: {error}"[:500]
+        return f"a child process was killed, probably because memory ran out: {error}"[:500]
     is_refused = isinstance(error, OSError) and error.errno == errno.ENOMEM
     if (
         isinstance(error, MemoryError)
@@ -68,5 +68,5 @@ def _want_of_memory(error: BaseException) -> str:
         or any(sign in str(error) for sign in _NO_MEMORY)
     ):
         brief = str(error).strip().partition("\n")[0]
-        return f"no memory was left: {type(error).__name__}: {brief}"[:500]
+        return f"out of memory: {type(error).__name__}: {brief}"[:500]
     return ""

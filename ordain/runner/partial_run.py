@@ -1,16 +1,16 @@
-"""`--from NODE`: the nodes before it are taken over from past runs, as TFX's partial runs do.
+"""Partial runs: `--from NODE` reuses past results of the nodes before NODE.
 
-What is taken over belongs together. From the first node on, each node's newest success is taken
-whose inputs are the very artifacts that are taken over of the nodes before it; otherwise a newer
-model would stand beside the blessing of an older one. Artifacts are compared, not executions:
-runs in which a node is cached share what it left.
+Reused results are consistent. From the first node on, each node's newest success is reused whose
+inputs are the artifacts that are reused of the nodes before it; otherwise a newer model would stand
+beside the blessing of an older one. Artifacts are compared, not executions: runs in which a node is
+cached share its outputs.
 
-A resolver (Baseline, AnalyzerCache, ...) has no inputs in ML Metadata. Of it is taken over what
-the node behind it was given; with no such node among those that are taken over, it looks anew.
+A resolver (Baseline, AnalyzerCache, ...) has no inputs in ML Metadata. Its reused output is the
+input of the node behind it; if no such node is reused, it resolves again.
 
-TFX's own recycler leaves out our `span` contexts, without which the spans' artifacts cannot be
-told apart, so the executions are published here; the form (a CACHED execution with the old
-inputs and outputs) is TFX's.
+TFX's own partial runs leave out our `span` contexts, without which the artifacts of different spans
+cannot be distinguished, so the executions are published here. They have TFX's form: a CACHED
+execution with the old inputs and outputs.
 """
 
 from __future__ import annotations
@@ -25,24 +25,24 @@ from tfx.orchestration.portable import execution_publish_utils
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
 from ordain.errors import ConfigError
-from ordain.metadata.exact_queries import is_condition, newest_executions
 from ordain.pipeline.span_binding import SPAN_CONTEXT_TYPE
 from ordain.storage import artifact_store
+from ordain.upstream.tfx_cache import is_condition, newest_executions
 
 #: A launch: the node's id, and its span where it has one.
 Launch = tuple[str, int | None]
 _Artifacts = Mapping[str, Sequence[Any]]
-_WHOLE_CHAIN = "run the whole chain: ordain run PROJECT"
+_RUN_ALL = "run the whole pipeline: ordain run PROJECT"
 
 
 @dataclass(frozen=True)
-class Taken:
-    """Artifacts of one launch that are taken over.
+class Reused:
+    """Artifacts of one launch that are reused.
 
     Attributes:
         inputs: Artifacts by input key.
         outputs: Artifacts by output key.
-        run_id: The run that had them last.
+        run_id: The newest run that had them.
     """
 
     inputs: _Artifacts
@@ -52,39 +52,38 @@ class Taken:
 
 def find(
     handle: Any, launches: Iterable[tuple[int | None, Any]], before: str
-) -> dict[Launch, Taken]:
-    """Finds what `--from` takes over; nothing is written.
+) -> dict[Launch, Reused]:
+    """Finds the results that `--from` reuses; nothing is written.
 
     Args:
         handle: TFX's metadata handle.
         launches: The span and the bound `PipelineNode` of each launch before the node to start
-            at, in the chain's order.
+            at, in pipeline order.
         before: The node to start at, for messages.
 
     Returns:
-        What is taken over of each launch. Resolvers that only the rest of the chain asks are not
-        among them.
+        The reused artifacts of each launch, without resolvers that only later nodes read.
 
     Raises:
-        ConfigError: A node never succeeded, or not on what is taken over of the nodes before it,
-            or what it left was removed.
+        ConfigError: A node never succeeded on the reused outputs of the nodes before it, or its
+            output was removed.
     """
     with handle as opened:
         search = _Search(opened, f"--from {before}")
         for span, node in launches:
             search.add(span, node)
-        for (name, _), taken in search.found.items():
-            _check_there(name, taken.outputs, f"--from {before}")
+        for (name, _), reused in search.found.items():
+            _check_exists(name, reused.outputs, f"--from {before}")
         return search.found
 
 
-def publish(handle: Any, node: Any, taken: Taken) -> int:
-    """Publishes what is taken over of a launch into a new run.
+def publish(handle: Any, node: Any, reused: Reused) -> int:
+    """Publishes the reused artifacts of a launch in a new run.
 
     Args:
         handle: TFX's metadata handle.
         node: The `PipelineNode`, bound to the run and its span.
-        taken: What `find` found for it.
+        reused: Its result of `find`.
 
     Returns:
         The id of the new, cached execution.
@@ -95,28 +94,28 @@ def publish(handle: Any, node: Any, taken: Taken) -> int:
             metadata_handle=opened,
             execution_type=node.node_info.type,
             contexts=contexts,
-            input_artifacts=taken.inputs,
+            input_artifacts=reused.inputs,
         )
         execution_publish_utils.publish_cached_executions(
             opened,
             contexts=contexts,
             executions=[execution],
-            output_artifacts_maps=[taken.outputs],
+            output_artifacts_maps=[reused.outputs],
         )
         return int(execution.id)
 
 
 class _Search:
-    """Goes down the chain; `found` grows."""
+    """Reused results, found launch by launch in pipeline order."""
 
     def __init__(self, handle: Any, flag: str) -> None:
         self._handle = handle
         self._flag = flag
         self._resolvers: set[str] = set()
-        self.found: dict[Launch, Taken] = {}
+        self.found: dict[Launch, Reused] = {}
 
     def add(self, span: int | None, node: Any) -> None:
-        """Finds what is taken over of one launch."""
+        """Finds the reused result of one launch."""
         name = node.node_info.id
         if node.node_info.type.name == resolver.Resolver.get_class_type():
             self._resolvers.add(name)
@@ -132,51 +131,51 @@ class _Search:
             }
             newest = newest or (execution, inputs)
             if not self._others(span, node, inputs):
-                self._take(span, node, execution, inputs)
+                self._reuse(span, node, execution, inputs)
                 return
         if newest is None:
             raise ConfigError(
                 f"{self._flag}: {name}{_at(span)} has not succeeded before, so there is nothing to "
-                "take over",
-                _WHOLE_CHAIN,
+                "reuse",
+                _RUN_ALL,
             )
         others = sorted(self._others(span, node, newest[1]))
         runs = sorted({t.run_id for (who, _), t in self.found.items() if who in others})
         raise ConfigError(
-            f"{self._flag}: {name}{_at(span)} has not run on what {', '.join(others)} left last "
-            f"(run {', '.join(runs)})",
+            f"{self._flag}: {name}{_at(span)} has not run on the last output of "
+            f"{', '.join(others)} (run {', '.join(runs)})",
             f"ordain run PROJECT --from {name}",
         )
 
     def _others(self, span: int | None, node: Any, inputs: _Artifacts) -> set[str]:
-        """The nodes of which an execution was given something else than what is taken over."""
+        """Nodes whose reused outputs are not the inputs of an execution."""
         others = set()
         for key, producer, output in _channels(node):
-            wanted = self._left(producer, output, span)
+            wanted = self._outputs(producer, output, span)
             if wanted is not None and _ids(inputs.get(key, ())) != wanted:
                 others.add(producer)
         return others
 
-    def _left(self, producer: str, output: str, span: int | None) -> list[int] | None:
-        """Ids of what is taken over of an output; None where that is open, of a resolver."""
-        of_it = {s: taken for (who, s), taken in self.found.items() if who == producer}
-        if not of_it and producer in self._resolvers:
+    def _outputs(self, producer: str, output: str, span: int | None) -> list[int] | None:
+        """Ids of the reused artifacts of an output; None for a resolver that is not decided yet."""
+        by_span = {s: reused for (who, s), reused in self.found.items() if who == producer}
+        if not by_span and producer in self._resolvers:
             return None
-        chosen = [of_it[span]] if span in of_it else list(of_it.values())
-        return sorted(i for taken in chosen for i in _ids(taken.outputs.get(output, ())))
+        chosen = [by_span[span]] if span in by_span else list(by_span.values())
+        return sorted(i for reused in chosen for i in _ids(reused.outputs.get(output, ())))
 
-    def _take(self, span: int | None, node: Any, execution: Any, inputs: _Artifacts) -> None:
+    def _reuse(self, span: int | None, node: Any, execution: Any, inputs: _Artifacts) -> None:
         run_id = _run_of(self._handle.store, execution)
         for key, producer, output in _channels(node):
             if producer in self._resolvers:
                 given = {output: list(inputs.get(key, ()))} if inputs.get(key) else {}
-                self.found.setdefault((producer, None), Taken({}, given, run_id))
+                self.found.setdefault((producer, None), Reused({}, given, run_id))
         outputs = execution_lib.get_output_artifacts(self._handle, execution.id)
-        self.found[node.node_info.id, span] = Taken(inputs, outputs, run_id)
+        self.found[node.node_info.id, span] = Reused(inputs, outputs, run_id)
 
 
 def _channels(node: Any) -> Iterator[tuple[str, str, str]]:
-    """Input key, producing node and its output key, of each input that another node fills."""
+    """Yields input key, producing node and its output key of each input from another node."""
     for key, spec in node.inputs.inputs.items():
         for channel in spec.channels:
             if not is_condition(key) and channel.producer_node_query.id:
@@ -184,7 +183,7 @@ def _channels(node: Any) -> Iterator[tuple[str, str, str]]:
 
 
 def _successes(store: Any, node: Any) -> Iterator[Any]:
-    """A launch's successful executions over all runs, newest first."""
+    """Yields a launch's successful executions over all runs, newest first."""
     names = {c.type.name: c.name.field_value.string_value for c in node.contexts.contexts}
     kind = SPAN_CONTEXT_TYPE if SPAN_CONTEXT_TYPE in names else "node"
     context = store.get_context_by_type_and_name(kind, names[kind])
@@ -202,15 +201,15 @@ def _run_of(store: Any, execution: Any) -> str:
     return next((str(c.name) for c in contexts if c.type == "pipeline_run"), "")
 
 
-def _check_there(name: str, outputs: _Artifacts, flag: str) -> None:
+def _check_exists(name: str, outputs: _Artifacts, flag: str) -> None:
     kept = [artifact for artifacts in outputs.values() for artifact in artifacts]
     if any(artifact.mlmd_artifact.state != pb.Artifact.LIVE for artifact in kept):
-        raise ConfigError(f"{flag}: what {name} left last was removed by ordain gc", _WHOLE_CHAIN)
+        raise ConfigError(f"{flag}: the last output of {name} was removed by ordain gc", _RUN_ALL)
     gone = [artifact.uri for artifact in kept if not artifact_store.has(artifact.uri)]
     if gone:
         raise ConfigError(
-            f"{flag}: what {name} left last is not in the workspace: there is no {gone[0]}",
-            _WHOLE_CHAIN,
+            f"{flag}: the last output of {name} is not in the workspace: {gone[0]} does not exist",
+            _RUN_ALL,
         )
 
 

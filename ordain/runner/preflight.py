@@ -1,43 +1,32 @@
-"""Everything cheap that can be wrong, found before anything expensive starts.
+"""Checks before a run: all errors that can be found cheaply.
 
-Nothing here imports TensorFlow or TFX, but for the nodes of a project's own.
+TensorFlow and TFX are imported only if the project has own nodes.
 """
 
 from __future__ import annotations
 
 import difflib
-import json
 import shutil
-import sqlite3
 from collections.abc import Iterable
 from dataclasses import dataclass
-from pathlib import Path
 
 from ordain.common.env_references import resolve_references
+from ordain.common.json_files import read_object
 from ordain.config.model import SPAN_SLICE, NoBaseline
 from ordain.config.project import Project
 from ordain.config.thresholds import check_thresholds, idle_limits
 from ordain.errors import ConfigError, InfrastructureError
-from ordain.metadata.location import Location
-from ordain.metadata.store import check_server
-from ordain.pipeline.topology import chain_of
+from ordain.pipeline.topology import topology_of
 from ordain.project.schema import feature_types
 from ordain.project.source import functions_of, library_versions
 from ordain.project.spans import Span, find_spans, select_window
+from ordain.runner.store_checks import check_baseline, check_metadata
 from ordain.runner.weak_thresholds import weak_thresholds
-from ordain.serving.registry.label_file import STABLE, read_labels
-from ordain.serving.registry.served import check_served
-from ordain.storage.gcs import is_object_store
 
 #: A run needs room for raw, transformed and evaluated copies; measured on the flights project a
 #: run's artifacts take about 45 times its zstd Parquet and 2 times a CSV.
 DISK_FACTOR = {"parquet": 60, "csv": 6, "tfrecord": 6}
 DISK_FLOOR_BYTES = 500_000_000
-#: TFX's type of what the publisher leaves.
-PUSHED = "PushedModel"
-#: A larger ML Metadata file is not read whole at each start. About 200 runs; reading them takes
-#: some 15 ms.
-_READ_WHOLE_BYTES = 4_000_000
 
 
 @dataclass(frozen=True)
@@ -45,9 +34,9 @@ class Plan:
     """The plan of a run.
 
     Attributes:
-        window: The spans it takes, oldest first.
-        notes: What the user should know, a sentence each.
-        needed_bytes: Disk the run may take.
+        window: Its spans, oldest first.
+        notes: Notes for the user, a sentence each.
+        needed_bytes: Disk space that the run may need.
     """
 
     window: tuple[Span, ...]
@@ -61,15 +50,15 @@ class Plan:
 
 
 def make_plan(project: Project, span: int | None = None) -> Plan:
-    """Checks a project and says what a run would do.
+    """Checks a project and plans a run.
 
     Args:
         project: The project.
-        span: Last span of the window; None for the newest there is.
+        span: Last span of the window; None for the newest.
 
     Raises:
-        ConfigError: Something in the project is wrong.
-        InfrastructureError: The workspace, the disk or the metadata store is.
+        ConfigError: The project is not valid.
+        InfrastructureError: The workspace, the disk or the metadata store cannot be used.
     """
     _check_module(project)
     types = feature_types(project.schema_file)
@@ -77,10 +66,10 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
     check_thresholds(project)
     _check_signing(project)
     if project.nodes:
-        chain_of(project)  # imports their components, and TFX with them
+        topology_of(project)  # imports their components, and TFX with them
     spans = find_spans(project.data)
     if span is not None and not project.data.has_spans:
-        raise ConfigError(f"--span {span}: data.pattern {project.data.pattern!r} knows no spans")
+        raise ConfigError(f"--span {span}: data.pattern {project.data.pattern!r} has no spans")
     window = select_window(spans, project.data.window, span)
     check_metadata(project.metadata)
     check_baseline(project)
@@ -102,78 +91,18 @@ def make_plan(project: Project, span: int | None = None) -> Plan:
 
 
 def _upgrade_notes(project: Project) -> list[str]:
-    """A note if another version of ordain made the last run, whose results are then not reused."""
+    """A note if another version of ordain made the last run; its results are not cached then."""
     newest = max(project.runs.glob("*/result.json"), default=None)
     if newest is None:
         return []
-    try:
-        before = json.loads(newest.read_text(encoding="utf-8"))["versions"]["ordain"]
-    except (OSError, ValueError, KeyError, TypeError):
-        return []  # not a result; `ordain runs show` says so
+    before = (read_object(newest).get("versions") or {}).get("ordain")
     now = library_versions()["ordain"]
-    if before == now:
+    if before in (None, now):  # None: not a result, which `ordain runs show` reports
         return []
     return [
         f"run {newest.parent.name} was made by ordain {before}, this is {now}: "
         "nodes run again instead of being cached; published versions stay"
     ]
-
-
-def check_metadata(path: Location) -> None:
-    """Refuses a metadata file that is corrupt or held by somebody else, or a silent server.
-
-    Raises:
-        InfrastructureError: Names the file or the server, and what to do.
-    """
-    if not isinstance(path, Path):
-        check_server(path, "ordain plan")
-        return
-    if not path.exists():
-        return
-    try:
-        connection = sqlite3.connect(path, timeout=2, isolation_level=None)
-        try:
-            _look_for_damage(connection, path.stat().st_size)
-            connection.execute("BEGIN IMMEDIATE")
-            connection.execute("ROLLBACK")
-        finally:
-            connection.close()
-    except sqlite3.OperationalError as error:
-        raise InfrastructureError(
-            f"{path}: ML Metadata cannot be used: {error}",
-            "another process holds the file, or it is not writable: "
-            "find it with `fuser`, wait or stop it, then run again",
-        ) from error
-    except sqlite3.DatabaseError as error:
-        raise InfrastructureError(
-            f"{path}: ML Metadata is corrupt: {error}",
-            f"restore it from a backup, or move it away (mv {path} {path}.corrupt): "
-            "the next run then starts a new history; served models are not touched",
-        ) from error
-
-
-def _look_for_damage(connection: sqlite3.Connection, size_bytes: int) -> None:
-    """Reads a small file whole, and of a large one the ends of its tables.
-
-    A run's start is not to take longer with each past run. `ordain doctor` reads all of it.
-
-    Raises:
-        sqlite3.DatabaseError: It is damaged.
-    """
-    if size_bytes <= _READ_WHOLE_BYTES:
-        result = connection.execute("PRAGMA quick_check(1)").fetchone()
-        if result != ("ok",):
-            raise sqlite3.DatabaseError(str(result[0]))
-        return
-    tables = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
-    for (table,) in tables:
-        connection.execute(f'SELECT max(rowid) FROM "{table}"').fetchone()  # noqa: S608  its own name
-    (pages,) = connection.execute("PRAGMA page_count").fetchone()
-    (page_bytes,) = connection.execute("PRAGMA page_size").fetchone()
-    if size_bytes < pages * page_bytes:
-        raise sqlite3.DatabaseError(
-            f"it is cut off: {size_bytes} of {pages * page_bytes} bytes are there"
-        )
 
 
 def _check_module(project: Project) -> None:
@@ -189,63 +118,22 @@ def _check_module(project: Project) -> None:
             )
 
 
-def check_baseline(project: Project) -> None:
-    """Refuses a run whose candidate could not be compared as the project wants, before it trains.
-
-    Raises:
-        ConfigError: There is no version of the number that `evaluate.baseline` pins.
-        InfrastructureError: A version that should be there cannot be read; names it.
-    """
-    rule = project.evaluate.baseline
-    if not isinstance(rule, NoBaseline):
-        baseline = check_served(project.push_base, rule, project.trust)
-        if baseline is None:
-            _refuse_if_lost(project)
-    elif not is_object_store(project.push_base):
-        read_labels(project.push_base, project.trust)  # the push will
-    if project.gate.server.compares_signatures and rule != STABLE:
-        check_served(project.push_base, STABLE, project.trust)
-
-
-def _refuse_if_lost(project: Project) -> None:
-    """An empty serving directory may be one whose volume is not mounted."""
-    metadata = project.metadata
-    # In a database that machines share, another one's workspace has the same address.
-    is_own = isinstance(metadata, Path) and metadata.is_relative_to(project.workspace)
-    if not is_own or not metadata.exists():
-        return
-    from ordain.history.runs import History  # noqa: PLC0415  rarely needed
-
-    for pushed in History(
-        project.metadata, project.name, project.paths
-    ).store.get_artifacts_by_type(PUSHED):
-        version = pushed.custom_properties["pushed_version"].string_value
-        where = f"{project.push_base}/{version}"
-        if version and pushed.custom_properties["pushed_destination"].string_value == where:
-            raise InfrastructureError(
-                f"{project.push_base} holds no version, and version {version} was published "
-                "there: there is nothing to compare with",
-                "mount or restore the directory; or begin anew without a comparison: "
-                "--set 'evaluate.baseline={none: REASON}'",
-            )
-
-
 def _check_signing(project: Project) -> None:
-    """A key that is missed after an hour of training is missed too late."""
+    """Checks the keys before the training rather than at the push."""
     signing = project.push.signing
     if signing is None:
         return
     for key, path in (("private_key", signing.private_key), ("public_key", signing.public_key)):
         if path is None or not path.is_file():
             raise ConfigError(
-                f"push.signing.{key}: {path or 'it is not set and'} is not there",
+                f"push.signing.{key}: " + ("not set" if path is None else f"{path} does not exist"),
                 "a run that publishes needs both keys; docs/serving-directory.md makes a pair",
             )
     resolve_references(signing.password, "push.signing.password")
 
 
 def _check_names(project: Project, types: dict[str, str]) -> None:
-    """Columns that the configuration names must be in the frozen schema."""
+    """Checks that all columns in the configuration are in the frozen schema."""
     if not types:
         return
     if SPAN_SLICE in types:
@@ -259,11 +147,11 @@ def _check_names(project: Project, types: dict[str, str]) -> None:
         named.append(("data.split.by", project.data.split.by))
     named += [("evaluate.slices", key) for keys in project.evaluate.slices for key in keys]
     for place, metric in enumerate(project.evaluate.metrics):
-        told = {"query_key": metric.query_key, **metric.settings}
+        options = {"query_key": metric.query_key, **metric.settings}
         named += [
-            (f"evaluate.metrics.{place}.{key}", told[key])
+            (f"evaluate.metrics.{place}.{key}", options[key])
             for key in ("query_key", "gain_key", "feature_key")
-            if told.get(key) is not None
+            if options.get(key) is not None
         ]
     for name, threshold in project.evaluate.thresholds.items():
         for limit in threshold.slices:

@@ -1,7 +1,7 @@
-"""One run of a project from its files to its result: what `ordain run` and `ordain retrain` share.
+"""A run of a project from its files to its result, for `ordain run`, `ordain retrain` and the API.
 
-The caller holds the workspace (`ordain.runner.workspace_lock`). Nothing here imports TensorFlow or
-TFX before the plan has passed.
+The caller holds the workspace (`ordain.runner.workspace_lock`). TensorFlow and TFX are imported
+only after the plan has passed.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from contextlib import AbstractContextManager
 
 import yaml
 
+from ordain.common.atomic_files import write_file
 from ordain.config.project import Project
-from ordain.errors import InfrastructureError
-from ordain.history.results import NodeResult, RunResult
+from ordain.history.results import RunResult
 from ordain.runner.local import Listener, Options, run_project
 from ordain.runner.preflight import Plan, make_plan
-from ordain.runner.workspace_lock import Hold
+from ordain.runner.workspace_lock import RunLocks
 
 
 def plan_and_run(
@@ -25,62 +25,37 @@ def plan_and_run(
     run_id: str,
     span: int | None,
     options: Options,
-    drawing: AbstractContextManager[Listener],
-    hold: Hold,
+    progress: AbstractContextManager[Listener],
+    locks: RunLocks,
     on_plan: Callable[[Plan], None] = lambda _: None,
 ) -> RunResult:
-    """Checks a project, writes down its configuration beside the run, and runs its chain.
+    """Checks a project, writes its configuration to the run's folder, and runs its pipeline.
 
     Args:
         project: The project.
         run_id: The run's id, from `ordain.runner.local.new_run_id`.
-        span: Last span of the window; None for the newest there is.
-        options: What part to run, and whether the cache may be used.
-        drawing: Entered while the chain runs; what it gives is told what happens.
-        hold: The workspace, which is checked before each launch.
-        on_plan: Is told the plan before anything of it runs.
+        span: Last span of the window; None for the newest.
+        options: The nodes to run, and whether the cache may be used.
+        progress: Entered while the pipeline runs; its listener receives the run's events.
+        locks: The run's locks, which are checked before each launch.
+        on_plan: Called with the plan before the first node runs.
 
     Raises:
-        ConfigError: Something in the project is wrong.
-        InfrastructureError: The workspace, the disk or the metadata store is, or `hold` was lost.
+        ConfigError: The project is not valid.
+        InfrastructureError: The workspace, the disk or the metadata store cannot be used, or a lock
+            was lost.
     """
     quiet_libraries()
     plan = make_plan(project, span)
     on_plan(plan)
-    _write_config(project, run_id)
-    with drawing as listener:
-        return run_project(project, plan, run_id, options, _Holding(hold, listener))
-
-
-class _Holding:
-    """Hands on what a run tells, and ends it before a launch if its hold was lost."""
-
-    def __init__(self, hold: Hold, listener: Listener) -> None:
-        self._hold = hold
-        self._listener = listener
-
-    def started(self, node: str, span: int | None) -> None:
-        self._hold.check()
-        self._listener.started(node, span)
-
-    def finished(self, result: NodeResult) -> None:
-        self._listener.finished(result)
+    # References `${env:...}` stay unresolved.
+    config = yaml.safe_dump(dict(project.effective), sort_keys=False, allow_unicode=True)
+    write_file(project.runs / run_id / "pipeline.yaml", config)
+    with progress as listener:
+        return run_project(project, plan, run_id, options, listener, locks.check)
 
 
 def quiet_libraries() -> None:
-    """Settings TensorFlow and its family read at import."""
+    """Sets the variables that TensorFlow reads at import."""
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "2")
     os.environ.setdefault("TF_ENABLE_ONEDNN_OPTS", "0")  # the same numbers on every CPU
-
-
-def _write_config(project: Project, run_id: str) -> None:
-    """The effective configuration beside the run, with `${env:...}` left as it is."""
-    folder = project.runs / run_id
-    try:
-        folder.mkdir(parents=True)
-        text = yaml.safe_dump(dict(project.effective), sort_keys=False, allow_unicode=True)
-        (folder / "pipeline.yaml").write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InfrastructureError(
-            f"{folder} cannot be written: {error}", "free space or correct permissions"
-        ) from error

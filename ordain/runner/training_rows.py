@@ -1,7 +1,7 @@
 """Estimates the share of a window's training rows that the configured steps read.
 
-The batch size is `run_fn`'s own: `train.parameters.batch_size` is what the projects that come with
-ordain call it. Of another project the Trainer's log says it afterwards.
+The batch size is known only if it is `train.parameters.batch_size`, as in the example projects; of
+other projects the Trainer's log shows it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ from ordain.pipeline.cache_key import training_settings
 
 
 def unseen_rows(project: Project, rows: int | None) -> str | None:
-    """A sentence if training ends before it has seen each row once; else None.
+    """A note if training ends before it has read each row once; else None.
 
     Args:
         project: The project.
-        rows: Rows of the window; None if its files do not say: those of the newest run count then.
+        rows: Rows of the window; None if unknown, to use those of the newest run.
     """
     size, steps = training_settings(project)["batch_size"], project.train.steps
     if rows is None and (past := measured_run(project)) is not None:

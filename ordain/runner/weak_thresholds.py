@@ -1,24 +1,22 @@
-"""Thresholds that ask nothing of a model, as far as the last evaluation shows."""
+"""Finds thresholds that a trivial predictor passed in the last evaluation."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from ordain.common.json_files import read_object
 from ordain.common.node_id import NodeId
 from ordain.config.model import SPAN_SLICE, Limit, SliceLimit, Threshold
 from ordain.config.project import Project
 
 
 def weak_thresholds(project: Project) -> list[str]:
-    """Thresholds that a predictor without features passed in the last evaluation, a line each.
+    """Describes thresholds that a predictor without features passed, one line each.
 
     Args:
-        project: The project; nothing is known of one whose artifacts are not on this machine, or
-            that has evaluated nothing yet.
+        project: The project; without a past evaluation on this machine there are no lines.
     """
     readout = _last_readout(project)
     trivial: dict[tuple[str, str], Mapping[str, float]] = {
@@ -38,7 +36,7 @@ def weak_thresholds(project: Project) -> list[str]:
 def _weak(name: str, limit: Limit, trivial: list[Mapping[str, float]]) -> Iterator[str]:
     for bound, best in (("min", max), ("max", min)):
         value = getattr(limit, bound)
-        if not isinstance(value, float):  # there is none, or a reference that is not looked up
+        if not isinstance(value, float):  # not set, or an unresolved reference
             continue
         bests = [best(reached.items(), key=lambda item: item[1]) for reached in trivial]
         passed = [b for b in bests if (b[1] >= value if bound == "min" else b[1] <= value)]
@@ -52,13 +50,13 @@ def _weak(name: str, limit: Limit, trivial: list[Mapping[str, float]]) -> Iterat
 
 
 def _covered(threshold: Threshold, slices: list[str]) -> Iterator[tuple[Limit, str, list[str]]]:
-    """Each limit with its name, and those slices of an evaluation that it is about."""
+    """Yields each limit with its name and the slices of an evaluation to which it applies."""
     yield threshold, "", [""]
     if threshold.newest is not None:
         prefix = f"{SPAN_SLICE}="
         spans = [where for where in slices if where.startswith(prefix) and "," not in where]
         newest = max(spans, key=lambda where: int(where.removeprefix(prefix)), default="")
-        yield threshold.newest, f" on {newest}, the newest then", [newest] if newest else []
+        yield threshold.newest, f" on {newest}, then the newest,", [newest] if newest else []
     for limit in threshold.slices:
         yield (
             limit,
@@ -74,18 +72,14 @@ def _named(limit: SliceLimit) -> list[str]:
 def _is_of(where: str, limit: SliceLimit) -> bool:
     if limit.values:
         return where == ", ".join(_named(limit))
-    # A value may hold anything, a comma as well: only the columns' order is relied on.
+    # A value may contain anything, commas included; only the order of columns is fixed.
     pattern = ", ".join(f"{re.escape(key)}=.*" for key in sorted(limit.keys))
     return re.fullmatch(pattern, where) is not None
 
 
 def _last_readout(project: Project) -> dict[str, Any]:
-    """The last evaluation's readout, from its artifact; empty where there is none here."""
+    """Reads the last evaluation's readout from its artifact; empty if there is none."""
     folder = project.artifacts / NodeId.EVALUATOR / "evaluation"
     found = [path for path in folder.glob("*/readout.json") if path.parent.name.isdecimal()]
     newest = max(found, key=lambda path: int(path.parent.name), default=None)
-    if newest is not None:
-        with contextlib.suppress(OSError, ValueError):  # removed meanwhile, or half written
-            raw = json.loads(newest.read_text(encoding="utf-8"))
-            return raw if isinstance(raw, dict) else {}
-    return {}
+    return {} if newest is None else read_object(newest)

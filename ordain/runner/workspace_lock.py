@@ -1,11 +1,10 @@
 """One run at a time in a workspace, and in a database; a crashed run leaves no stale lock.
 
-The operating system holds the workspace's lock (`flock` through filelock) and releases it when
-the process ends, however it ends. Beside it stands a line that says who has it, for the one who
-waits. Where ML Metadata is a database on a server, which several machines may share, the server
-holds a lock besides, for as long as the connection lives (`ordain.metadata.postgres`). A connection
-can break while the run goes on, and then another run may take the database: `Hold.check`, before
-each node.
+The workspace's lock is a `flock` (through filelock), which the operating system releases when the
+process ends in any way; `.lock.json` beside it names the holder. If ML Metadata is in PostgreSQL,
+which several machines may share, the run also holds a lock of the server for as long as the
+connection lives (`ordain.metadata.postgres`). If the connection breaks during the run, another run
+may take the database; hence `RunLocks.check` before each launch.
 """
 
 from __future__ import annotations
@@ -18,6 +17,7 @@ from pathlib import Path
 
 import filelock
 
+from ordain.common.json_files import read_object
 from ordain.errors import InfrastructureError
 from ordain.metadata.location import Location
 from ordain.metadata.postgres import DatabaseLocks, database_locks
@@ -25,18 +25,18 @@ from ordain.metadata.postgres import DatabaseLocks, database_locks
 _NEXT = "wait for it (ordain run --wait), or use another workspace (--set workspace=...)"
 
 
-class Hold:
+class RunLocks:
     """The locks of a run while `workspace_lock` is entered."""
 
     def __init__(self, database: DatabaseLocks | None) -> None:
-        """Takes the locks of the database; None if it has none of its own."""
+        """Takes the locks of the database; None if it has none."""
         self._database = database
 
     def check(self) -> None:
-        """Checks that the database is still locked; a lock of a file cannot be lost.
+        """Checks that the database is still locked; a file lock cannot be lost.
 
         Raises:
-            InfrastructureError: The connection that held its lock broke.
+            InfrastructureError: The connection that holds its lock broke.
         """
         if self._database is not None:
             self._database.check()
@@ -49,75 +49,61 @@ def workspace_lock(
     wait: bool,
     on_wait: Callable[[str], None],
     metadata: Location | None = None,
-) -> Iterator[Hold]:
-    """Holds the workspace, and the database that its ML Metadata is in, for one run.
+) -> Iterator[RunLocks]:
+    """Locks the workspace, and the database of its ML Metadata, for one run.
 
     Args:
-        workspace: The workspace; made if need be.
-        run_id: The run that wants it.
-        wait: Whether to wait for another run to end; otherwise it is refused.
+        workspace: The workspace; created if it does not exist.
+        run_id: The run.
+        wait: Whether to wait while another run holds the lock; otherwise that is an error.
         on_wait: Called with the holder's description before waiting.
-        metadata: Where ML Metadata is; a file needs no lock of its own.
+        metadata: Location of ML Metadata; a file needs no lock of its own.
 
     Yields:
-        What is held, to be checked before each node.
+        The locks, to be checked before each launch.
 
     Raises:
         InfrastructureError: Another run holds it and `wait` is False, the workspace cannot be
             written, or the database cannot be reached.
     """
-    try:
-        workspace.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InfrastructureError(f"workspace {workspace} cannot be made: {error}") from error
-    lock = filelock.FileLock(workspace / ".lock")
-    try:
-        lock.acquire(timeout=0)
-    except filelock.Timeout as error:
-        holder = _holder(workspace)
+
+    def refuse_or_wait(place: str, holder: str) -> None:
         if not wait:
-            raise InfrastructureError(
-                f"workspace {workspace} is in use by {holder}", _NEXT
-            ) from error
+            raise InfrastructureError(f"{place} is in use by {holder}", _NEXT)
         on_wait(holder)
-        lock.acquire()
-    except OSError as error:
-        raise InfrastructureError(f"workspace {workspace} cannot be locked: {error}") from error
-    try:
-        about = {"run_id": run_id, "pid": os.getpid()}
+
+    about = {"run_id": run_id, "pid": os.getpid()}
+    doing = "created"
+    with contextlib.ExitStack() as stack:
         try:
+            workspace.mkdir(parents=True, exist_ok=True)
+            doing = "locked"
+            lock = filelock.FileLock(workspace / ".lock")
+            try:
+                lock.acquire(timeout=0)
+            except filelock.Timeout:
+                refuse_or_wait(f"workspace {workspace}", _holder(workspace))
+                lock.acquire()
+            stack.callback(lock.release)
+            doing = "written"
             (workspace / ".lock.json").write_text(json.dumps(about), encoding="utf-8")
         except OSError as error:
             raise InfrastructureError(
-                f"workspace {workspace} cannot be written: {error}"
+                f"workspace {workspace} cannot be {doing}: {error}"
             ) from error
-        with contextlib.ExitStack() as stack:
-            locks = None
-            if metadata is not None:
-                locks = stack.enter_context(_database_lock(metadata, run_id, wait, on_wait))
-            yield Hold(locks)
-    finally:
-        lock.release()
-
-
-@contextlib.contextmanager
-def _database_lock(
-    database: Location, run_id: str, wait: bool, on_wait: Callable[[str], None]
-) -> Iterator[DatabaseLocks | None]:
-    """Locks the database exclusively, if it has locks of its own."""
-    with database_locks(database, run_id) as locks:
-        if locks is not None and not locks.try_exclusive():
-            holder = locks.holder()
-            if not wait:
-                raise InfrastructureError(f"database {database} is in use by {holder}", _NEXT)
-            on_wait(holder)
-            locks.wait_exclusive()
-        yield locks
+        locks = None
+        if metadata is not None:
+            locks = stack.enter_context(database_locks(metadata, run_id))
+        if locks is not None and not locks.try_lock():
+            refuse_or_wait(f"database {metadata}", locks.holder())
+            locks.wait_lock()
+        yield RunLocks(locks)
 
 
 def _holder(workspace: Path) -> str:
-    try:
-        about = json.loads((workspace / ".lock.json").read_text(encoding="utf-8"))
-        return f"run {about['run_id']} (process {about['pid']})"
-    except (OSError, ValueError, KeyError):
-        return "another run"
+    about = read_object(workspace / ".lock.json")
+    return (
+        f"run {about['run_id']} (process {about['pid']})"
+        if {"run_id", "pid"} <= about.keys()
+        else "another run"
+    )

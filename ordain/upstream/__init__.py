@@ -1,5 +1,5 @@
-"""Replacements of third-party functions, one module per library; see `docs/upstream.md`.
+"""Replacements of third-party functions, by library; see `docs/upstream.md`.
 
-Nothing here acts at import. Each replacement is a context manager that our own runs enter and that
-restores the library's own function when it ends.
+Importing a module here replaces nothing. A replacement of a function is a context manager that our
+own runs enter and that restores the library's own function when it ends.
 """

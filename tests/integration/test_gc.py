@@ -184,5 +184,5 @@ def test_what_was_removed_is_not_taken_over_by_from(project: Sandbox) -> None:
     for model in models:
         model.state = pb.Artifact.DELETED
     store.put_artifacts(models)
-    with pytest.raises(ConfigError, match="what Trainer left last was removed by ordain gc"):
+    with pytest.raises(ConfigError, match="the last output of Trainer was removed by ordain gc"):
         project.run("train.steps=32", from_node="Evaluator")

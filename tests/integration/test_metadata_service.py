@@ -13,8 +13,8 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from sandbox import Sandbox, states
 
 from ordain.cli.health_checks import check_server
+from ordain.common.portable_paths import AS_THEY_ARE
 from ordain.metadata.location import MetadataService, parse_location
-from ordain.metadata.portable_paths import AS_THEY_ARE
 from ordain.metadata.store import open_store
 
 SUPPORT = Path(__file__).resolve().parents[1] / "support"

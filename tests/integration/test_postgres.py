@@ -22,11 +22,11 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from opened_at_once import open_at_once
 from sandbox import Sandbox, states
 
+from ordain.common.portable_paths import AS_THEY_ARE
 from ordain.config.loading import load_project
 from ordain.errors import InfrastructureError
 from ordain.history.runs import History
 from ordain.metadata.location import PostgresDatabase, parse_location
-from ordain.metadata.portable_paths import AS_THEY_ARE
 from ordain.metadata.store import connection_config, open_store
 from ordain.runner.local import Options, new_run_id
 from ordain.runner.run import plan_and_run
@@ -243,7 +243,7 @@ class TestTexts:
         assert [v.string_value for v in found.custom_properties.values()] == [self.TEXT]
 
     def test_upstream_still_has_the_trap(self, database: PostgresDatabase) -> None:
-        """When this fails, backslashes can be written: ordain/metadata/server_client.py can go."""
+        """When this fails, backslashes can be written: `PostgresStore` can go."""
         store = mlmd.MetadataStore(connection_config(database))
         with pytest.raises(mlmd.errors.InternalError, match="syntax error"):
             store.put_contexts([self.context(store)])
@@ -280,7 +280,7 @@ class TestOrder:
         assert [a.id for a in store.get_artifacts(list_options=options)] == ids[::-1]
 
     def test_upstream_still_has_the_trap(self, database: PostgresDatabase) -> None:
-        """When this fails, answers are ordered: `_order` of `server_client` can go."""
+        """When this fails, answers are ordered: `ServerStore` can go."""
         store = mlmd.MetadataStore(connection_config(database))
         ids, _ = self.artifacts(store)
         assert [a.id for a in store.get_artifacts_by_id(ids)] != ids

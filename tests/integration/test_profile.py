@@ -89,7 +89,7 @@ def test_a_node_that_gets_no_memory_says_so(small: Callable[..., Sandbox]) -> No
 
     assert result.exit_code is ExitCode.INFRASTRUCTURE
     assert result.failure is not None
-    assert result.failure.message.startswith("no memory was left: MemoryError")
+    assert result.failure.message.startswith("out of memory: MemoryError")
     assert "ordain plan" in result.failure.hint
     trainer = result.nodes[-1]
     assert (trainer.node, trainer.state) == ("Trainer", "failed")

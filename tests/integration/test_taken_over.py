@@ -30,7 +30,7 @@ def test_a_model_is_not_published_by_the_blessing_of_another(
     spoiled = project.run(WORSE, to_node="Trainer")
     error = refused(project, node="Pusher")
     assert error.message == (
-        f"--from Pusher: Evaluator has not run on what Trainer left last (run {spoiled.run_id})"
+        f"--from Pusher: Evaluator has not run on the last output of Trainer (run {spoiled.run_id})"
     )
     assert error.hint == "ordain run PROJECT --from Evaluator"
 
@@ -42,7 +42,10 @@ def test_a_model_is_not_published_by_the_blessing_of_another(
         assert (states(again), again.exit_code) == (taken, ExitCode.NOT_BLESSED)
     # The other way round: a good model is not refused by the verdict on the spoiled one.
     project.run("train.steps=31", to_node="Trainer")
-    assert "Evaluator has not run on what Trainer" in refused(project, node="Pusher").message
+    assert (
+        "Evaluator has not run on the last output of Trainer"
+        in refused(project, node="Pusher").message
+    )
     assert project.versions == ["1"]
     accepted = project.run(from_node="Evaluator")
     assert (accepted.exit_code, project.versions) == (ExitCode.DONE, ["1", "2"])
@@ -58,8 +61,8 @@ def test_the_data_gates_verdict_is_on_the_window_that_is_taken_over(
     measured = project.run(to_node="ExampleValidator")
     error = refused(project, node="Transform")
     assert error.message == (
-        "--from Transform: DataGate has not run on what ExampleGen, ExampleValidator, SchemaGen, "
-        f"StatisticsGen left last (run {measured.run_id})"
+        "--from Transform: DataGate has not run on the last output of ExampleGen, "
+        f"ExampleValidator, SchemaGen, StatisticsGen (run {measured.run_id})"
     )
     assert error.hint == "ordain run PROJECT --from DataGate"
     # The window of the last whole run is still there to go on from.

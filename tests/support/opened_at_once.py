@@ -40,8 +40,8 @@ if __name__ == "__main__":
     sys.path.insert(0, str(ROOT))
     from ml_metadata.proto import metadata_store_pb2 as pb
 
+    from ordain.common.portable_paths import AS_THEY_ARE
     from ordain.metadata.location import parse_location
-    from ordain.metadata.portable_paths import AS_THEY_ARE
     from ordain.metadata.store import open_store
 
     print("ready", flush=True)

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from ordain.config.loading import load_unresolved
-from ordain.pipeline.topology import chain_of
+from ordain.pipeline.topology import topology_of
 from ordain.project.source import image_fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -86,7 +86,7 @@ class PodRun:
             "project": str(self.project),
             "config": json.dumps(config),
             "source": image_fingerprint(self.project, project.schema_file),
-            "chain": json.dumps(chain_of(project)),
+            "chain": json.dumps(topology_of(project)),
             "span": span,
             "settings": json.dumps(settings) if settings else "",
             "pipeline-root": root,

@@ -10,9 +10,9 @@ from typing import Any
 
 import yaml
 
+from ordain.common.portable_paths import PortablePaths
 from ordain.config.loading import load_project
 from ordain.history.results import NodeResult, RunResult
-from ordain.metadata.portable_paths import PortablePaths
 from ordain.runner.local import Options, new_run_id, run_project
 from ordain.runner.preflight import make_plan
 

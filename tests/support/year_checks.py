@@ -11,7 +11,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from sandbox import BESIDE_VERSIONS
 
 from ordain.config.project import Project
-from ordain.history.retention import LOOKED_BACK
+from ordain.history.retention import REFERENCES
 from ordain.metadata.store import open_store
 from ordain.project.source import fingerprint
 from ordain.serving.registry.label_file import read_labels
@@ -117,11 +117,11 @@ class _Graph:
             key = event.path.steps[0].key if event.path.steps else ""
             if event.type in _OUTPUTS:
                 self._makers.setdefault(event.artifact_id, set()).add(event.execution_id)
-            elif event.type in _INPUTS and key not in LOOKED_BACK:
+            elif event.type in _INPUTS and key not in REFERENCES:
                 self._taken.setdefault(event.execution_id, set()).add(event.artifact_id)
 
     def upstream(self, artifact: int, kind: str, depth: int = 100) -> list[Any]:
-        """Artifacts of a type that one was made of; what was only looked back to is none."""
+        """Artifacts of a type that one was made of; references to earlier runs are not followed."""
         seen = {artifact}
         edge = {artifact}
         for _ in range(depth):

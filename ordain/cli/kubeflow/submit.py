@@ -27,7 +27,7 @@ from ordain.kubeflow.client.submit import (
     upload,
 )
 from ordain.kubeflow.task_contract import PIPELINE_ROOT, RUN_PARAMETERS, SETTINGS, SPAN, as_argument
-from ordain.pipeline.topology import chain_of
+from ordain.pipeline.topology import topology_of
 
 #: Seconds between two looks at a run that is waited for.
 POLL_S = 10.0
@@ -153,7 +153,7 @@ def compiled_file(project: Project, env: str | None, path: Path | None) -> Pipel
     from ordain.kubeflow.compiler.plan import make_plan  # noqa: PLC0415
 
     plan = make_plan(project.folder, env)
-    compiled, wanted = dict(plan.topology), dict(chain_of(project))
+    compiled, wanted = dict(plan.topology), dict(topology_of(project))
     if compiled != wanted:
         changed = sorted(set(compiled) ^ set(wanted)) or ["dependencies"]
         raise ConfigError(

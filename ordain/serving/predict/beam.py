@@ -18,7 +18,8 @@ import pyarrow.parquet as pq
 from apache_beam.options.pipeline_options import PipelineOptions
 from apache_beam.utils.shared import Shared
 
-from ordain.common.commit import LocalFiles, Staging, Written, one_each
+from ordain.common.commit import Staging, Written, one_each
+from ordain.common.files import LocalFiles
 from ordain.errors import NodeFailedError
 from ordain.serving.predict.rows import RowWriter, format_of, read_batches
 from ordain.serving.predict.scorer import LocalScorer

@@ -24,7 +24,7 @@ from ordain.serving.sandbox.sandbox import (
     SCRATCH_FOLDER,
 )
 from ordain.serving.server.settings import Settings
-from ordain.serving.server.without_keras import hide_keras
+from ordain.upstream.tensorflow_import import hide_keras
 
 
 def confine(folder: Path) -> bool:

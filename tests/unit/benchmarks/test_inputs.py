@@ -70,7 +70,8 @@ def test_months_are_the_newest() -> None:
 
 
 def test_days_are_split_as_ordain_splits_them() -> None:
-    from ordain.common.commit import LocalFiles, Staging
+    from ordain.common.commit import Staging
+    from ordain.common.files import LocalFiles
     from ordain.components.examples.arrow_types import FeatureType
     from ordain.components.examples.writer import WriteShards, _feature_key
 

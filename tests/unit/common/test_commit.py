@@ -16,12 +16,12 @@ import pytest
 
 from ordain.common.commit import (
     COMMITTED_FILE,
-    LocalFiles,
     Staging,
     Written,
     list_committed,
     one_each,
 )
+from ordain.common.files import LocalFiles
 from ordain.errors import InfrastructureError, NodeFailedError
 
 FILES = LocalFiles()

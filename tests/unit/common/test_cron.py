@@ -96,7 +96,7 @@ def test_the_next_tick_is_always_later_and_none_is_passed_over(expression, day):
         assert cron.next_after(moment) == next(tick for tick in every if tick > moment)
 
 
-def test_a_tick_at_the_moment_asked_about_is_not_the_next_one():
+def test_a_tick_at_the_requested_moment_is_not_the_next_one():
     cron = Cron("0 3 * * *", BERLIN)
     tick = cron.next_after(at("2026-06-01"))
     assert cron.next_after(tick) == tick + dt.timedelta(days=1)
@@ -144,6 +144,6 @@ def test_the_nearest_time_zone_is_named():
         check_timezone("Europe/Berln")
 
 
-def test_a_time_is_told_as_on_the_wall_there():
+def test_a_time_is_shown_in_local_time():
     assert show_time(at("2026-10-25T00:30"), BERLIN) == "2026-10-25 02:30 CEST"
     assert show_time(at("2026-10-25T01:30"), BERLIN) == "2026-10-25 02:30 CET"

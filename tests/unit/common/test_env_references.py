@@ -38,7 +38,7 @@ def test_references_are_replaced_wherever_they_stand(value, resolved):
     assert resolve_references(value, "here") == resolved
 
 
-def test_a_value_is_not_looked_into_again(monkeypatch):
+def test_a_value_is_not_resolved_again(monkeypatch):
     monkeypatch.setenv("ORDAIN_TEST_A", "${env:ORDAIN_TEST_B}")
     assert resolve_references("${env:ORDAIN_TEST_A}", "here") == "${env:ORDAIN_TEST_B}"
 
@@ -51,7 +51,7 @@ def test_a_missing_variable_is_named_with_its_key():
     assert "ORDAIN_TEST_MISSING is not set" in caught.value.message
 
 
-def test_the_written_form_never_holds_the_value():
+def test_the_written_configuration_never_has_the_value():
     written = {"path": "${env:ORDAIN_TEST_A}", "more": ["${env:ORDAIN_TEST_B}"]}
     resolve_references(written, "here")
     assert written == {"path": "${env:ORDAIN_TEST_A}", "more": ["${env:ORDAIN_TEST_B}"]}

@@ -1,4 +1,4 @@
-"""What memory there is, in a container and outside."""
+"""Memory of the machine and of a container."""
 
 import gc
 import weakref
@@ -49,7 +49,7 @@ class _Model:
     """What a node shares among its workers."""
 
 
-def test_what_beam_shared_last_is_given_back() -> None:
+def test_what_beam_shared_last_is_released() -> None:
     lasting = weakref.ref(Shared().acquire(_Model))
     gc.collect()
     assert lasting() is not None, "Beam lets go by itself: release_memory need not do it any more"

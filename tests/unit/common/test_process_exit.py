@@ -1,4 +1,4 @@
-"""Leaving a process at once, with nothing left behind."""
+"""Fast exit of a process, without leftover files."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def run(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_it_says_what_was_said_and_leaves_no_file(tmp_path: Path) -> None:
+def test_output_is_complete_and_no_file_is_left(tmp_path: Path) -> None:
     done = run(tmp_path, "5")
     assert (done.returncode, done.stdout) == (5, "said")
     assert done.stderr.endswith("warned")
@@ -67,7 +67,7 @@ def test_a_process_that_just_ends_leaves_what_autograph_wrote(tmp_path: Path) ->
     )
 
 
-def test_the_code_is_told_although_nobody_reads() -> None:
+def test_the_exit_code_is_kept_without_a_reader() -> None:
     program = "from ordain.common.process_exit import exit_process; print('said'); exit_process(4)"
     buffered = {key: value for key, value in os.environ.items() if key != "PYTHONUNBUFFERED"}
     process = subprocess.Popen(

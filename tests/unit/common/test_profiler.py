@@ -1,4 +1,4 @@
-"""The flame graph: what is seen of a process, and what is said where nothing is."""
+"""The flame graph of a process, and the reason if there is none."""
 
 import os
 import signal
@@ -62,7 +62,7 @@ def test_threads_and_children_are_in_the_picture(file):
         assert name in picture
 
 
-def test_what_py_spy_says_is_why_there_is_no_picture(file):
+def test_py_spys_message_is_the_reason_for_no_graph(file):
     with Profiler(file, rate_hz=-1) as profiler:
         time.sleep(0.5)
     assert profiler.profile.file is None

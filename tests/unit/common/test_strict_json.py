@@ -1,4 +1,4 @@
-"""JSON that somebody else may have written."""
+"""JSON from files that others may have written."""
 
 import json
 

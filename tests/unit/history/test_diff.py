@@ -1,4 +1,4 @@
-"""Two runs side by side, from their folders and a real ML Metadata store."""
+"""Comparison of two runs, from their folders and a real ML Metadata store."""
 
 import json
 
@@ -153,9 +153,9 @@ def test_a_run_beside_itself_differs_in_nothing(two):
     ("evaluated", "window", "why"),
     [
         ("f" * 64, [1, 2], ""),
-        ("e" * 64, [2, 3], "they were measured on other rows: 2 spans, 1 to 2, 2 spans, 2 to 3"),
-        ("e" * 64, [1, 2], "they were measured on other rows, or with other labels, of the same"),
-        ("", [1, 2], "on which rows one of them was measured is not known"),
+        ("e" * 64, [2, 3], "measured on different rows: 2 spans, 1 to 2, 2 spans, 2 to 3"),
+        ("e" * 64, [1, 2], "measured on different rows, or with different labels, of the same"),
+        ("", [1, 2], "the rows of one of them are not known"),
     ],
 )
 def test_metrics_of_other_rows_have_no_difference(past, evaluated, window, why):
@@ -180,7 +180,7 @@ def test_an_undefined_metric_is_shown_as_that(past):
     assert "undefined: 26 rows" in TestCommand().invoke(past.project, FIRST, SECOND).output
 
 
-def test_a_run_that_never_ended_has_what_ml_metadata_says(two, past):
+def test_a_run_that_never_ended_has_the_facts_of_ml_metadata(two, past):
     past.write("20260103-000000-cccc", state=pb.Execution.RUNNING)
     found = compare(two, FIRST, "20260103-000000-cccc")
     assert found.outcome[0].after == "did not end (running, or killed)"
@@ -189,7 +189,7 @@ def test_a_run_that_never_ended_has_what_ml_metadata_says(two, past):
     assert found.metrics[0].difference is None
 
 
-def test_nodes_of_both_are_in_the_chains_order():
+def test_nodes_of_both_are_in_pipeline_order():
     before = RunFacts("a", "", nodes={"ExampleGen": {}, "Tuner": {}, "Trainer": {}})
     after = RunFacts("b", "", nodes={"ExampleGen": {}, "Trainer": {}, "Pusher": {}})
     assert list(compare_runs(before, after).nodes) == ["ExampleGen", "Trainer", "Pusher", "Tuner"]
@@ -217,7 +217,7 @@ class TestCommand:
         document = json.loads(self.invoke(two, FIRST, "--json").output)
         assert (document["before"], document["after"]) == (FIRST, SECOND)
 
-    def test_an_unknown_one_is_told_with_the_nearest(self, two):
+    def test_an_unknown_one_is_refused_with_the_nearest(self, two):
         error = self.invoke(two, "20260102-000000-bbbc").exception
         assert error.message == "toy has no run '20260102-000000-bbbc'"
         assert error.hint.startswith(f"nearest: {SECOND}")

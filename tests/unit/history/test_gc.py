@@ -1,4 +1,4 @@
-"""What `ordain gc` reads out of a real ML Metadata store, and the order in which it removes."""
+"""Garbage collection with a real ML Metadata store, and its order."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""What memory a run will need: from past runs, or from constants."""
+"""Estimated memory of a run: from past runs, or from constants."""
 
 import gzip
 import json
@@ -76,7 +76,7 @@ class TestConstants:
         write_data(project, "rows.parquet")
         assert estimate(project).needed_bytes == LIBRARIES_BYTES + 2000 * BYTES_PER_CELL
 
-    def test_tfrecord_says_nothing(self, make_project):
+    def test_rows_of_tfrecord_are_unknown(self, make_project):
         found = estimate(make_project(data__format="tfrecord"))
         assert (found.rows, found.columns) == (None, None)
         assert "rows unknown; nothing measured yet" in found.text

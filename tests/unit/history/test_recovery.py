@@ -1,4 +1,4 @@
-"""What a killed run left in a real ML Metadata store and on the disk, and what is left of it."""
+"""Recovery of a killed run, with a real ML Metadata store and files."""
 
 import contextlib
 import json
@@ -7,9 +7,9 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from ordain.common.portable_paths import AS_THEY_ARE
 from ordain.history.recovery import CLOSED_PROPERTY, close_dead_runs, mark_pods, unrecorded_version
 from ordain.history.runs import History
-from ordain.metadata.portable_paths import AS_THEY_ARE
 from ordain.serving.registry.manifest import Manifest
 
 ACTIVE = (pb.Execution.NEW, pb.Execution.RUNNING)
@@ -68,7 +68,7 @@ class TestCloseDeadRuns:
         assert self.close(ledger, tmp_path) == []
 
     @pytest.mark.parametrize("state", ACTIVE)
-    def test_what_is_active_failed_and_says_why(self, ledger, tmp_path, state):
+    def test_active_executions_become_failed_with_a_reason(self, ledger, tmp_path, state):
         done = ledger.write("run-1", "ExampleGen", pb.Execution.COMPLETE)
         dead = ledger.write("run-1", "Trainer", state)
         (found,) = self.close(ledger, tmp_path)
@@ -81,8 +81,8 @@ class TestCloseDeadRuns:
         )
         assert ledger.state(done) == pb.Execution.COMPLETE
 
-    @pytest.mark.parametrize(("left", "is_told"), [(50_000_000, True), (9_000_000_000, False)])
-    def test_a_run_that_had_no_memory_left_is_told_so(self, ledger, tmp_path, left, is_told):
+    @pytest.mark.parametrize(("left", "is_scarce"), [(50_000_000, True), (9_000_000_000, False)])
+    def test_a_run_that_ran_out_of_memory_says_so(self, ledger, tmp_path, left, is_scarce):
         ledger.write("run-1", "Trainer", pb.Execution.RUNNING)
         record = tmp_path / "toy" / "runs" / "run-1" / "memory" / "Trainer.json"
         record.parent.mkdir(parents=True)
@@ -91,9 +91,9 @@ class TestCloseDeadRuns:
         (found,) = self.close(ledger, tmp_path)
         told = (
             ": the machine had run out of memory (50 of 10000 MB were left, the run held 7000 MB); "
-            "ordain plan says what a run needs"
+            "ordain plan estimates what a run needs"
         )
-        assert found.text.endswith(f"closing Trainer{told if is_told else ''}")
+        assert found.text.endswith(f"closing Trainer{told if is_scarce else ''}")
 
     @pytest.mark.parametrize("state", ENDED)
     def test_what_ended_is_left_alone(self, ledger, tmp_path, state):
@@ -101,11 +101,11 @@ class TestCloseDeadRuns:
         assert self.close(ledger, tmp_path) == []
         assert ledger.state(execution) == state
 
-    def test_the_span_is_told(self, ledger, tmp_path):
+    def test_the_span_is_reported(self, ledger, tmp_path):
         ledger.write("run-1", "ExampleGen", pb.Execution.RUNNING, span=201301)
         assert self.close(ledger, tmp_path)[0].nodes == ("ExampleGen span 201301",)
 
-    def test_every_run_and_every_project_since_the_last_look(self, ledger, tmp_path):
+    def test_every_run_and_every_project_since_the_last_check(self, ledger, tmp_path):
         for run, pipeline in (("run-1", "toy"), ("run-2", "other"), ("run-3", "toy")):
             ledger.write(run, "Trainer", pb.Execution.RUNNING, pipeline=pipeline)
         assert [found.run_id for found in self.close(ledger, tmp_path)] == [
@@ -174,7 +174,7 @@ class TestBesidePods:
 
         return close_dead_runs(ledger.store, tmp_path, "run-9", attempt)
 
-    def test_only_what_nobody_holds_is_closed(self, ledger, tmp_path):
+    def test_only_unlocked_nodes_are_closed(self, ledger, tmp_path):
         alive = ledger.write("run-1", "Trainer", pb.Execution.RUNNING)
         dead = ledger.write("run-1", "Baseline", pb.Execution.RUNNING)
         other = ledger.write("run-1", "Trainer", pb.Execution.RUNNING, pipeline="another")
@@ -182,11 +182,11 @@ class TestBesidePods:
         assert sorted(found.execution_ids) == sorted((dead, other))
         assert ledger.state(alive) == pb.Execution.RUNNING
 
-    def test_where_all_live_nothing_is_said(self, ledger, tmp_path):
+    def test_where_all_are_alive_nothing_is_reported(self, ledger, tmp_path):
         ledger.write("run-1", "Trainer", pb.Execution.RUNNING)
         assert self.close(ledger, tmp_path, ("toy", "run-1", "Trainer")) == []
 
-    def test_a_run_in_pods_is_looked_through_until_it_is_over(self, ledger, tmp_path):
+    def test_a_run_in_pods_is_checked_until_it_is_over(self, ledger, tmp_path):
         ledger.write("run-1", "ExampleGen", pb.Execution.COMPLETE)
         mark_pods(ledger.store, "run-1")
         ledger.write("run-2", "ExampleGen", pb.Execution.COMPLETE)

@@ -1,4 +1,4 @@
-"""What a meter measures, and what it leaves when its process is killed."""
+"""Measurements of a meter, and its record after its process is killed."""
 
 import json
 import signal
@@ -9,7 +9,7 @@ import time
 import pytest
 
 from ordain.common.memory import Memory
-from ordain.history.resource_usage import LastRecord, Meter, last_record, size_of
+from ordain.history.resource_usage import LastRecord, Meter, last_record
 
 #: Large enough to stand out from what the test process does by itself.
 SOME_BYTES = 60_000_000
@@ -58,7 +58,7 @@ class TestMeter:
             time.sleep(0.3)
         assert meter.cost().cpu_s < 0.2
 
-    def test_memory_that_is_given_back_stays_in_the_peak(self):
+    def test_released_memory_stays_in_the_peak(self):
         with Meter() as meter:
             before = meter.cost().peak_rss_bytes
             held = bytearray(b"x") * SOME_BYTES
@@ -101,7 +101,7 @@ class TestMeter:
         assert list(tmp_path.iterdir()) == []
 
 
-def test_a_process_that_is_killed_leaves_what_there_was_of_memory(tmp_path):
+def test_a_killed_process_leaves_its_last_record(tmp_path):
     code = (
         "import sys, time; from pathlib import Path\n"
         "from ordain.history.resource_usage import Meter\n"
@@ -118,7 +118,7 @@ def test_a_process_that_is_killed_leaves_what_there_was_of_memory(tmp_path):
 
 
 @pytest.mark.parametrize("text", ["", "{", "[]", "{}", '{"rss_bytes": null}'])
-def test_a_record_that_says_nothing_is_none(tmp_path, text):
+def test_a_damaged_record_is_none(tmp_path, text):
     assert last_record(tmp_path, "Trainer") is None
     (tmp_path / "memory").mkdir()
     (tmp_path / "memory" / "Trainer.json").write_text(text)
@@ -128,11 +128,3 @@ def test_a_record_that_says_nothing_is_none(tmp_path, text):
 @pytest.mark.parametrize(("left", "scarce"), [(9, True), (10, False), (50, False)])
 def test_scarce_is_less_than_a_tenth(left, scarce):
     assert LastRecord(1, Memory(100, left)).was_scarce is scarce
-
-
-def test_the_size_of_a_folder_is_that_of_all_its_files(tmp_path):
-    assert size_of(tmp_path / "none") == 0
-    (tmp_path / "a" / "b").mkdir(parents=True)
-    (tmp_path / "a" / "x").write_bytes(b"123")
-    (tmp_path / "a" / "b" / "y").write_bytes(b"4567")
-    assert size_of(tmp_path) == 7

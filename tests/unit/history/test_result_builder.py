@@ -1,4 +1,4 @@
-"""From what launches left to results."""
+"""Results of launches."""
 
 import pytest
 

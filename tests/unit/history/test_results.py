@@ -1,4 +1,4 @@
-"""What a run came to: exit code and headline for every rule, and a result written whole."""
+"""Results of runs: exit code and headline for every rule; the atomic write."""
 
 import dataclasses
 import json
@@ -97,14 +97,14 @@ RULES = {
     "blessed and not pushed": (
         {"version": None},
         5,
-        "the model was blessed and yet is not in the serving directory (removed since?); "
+        "the model was blessed but is not in the serving directory (removed since?); "
         "push it again with --from Pusher",
     ),
     "no gate answered and nothing was pushed": ({"verdicts": (), "version": None}, 5, None),
     "part of the chain": (
         {"version": None, "is_partial": True},
         0,
-        "the part that was asked for is done; nothing was pushed",
+        "the requested nodes are done; nothing was pushed",
     ),
     "part of the chain, blocked": (
         {"verdicts": (DATA,), "version": None, "is_partial": True},
@@ -149,7 +149,7 @@ class TestWrite:
         BASE.write(tmp_path)
         assert [p.name for p in tmp_path.iterdir()] == ["result.json"]
 
-    def test_a_full_disk_leaves_the_old_result(self, tmp_path):
+    def test_a_full_disk_keeps_the_old_result(self, tmp_path):
         BASE.write(tmp_path)
         before = (tmp_path / "result.json").read_bytes()
         (tmp_path / ".result.json").symlink_to("/dev/full")
@@ -170,6 +170,6 @@ class TestWrite:
         ([], "skipped"),
     ],
 )
-def test_a_nodes_state_is_the_one_that_says_most(states, merged):
+def test_a_nodes_state_is_the_first_in_order(states, merged):
     assert merge_states(states) == merged
     assert merge_states(states[::-1]) == merged

@@ -1,4 +1,4 @@
-"""Past runs as they are read from a real ML Metadata store."""
+"""Past runs, read from a real ML Metadata store."""
 
 import time
 
@@ -6,9 +6,9 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from ordain.common.portable_paths import AS_THEY_ARE
 from ordain.errors import InfrastructureError
 from ordain.history.runs import History, Output, verdict_of
-from ordain.metadata.portable_paths import AS_THEY_ARE
 from ordain.verdict import Outcome, Reason, Verdict
 
 VERDICT = Verdict.of("data", [Reason(Outcome.BLOCKED, "drift", "too far", measured=0.5)])
@@ -106,7 +106,7 @@ class TestReadRun:
         assert [n.node for n in nodes] == ["ExampleGen", "StatisticsGen", "DataGate"]
         assert all(n.seconds >= 0 for n in nodes)
 
-    def test_each_span_is_told_apart(self, history, record):
+    def test_spans_are_distinguished(self, history, record):
         for span in (201311, 201312, -1):
             record("run-1", "ExampleGen", span=span)
         record("run-1", "DataGate")

@@ -85,7 +85,7 @@ class TestParse:
 
 
 class TestSecret:
-    def test_is_looked_up_when_it_is_wanted(self, monkeypatch):
+    def test_is_resolved_at_use(self, monkeypatch):
         database = parse_location("postgresql://ada:${env:SECRET}@db/ml")
         monkeypatch.setenv("SECRET", "one")
         assert connection_config(database).postgresql.password == "'one'"

@@ -1,4 +1,4 @@
-"""What a node is cached by, as stated, as documented, and as TFX computes it."""
+"""Cache keys: as stated, as documented, and as TFX computes them."""
 
 from pathlib import Path
 
@@ -11,9 +11,9 @@ from tfx.types import standard_artifacts
 
 from ordain.common.node_id import NodeId
 from ordain.config.loading import load_project
-from ordain.metadata.exact_queries import is_condition, portable_keys
 from ordain.pipeline import graph
 from ordain.pipeline.cache_key import KEYS, table
+from ordain.upstream.tfx_cache import is_condition, portable_keys
 
 DOCS = Path(__file__).resolve().parents[3] / "docs" / "running.md"
 ALL = ("tune={}", "train.base_model=served", "evaluate.baseline=latest")

@@ -1,4 +1,4 @@
-"""Metrics, slices and thresholds as TFMA is told them."""
+"""Metrics, slices and thresholds in TFMA's configuration."""
 
 import inspect
 import json
@@ -106,7 +106,7 @@ class TestEvalConfig:
     def expected(self, text):
         return text_format.Parse(text, config_pb2.MetricConfig())
 
-    def test_the_model_is_asked_through_its_signatures(self, make_project):
+    def test_the_model_is_evaluated_through_its_signatures(self, make_project):
         (spec,) = self.build(make_project).model_specs
         assert spec == config_pb2.ModelSpec(
             signature_name="serving_tf_example",
@@ -114,7 +114,7 @@ class TestEvalConfig:
             preprocessing_function_names=["transform_features"],
         )
 
-    def test_slices_are_the_whole_each_span_and_those_asked_for(self, make_project):
+    def test_slices_are_all_rows_each_span_and_the_configured_ones(self, make_project):
         config = self.build(make_project, slices=["a", ["b", "c"]])
         assert list(config.slicing_specs) == [
             config_pb2.SlicingSpec(),

@@ -1,4 +1,4 @@
-"""The IR that is kept from run to run."""
+"""The cache of the IR."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_second_time_it_is_read(folder: Path, builds: list[int]) -> None:
     ],
     ids=["source", "schema", "configuration"],
 )
-def test_what_changes_the_chain_has_it_built_anew(
+def test_what_changes_the_pipeline_has_it_built_again(
     folder: Path, builds: list[int], change: Callable[[Path], Any]
 ) -> None:
     compiled_ir(load_project(folder), 3)
@@ -73,7 +73,7 @@ def test_the_newest_span_and_our_own_code_do_as_well(
 
 
 @pytest.mark.parametrize("content", [b"", b"\xff\xff not a protobuf"])
-def test_what_cannot_be_read_is_built_anew(folder: Path, builds: list[int], content: bytes) -> None:
+def test_an_unreadable_one_is_built_again(folder: Path, builds: list[int], content: bytes) -> None:
     expected = compiled_ir(load_project(folder), 3)
     (path,) = kept(folder)
     path.write_bytes(content)

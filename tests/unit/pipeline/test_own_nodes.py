@@ -1,12 +1,13 @@
-"""Nodes of a project's own: found, wired, refused, and part of the cache key by their source."""
+"""A project's own nodes: wiring, errors, and their source in the cache key."""
 
 import pytest
 
 from ordain.config.loading import load_project
 from ordain.errors import ConfigError
 from ordain.pipeline import graph
-from ordain.pipeline.own_nodes import OUTPUTS, SOURCE_PROPERTY, component_fingerprint
-from ordain.pipeline.topology import chain_of
+from ordain.pipeline.own_components import component_fingerprint
+from ordain.pipeline.own_nodes import OUTPUTS, SOURCE_PROPERTY
+from ordain.pipeline.topology import topology_of
 
 CHECKS = """
 from tfx import v1 as tfx
@@ -96,16 +97,16 @@ class TestShape:
         ir = graph.compile_ir(project, 3)
         built = [entry.pipeline_node for entry in ir.nodes]
         expected = {node.node_info.id: sorted(node.upstream_nodes) for node in built}
-        assert {name: sorted(others) for name, others in chain_of(project).items()} == expected
+        assert {name: sorted(others) for name, others in topology_of(project).items()} == expected
 
     def test_what_stands_behind_a_gate_waits_for_it(self, load):
-        chain = chain_of(load(count("StatisticsGen")))
+        chain = topology_of(load(count("StatisticsGen")))
         assert [name for name, others in chain.items() if "CountRows" in others] == [
             name for name in chain if name not in {"ExampleGen", "StatisticsGen", "CountRows"}
         ]
 
     def test_without_a_verdict_nothing_waits(self, load):
-        chain = chain_of(load({"after": "Trainer", "component": "checks:Weigh"}))
+        chain = topology_of(load({"after": "Trainer", "component": "checks:Weigh"}))
         assert not [name for name, others in chain.items() if "Weigh" in others]
 
     def test_the_stated_outputs_are_those_of_the_components(self, load):
@@ -197,9 +198,9 @@ class TestSource:
         (project.folder / "helper.py").write_text("a = 1")
         assert self.source(project) == before
         (package / "other.py").write_text("b = 1")
-        from ordain.pipeline import own_nodes
+        from ordain.pipeline import own_components
 
-        own_nodes._package_fingerprint.cache_clear()  # kept for the life of a run's process
+        own_components._package_fingerprint.cache_clear()  # kept for the life of a run's process
         assert self.source(project) != before
 
     def test_of_tfx(self, load):

@@ -1,4 +1,4 @@
-"""The compiled chain, and how it is bound to a run and to each of its spans."""
+"""The compiled pipeline, and its binding to a run and to spans."""
 
 import json
 
@@ -48,7 +48,7 @@ def queries(node, key: str) -> dict[str, str]:
 
 
 class TestGraph:
-    def test_the_chain_stands_in_its_order(self, ir):
+    def test_nodes_are_in_pipeline_order(self, ir):
         assert names(ir) == NODES
 
     @pytest.mark.parametrize("name", NODES[5:])
@@ -65,7 +65,7 @@ class TestGraph:
         (channel,) = node_of(ir, "Trainer").inputs.inputs["hyperparameters"].channels
         assert channel.producer_node_query.id == "Tuner"
 
-    def test_without_a_baseline_nothing_is_looked_for(self, make_project):
+    def test_without_a_baseline_there_is_no_resolver(self, make_project):
         ir = graph.compile_ir(make_project(evaluate__baseline={"none": "first one"}), 3)
         # The server gate still asks for the version whose clients there are.
         gate = NODES.index("ServerGate")
@@ -76,12 +76,12 @@ class TestGraph:
         ir = graph.compile_ir(make_project(evaluate__baseline=none, gate__server=none), 3)
         assert not {"Baseline", "Stable", "ServerGate"} & set(names(ir))
 
-    def test_the_server_gate_follows_the_evaluation_and_the_pusher_asks_it(self, ir):
+    def test_the_server_gate_follows_the_evaluation_and_the_pusher_reads_it(self, ir):
         assert "Evaluator" in node_of(ir, "ServerGate").upstream_nodes
         (channel,) = node_of(ir, "Pusher").inputs.inputs["infra_blessing"].channels
         assert channel.producer_node_query.id == "ServerGate"
 
-    def test_without_a_server_gate_nothing_is_asked(self, make_project):
+    def test_without_a_server_gate_the_pusher_reads_none(self, make_project):
         ir = graph.compile_ir(make_project(gate__server={"none": "nobody serves it"}), 3)
         assert names(ir) == [n for n in NODES if n != "ServerGate"]
         assert "infra_blessing" not in node_of(ir, "Pusher").inputs.inputs
@@ -117,7 +117,7 @@ class TestGraph:
             ({"evaluate__baseline": 4}, "4"),
         ],
     )
-    def test_the_baseline_is_looked_for_in_the_serving_directory(self, make_project, keys, rule):
+    def test_the_baseline_comes_from_the_serving_directory(self, make_project, keys, rule):
         project = make_project(**keys)
         node = node_of(graph.compile_ir(project, 3), "Baseline")
         asked = {g.nodes[g.result_node].op_node.op_type for g in node.inputs.input_graphs.values()}
@@ -199,14 +199,14 @@ class TestCacheKey:
 
 
 class TestBindRun:
-    def test_every_node_is_in_the_runs_context_and_asks_within_it(self, ir):
+    def test_every_node_is_in_the_runs_context_and_queries_within_it(self, ir):
         bound = span_binding.bind_run(ir, "run-1")
         for name in NODES:
             assert contexts(node_of(bound, name))["pipeline_run"] == "run-1"
         assert queries(node_of(bound, "StatisticsGen"), "examples")["pipeline_run"] == "run-1"
         assert bound.runtime_spec.pipeline_run_id.field_value.string_value == "run-1"
 
-    def test_the_ir_it_was_given_stays_unbound(self, ir):
+    def test_the_original_ir_stays_unbound(self, ir):
         before = ir.SerializeToString(deterministic=True)
         span_binding.bind_run(ir, "run-1", enable_cache=False)
         assert ir.SerializeToString(deterministic=True) == before
@@ -245,7 +245,7 @@ class TestBindSpan:
     @pytest.mark.parametrize(
         ("name", "key"), [("StatisticsGen", "examples"), ("ExampleValidator", "statistics")]
     )
-    def test_what_comes_from_a_per_span_node_is_asked_for_by_span(self, bound, name, key):
+    def test_outputs_of_a_per_span_node_are_queried_by_span(self, bound, name, key):
         node = span_binding.bind_span(node_of(bound, name), "toy", 2, True)
         assert queries(node, key)["span"] == "toy.span-2"
 
@@ -276,6 +276,6 @@ class TestBindSpan:
         node = span_binding.bind_span(node_of(bound, "ExampleGen"), "toy", 0, False)
         assert "range_config" not in node.parameters.parameters
 
-    def test_other_nodes_are_told_no_range(self, bound):
+    def test_other_nodes_have_no_range(self, bound):
         node = span_binding.bind_span(node_of(bound, "StatisticsGen"), "toy", 2, True)
         assert "range_config" not in node.parameters.parameters

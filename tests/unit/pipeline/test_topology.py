@@ -1,9 +1,9 @@
-"""The chain's shape, held against the chain itself."""
+"""The topology, compared with the compiled pipeline."""
 
 import pytest
 
 from ordain.config.loading import load_project
-from ordain.pipeline.topology import chain_of
+from ordain.pipeline.topology import topology_of
 
 
 @pytest.mark.parametrize(
@@ -32,12 +32,12 @@ def test_is_that_of_the_graph(make_folder, settings):
     ir = graph.compile_ir(project, 3)
     nodes = [node.pipeline_node for node in ir.nodes]
     expected = {node.node_info.id: sorted(node.upstream_nodes) for node in nodes}
-    assert {name: sorted(others) for name, others in chain_of(project).items()} == expected
+    assert {name: sorted(others) for name, others in topology_of(project).items()} == expected
 
 
 def test_a_node_stands_behind_what_it_waits_for(make_folder):
     project = load_project(make_folder(), None, ("tune={}", "train.base_model=served"))
     seen = set()
-    for name, others in chain_of(project).items():
+    for name, others in topology_of(project).items():
         assert set(others) <= seen
         seen.add(name)

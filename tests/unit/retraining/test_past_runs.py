@@ -6,9 +6,9 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from ordain.common.portable_paths import AS_THEY_ARE
 from ordain.history.results import Failure, RunResult
 from ordain.history.runs import History
-from ordain.metadata.portable_paths import AS_THEY_ARE
 from ordain.retraining.past_runs import read_attempts
 from ordain.retraining.types import Distance, State
 from ordain.verdict import Outcome, Reason, Verdict

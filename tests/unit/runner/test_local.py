@@ -1,4 +1,4 @@
-"""The small things around a walk; the walk itself is in tests/integration."""
+"""Parts of a local run; whole runs are in tests/integration."""
 
 import re
 

@@ -1,4 +1,4 @@
-"""What is made of a node's error."""
+"""Translation of a node's error."""
 
 import errno
 import itertools
@@ -69,7 +69,7 @@ class TestKnownError:
             subprocess.CalledProcessError(137, ["sh"]),
         ],
     )
-    def test_want_of_memory_is_told_however_it_comes(self, error):
+    def test_every_sign_of_no_memory_is_recognized(self, error):
         for found in (error, chain(RuntimeError("while running Transform"), error)):
             known = as_known_error(found)
             assert isinstance(known, InfrastructureError)
@@ -77,11 +77,11 @@ class TestKnownError:
             assert "ordain plan" in known.hint
 
     @pytest.mark.parametrize("code", [1, -signal.SIGTERM, 139])
-    def test_a_child_that_ended_otherwise_is_no_want_of_memory(self, code):
+    def test_a_child_that_ended_otherwise_is_not_out_of_memory(self, code):
         known = as_known_error(subprocess.CalledProcessError(code, ["python"]))
         assert isinstance(known, NodeFailedError)
 
     def test_a_child_that_was_really_killed(self):
         with pytest.raises(subprocess.CalledProcessError) as caught:
             subprocess.run(["/bin/sh", "-c", "kill -9 $$"], check=True)
-        assert "was killed, most likely for want of memory" in as_known_error(caught.value).message
+        assert "was killed, probably because memory ran out" in as_known_error(caught.value).message

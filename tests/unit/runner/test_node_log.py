@@ -1,4 +1,4 @@
-"""A node's log: everything that is written inside, whoever writes it, and nothing outside."""
+"""A node's log: everything that is written while it is entered, and nothing else."""
 
 import logging
 import os
@@ -141,7 +141,7 @@ class TestHere:
                 pass
         assert count() == before
 
-    def test_text_no_encoding_holds_is_no_error(self, tmp_path, capfd):
+    def test_text_that_cannot_be_encoded_is_no_error(self, tmp_path, capfd):
         with console_stream() as console:
             console.write("caf\udce9\n")
         with node_log(tmp_path / "a.log"):

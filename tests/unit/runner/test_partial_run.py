@@ -1,4 +1,4 @@
-"""Taking over by `--from NODE`, from a real ML Metadata store."""
+"""Reuse by `--from NODE`, from a real ML Metadata store."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ from tfx.orchestration.portable import inputs_utils
 from tfx.orchestration.portable.mlmd import context_lib
 from tfx.types import artifact_utils
 
+from ordain.common.portable_paths import AS_THEY_ARE
 from ordain.config.project import Project
 from ordain.errors import ConfigError
 from ordain.history.runs import History
-from ordain.metadata.portable_paths import AS_THEY_ARE
 from ordain.pipeline import graph, span_binding
 from ordain.runner import partial_run
 
@@ -124,10 +124,10 @@ class Chain:
             self._versions[version] = artifact
         return self._versions[version]
 
-    def find(self, before: str) -> dict[partial_run.Launch, partial_run.Taken]:
+    def find(self, before: str) -> dict[partial_run.Launch, partial_run.Reused]:
         return partial_run.find(self.handle, self.launches("next", before), before)
 
-    def take_over(self, run_id: str, before: str) -> None:
+    def reuse(self, run_id: str, before: str) -> None:
         found = partial_run.find(self.handle, self.launches(run_id, before), before)
         for span, node in self.launches(run_id, before):
             if (node.node_info.id, span) in found:
@@ -147,7 +147,7 @@ def chain(make_project: Callable[..., Project], tmp_path: Path) -> Callable[...,
 
 
 def uri(
-    found: dict[partial_run.Launch, partial_run.Taken], node: str, key: str, span: Any = None
+    found: dict[partial_run.Launch, partial_run.Reused], node: str, key: str, span: Any = None
 ) -> str:
     (artifact,) = found[node, span].outputs[key]
     return str(artifact.uri)
@@ -159,27 +159,27 @@ def uri(
         (
             {"to": "Trainer", "new": ("Trainer",)},
             "Pusher",
-            "Evaluator has not run on what Trainer left last (run new)",
+            "Evaluator has not run on the last output of Trainer (run new)",
         ),
         (
             {"to": "Evaluator", "new": ("Trainer", "Evaluator")},
             "Pusher",
-            "ServerGate has not run on what Trainer left last (run new)",
+            "ServerGate has not run on the last output of Trainer (run new)",
         ),
         (
             {"to": "ExampleGen", "new": ("ExampleGen",)},
             "Transform",
-            "StatisticsGen, span 2, has not run on what ExampleGen left last (run new)",
+            "StatisticsGen, span 2, has not run on the last output of ExampleGen (run new)",
         ),
         (
             {"to": "ExampleValidator", "new": ("ExampleValidator",)},
             "ServerGate",
-            "DataGate has not run on what ExampleValidator left last (run new)",
+            "DataGate has not run on the last output of ExampleValidator (run new)",
         ),
         (
             {"to": "Evaluator", "new": ("Evaluator",), "version": "2"},
             "Pusher",
-            "ServerGate has not run on what Baseline left last (run new)",
+            "ServerGate has not run on the last output of Baseline (run new)",
         ),
     ],
 )
@@ -197,7 +197,7 @@ def test_what_does_not_belong_together_is_refused(
     )
 
 
-def test_the_newest_that_belongs_together_is_taken_over_and_again(
+def test_the_newest_consistent_results_are_reused_and_again(
     chain: Callable[..., Chain],
 ) -> None:
     played = chain()
@@ -209,13 +209,13 @@ def test_the_newest_that_belongs_together_is_taken_over_and_again(
     wanted = {key: uri(found, *key) for key in (("Trainer", "model"), ("Evaluator", "blessing"))}
     assert [Path(path).name for path in wanted.values()] == ["14", "15"]
     assert uri(found, "ExampleGen", "examples", 2) != uri(found, "ExampleGen", "examples", 3)
-    played.take_over("third", "Pusher")
+    played.reuse("third", "Pusher")
     found = played.find("Pusher")
     assert {key: uri(found, *key) for key in wanted} == wanted
     assert {taken.run_id for taken in found.values()} == {"third"}
 
 
-def test_of_a_resolver_is_taken_over_what_the_node_behind_it_was_given(
+def test_a_resolvers_reused_output_is_the_input_of_the_node_behind_it(
     chain: Callable[..., Chain],
 ) -> None:
     played = chain(evaluate__baseline="latest")
@@ -235,7 +235,7 @@ def test_the_same_artifacts_are_handed_on_with_their_spans(
 ) -> None:
     played = chain()
     played.run("first", to="StatisticsGen")
-    played.take_over("second", "SchemaGen")
+    played.reuse("second", "SchemaGen")
     history = History(tmp_path / "played" / "metadata.sqlite", "toy", AS_THEY_ARE)
     first, second = (
         [(node.node, node.span, node.outputs) for node in history.read_run(run).nodes]
@@ -245,7 +245,7 @@ def test_the_same_artifacts_are_handed_on_with_their_spans(
     assert {node.state for node in history.read_run("second").nodes} == {"cached"}
 
 
-def test_a_node_that_never_succeeded_cannot_be_taken_over(chain: Callable[..., Chain]) -> None:
+def test_a_node_that_never_succeeded_cannot_be_reused(chain: Callable[..., Chain]) -> None:
     played = chain()
     with pytest.raises(ConfigError, match="--from Trainer: ExampleGen, span 2, has not succeeded"):
         played.find("Trainer")

@@ -1,4 +1,4 @@
-"""Everything `ordain plan` finds before anything expensive starts."""
+"""Checks of `ordain plan`."""
 
 import contextlib
 import json
@@ -10,8 +10,9 @@ from importlib import metadata
 import pytest
 
 from ordain.errors import ConfigError, InfrastructureError
-from ordain.runner import preflight
-from ordain.runner.preflight import _READ_WHOLE_BYTES, check_metadata, make_plan
+from ordain.runner import preflight, store_checks
+from ordain.runner.preflight import make_plan
+from ordain.runner.store_checks import _READ_WHOLE_BYTES, check_metadata
 from ordain.serving.registry.directory import publish
 from ordain.serving.registry.labels import record_push
 from ordain.serving.registry.manifest import Manifest
@@ -51,7 +52,7 @@ class TestModule:
         with pytest.raises(ConfigError, match=r"model.py: defines no preprocessing_fn\n"):
             make_plan(project)
 
-    def test_a_tuner_is_wanted_only_where_it_is_used(self, make_project):
+    def test_a_tuner_is_required_only_where_it_is_used(self, make_project):
         assert make_plan(make_project())
         with pytest.raises(ConfigError, match="defines no tuner_fn"):
             make_plan(make_project(tune={}))
@@ -169,7 +170,7 @@ class TestWindow:
         assert [s.number for s in plan.window] == [2, 3]
         assert plan.newest == 3
 
-    def test_it_ends_with_the_span_asked_for(self, make_project):
+    def test_it_ends_with_the_requested_span(self, make_project):
         assert [s.number for s in make_plan(make_project(data__window=2), 2).window] == [1, 2]
 
     def test_a_span_that_is_not_there_is_refused(self, make_project):
@@ -177,7 +178,7 @@ class TestWindow:
             make_plan(make_project(), 7)
 
     def test_a_span_means_nothing_to_a_pattern_without_one(self, make_project):
-        with pytest.raises(ConfigError, match=r"--span 1: data.pattern '\*/\*.csv' knows no spans"):
+        with pytest.raises(ConfigError, match=r"--span 1: data.pattern '\*/\*.csv' has no spans"):
             make_plan(make_project(data__pattern="*/*.csv"), 1)
 
     @pytest.mark.parametrize(("window", "is_noted"), [(3, False), (4, True)])
@@ -293,7 +294,7 @@ class TestWeakThresholds:
             ({"min": 0.9, "slices": [{"values": {"c": "b"}, "min": 0.6}]}, "auc on c=b min 0.6"),
             (
                 {"min": 0.9, "newest": {"min": 0.6}},
-                "auc on span=10, the newest then min 0.6 would be passed by",
+                "auc on span=10, then the newest, min 0.6 would be passed by",
             ),
         ],
     )
@@ -369,11 +370,11 @@ class TestMetadata:
             check_metadata(database)
 
     @pytest.mark.parametrize("mode", ["EXCLUSIVE", "IMMEDIATE"])
-    def test_one_that_another_holds_is_refused(self, make_project, database, mode, monkeypatch):
+    def test_a_locked_one_is_refused(self, make_project, database, mode, monkeypatch):
         # The check waits a moment for the other one; the test need not.
         connect = sqlite3.connect
         monkeypatch.setattr(
-            preflight.sqlite3,
+            store_checks.sqlite3,
             "connect",
             lambda path, **kw: connect(path, **{**kw, "timeout": 0.05}),
         )
@@ -419,7 +420,7 @@ class TestDisk:
         free(preflight.DISK_FLOOR_BYTES)
         assert make_plan(make_project()).needed_bytes == preflight.DISK_FLOOR_BYTES
 
-    def test_the_disk_of_the_workspace_is_looked_at(self, make_project, free, tmp_path):
+    def test_the_disk_of_the_workspace_is_checked(self, make_project, free, tmp_path):
         free(10**12)
         make_plan(make_project(workspace="../deep/er/work"))
         assert self.asked == [tmp_path]

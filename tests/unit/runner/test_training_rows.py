@@ -24,14 +24,14 @@ TEXT = "training sees 300 of about 400 rows: 10 steps of 30; train.steps: 14 see
         ({"size": 30}, 10, 600, None),
     ],
 )
-def test_they_are_told_where_batch_size_and_rows_are_known(
+def test_they_are_noted_where_batch_size_and_rows_are_known(
     make_project, parameters, steps, rows, text
 ):
     project = make_project(train={"steps": steps, "parameters": parameters})
     assert unseen_rows(project, rows) == text
 
 
-def test_rows_that_the_files_do_not_tell_are_those_of_the_newest_run(make_project):
+def test_unknown_rows_are_those_of_the_newest_run(make_project):
     project = make_project(train={"steps": 10, "parameters": {"batch_size": 30}})
     folder = project.runs / "run-1"
     folder.mkdir(parents=True)
@@ -44,7 +44,7 @@ def test_rows_that_the_files_do_not_tell_are_those_of_the_newest_run(make_projec
     assert unseen_rows(project, None) == TEXT
 
 
-def test_plan_says_so(make_folder):
+def test_plan_prints_the_note(make_folder):
     settings = {"steps": 10, "parameters": {"batch_size": 30}}
     folder = make_folder(train=settings, data__pattern="{SPAN}/*", spans=(1,))
     (data,) = (folder / "data").iterdir()

@@ -48,7 +48,7 @@ def test_a_second_run_is_refused_by_the_firsts_name(tmp_path, start):
         pass
 
 
-def test_one_that_waits_is_told_for_whom_and_gets_it_after(tmp_path, start):
+def test_a_waiting_run_reports_the_holder_and_runs_after_it(tmp_path, start):
     with hold(tmp_path, "run-1"):
         other = start("run-2", "wait")
         assert other.stdout.readline() == f"waits for run run-1 (process {os.getpid()})\n"
@@ -76,7 +76,7 @@ def test_an_error_inside_frees_the_workspace(tmp_path, start):
     assert start("run-2").stdout.readline() == "holds\n"
 
 
-def test_who_holds_it_may_be_unknown(tmp_path, start):
+def test_an_unreadable_holder_is_another_run(tmp_path, start):
     assert start("run-1").stdout.readline() == "holds\n"
     for content in (b"", b'{"run_id": "r', b"{}", b"\xff"):
         (tmp_path / "work" / ".lock.json").write_bytes(content)
@@ -92,12 +92,12 @@ def test_two_workspaces_do_not_wait_for_each_other(tmp_path, start):
 
 def test_a_workspace_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "work").write_text("a file")
-    with pytest.raises(InfrastructureError, match=f"workspace {tmp_path / 'work'} cannot be made"):
+    with pytest.raises(InfrastructureError, match=f"{tmp_path / 'work'} cannot be created"):
         with hold(tmp_path):
             pass
 
 
-def test_a_full_disk_is_told_and_frees_the_workspace(tmp_path, start):
+def test_a_full_disk_is_reported_and_frees_the_workspace(tmp_path, start):
     (tmp_path / "work").mkdir()
     (tmp_path / "work" / ".lock.json").symlink_to("/dev/full")
     with pytest.raises(InfrastructureError, match="No space left on device"), hold(tmp_path):

@@ -17,7 +17,7 @@ from typing import Generic, TypeVar
 
 from prometheus_client import Gauge
 
-from ordain.serving.server.models.cancellation import Cancellation
+from ordain.upstream.tensorflow import Cancellation
 
 #: Seconds for a cancelled call to end before its thread counts as lost.
 CANCEL_S = 1.0

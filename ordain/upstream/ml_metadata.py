@@ -1,6 +1,6 @@
-r"""Clients of ML Metadata, which translate paths and work around two bugs of ml-metadata 1.21.
+r"""ml-metadata 1.21: clients that translate paths and work around two of its bugs.
 
-Paths in requests and responses are translated by `ordain.metadata.portable_paths`.
+Paths in requests and responses are translated by `ordain.common.portable_paths`.
 
 Order, on servers. ml-metadata queries without `ORDER BY`. SQLite returns rows in the order of ids,
 PostgreSQL in that of the last updates. TFX relies on the former: to reuse outputs it pairs the
@@ -22,8 +22,7 @@ from typing import Any
 
 import ml_metadata as mlmd
 
-from ordain.metadata.location import Location, MetadataService, PostgresDatabase
-from ordain.metadata.portable_paths import SCHEME, PortablePaths
+from ordain.common.portable_paths import SCHEME, PortablePaths
 
 #: From Unicode's private use area, so that no string contains it otherwise.
 _BACKSLASH = "\ue05c"
@@ -66,23 +65,6 @@ class PostgresStore(ServerStore):
         super()._call_method(method_name, request, response)
         if _BACKSLASH.encode() in response.SerializeToString():
             rewrite(response, lambda text: text.replace(_BACKSLASH, "\\"))
-
-
-_STORES: dict[type, type[Store]] = {
-    PostgresDatabase: PostgresStore,
-    MetadataService: ServerStore,
-}
-
-
-def connected(location: Location, config: Any, paths: PortablePaths) -> Store:
-    """Connects to ML Metadata.
-
-    Args:
-        location: The location.
-        config: Its configuration, from `ordain.metadata.store.connection_config`.
-        paths: The folders that may move.
-    """
-    return _STORES.get(type(location), Store)(config, paths)
 
 
 def _order(response: Any) -> None:

@@ -6,7 +6,7 @@ import time
 import pytest
 import tensorflow as tf
 
-from ordain.serving.server.models.cancellation import Cancellation
+from ordain.upstream.tensorflow import Cancellation
 
 
 @tf.function(input_signature=[tf.TensorSpec([], tf.int32)])

@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from moved_metadata import check, fill
 
+from ordain.common.portable_paths import AS_THEY_ARE, project_paths
 from ordain.config.loading import load_project
-from ordain.metadata.portable_paths import AS_THEY_ARE, project_paths
 from ordain.metadata.store import open_store
 
 HERE = project_paths("taxi", Path("/a/taxi"), Path("/a/taxi/var"), [Path("/a/data/taxi")])

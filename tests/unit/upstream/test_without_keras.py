@@ -9,11 +9,11 @@ from pathlib import Path
 import keras
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[4]
+ROOT = Path(__file__).resolve().parents[3]
 LEAN = """
 import sys
 import numpy as np
-from ordain.serving.server.without_keras import hide_keras
+from ordain.upstream.tensorflow_import import hide_keras
 hide_keras()
 import tensorflow as tf
 from ordain.serving.server import app
@@ -46,7 +46,7 @@ def test_a_model_of_keras_is_served_without_it(tmp_path: Path) -> None:
 def test_where_tensorflow_is_imported_nothing_changes() -> None:
     code = """
 import keras, tensorflow
-from ordain.serving.server.without_keras import hide_keras
+from ordain.upstream.tensorflow_import import hide_keras
 hide_keras()
 import keras as again
 assert again is keras

@@ -1,16 +1,22 @@
-"""Imports that a process needs before it launches nodes: TFX, and the project's own module."""
+"""TFX 1.21: the import of its launcher without TensorFlow.
+
+- TFMA 0.52 lost the protos from its `sdk`. TFX's own specs need them, and get them from all of
+  TFMA otherwise.
+- TFX reads and writes local files with TensorFlow's file system if it can be imported. A run in
+  which all is cached would import TensorFlow for its files.
+
+`tests/unit/upstream/test_traps.py` fails when upstream mends one of them.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import glob
 import stat
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any, NamedTuple
 
-from ordain.common.lazy_imports import frameworks
+from ordain.upstream.lazy_imports import frameworks
 
 
 class FileStatistics(NamedTuple):
@@ -25,7 +31,7 @@ class FileStatistics(NamedTuple):
 def loading_tfx() -> Iterator[None]:
     """Lets the body import what launches a node: TFX's launcher and Beam, without TensorFlow.
 
-    A node that is cached or skipped needs no more; what an executor needs comes with it.
+    A node that is cached or skipped needs no more; an executor imports what it needs.
     """
     with frameworks():
         _complete_tfma()
@@ -34,11 +40,8 @@ def loading_tfx() -> Iterator[None]:
 
 
 def _complete_tfma() -> None:
-    """Gives TFMA's `sdk` the protos that its name list of 0.52 lost.
-
-    `tfx.components` does so when it is imported, with all of TFMA; TFX's own specs need it.
-    """
-    from google.protobuf import wrappers_pb2  # noqa: F401, PLC0415  its protos do not ask for it
+    """Gives TFMA's `sdk` its protos, as `tfx.components` does with all of TFMA."""
+    from google.protobuf import wrappers_pb2  # noqa: F401, PLC0415  TFMA's protos do not import it
     from tensorflow_model_analysis import sdk  # noqa: PLC0415
     from tensorflow_model_analysis.proto import config_pb2  # noqa: PLC0415
 
@@ -48,12 +51,12 @@ def _complete_tfma() -> None:
 
 
 def _prefer_local_files() -> None:
-    """Has TFX read and write local paths with Python; TensorFlow stays for `gs://` and the like."""
+    """Makes TFX access local paths with Python; TensorFlow stays for `gs://` and the like."""
     from tfx.dsl.io import filesystem_registry  # noqa: PLC0415
     from tfx.dsl.io.plugins import local  # noqa: PLC0415
 
     class LocalFiles(local.LocalFilesystem):
-        """TFX's own, with what TFX takes for granted: TensorFlow's order and statistics."""
+        """TFX's own, with the order and the statistics of TensorFlow, which TFX relies on."""
 
         @staticmethod
         def glob(pattern: Any) -> list[Any]:
@@ -73,17 +76,3 @@ def _prefer_local_files() -> None:
 
     registry = filesystem_registry.DEFAULT_FILESYSTEM_REGISTRY
     registry.register(LocalFiles, priority=0)
-
-
-@contextlib.contextmanager
-def project_on_path(folder: Path) -> Iterator[None]:
-    """Lets the project's module import its neighbours.
-
-    Args:
-        folder: The project's folder.
-    """
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))

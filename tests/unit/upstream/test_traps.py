@@ -1,4 +1,4 @@
-"""Traps of other libraries that modules outside `ordain.upstream` work around.
+"""Traps of other libraries that `ordain.upstream` works around.
 
 Each test fails when upstream mends its trap; `docs/upstream.md` says what can go then.
 """
@@ -41,7 +41,7 @@ def test_tfx_closes_the_store_after_each_use(tmp_path: Path) -> None:
 def test_tfmas_sdk_lacks_protos() -> None:
     run("""
 from google.protobuf import wrappers_pb2
-from ordain.common.lazy_imports import frameworks
+from ordain.upstream.lazy_imports import frameworks
 with frameworks():
     from tensorflow_model_analysis import sdk
     from tensorflow_model_analysis.proto import config_pb2
@@ -64,7 +64,7 @@ def test_tfx_packs_user_modules() -> None:
 import os
 os.environ.pop("UNSUPPORTED_DO_NOT_PACKAGE_USER_MODULES", None)
 from tfx.components.util import udf_utils
-assert udf_utils.should_package_user_modules(), "drop the environment variable"
+assert udf_utils.should_package_user_modules(), "drop modules_in_place"
 """)
 
 

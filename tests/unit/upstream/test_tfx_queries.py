@@ -1,4 +1,4 @@
-"""TFX's questions answered exactly: the same answers, and no reading of the whole history."""
+"""TFX's queries and their replacements: the same results without reading the whole history."""
 
 from pathlib import Path
 
@@ -13,8 +13,9 @@ from tfx.proto.orchestration import pipeline_pb2
 from tfx.types import standard_artifacts
 
 from ordain.config.loading import load_raw
-from ordain.metadata.exact_queries import exact_queries, newest_executions, portable_keys
 from ordain.pipeline import graph, span_binding
+from ordain.upstream.tfx_cache import newest_executions, portable_keys
+from ordain.upstream.tfx_queries import exact_queries
 
 RUN = "run-2"
 
@@ -146,7 +147,7 @@ def test_executions_that_are_registered_meanwhile(handle, project, bind, launch,
         assert [a.uri.rpartition("/")[2] for a in resolved["examples"]] == [str(first)]
 
 
-class TestLookingBack:
+class TestArtifactsOfAllRuns:
     """What a resolver asks for: artifacts of all runs of the pipeline."""
 
     def channel(self, kind="Model", pipeline="toy"):
@@ -235,7 +236,7 @@ class TestCache:
         assert self.outputs(handle, project) == (None, None)
 
 
-def test_executions_are_read_as_far_as_they_are_wanted(handle, bind, launch):
+def test_executions_are_read_on_demand(handle, bind, launch):
     ids = [launch(bind("Trainer", f"run-{i}"), state=pb.Execution.FAILED) for i in range(4)]
     context = handle.store.get_context_by_type_and_name("node", "toy.Trainer")
     found = [execution.id for execution in newest_executions(handle.store, context.id)]
@@ -256,7 +257,7 @@ def test_everything_is_as_it_was_afterwards(project):
 
 
 def test_upstream_still_has_the_trap(handle):
-    """When this fails, filter queries work again: see whether metadata_queries can go."""
+    """When this fails, filter queries work again: see whether tfx_queries.py can go."""
     with pytest.raises(Exception, match="ZetaSQL"):
         handle.store.get_executions(list_options=mlmd.ListOptions(filter_query="contexts_0.id = 1"))
 

@@ -1,10 +1,10 @@
-"""What a process imports before it walks the chain."""
+"""Import of a project's own components."""
 
 import sys
 
 import pytest
 
-from ordain.pipeline.preload import project_on_path
+from ordain.pipeline.own_components import project_on_path
 
 
 def test_a_projects_folder_is_importable_while_it_runs_and_no_longer(tmp_path):

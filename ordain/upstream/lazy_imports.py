@@ -98,7 +98,7 @@ class _Absent(importlib.abc.MetaPathFinder):
     ) -> None:
         if name.partition(".")[0] in ABSENT:
             raise ModuleNotFoundError(
-                f"{name} is left out: ordain/common/lazy_imports.py", name=name
+                f"{name} is left out: ordain/upstream/lazy_imports.py", name=name
             )
 
 

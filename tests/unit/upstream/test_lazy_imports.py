@@ -12,12 +12,12 @@ import pytest
 ROOT = Path(__file__).resolve().parents[3]
 BEGIN = """
 import sys
-from ordain.common import lazy_imports as deferred
+from ordain.upstream import lazy_imports as deferred
 sys.path.insert(0, {folder!r})
 deferred.DEFERRED = ("slow",)
 deferred.FREE = ("slow.plain",)
 deferred.ABSENT = ("extra",)
-from ordain.common.lazy_imports import defer, frameworks
+from ordain.upstream.lazy_imports import defer, frameworks
 """
 
 
@@ -96,7 +96,7 @@ def test_another_thread_waits_until_it_is_whole(folder: Path) -> None:
     assert told(folder, code) == ["slow runs", "[7, 7, 7, 7]"]
 
 
-def test_a_module_that_fails_is_told_by_its_user(folder: Path) -> None:
+def test_an_error_of_the_module_is_raised_at_its_use(folder: Path) -> None:
     (folder / "slow" / "__init__.py").write_text("raise OSError('no such library')\n")
     code = """
     defer()
@@ -126,7 +126,7 @@ def test_launching_needs_no_tensorflow() -> None:
     """What all of this is for; a library that begins to use another one is named here."""
     code = """
     import sys
-    from ordain.pipeline.preload import loading_tfx
+    from ordain.upstream.tfx_imports import loading_tfx
     with loading_tfx():
         from ordain.runner import node_launcher as node_launch
     heavy = ["tensorflow.python", "keras", "kubernetes", "pymongo", "tensorflow_transform.beam"]
