@@ -59,6 +59,10 @@ class Reason:
     undefined: str = ""
     trivial: float | None = None
 
+    def __post_init__(self) -> None:
+        """Refuses an outcome that is none with a ValueError."""
+        object.__setattr__(self, "outcome", Outcome(self.outcome))
+
 
 @dataclass(frozen=True)
 class Verdict:
@@ -76,6 +80,10 @@ class Verdict:
     outcome: Outcome
     reasons: tuple[Reason, ...] = ()
     compared_with: str = ""
+
+    def __post_init__(self) -> None:
+        """Refuses an outcome that is none with a ValueError."""
+        object.__setattr__(self, "outcome", Outcome(self.outcome))
 
     @classmethod
     def of(cls, gate: str, reasons: Iterable[Reason]) -> Verdict:

@@ -22,6 +22,7 @@ from tfx.components import Evaluator, ExampleValidator, StatisticsGen, Transform
 from tfx.dsl.compiler import compiler
 from tfx.dsl.components.base import executor_spec
 from tfx.dsl.experimental.conditionals import conditional
+from tfx.dsl.placeholder import placeholder
 from tfx.orchestration import pipeline
 from tfx.proto import trainer_pb2
 from tfx.types import standard_artifacts
@@ -121,10 +122,11 @@ class _Nodes:
     def _append(self, node: Any) -> None:
         self._by_id[node.id] = node
         for channel in node.outputs.values():
-            if channel.type is GateVerdict:
+            if channel.type.TYPE_NAME == GateVerdict.TYPE_NAME:
                 outcome = channel.future()[0].custom_property(OUTCOME_PROPERTY)
-                condition = conditional.Cond(outcome != str(Outcome.BLOCKED))
-                self._conditions.enter_context(condition)
+                # Those that let pass are named: anything else, and nothing, blocks.
+                passes = [outcome == str(open_) for open_ in (Outcome.PASSED, Outcome.WARNED)]
+                self._conditions.enter_context(conditional.Cond(placeholder.logical_or(passes)))
 
 
 def _add_nodes(project: Project, nodes: _Nodes, newest_span: int, has_cache: bool) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import difflib
 import functools
 import hashlib
@@ -10,37 +9,23 @@ import importlib
 import importlib.machinery
 import inspect
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from ordain.config.own_nodes import OwnNode
 from ordain.config.project import Project
 from ordain.errors import ConfigError
-from ordain.project.source import fingerprint, library_versions
+from ordain.project.imports import project_on_path
+from ordain.project.source import fingerprint, library_versions, source_files
 
 DOCS = "docs/own-nodes.md"
-
-
-@contextlib.contextmanager
-def project_on_path(folder: Path) -> Iterator[None]:
-    """Lets the project's module import other modules of its folder.
-
-    Args:
-        folder: The project's folder.
-    """
-    sys.path.insert(0, str(folder))
-    try:
-        yield
-    finally:
-        sys.path.remove(str(folder))
 
 
 def component_fingerprint(project: Project, own: OwnNode) -> str:
     """SHA-256 of a component's source, for its cache key.
 
-    For a component in the project's folder it is the project's fingerprint; otherwise it covers the
-    Python files of its package and the versions of the libraries.
+    For a component among the project's source files it is the project's fingerprint; otherwise it
+    covers the Python files of its package and the versions of the libraries.
 
     Raises:
         ConfigError: There is no such module.
@@ -50,12 +35,13 @@ def component_fingerprint(project: Project, own: OwnNode) -> str:
         root = _root_of(module)
     if root is None:
         raise ConfigError(f"component {own.component}: there is no module {module!r}")
-    if root.is_relative_to(project.folder):
+    if {root, root / "__init__.py"} & set(source_files(project.folder)):
         return fingerprint(project.folder)
-    return _package_fingerprint(root)
+    if root.is_relative_to(project.folder):  # such as in its `.venv/` or `tests/`
+        return _package_fingerprint(root)
+    return _first_fingerprint(root)
 
 
-@functools.cache
 def _package_fingerprint(root: Path) -> str:
     versions = [f"{name}=={version}" for name, version in library_versions().items()]
     digest = hashlib.sha256("\n".join(versions).encode())
@@ -66,6 +52,10 @@ def _package_fingerprint(root: Path) -> str:
     return digest.hexdigest()
 
 
+#: A process imports a package outside of the project once: its key is that of the code it runs.
+_first_fingerprint = functools.cache(_package_fingerprint)
+
+
 def _root_of(module: str) -> Path | None:
     """Finds the file, or the folder of the outermost regular package, without importing."""
     importlib.invalidate_caches()
@@ -74,6 +64,9 @@ def _root_of(module: str) -> Path | None:
     for part in module.split("."):
         name = f"{name}.{part}".lstrip(".")
         spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is None and path is None:  # an editable install may bring a finder of its own
+            specs = (finder.find_spec(name, None) for finder in sys.meta_path)
+            spec = next((found for found in specs if found is not None), None)
         if spec is None:
             return None
         if spec.origin is not None:

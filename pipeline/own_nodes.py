@@ -24,8 +24,8 @@ from ordain.pipeline.own_components import (
     DOCS,
     arguments_of,
     load_component,
-    project_on_path,
 )
+from ordain.project.imports import project_on_path
 from ordain.upstream.tfx_imports import loading_tfx
 
 #: Outputs of the pipeline's nodes, by their artifact types. Resolvers (AnalyzerCache, BaseModel,
@@ -168,14 +168,36 @@ class OwnNodes:
             name: Input(channel.type.TYPE_NAME, bool(channel.optional))
             for name, channel in spec.INPUTS.items()
         }
+        for name in (name for name in wanted if name.startswith("_")):
+            raise ConfigError(
+                f"{key}: {own.component} has an input {name!r}; TFX leaves inputs that begin with "
+                "an underscore out of the cache key",
+                "rename it in the component",
+            )
         placed = Placed(own, key, component, wire(key, own, wanted, self._known), outputs)
-        if placed.is_gate and NodeId.PUSHER in self._known:
+        if placed.is_gate:
+            self._check_gate(placed)
+        return placed
+
+    def _check_gate(self, gate: Placed) -> None:
+        key, own = gate.key, gate.own
+        if NodeId.PUSHER in self._known:
             raise ConfigError(
                 f"{key}.after: {own.id} is a gate and stands behind Pusher, where the model is "
                 "published already",
                 "place it before, such as after: Evaluator",
             )
-        return placed
+        if not gate.inputs:
+            raise ConfigError(
+                f"{key}: {own.id} is a gate without inputs, so that its first verdict would be "
+                "cached for every later model",
+                "give it what it judges, such as an input of type Model behind Trainer",
+            )
+        if list(gate.outputs.values()).count(VERDICT_TYPE) > 1:
+            raise ConfigError(
+                f"{key}: {own.component} has more than one output of type {VERDICT_TYPE}",
+                "a gate has one verdict, with a reason for each check",
+            )
 
 
 def wire(

@@ -19,7 +19,7 @@ from ordain.kubeflow.pipeline_root import shared, shared_log
 from ordain.kubeflow.pod.result_builder import results_before
 from ordain.kubeflow.pod.run_plan import PreparedRun
 from ordain.kubeflow.pod.task_records import recorded
-from ordain.pipeline.own_components import project_on_path
+from ordain.project.imports import project_on_path
 from ordain.runner.node_log import copied_log
 from ordain.runner.pod_lock import beside_pods
 from ordain.runner.run import quiet_libraries

@@ -23,7 +23,7 @@ from ordain.kubeflow.pod.run_plan import PreparedRun, check_run_id, find_plan, w
 from ordain.kubeflow.pod.task_records import recorded
 from ordain.kubeflow.task_contract import PREPARE
 from ordain.pipeline.ir_cache import compiled_ir
-from ordain.pipeline.own_components import project_on_path
+from ordain.project.imports import project_on_path
 from ordain.project.source import image_fingerprint
 from ordain.runner.pod_lock import beside_pods
 from ordain.runner.preflight import make_plan

@@ -23,15 +23,22 @@ def fingerprint(folder: Path) -> str:
     digest = hashlib.sha256()
     for package in _VERSIONED:
         digest.update(f"{package}=={metadata.version(package)}\n".encode())
-    for path in sorted(folder.rglob("*.py")):
-        relative = path.relative_to(folder)
-        hidden = any(part.startswith(".") for part in relative.parts)
-        if hidden or _SKIPPED_FOLDERS & set(relative.parts[:-1]):
-            continue
+    for path in source_files(folder):
         content = path.read_bytes()
-        digest.update(f"{relative.as_posix()} {len(content)}\n".encode())
+        digest.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode())
         digest.update(content)
     return digest.hexdigest()
+
+
+def source_files(folder: Path) -> list[Path]:
+    """Python files that a project's fingerprint covers, sorted."""
+    found = []
+    for path in sorted(folder.rglob("*.py")):
+        parts = path.relative_to(folder).parts
+        hidden = any(part.startswith(".") for part in parts)
+        if not hidden and not _SKIPPED_FOLDERS & set(parts[:-1]):
+            found.append(path)
+    return found
 
 
 def library_versions() -> dict[str, str]:

@@ -23,8 +23,10 @@ from tfx.orchestration.portable import (
 )
 from tfx.proto.orchestration import executable_spec_pb2
 
+from ordain.errors import NodeFailedError
 from ordain.history.gc import hide
 from ordain.pipeline.ir_cache import load_graph
+from ordain.runner.gate_checks import check_verdicts
 from ordain.storage import artifact_store
 
 log = logging.getLogger(__name__)
@@ -49,8 +51,15 @@ class _Late(base_executor_operator.BaseExecutorOperator):
         ):
             artifact_store.fetch(uri)
         _make_room(a.uri for made in execution_info.output_dict.values() for a in made)
-        output = operator.run_executor(execution_info)
+        try:
+            output = operator.run_executor(execution_info)
+        except SystemExit as stop:  # it would end the run as a success
+            raise NodeFailedError(
+                f"the code of the node called sys.exit({stop.code!r})",
+                "raise an error instead; a gate blocks by its verdict",
+            ) from stop
         if output.execution_result.code == 0:
+            check_verdicts(execution_info, output)
             for uri in _published(execution_info.output_dict, output):
                 artifact_store.keep(uri)
         return output

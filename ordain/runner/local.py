@@ -27,7 +27,7 @@ from ordain.history.result_builder import ResultBuilder
 from ordain.history.results import Failure, NodeResult, Recovered, RunResult
 from ordain.history.runs import History
 from ordain.pipeline.ir_cache import compiled_ir
-from ordain.pipeline.own_components import project_on_path
+from ordain.project.imports import project_on_path
 from ordain.runner.node_log import node_log
 from ordain.runner.preflight import Plan
 from ordain.serving.sandbox import sandbox

@@ -190,8 +190,9 @@ def _successes(store: Any, node: Any) -> Iterator[Any]:
     if context is None:
         return
     for execution in newest_executions(store, context.id):
-        # Three nodes share the context of a span.
-        is_of_node = kind == "node" or execution.type == node.node_info.type.name
+        # Three nodes share the context of a span, and an own node's id may have stood for another
+        # component.
+        is_of_node = execution.type == node.node_info.type.name
         if is_of_node and execution_lib.is_execution_successful(execution):
             yield execution
 
