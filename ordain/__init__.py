@@ -21,31 +21,18 @@ if TYPE_CHECKING:
     from ordain.verdict import Reason, Verdict
 
 #: Where each public name is defined. Vertex AI's containers import `ordain.GateVerdict` by name.
-_MODULES = {
-    "ConfigError": "ordain.errors",
-    "DataBlockedError": "ordain.errors",
-    "GateVerdict": "ordain.components.artifacts.types",
-    "InfrastructureError": "ordain.errors",
-    "ModelVersion": "ordain.api.models",
-    "Models": "ordain.api.models",
-    "OrdainError": "ordain.errors",
-    "PastRun": "ordain.api.runs",
-    "Project": "ordain.config.project",
-    "Reason": "ordain.verdict",
-    "Report": "ordain.api.runs",
-    "RunPlan": "ordain.api.project",
-    "RunResult": "ordain.history.results",
-    "Runs": "ordain.api.runs",
-    "Verdict": "ordain.verdict",
-    "export_model": "ordain.serving.export.signatures",
-    "load_project": "ordain.api.project",
-    "models": "ordain.api.models",
-    "plan": "ordain.api.project",
-    "predict": "ordain.api.models",
-    "report": "ordain.api.runs",
-    "run": "ordain.api.project",
-    "runs": "ordain.api.runs",
+_NAMES = {
+    "ordain.api.models": ("ModelVersion", "Models", "models", "predict"),
+    "ordain.api.project": ("RunPlan", "load_project", "plan", "run"),
+    "ordain.api.runs": ("PastRun", "Report", "Runs", "report", "runs"),
+    "ordain.components.artifacts.types": ("GateVerdict",),
+    "ordain.config.project": ("Project",),
+    "ordain.errors": ("ConfigError", "DataBlockedError", "InfrastructureError", "OrdainError"),
+    "ordain.history.results": ("RunResult",),
+    "ordain.serving.export.signatures": ("export_model",),
+    "ordain.verdict": ("Reason", "Verdict"),
 }
+_MODULES = {name: module for module, names in _NAMES.items() for name in names}
 
 __all__ = [
     "ConfigError",

@@ -46,7 +46,7 @@ class OrdainError(Exception):
         self.hint = hint
 
     def __str__(self) -> str:
-        """Message and hint: all that is kept of an error raised in a Beam worker."""
+        """Message and hint, as the command line prints them and a Beam worker passes them on."""
         return f"{self.message}{HINT_MARK}{self.hint}" if self.hint else self.message
 
 

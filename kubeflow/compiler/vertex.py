@@ -68,10 +68,10 @@ def obstacles(project: Project) -> list[tuple[str, str]]:
     """
     found: list[tuple[str, str]] = []
     data, section = project.data, project.kubeflow
-    if project.nodes:
-        why = "TFX's runner for Vertex does not hand a component its place and source"
-        return [(f"nodes.{node.id}", f"{why} (leave out nodes)") for node in project.nodes]
-    nodes = topology_of(project)
+    for own in project.nodes:
+        why = "TFX's runner for Vertex does not pass a component its place and source"
+        found.append((f"nodes.{own.id}", f"{why} (leave out nodes)"))
+    nodes = topology_of(project.model_copy(update={"nodes": ()}))  # own ones would be imported
     if data.window != 1 or data.has_spans:
         why = (
             "its spans run one by one through ordain's driver; Vertex starts a node once and does "

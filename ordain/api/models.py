@@ -9,10 +9,11 @@ from typing import Any, overload
 
 from ordain.common.html_tables import html_table
 from ordain.config.project import Project
-from ordain.errors import ConfigError, InfrastructureError
+from ordain.errors import InfrastructureError
 from ordain.serving.registry.label_file import CANARY, STABLE, Labels, read_labels
 from ordain.serving.registry.manifest import Manifest
 from ordain.serving.registry.model_card import read_example
+from ordain.serving.registry.retention import size_of
 from ordain.serving.registry.verification import read_manifest
 from ordain.serving.registry.versions import list_versions
 
@@ -23,10 +24,11 @@ class ModelVersion:
 
     Attributes:
         version: Its number.
-        labels: Of `stable` and `canary` those it has.
+        labels: Its labels, of `stable` and `canary`.
         folder: The SavedModel with its manifest.
-        manifest: What it was made from and measured at; None if it cannot be read.
+        manifest: Its provenance and metrics; None if it cannot be read.
         problem: Why the manifest cannot be read; empty if it can.
+        share: The canary's share of the requests; None for other versions.
     """
 
     version: int
@@ -34,17 +36,33 @@ class ModelVersion:
     folder: Path
     manifest: Manifest | None
     problem: str = ""
+    share: float | None = None
 
     @property
     def metrics(self) -> Mapping[str, float | None]:
-        """Value by metric, over all rows that it was evaluated on; None where undefined."""
+        """Values over all evaluated rows, by metric; None where undefined."""
         found = self.manifest.metrics if self.manifest is not None else ()
         return {metric.name: metric.value for metric in found if not metric.slice}
 
     @property
     def example(self) -> list[dict[str, Any]]:
-        """A row that the model can predict, by column; empty if the version brings none."""
+        """A row for `predict`, by column; empty if the version has no example."""
         return (read_example(self.folder) or {"instances": []})["instances"]
+
+    @property
+    def size_bytes(self) -> int:
+        """Size of its files."""
+        return self.manifest.size_bytes if self.manifest is not None else size_of(self.folder)
+
+    def to_dict(self) -> dict[str, Any]:
+        """The row of `ordain models list --json`; `problem` in place of an unreadable manifest."""
+        row: dict[str, Any] = {"version": self.version, "labels": list(self.labels)}
+        row |= {"share": self.share} if self.share is not None else {}
+        row["size_bytes"] = self.size_bytes
+        if self.manifest is None:
+            return row | {"problem": self.problem}
+        row |= {"created": self.manifest.created, "run_id": self.manifest.run_id}
+        return row | {"spans": self.manifest.spans, "metrics": self.metrics}
 
     def _repr_html_(self) -> str:
         return Models([self], Labels())._repr_html_()
@@ -90,7 +108,7 @@ class Models(Sequence[ModelVersion]):
     @overload
     def __getitem__(self, index: slice) -> Models: ...
     def __getitem__(self, index: int | slice) -> ModelVersion | Models:
-        """A version by its place (not its number), or a part of them."""
+        """A version by its position (not its number), or several by a slice."""
         found = self._found[index]
         return found if isinstance(found, ModelVersion) else Models(found, self.labels)
 
@@ -125,20 +143,21 @@ def models(project: Project) -> Models:
         ConfigError: The project pushes to an object store.
         InfrastructureError: The serving directory or its labels cannot be read.
     """
-    _check_local(project)
-    labels = read_labels(project.serving, project.trust)
-    numbers = reversed(list_versions(project.serving))
-    return Models([_read(project, number, labels) for number in numbers], labels)
+    serving = project.local_serving()
+    labels = read_labels(serving, project.trust)
+    numbers = reversed(list_versions(serving))
+    return Models([_read(serving / str(number), number, labels) for number in numbers], labels)
 
 
-def _read(project: Project, version: int, labels: Labels) -> ModelVersion:
-    folder = project.serving / str(version)
+def _read(folder: Path, version: int, labels: Labels) -> ModelVersion:
     manifest, problem = None, ""
     try:
         manifest = read_manifest(folder)
     except InfrastructureError as error:
         problem = error.message
-    return ModelVersion(version, labels.labels_of(version), folder, manifest, problem)
+    canary = labels.canary
+    share = canary.share if canary is not None and canary.version == version else None
+    return ModelVersion(version, labels.labels_of(version), folder, manifest, problem, share)
 
 
 def predict(
@@ -169,24 +188,15 @@ def predict(
         InfrastructureError: The version does not pass the checks.
         RequestError: There is no such signature, or the columns do not fit it.
     """
-    import pyarrow as pa  # noqa: PLC0415  what does not predict does without it
+    import pyarrow as pa  # noqa: PLC0415  only for predictions
 
     from ordain.serving.predict.scorer import LocalScorer, find_version  # noqa: PLC0415
 
-    _check_local(project)
-    found = find_version(project.serving, version, label, project.trust)
-    scorer = LocalScorer(project.serving / str(found), signature, project.trust)
+    found = find_version(project.local_serving(), version, label, project.trust)
+    scorer = LocalScorer(found, signature, project.trust)
     if isinstance(rows, Sequence):
         batches = pa.Table.from_pylist([dict(row) for row in rows]).to_batches()
         return [row for batch in batches for row in scorer.score(batch).to_pylist()]
     table = pa.Table.from_pandas(rows, preserve_index=False)
     scored = pa.Table.from_batches([scorer.score(batch) for batch in table.to_batches()])
     return scored.to_pandas().set_index(rows.index)
-
-
-def _check_local(project: Project) -> None:
-    if project.is_pushed_away:
-        raise ConfigError(
-            f"push.directory is {project.push.directory}: versions are read from local folders",
-            "mount the bucket and name the mount in push.directory; docs/serving-directory.md",
-        )

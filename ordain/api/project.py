@@ -1,7 +1,7 @@
 """Load, plan and run a project.
 
-Each function does what the command of its name does. Errors are `ordain.OrdainError`s; a run that a
-gate blocked is no error but a result. Nothing here imports TensorFlow or TFX before a run needs it.
+Each function corresponds to the command of its name. Errors are `ordain.OrdainError`s; a run that
+a gate blocked returns a result. TensorFlow and TFX are imported by the first run.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ def load_project(
             applied last.
 
     Raises:
-        ConfigError: Names the file and the key, what it got and what is allowed.
+        ConfigError: Names the file and the key, the value found, and what is allowed.
     """
     if isinstance(settings, Mapping):
         # JSON is YAML, which the values of `a.b=value` texts are.
@@ -55,9 +55,9 @@ class RunPlan:
 
     Attributes:
         project: The project's name.
-        window: Numbers of the spans it takes, oldest first.
-        nodes: What each node will do, by node id, in the order of the pipeline.
-        notes: What the user should know, a sentence each.
+        window: Numbers of its spans, oldest first.
+        nodes: Description of each node's work, by node id, in pipeline order.
+        notes: Notes for the user, one sentence each.
         needed_bytes: Disk space the run may take.
         memory: Memory it may take, and what is free now.
     """
@@ -80,11 +80,11 @@ def plan(project: Project, span: int | None = None) -> RunPlan:
 
     Args:
         project: The project.
-        span: Last span of the window; None for the newest there is.
+        span: Last span of the window; None for the newest.
 
     Raises:
-        ConfigError: Something in the project is wrong.
-        InfrastructureError: The workspace, the disk or the metadata store is.
+        ConfigError: The project is invalid.
+        InfrastructureError: The workspace, the disk or the metadata store cannot be used.
     """
     made = make_plan(project, span)
     memory = estimate_memory(project, made.window)
@@ -116,18 +116,18 @@ def run(
 
     Args:
         project: The project.
-        span: Last span of the window; None for the newest there is.
-        from_node: Take over everything before this node from the last run.
-        to_node: Stop after this node.
-        use_cache: Whether nodes whose inputs, settings and source did not change are cached.
-        wait: Whether to wait for another run in this workspace to end; otherwise it is an error.
+        span: Last span of the window; None for the newest.
+        from_node: First node to run; outputs of earlier nodes come from the last run.
+        to_node: Last node to run.
+        use_cache: Take nodes with unchanged inputs, settings and source from the cache.
+        wait: Wait for another run in this workspace to end; otherwise that is an error.
         verbose: Print a line for each node.
 
     Returns:
-        The result, also of a run that failed or was blocked: see `exit_code` and `headline`.
+        The result, also of a failed or blocked run: see `exit_code` and `headline`.
 
     Raises:
-        ConfigError: Something in the project is wrong, or a node does not exist.
+        ConfigError: The project is invalid, or a node does not exist.
         InfrastructureError: The workspace is in use, or it, the disk or the metadata store fails.
     """
     run_id = new_run_id()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import difflib
 import html
 import json
 from collections.abc import Mapping, Sequence
@@ -12,10 +13,9 @@ from typing import Any, overload
 
 from ordain.common.html_tables import html_table
 from ordain.config.project import Project
-from ordain.errors import ConfigError
+from ordain.errors import ConfigError, InfrastructureError
 from ordain.history.diff import read_facts
-from ordain.history.runs import History
-from ordain.reports.page import write_report
+from ordain.history.runs import History, Run
 from ordain.verdict import Verdict
 
 #: Height of a report in a notebook, in pixels.
@@ -24,16 +24,17 @@ _REPORT_HEIGHT = 800
 
 @dataclass(frozen=True)
 class PastRun:
-    """A run that ended, was killed, or goes on.
+    """A run that has ended, was killed, or is running.
 
     Attributes:
         id: The run's id.
         started: When it began, in UTC.
         headline: Its result in one line.
         exit_code: As of the command line; None if it has not ended, or its folder was removed.
-        window: Numbers of its spans.
+        window: Numbers of its spans, oldest first.
         seconds: Wall time; None if it has not ended.
         version: Serving version that holds its model, or None.
+        model: That version's folder, or None.
         verdicts: One for each gate that ran.
         folder: Its folder, with `result.json`, `pipeline.yaml`, the logs and the report.
     """
@@ -46,22 +47,29 @@ class PastRun:
     window: tuple[int, ...] = ()
     seconds: float | None = None
     version: int | None = None
+    model: str | None = None
     verdicts: tuple[Verdict, ...] = ()
     project: Project = field(repr=False, kw_only=True)
 
     @property
     def metrics(self) -> Mapping[tuple[str, str], float | str]:
         """Value by slice (empty for all rows) and metric; the reason where it is undefined."""
-        return read_facts(self.project, _history(self.project), self.id).metrics
+        return read_facts(self.project, history_of(self.project), self.id).metrics
+
+    @property
+    def local_time(self) -> str:
+        """Start time in the machine's time zone, ISO 8601 to the second."""
+        return self.started.astimezone().isoformat(sep=" ", timespec="seconds")
 
     def to_dict(self) -> dict[str, Any]:
         """The row of `ordain runs list --json`."""
         return {
             "run": self.id,
-            "started": self.started.astimezone().isoformat(sep=" ", timespec="seconds"),
+            "started": self.local_time,
             "headline": self.headline,
             "exit_code": self.exit_code,
             "version": self.version,
+            "model": self.model,
             "window": list(self.window),
             "seconds": self.seconds,
             "verdicts": [verdict.to_dict() for verdict in self.verdicts],
@@ -82,7 +90,7 @@ class Runs(Sequence[PastRun]):
     @overload
     def __getitem__(self, index: slice) -> Runs: ...
     def __getitem__(self, index: int | slice) -> PastRun | Runs:
-        """A run by its place, or a part of them."""
+        """A run by its position, or several by a slice."""
         found = self._found[index]
         return found if isinstance(found, PastRun) else Runs(found)
 
@@ -120,7 +128,7 @@ def runs(project: Project, limit: int | None = None) -> Runs:
     """
     if not project.metadata.exists():
         return Runs([])
-    return Runs([_read(project, one) for one in _history(project).list_runs()[:limit]])
+    return Runs([read_past_run(project, one) for one in history_of(project).list_runs()[:limit]])
 
 
 @dataclass(frozen=True)
@@ -143,41 +151,69 @@ def report(project: Project, run_id: str | None = None) -> Report:
         run_id: The run; None for the newest.
 
     Raises:
-        ConfigError: The project has not run yet.
-        InfrastructureError: There is no such run.
+        ConfigError: There is no such run.
+        InfrastructureError: The metadata store cannot be opened, or the report not be written.
     """
-    if run_id is None:
-        newest = runs(project, 1)
-        if not newest:
-            raise ConfigError(f"{project.name} has not run yet", "ordain.run(project)")
-        run_id = newest[0].id
-    return Report(write_report(project, run_id))
+    run_id = find_run_id(project, run_id)
+    from ordain.reports.page import write_report  # noqa: PLC0415  imports the charts
+
+    try:
+        return Report(write_report(project, run_id))
+    except OSError as error:
+        raise InfrastructureError(
+            f"the report of {run_id} cannot be written: {error}",
+            "free space or correct permissions",
+        ) from error
 
 
-def _history(project: Project) -> History:
+def find_run_id(project: Project, run: str | None) -> str:
+    """Returns a run's id, checked to exist; that of the newest run for None.
+
+    Raises:
+        ConfigError: There is no such run; names the nearest ids.
+        InfrastructureError: The metadata store cannot be opened.
+    """
+    if run is not None and Path(run).name == run and (project.runs / run).is_dir():
+        return run
+    known = [one.id for one in history_of(project).list_runs()] if project.metadata.exists() else []
+    if run is None and known:
+        return known[0]
+    if run is None:
+        raise ConfigError(f"{project.name} has not run yet", "ordain run PROJECT")
+    if run in known:  # its folder was removed
+        return run
+    folders = {path.name for path in project.runs.glob("*") if path.is_dir()}
+    have = sorted({*known, *folders}, reverse=True)
+    near = difflib.get_close_matches(run, have, n=3, cutoff=0.5)
+    named = f"nearest: {', '.join(near)}" if near else f"newest: {', '.join(have[:3])}"
+    raise ConfigError(
+        f"{project.name} has no run {run!r}",
+        f"{named}; all: ordain runs list" if have else "ordain runs list",
+    )
+
+
+def history_of(project: Project) -> History:
+    """The project's runs in the ML Metadata store."""
     return History(project.metadata, project.name, project.paths)
 
 
-def _read(project: Project, run: Any) -> PastRun:
-    """A run with its result from the run's folder; without `result.json` it never ended."""
+def read_past_run(project: Project, run: Run) -> PastRun:
+    """Adds its result, read from the run's folder, to a run of the store."""
     started = datetime.datetime.fromtimestamp(run.started_ms / 1000, datetime.UTC)
     folder = project.runs / run.id
-    if not folder.is_dir():
-        gone = "its folder was removed (ordain gc)"
-        return PastRun(run.id, started, gone, folder, project=project)
-    try:
-        raw = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return PastRun(run.id, started, "did not end (running, or killed)", folder, project=project)
-    return PastRun(
-        run.id,
-        started,
-        raw["headline"],
-        folder,
-        raw["exit_code"],
-        tuple(raw["window"]),
-        raw["seconds"],
-        raw["version"],
-        tuple(Verdict.from_dict(verdict) for verdict in raw["verdicts"]),
-        project=project,
-    )
+    headline, result = "its folder was removed (ordain gc)", {}
+    if folder.is_dir():
+        try:
+            raw = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            headline = raw["headline"]
+            result = {
+                "exit_code": raw["exit_code"],
+                "window": tuple(raw["window"]),
+                "seconds": raw["seconds"],
+                "version": raw["version"],
+                "model": raw["model"],
+                "verdicts": tuple(Verdict.from_dict(verdict) for verdict in raw["verdicts"]),
+            }
+        except (OSError, ValueError, KeyError, TypeError):
+            headline = "did not end (running, or killed)"
+    return PastRun(run.id, started, headline, folder, project=project, **result)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
-import sys
-import webbrowser
 
 import click
 
+from ordain.cli.options import log_to_stderr, open_in_browser, port_option
 from ordain.config.loading import load_project
 from ordain.errors import ConfigError
 
@@ -22,13 +20,7 @@ DEFAULT_PORT = 8600
 @click.option(
     "--env", metavar="NAME", help="Apply pipeline.NAME.yaml of each project over its pipeline.yaml."
 )
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=DEFAULT_PORT,
-    show_default=True,
-    help="Port on 127.0.0.1; 0 takes a free one.",
-)
+@port_option(default=DEFAULT_PORT)
 @click.option(
     "--allow-actions",
     is_flag=True,
@@ -60,14 +52,11 @@ def dashboard(
             f"--allow-actions needs a token, and {TOKEN_VARIABLE} is not set",
             f'export {TOKEN_VARIABLE}="$(openssl rand -hex 16)"',
         )
-    logging.basicConfig(
-        stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING
-    )
-    logging.getLogger("ordain").setLevel(logging.INFO)
+    log_to_stderr()
 
     def announce(address: str) -> None:
         click.echo(f"dashboard  {address}  (Ctrl-C stops it)")
-        if is_opened and not webbrowser.open(address):
-            click.echo("no browser found to open the page", err=True)
+        if is_opened:
+            open_in_browser(address)
 
     asyncio.run(serve_forever(loaded, port, token, announce))

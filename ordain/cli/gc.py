@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections import Counter
 from typing import Any
 
 import click
 
-from ordain.cli.options import json_option, project_options
-from ordain.cli.text_models import size
-from ordain.config.loading import load_project
+from ordain.cli.options import json_option, print_json, with_project
 from ordain.config.project import Project
 from ordain.history.gc import Sweep, carry_out, plan_sweep
+from ordain.reports.facts.formatting import size
 from ordain.runner.workspace_lock import workspace_lock
 
 #: Defaults: runs of the last month, and at least the ten newest.
@@ -22,7 +20,7 @@ DEFAULT_DAYS = 30.0
 
 
 @click.command()
-@project_options
+@with_project()
 @click.option(
     "--keep-runs",
     type=click.IntRange(1),
@@ -40,9 +38,7 @@ DEFAULT_DAYS = 30.0
 @click.option("--dry-run", is_flag=True, help="Show what would be removed; remove nothing.")
 @json_option
 def gc(
-    project: str,
-    env: str | None,
-    settings: tuple[str, ...],
+    project: Project,
     keep_runs: int,
     keep_days: float,
     dry_run: bool,
@@ -58,16 +54,15 @@ def gc(
       ordain gc examples/flights --dry-run
       ordain gc examples/flights --keep-runs 5 --keep-days 7
     """
-    loaded = load_project(project, env, settings)
-    if not loaded.metadata.exists():
+    if not project.metadata.exists():
         _print(Sweep((), (), 0, 0, 0, ()), dry_run, as_json)
         return
     if dry_run:
-        _print(_plan(loaded, keep_runs, keep_days), dry_run, as_json)
+        _print(_plan(project, keep_runs, keep_days), dry_run, as_json)
         return
-    with workspace_lock(loaded.workspace, "gc", False, lambda _: None, loaded.metadata):
-        sweep = _plan(loaded, keep_runs, keep_days)
-        carry_out(loaded, sweep)
+    with workspace_lock(project.workspace, "gc", False, lambda _: None, project.metadata):
+        sweep = _plan(project, keep_runs, keep_days)
+        carry_out(project, sweep)
     _print(sweep, dry_run, as_json)
 
 
@@ -77,7 +72,7 @@ def _plan(project: Project, keep_runs: int, keep_days: float) -> Sweep:
 
 def _print(sweep: Sweep, is_dry_run: bool, as_json: bool) -> None:
     if as_json:
-        click.echo(json.dumps(_as_dict(sweep, is_dry_run), indent=1))
+        print_json(_as_dict(sweep, is_dry_run))
         return
     verb = "would be removed" if is_dry_run else "removed"
     count = Counter(removal.type for removal in sweep.artifacts)

@@ -14,57 +14,28 @@ import click
 from ordain.errors import ExitCode, OrdainError
 from ordain.upstream.tensorflow_import import quiet_tensorflow
 
-#: Command name -> its module and attribute, and its line in `--help`.
+#: Command -> its line in `--help`. The command is `NAME` or `NAME_` in the module of its name.
 COMMANDS = {
-    "plan": ("ordain.cli.plan:plan", "Check a project without running it, and show its nodes."),
-    "run": ("ordain.cli.run:run", "Run a project's pipeline on this machine."),
-    "retrain": ("ordain.cli.retrain:retrain", "Check whether a retrain is due, and run it if so."),
-    "schedule": (
-        "ordain.cli.schedule:schedule",
-        "Retrain on a schedule or when the data changes; show the status.",
-    ),
-    "runs": (
-        "ordain.cli.runs:runs",
-        "List past runs; show one, its lineage, its logs; compare two.",
-    ),
-    "compile": (
-        "ordain.cli.kubeflow.compile:compile_",
-        "Compile a project for Kubeflow Pipelines or Vertex AI.",
-    ),
-    "submit": (
-        "ordain.cli.kubeflow.submit:submit",
-        "Compile a project, upload it to Kubeflow Pipelines and start a run.",
-    ),
-    "cluster": (
-        "ordain.cli.kubeflow.cluster:cluster",
-        "See, cancel and schedule runs on a Kubeflow Pipelines server.",
-    ),
-    "report": (
-        "ordain.cli.report:report",
-        "Print the path of a run's report; write it if missing.",
-    ),
-    "dashboard": (
-        "ordain.cli.dashboard:dashboard",
-        "Show all runs of one or several projects in the browser.",
-    ),
-    "tensorboard": (
-        "ordain.cli.tensorboard:tensorboard",
-        "Start TensorBoard on the training logs of a project's runs.",
-    ),
-    "models": (
-        "ordain.cli.models:models",
-        "List, compare, label and roll back published versions.",
-    ),
-    "serve": ("ordain.cli.serve:serve", "Serve a project's published model over REST and gRPC."),
-    "predict": ("ordain.cli.predict:predict", "Score rows with a project's published model."),
-    "schema": ("ordain.cli.schema:schema", "Freeze, compare and accept a project's schema."),
-    "simulate": (
-        "ordain.cli.kubeflow.simulate:simulate",
-        "Run a compiled pipeline on this machine, without Kubernetes.",
-    ),
-    "gc": ("ordain.cli.gc:gc", "Remove artifacts and folders of old runs."),
-    "doctor": ("ordain.cli.doctor:doctor", "Check this machine and installation."),
+    "plan": "Check a project without running it, and show its nodes.",
+    "run": "Run a project's pipeline on this machine.",
+    "retrain": "Check whether a retrain is due, and run it if so.",
+    "schedule": "Retrain on a schedule or when the data changes; show the status.",
+    "runs": "List past runs; show one, its lineage, its logs; compare two.",
+    "compile": "Compile a project for Kubeflow Pipelines or Vertex AI.",
+    "submit": "Compile a project, upload it to Kubeflow Pipelines and start a run.",
+    "cluster": "See, cancel and schedule runs on a Kubeflow Pipelines server.",
+    "report": "Print the path of a run's report; write it if missing.",
+    "dashboard": "Show all runs of one or several projects in the browser.",
+    "tensorboard": "Start TensorBoard on the training logs of a project's runs.",
+    "models": "List, compare, label and roll back published versions.",
+    "serve": "Serve a project's published model over REST and gRPC.",
+    "predict": "Score rows with a project's published model.",
+    "schema": "Freeze, compare and accept a project's schema.",
+    "simulate": "Run a compiled pipeline on this machine, without Kubernetes.",
+    "gc": "Remove artifacts and folders of old runs.",
+    "doctor": "Check this machine and installation.",
 }
+_IN_KUBEFLOW = ("compile", "submit", "cluster", "simulate")
 
 
 class LazyGroup(click.Group):
@@ -80,8 +51,10 @@ class LazyGroup(click.Group):
         del ctx
         if cmd_name not in COMMANDS:
             return None
-        module, attribute = COMMANDS[cmd_name][0].split(":")
-        command = getattr(importlib.import_module(module), attribute)
+        room = "ordain.cli.kubeflow" if cmd_name in _IN_KUBEFLOW else "ordain.cli"
+        module = importlib.import_module(f"{room}.{cmd_name}")
+        # `compile_`, since `compile` is a builtin.
+        command = getattr(module, cmd_name, None) or getattr(module, f"{cmd_name}_")
         assert isinstance(command, click.Command)  # noqa: S101  a wrong table above is a bug
         return command
 
@@ -89,7 +62,7 @@ class LazyGroup(click.Group):
         """List the commands without importing them."""
         del ctx
         with formatter.section("Commands"):
-            formatter.write_dl([(name, line) for name, (_, line) in COMMANDS.items()])
+            formatter.write_dl(list(COMMANDS.items()))
 
 
 @click.command(
@@ -127,9 +100,7 @@ def main() -> None:
         error.show()
         sys.exit(int(ExitCode.CONFIG))
     except OrdainError as error:
-        click.echo(f"error: {error.message}", err=True)
-        if error.hint:
-            click.echo(f"  next: {error.hint}", err=True)
+        click.echo(f"error: {error}", err=True)
         sys.exit(int(error.exit_code))
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from ordain.cli.options import project_options
+from ordain.cli.options import with_project
 from ordain.common.env_references import resolve_references
 from ordain.config.loading import load_to_serve
 from ordain.config.project import Project
@@ -19,7 +19,7 @@ BEAM_ABOVE_BYTES = 64_000_000
 
 
 @click.command()
-@project_options
+@with_project(load_to_serve)
 @click.option(
     "--input",
     "source",
@@ -54,9 +54,7 @@ BEAM_ABOVE_BYTES = 64_000_000
     help="With --url: PEM file of the authority behind the server's certificate.",
 )
 def predict(
-    project: str,
-    env: str | None,
-    settings: tuple[str, ...],
+    project: Project,
     source: Path,
     output: Path | None,
     url: str | None,
@@ -79,7 +77,6 @@ def predict(
 
     The output has each row's columns, followed by the model's outputs, in the same order.
     """
-    loaded = load_to_serve(project, env, settings)
     if label and version is not None:
         raise ConfigError("--label and --version cannot be given together")
     if not source.is_file():
@@ -90,7 +87,12 @@ def predict(
         raise ConfigError("--beam and --url cannot be given together")
 
     from ordain.serving.predict.rows import RowWriter, read_batches  # noqa: PLC0415  imports pyarrow
-    from ordain.serving.predict.scorer import LocalScorer, RemoteScorer, Scorer  # noqa: PLC0415
+    from ordain.serving.predict.scorer import (  # noqa: PLC0415
+        LocalScorer,
+        RemoteScorer,
+        Scorer,
+        find_version,
+    )
 
     with RowWriter(output, sys.stdout) as writer:
         scorer: Scorer
@@ -98,11 +100,12 @@ def predict(
             path = f"/versions/{version}" if version is not None else f"/labels/{label}"
             token = read_token(token_file) if token_file else ""
             scorer = RemoteScorer(
-                url, loaded.name, path if path != "/labels/" else "", signature, token, ca_file
+                url, project.name, path if path != "/labels/" else "", signature, token, ca_file
             )
         else:
-            folder = _folder(loaded, version, label)
-            scorer = LocalScorer(folder, signature, loaded.trust)
+            serving = project.local_serving("ordain predict PROJECT --url uses a server")
+            folder = find_version(serving, version, label, project.trust)
+            scorer = LocalScorer(folder, signature, project.trust)
             if beam or source.stat().st_size > BEAM_ABOVE_BYTES:
                 from ordain.serving.predict.beam import score_file  # noqa: PLC0415  imports Beam
 
@@ -111,9 +114,9 @@ def predict(
                     writer,
                     folder,
                     scorer.signature,
-                    loaded.trust,
+                    project.trust,
                     batch_size,
-                    resolve_references(loaded.beam_args, "beam_args"),
+                    resolve_references(project.beam_args, "beam_args"),
                 )
                 click.echo(f"{rows} rows scored on Beam", err=True)
                 return
@@ -123,14 +126,3 @@ def predict(
             rows += batch.num_rows
     where = url or f"version {folder.name}"
     click.echo(f"{rows} rows scored by {where}", err=True)
-
-
-def _folder(project: Project, version: int | None, label: str) -> Path:
-    from ordain.serving.predict.scorer import find_version  # noqa: PLC0415  imports pyarrow
-
-    if project.is_pushed_away:
-        raise ConfigError(
-            f"push.directory is {project.push.directory}: ordain predict reads local folders only",
-            "ordain predict PROJECT --url uses a server",
-        )
-    return find_version(project.serving, version, label, project.trust)

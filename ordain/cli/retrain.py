@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,9 +12,8 @@ from contextlib import AbstractContextManager
 import click
 
 from ordain.cli.notify import no_notify_option, notify
-from ordain.cli.options import json_option, project_options
+from ordain.cli.options import json_option, print_json, with_project
 from ordain.common.process_exit import exit_process
-from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.history.results import RunResult
 from ordain.retraining.retrain import retrain_once
@@ -25,16 +23,14 @@ from ordain.runner.node_log import console_stream
 
 
 @click.command()
-@project_options
+@with_project()
 @click.option("--dry-run", is_flag=True, help="Print the decision; run and write nothing.")
 @click.option("--force", is_flag=True, help="Run despite blockers; incomplete spans are not used.")
 @click.option("--wait", is_flag=True, help="Wait for another run in this workspace to end.")
 @no_notify_option
 @json_option
 def retrain(
-    project: str,
-    env: str | None,
-    settings: tuple[str, ...],
+    project: Project,
     dry_run: bool,
     force: bool,
     wait: bool,
@@ -53,20 +49,17 @@ def retrain(
       ordain retrain examples/flights --set retrain.catch_up=each
       ordain retrain examples/flights --json | jq .decision
     """
-    loaded = load_project(project, env, settings)
     started = datetime.datetime.now(datetime.UTC)
-    view = _View(loaded, as_json)
-    result = retrain_once(loaded, view, force, dry_run, wait)
+    view = _View(project, as_json)
+    result = retrain_once(project, view, force, dry_run, wait)
     if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=1))
+        print_json(result.to_dict())
     if result.error is not None:
-        click.echo(f"error: {result.error.message}", err=True)
-        if result.error.hint:
-            click.echo(f"  next: {result.error.hint}", err=True)
+        click.echo(f"error: {result.error}", err=True)
     if not no_notify and not dry_run:
         sys.stdout.flush()
         document = result.to_dict()
-        notify(loaded, started, document["runs"], result.error, document["decision"])
+        notify(project, started, document["runs"], result.error, document["decision"])
     if result.runs:
         exit_process(int(result.exit_code))
     sys.exit(int(result.exit_code))

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import datetime
-import json
 import shlex
 import sys
 from collections.abc import Iterator
@@ -13,9 +12,9 @@ import click
 
 from ordain.cli.console import RunView, print_result
 from ordain.cli.notify import no_notify_option, notify
-from ordain.cli.options import json_option, project_options
+from ordain.cli.options import json_option, print_json, with_project
 from ordain.common.process_exit import exit_process
-from ordain.config.loading import load_project
+from ordain.config.project import Project
 from ordain.errors import OrdainError
 from ordain.reports.at_run_end import write_run_report
 from ordain.runner.local import Options, new_run_id
@@ -26,7 +25,7 @@ from ordain.runner.workspace_lock import workspace_lock
 
 
 @click.command()
-@project_options
+@with_project()
 @click.option("--span", type=int, help="Last span of the window; default: the newest.")
 @click.option(
     "--from",
@@ -41,9 +40,7 @@ from ordain.runner.workspace_lock import workspace_lock
 @no_notify_option
 @json_option
 def run(
-    project: str,
-    env: str | None,
-    settings: tuple[str, ...],
+    project: Project,
     span: int | None,
     from_node: str | None,
     to_node: str | None,
@@ -67,7 +64,6 @@ def run(
       ordain run examples/flights --json | jq .verdicts
     """
     quiet_libraries()
-    loaded = load_project(project, env, settings)
     started = datetime.datetime.now(datetime.UTC)
     run_id = new_run_id()
     stream = console_stream(2 if as_json else 1)
@@ -83,22 +79,22 @@ def run(
         view.note(f"waiting for {holder}")
 
     try:
-        with workspace_lock(loaded.workspace, run_id, wait, on_wait, loaded.metadata) as hold:
-            result = plan_and_run(loaded, run_id, span, options, drawn(view), hold, show)
+        with workspace_lock(project.workspace, run_id, wait, on_wait, project.metadata) as hold:
+            result = plan_and_run(project, run_id, span, options, drawn(view), hold, show)
     except OrdainError as error:
         if not no_notify:
-            notify(loaded, started, [], error)
+            notify(project, started, [], error)
         raise
     if as_json:
-        click.echo(json.dumps(result.to_dict(), indent=1))
+        print_json(result.to_dict())
     else:
         print_result(view.console, result, shlex.join(["ordain", *sys.argv[1:]]))
     stream.flush()
-    _, line = write_run_report(loaded, run_id)
+    _, line = write_run_report(project, run_id)
     click.echo(f"  {line}", err=as_json)
     sys.stdout.flush()
     if not no_notify:
-        notify(loaded, started, [result.to_dict()], None)
+        notify(project, started, [result.to_dict()], None)
     exit_process(int(result.exit_code))
 
 

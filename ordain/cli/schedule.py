@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime
 import json
-import re
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -12,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from ordain.cli.options import json_option, project_options
+from ordain.cli.options import json_option, print_json, with_project
 from ordain.cli.text_schedule import status_lines
 from ordain.common.cron import Cron, check_cron, check_timezone, show_time
-from ordain.config.loading import load_project
+from ordain.common.env_references import referenced_names
 from ordain.config.project import Project
 from ordain.errors import ConfigError
 from ordain.scheduling.status import read_status
@@ -26,7 +25,6 @@ if TYPE_CHECKING:
 #: Default number of decisions and runs that `status` shows.
 SHOWN = 5
 KINDS = ("systemd", "cron", "kubernetes")
-_REFERENCE = re.compile(r"\$\{env:([A-Za-z_][A-Za-z0-9_]*)\}")
 
 
 class ScheduleGroup(click.Group):
@@ -59,7 +57,7 @@ def schedule() -> None:
 
 
 @schedule.command()
-@project_options
+@with_project()
 @click.option("--cron", metavar="EXPRESSION", help="When to check; default: schedule.cron.")
 @click.option("--timezone", metavar="ZONE", help="Zone of --cron; default: schedule.timezone, UTC.")
 @click.option(
@@ -73,9 +71,7 @@ def schedule() -> None:
 )
 @click.option("--image", metavar="IMAGE", help="Container image, for --emit kubernetes.")
 def run(
-    project: str,
-    env: str | None,
-    settings: tuple[str, ...],
+    project: Project,
     cron: str | None,
     timezone: str | None,
     watch: bool | None,
@@ -97,17 +93,16 @@ def run(
     """
     from ordain.scheduling.service import Service  # noqa: PLC0415  `status` works without it
 
-    loaded = load_project(project, env, settings)
-    words = ("retrain", str(loaded.folder), "--json", "--wait", "--no-notify")
-    check = _arguments(loaded, *words)
+    words = ("retrain", str(project.folder), "--json", "--wait", "--no-notify")
+    check = _arguments(project, *words)
     service = Service(
-        project=loaded,
+        project=project,
         command=(*_program(), *check),
-        cron=_checked("--cron", check_cron, cron) if cron else loaded.schedule.cron,
+        cron=_checked("--cron", check_cron, cron) if cron else project.schedule.cron,
         timezone=_checked("--timezone", check_timezone, timezone)
         if timezone
-        else loaded.schedule.timezone,
-        watch=loaded.schedule.watch if watch is None else watch,
+        else project.schedule.timezone,
+        watch=project.schedule.watch if watch is None else watch,
     )
     if emit is not None:
         click.echo(_emit(service, emit, image), nl=False)
@@ -123,12 +118,10 @@ def run(
 
 
 @schedule.command()
-@project_options
+@with_project()
 @click.option("--limit", type=click.IntRange(1), default=SHOWN, show_default=True)
 @json_option
-def status(
-    project: str, env: str | None, settings: tuple[str, ...], limit: int, as_json: bool
-) -> None:
+def status(project: Project, limit: int, as_json: bool) -> None:
     """Show the last decisions with their reasons, the last runs, and the next tick.
 
     \b
@@ -136,10 +129,9 @@ def status(
       ordain schedule status examples/flights
       ordain schedule status examples/flights --json | jq .next_tick
     """
-    loaded = load_project(project, env, settings)
-    found = read_status(loaded, limit, datetime.datetime.now(datetime.UTC))
+    found = read_status(project, limit, datetime.datetime.now(datetime.UTC))
     if as_json:
-        click.echo(json.dumps(found, indent=1))
+        print_json(found)
         return
     click.echo("\n".join(status_lines(found)))
 
@@ -154,13 +146,12 @@ def _emit(service: Service, emit: str, image: str | None) -> str:
             "--cron '0 3 * * *', or schedule.cron in pipeline.yaml",
         )
     words = ("schedule", str(project.folder), "--once")
-    references = _REFERENCE.findall(json.dumps(project.effective, default=str))
     export = exporters.Export(
         project=project,
         cron=Cron(service.cron, service.timezone),
         program=_program(),
         arguments=_arguments(project, *words),
-        variables=tuple(sorted(set(references))),
+        variables=tuple(referenced_names(json.dumps(project.effective, default=str))),
         image=image or f"ordain:{metadata.version('ordain')}",
     )
     emitters = {

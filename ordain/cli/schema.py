@@ -8,9 +8,8 @@ from typing import Any
 
 import click
 
-from ordain.cli.options import project_options
+from ordain.cli.options import with_project
 from ordain.common.node_id import NodeId
-from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.errors import ConfigError
 from ordain.history.runs import History, Output
@@ -37,44 +36,60 @@ def schema() -> None:
 
 
 @schema.command()
-@project_options
+@with_project()
 @click.option("--force", is_flag=True, help="Replace a schema that is frozen already.")
-def freeze(project: str, env: str | None, settings: tuple[str, ...], force: bool) -> None:
-    """Save the schema of the last run in the project, to be edited and committed."""
-    loaded = load_project(project, env, settings)
-    if loaded.schema_file.exists() and not force:
+def freeze(project: Project, force: bool) -> None:
+    """Save the schema of the last run in the project, to be edited and committed.
+
+    \b
+    Examples:
+      ordain schema freeze examples/flights
+      ordain schema freeze examples/flights --force   # replaces schema.pbtxt
+    """
+    if project.schema_file.exists() and not force:
         raise ConfigError(
-            f"{loaded.schema_file} is frozen already",
+            f"{project.schema_file} is frozen already",
             "ordain schema diff shows what changed; --force replaces it",
         )
-    found = _latest(loaded, NodeId.SCHEMA_GEN, "schema")
+    found = _latest(project, NodeId.SCHEMA_GEN, "schema")
     frozen = read_schema(Path(found.uri) / "schema.pbtxt")
-    write_schema(frozen, loaded.schema_file)
-    click.echo(f"wrote {loaded.schema_file}: read it, correct it, commit it")
+    write_schema(frozen, project.schema_file)
+    click.echo(f"wrote {project.schema_file}: read it, correct it, commit it")
     for line in describe_columns(frozen):
         click.echo(line)
 
 
 @schema.command()
-@project_options
-def diff(project: str, env: str | None, settings: tuple[str, ...]) -> None:
-    """Show the changes that the newest span would make to the frozen schema."""
-    frozen, proposed, retyped = _proposal(load_project(project, env, settings))
+@with_project()
+def diff(project: Project) -> None:
+    """Show the changes that the newest span would make to the frozen schema.
+
+    Lines begin with + for an added feature, - for a removed one, ~ for a changed one and ! for an
+    effect on the model.
+
+    \b
+    Example:
+      ordain schema diff examples/flights
+    """
+    frozen, proposed, retyped = _proposal(project)
     for line in _changes(frozen, proposed, retyped) or ["no difference"]:
         click.echo(line)
 
 
 @schema.command()
-@project_options
+@with_project()
 @click.option(
     "--feature", multiple=True, help="Apply the changes of this feature only; repeatable."
 )
-def accept(
-    project: str, env: str | None, settings: tuple[str, ...], feature: tuple[str, ...]
-) -> None:
-    """Apply the changes of the newest span to the frozen schema."""
-    loaded = load_project(project, env, settings)
-    frozen, proposed, retyped = _proposal(loaded)
+def accept(project: Project, feature: tuple[str, ...]) -> None:
+    """Apply the changes of the newest span to the frozen schema.
+
+    \b
+    Examples:
+      ordain schema accept examples/flights
+      ordain schema accept examples/flights --feature carrier --feature origin
+    """
+    frozen, proposed, retyped = _proposal(project)
     if feature:
         unknown = set(feature) - {f.name for f in (*frozen.feature, *proposed.feature)}
         if unknown:
@@ -83,8 +98,8 @@ def accept(
     for line in _changes(frozen, proposed, retyped):
         click.echo(line)
     if compare(frozen, proposed):
-        write_schema(proposed, loaded.schema_file)
-        click.echo(f"wrote {loaded.schema_file}")
+        write_schema(proposed, project.schema_file)
+        click.echo(f"wrote {project.schema_file}")
     else:
         click.echo("no difference")
 
@@ -106,15 +121,15 @@ def _changes(frozen: Any, proposed: Any, retyped: Mapping[str, tuple[str, str]])
     ]
 
 
-def _proposal(loaded: Project) -> tuple[Any, Any, Mapping[str, tuple[str, str]]]:
+def _proposal(project: Project) -> tuple[Any, Any, Mapping[str, tuple[str, str]]]:
     """Return the frozen schema, the one updated by the newest span, and changed types."""
-    if not loaded.schema_file.exists():
+    if not project.schema_file.exists():
         raise ConfigError(
-            f"{loaded.schema_file} does not exist: the schema is not frozen",
+            f"{project.schema_file} does not exist: the schema is not frozen",
             "ordain schema freeze PROJECT",
         )
-    frozen = read_schema(loaded.schema_file)
-    statistics = _latest(loaded, NodeId.STATISTICS_GEN, "statistics")
+    frozen = read_schema(project.schema_file)
+    statistics = _latest(project, NodeId.STATISTICS_GEN, "statistics")
 
     from ordain.project.schema_update import propose  # noqa: PLC0415  imports TensorFlow
 

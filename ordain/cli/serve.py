@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-import logging
 import os
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
-from ordain.cli.options import project_options
+from ordain.cli.options import log_to_stderr, with_project
 from ordain.common.memory import read_memory
 from ordain.common.process_exit import exit_process
 from ordain.config.loading import load_to_serve
 from ordain.config.project import Project
-from ordain.errors import ConfigError
 from ordain.serving.registry.manifests import compose_file, kubernetes_manifest
 from ordain.serving.registry.trust import Trust
 from ordain.serving.server.security import read_token
 from ordain.serving.server.settings import Settings
 from ordain.upstream.tensorflow_import import hide_keras
+
+_ELSEWHERE = "ordain serve PROJECT --emit kubernetes, or mount the bucket"
 
 
 def _limit(
@@ -36,7 +35,7 @@ def _limit(
 
 
 @click.command()
-@project_options
+@with_project(load_to_serve)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @_limit("--rest-port", click.IntRange(0, 65535), 8501, "REST port; 0 picks a free one.")
 @_limit("--grpc-port", click.IntRange(0, 65535), 8500, "gRPC port; 0 picks a free one.")
@@ -47,28 +46,35 @@ def _limit(
 )
 @click.option("--tls-cert", type=click.Path(path_type=Path), help="Certificate chain, PEM.")
 @click.option("--tls-key", type=click.Path(path_type=Path), help="Its key, PEM.")
-@click.option("--insecure", is_flag=True, help="Allow a --host others can reach without a token.")
+@click.option(
+    "--insecure",
+    is_flag=True,
+    help="Serve without a token on a --host that other machines can reach.",
+)
 @_limit(
     "--max-batch-size",
     click.IntRange(1, 65536),
     64,
-    "Most rows in one call of the model; 1 disables batching.",
+    "Maximum rows in one call of the model; 1 disables batching.",
 )
 @_limit(
     "--batch-wait-ms",
     click.FloatRange(0, 1000),
     2.0,
-    "Longest wait of a request for its batch to fill.",
+    "Maximum time that a request waits for its batch to fill.",
 )
 @_limit(
     "--max-queue",
     click.IntRange(1),
     1000,
-    "Most requests waiting for the model; further ones get 429.",
+    "Maximum requests waiting for the model; further ones get 429.",
 )
-@_limit("--max-request-rows", click.IntRange(1), 4096, "Most rows in one request; more get 400.")
+@_limit("--max-request-rows", click.IntRange(1), 4096, "Maximum rows in one request; more get 400.")
 @_limit(
-    "--max-body-mb", click.FloatRange(0.001, 2000), 16.0, "Largest request; larger ones get 413."
+    "--max-body-mb",
+    click.FloatRange(0.001, 2000),
+    16.0,
+    "Maximum size of a request; larger ones get 413.",
 )
 @_limit(
     "--request-timeout-s", click.FloatRange(0.01, 3600), 30.0, "Time limit of a request; then 504."
@@ -101,7 +107,7 @@ def _limit(
     "--threads",
     click.IntRange(1, 256),
     os.cpu_count() or 1,
-    "TensorFlow's threads.",
+    "Threads of TensorFlow.",
     "one for each core",
 )
 @_limit(
@@ -124,9 +130,7 @@ def _limit(
     help="With --emit kubernetes or kserve: the PersistentVolumeClaim that holds the directory.",
 )
 def serve(
-    project: str,
-    env: str | None,
-    settings: tuple[str, ...],
+    project: Project,
     emit: str | None,
     claim: str,
     **options: Any,
@@ -146,13 +150,12 @@ def serve(
     gRPC port, metrics at /metrics. Changes of versions and labels take effect within two seconds.
     SIGTERM drains open requests and stops the server.
     """
-    loaded = load_to_serve(project, env, settings)
     if emit is not None:
-        click.echo(_emitted(loaded, emit, claim), nl=False)
+        click.echo(_emitted(project, emit, claim), nl=False)
         return
-    made = _settings(loaded, options)
+    made = _settings(project, options)
     made.check()
-    _run(made, loaded.trust)
+    _run(made, project.trust)
 
 
 def _settings(project: Project, options: dict[str, Any]) -> Settings:
@@ -160,7 +163,7 @@ def _settings(project: Project, options: dict[str, Any]) -> Settings:
     client_timeout_s = options.pop("client_timeout_s")
     memory_mb = options.pop("load_memory_mb") or read_memory().total_bytes / 2e6
     return Settings(
-        base=_serving_directory(project),
+        base=project.local_serving(_ELSEWHERE),
         name=project.name,
         token=read_token(token) if token else "",
         batch_wait_s=options.pop("batch_wait_ms") / 1000,
@@ -172,27 +175,15 @@ def _settings(project: Project, options: dict[str, Any]) -> Settings:
     )
 
 
-def _serving_directory(project: Project) -> Path:
-    if project.is_pushed_away:
-        raise ConfigError(
-            f"push.directory is {project.push.directory}: ordain serve reads local folders only",
-            "ordain serve PROJECT --emit kubernetes, or mount the bucket",
-        )
-    return project.serving
-
-
 def _emitted(project: Project, kind: str, claim: str) -> str:
     if kind == "docker":
-        return compose_file(project.name, _serving_directory(project))
-    form = "deployment" if kind == "kubernetes" else "kserve"
-    return kubernetes_manifest(project.name, claim, kind=form)
+        return compose_file(project.name, project.local_serving(_ELSEWHERE))
+    manifest = "deployment" if kind == "kubernetes" else "kserve"
+    return kubernetes_manifest(project.name, claim, kind=manifest)
 
 
 def _run(settings: Settings, trust: Trust) -> None:
-    logging.basicConfig(
-        stream=sys.stderr, format="%(asctime)s %(levelname)s %(message)s", level=logging.WARNING
-    )
-    logging.getLogger("ordain").setLevel(logging.INFO)
+    log_to_stderr()
     click.echo("loading TensorFlow", err=True)
     hide_keras()
 

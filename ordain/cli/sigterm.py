@@ -27,26 +27,26 @@ def ended_between_nodes(drawing: AbstractContextManager[Listener]) -> Iterator[L
         or the next span of a node, is about to start.
     """
     with drawing as listener:
-        gate = _Gate(listener)
-        before = signal.signal(signal.SIGTERM, gate.close)
+        stoppable = _Stoppable(listener)
+        before = signal.signal(signal.SIGTERM, stoppable.stop)
         try:
-            yield gate
+            yield stoppable
         finally:
             signal.signal(signal.SIGTERM, before)
 
 
-class _Gate:
+class _Stoppable:
     """Forwards the events of a run until SIGTERM arrives."""
 
     def __init__(self, listener: Listener) -> None:
         self._listener = listener
-        self._is_closed = False
+        self._is_stopped = False
 
-    def close(self, *_: object) -> None:
-        self._is_closed = True
+    def stop(self, *_: object) -> None:
+        self._is_stopped = True
 
     def started(self, node: str, span: int | None) -> None:
-        if self._is_closed:
+        if self._is_stopped:
             raise KeyboardInterrupt
         self._listener.started(node, span)
 

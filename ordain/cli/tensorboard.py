@@ -12,17 +12,14 @@ from pathlib import Path
 
 import click
 
-from ordain.cli.options import project_options
-from ordain.cli.runs import run_id_of
+from ordain.api.models import models
+from ordain.api.runs import find_run_id
+from ordain.cli.options import port_option, with_project
 from ordain.common.node_id import NodeId
-from ordain.config.loading import load_project
 from ordain.config.project import Project
 from ordain.dashboard.store import ReadOnlyHistory
-from ordain.errors import ConfigError, InfrastructureError
+from ordain.errors import ConfigError, InfrastructureError, OrdainError
 from ordain.history.runs import History
-from ordain.serving.registry.label_file import read_labels
-from ordain.serving.registry.verification import read_manifest
-from ordain.serving.registry.versions import list_versions
 
 #: Number of runs shown by default.
 DEFAULT_LIMIT = 10
@@ -33,7 +30,7 @@ DEFAULT_PORT = 6006
 
 
 @click.command()
-@project_options
+@with_project()
 @click.argument("runs", metavar="[RUN]...", nargs=-1)
 @click.option(
     "--limit",
@@ -42,19 +39,11 @@ DEFAULT_PORT = 6006
     show_default=True,
     help="Number of trainings to show, newest first, if no RUN is given.",
 )
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    default=DEFAULT_PORT,
-    show_default=True,
-    help="Port on 127.0.0.1; 0 takes a free one.",
-)
+@port_option(default=DEFAULT_PORT)
 @click.pass_context
 def tensorboard(
     ctx: click.Context,
-    project: str,
-    env: str | None,
-    settings: tuple[str, ...],
+    project: Project,
     runs: tuple[str, ...],
     limit: int,
     port: int,
@@ -70,13 +59,12 @@ def tensorboard(
       ordain tensorboard examples/flights 20261121-081530-3f2a 20261120-030001-77c1
       ordain tensorboard examples/flights --limit 3 --port 0
     """
-    loaded = load_project(project, env, settings)
-    found = find_logs(loaded, [run_id_of(loaded, run) for run in runs], limit)
+    found = find_logs(project, [find_run_id(project, run) for run in runs], limit)
     if not found:
         raise InfrastructureError(
-            f"{loaded.name} has no training logs on this machine: no run reached training, or "
+            f"{project.name} has no training logs on this machine: no run reached training, or "
             "ordain gc removed them",
-            f"ordain runs list {project}",
+            f"ordain runs list {project.folder}",
         )
     with tempfile.TemporaryDirectory(prefix="ordain-tensorboard-") as folder:
         for name, logs in found.items():
@@ -106,9 +94,9 @@ def find_logs(project: Project, run_ids: Sequence[str], limit: int) -> dict[str,
     versions = _versions(project)
     if not run_ids:
         newest = history.newest_artifacts(NodeId.TRAINER, "ModelRun", MAX_ARTIFACTS)
-        whole = [a for a in newest if _has_logs(Path(a.uri))][:limit]
-        runs = history.run_of(artifact.id for artifact in whole)
-        return {_name(runs[a.id], versions): Path(a.uri) for a in whole if a.id in runs}
+        logged = [a for a in newest if _has_logs(Path(a.uri))][:limit]
+        runs = history.run_of(artifact.id for artifact in logged)
+        return {_name(runs[a.id], versions): Path(a.uri) for a in logged if a.id in runs}
     found = {}
     for run_id in run_ids:
         logs = _logs_of(history, run_id)
@@ -138,17 +126,11 @@ def start(folder: str, port: int) -> int:
 
 def _logs_of(history: History, run_id: str) -> Path | None:
     """Find the logs of a run: the Trainer's ModelRun, its own or the cached one."""
-    context = history.store.get_context_by_type_and_name("pipeline_run", run_id)
-    if context is None:
-        return None
-    executions = history.store.get_executions_by_context(context.id)
-    # TFX names the type of an execution by the class of its component.
-    trainers = [e.id for e in executions if e.type.rpartition(".")[2].endswith("Trainer")]
-    for outputs in history.outputs_of(trainers).values():
-        for output in outputs:
-            if output.type == "ModelRun" and _has_logs(Path(output.uri)):
-                return Path(output.uri)
-    return None
+    if history.store.get_context_by_type_and_name("pipeline_run", run_id) is None:
+        return None  # it ended before its first node
+    trainers = [node for node in history.read_run(run_id).nodes if node.node == NodeId.TRAINER]
+    folders = (Path(o.uri) for node in trainers for o in node.outputs if o.type == "ModelRun")
+    return next((folder for folder in folders if _has_logs(folder)), None)
 
 
 def _has_logs(folder: Path) -> bool:
@@ -157,17 +139,15 @@ def _has_logs(folder: Path) -> bool:
 
 def _versions(project: Project) -> dict[str, str]:
     """Map runs to what they published: `version 3, stable`."""
-    if project.is_pushed_away:
-        return {}
-    found = {}
     try:
-        labels = read_labels(project.serving, project.trust)
-        for number in list_versions(project.serving):
-            manifest = read_manifest(project.serving / str(number))
-            found[manifest.run_id] = ", ".join([f"version {number}", *labels.labels_of(number)])
-    except (InfrastructureError, OSError):
-        return found
-    return found
+        found = models(project)
+    except OrdainError:  # they are in an object store, or cannot be read
+        return {}
+    return {
+        one.manifest.run_id: ", ".join([f"version {one.version}", *one.labels])
+        for one in found
+        if one.manifest is not None
+    }
 
 
 def _name(run_id: str, versions: dict[str, str]) -> str:

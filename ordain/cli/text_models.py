@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
+from ordain.api.models import ModelVersion
+from ordain.reports.facts.formatting import size
 from ordain.serving.registry.diff import Comparison
 from ordain.serving.registry.label_file import Change
 from ordain.serving.registry.manifest import Manifest
@@ -16,27 +17,19 @@ from ordain.verdict import Outcome
 MAX_SLICES = 12
 
 
-def size(size_bytes: int) -> str:
-    """Formats a size with a suitable unit."""
-    value = float(size_bytes)
-    for unit in ("B", "kB", "MB"):
-        if value < 1000:
-            return f"{value:.0f} {unit}" if unit == "B" else f"{value:.1f} {unit}"
-        value /= 1000
-    return f"{value:.1f} GB"
-
-
-def version_line(row: dict[str, Any]) -> str:
-    """Line for a version in `ordain models list`."""
-    share = f" {row['share']:.0%}" if "share" in row else ""
-    labels = ", ".join(row["labels"]) + share
-    head = f"{row['version']:>6}  {labels:<14}  "
-    if "problem" in row:
-        return f"{head}{size(row['size_bytes']):>9}  {row['problem']}"
-    values = [f"{k} {v:.4f}" for k, v in row["metrics"].items() if v is not None]
-    metrics = ", ".join([*values, *(f"{name} undefined" for name in row["undefined"])])
-    spans = name_spans(tuple(row["spans"]))
-    return f"{head}{size(row['size_bytes']):>9}  {row['created']}  {metrics}  spans {spans}"
+def version_line(one: ModelVersion, names: Collection[str]) -> str:
+    """Line for a version in `ordain models list`, with the metrics of some names."""
+    share = f" {one.share:.0%}" if one.share is not None else ""
+    labels = ", ".join(one.labels) + share
+    head = f"{one.version:>6}  {labels:<14}  {size(one.size_bytes):>9}"
+    if one.manifest is None:
+        return f"{head}  {one.problem}"
+    metrics = ", ".join(
+        f"{name} undefined" if value is None else f"{name} {value:.4f}"
+        for name, value in one.metrics.items()
+        if name in names
+    )
+    return f"{head}  {one.manifest.created}  {metrics}  spans {name_spans(one.manifest.spans)}"
 
 
 def manifest_lines(manifest: Manifest, folder: Path, labels: tuple[str, ...]) -> Iterator[str]:

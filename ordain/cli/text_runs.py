@@ -14,7 +14,7 @@ from ordain.history.diff import Change, RunComparison
 
 #: Metrics on slices shown; --json has all.
 MAX_METRICS = 40
-_MB = 1e6
+_SECONDS, _COUNT = "{:.1f}", "{:,}"
 
 
 def print_comparison(console: Console, compared: RunComparison) -> None:
@@ -39,7 +39,7 @@ def print_comparison(console: Console, compared: RunComparison) -> None:
     if compared.verdicts:
         console.print()
     for change in compared.verdicts:
-        line = f"{change.name} gate: {_both(change.before, change.after, _text)}"
+        line = f"{change.name} gate: {_both(change.before, change.after)}"
         console.print(Text(line), soft_wrap=True)
     if compared.metrics:
         console.print()
@@ -58,13 +58,13 @@ def _outcome_lines(change: Change) -> Iterator[str]:
         yield f"before   {before}"
         yield f"after    {after}"
     elif change.name == "window":
-        yield f"spans    {_both(before, after, _spans)}"
+        yield f"spans    {_both(_spans(before), _spans(after))}"
     elif change.name == "seconds":
-        yield f"seconds  {_both(before, after, _seconds)}{_ratio(change)}"
+        yield f"seconds  {_both(before, after, _SECONDS)}{_ratio(change)}"
     elif change.name == "peak_rss_bytes":
-        yield f"peak MB  {_both(before, after, _megabytes)}{_ratio(change)}"
+        yield f"peak MB  {_both(_megabytes(before), _megabytes(after))}{_ratio(change)}"
     else:
-        yield f"version  {_both(before, after, _text)}"
+        yield f"version  {_both(before, after)}"
 
 
 def _node_table(compared: RunComparison) -> Table:
@@ -73,13 +73,15 @@ def _node_table(compared: RunComparison) -> Table:
     table.add_column("state")
     for title in ("seconds", "cpu s", "peak MB", "rows"):
         table.add_column(title, justify="right")
-    shown = (_text, _seconds, _seconds, _megabytes, _count)
-    for name, changes in compared.nodes.items():
-        cells = [
-            Text(_both(change.before, change.after, form))
-            for change, form in zip(changes, shown, strict=True)
-        ]
-        table.add_row(Text(name), *cells)
+    for name, (state, seconds, cpu, peak, rows) in compared.nodes.items():
+        cells = (
+            _both(state.before, state.after),
+            _both(seconds.before, seconds.after, _SECONDS),
+            _both(cpu.before, cpu.after, _SECONDS),
+            _both(_megabytes(peak.before), _megabytes(peak.after)),
+            _both(rows.before, rows.after, _COUNT),
+        )
+        table.add_row(*map(Text, (name, *cells)))
     return table
 
 
@@ -96,9 +98,13 @@ def _metric_table(metrics: Sequence[Change]) -> Table:
     return table
 
 
-def _both(before: Any, after: Any, form: Any) -> str:
-    first, second = form(before), form(after)
+def _both(before: Any, after: Any, form: str = "{}") -> str:
+    first, second = ("-" if value is None else form.format(value) for value in (before, after))
     return first if first == second else f"{first} -> {second}"
+
+
+def _megabytes(value: float | None) -> str:
+    return "-" if value is None else f"{value / 1e6:.0f}"
 
 
 def _ratio(change: Change) -> str:
@@ -109,22 +115,6 @@ def _ratio(change: Change) -> str:
 
 def _setting(value: Any) -> str:
     return "not set" if value is None else json.dumps(value, ensure_ascii=False, default=str)
-
-
-def _text(value: Any) -> str:
-    return "-" if value is None else str(value)
-
-
-def _seconds(value: Any) -> str:
-    return "-" if value is None else f"{value:.1f}"
-
-
-def _megabytes(value: Any) -> str:
-    return "-" if value is None else f"{value / _MB:.0f}"
-
-
-def _count(value: Any) -> str:
-    return "-" if value is None else f"{value:,}"
 
 
 def _number(value: Any) -> str:

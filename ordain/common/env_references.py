@@ -21,6 +21,11 @@ def is_reference(value: object) -> bool:
     return isinstance(value, str) and _REFERENCE.fullmatch(value) is not None
 
 
+def referenced_names(text: str) -> list[str]:
+    """The variables that a text has references to, sorted."""
+    return sorted(set(_REFERENCE.findall(text)))
+
+
 def resolve_references(value: Any, where: str) -> Any:
     """Copies nested dicts and lists with every reference in their strings resolved.
 

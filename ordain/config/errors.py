@@ -58,7 +58,7 @@ def _step(annotation: Any, part: str) -> Any:
     if get_origin(annotation) in (dict, tuple, list):
         arguments = [a for a in get_args(annotation) if a is not Ellipsis]
         return arguments[-1] if arguments else None
-    return annotation  # pydantic also puts the names of union members into the location
+    return annotation  # a location also has the names of union members
 
 
 def _models_in(annotation: Any) -> list[type[BaseModel]]:

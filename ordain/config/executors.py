@@ -28,17 +28,17 @@ def conflict(executors: Mapping[Exchangeable, Origin], data: Data, evaluate: Eva
     """
     if executors.get("ExampleGen") == "tfx":
         if data.format is None:
-            return "ExampleGen: TFX has one for each format; set data.format"
+            return "ExampleGen: TFX has an executor for each format; set data.format"
         if data.unlabelled == "drop":
             return (
-                "ExampleGen: TFX's cannot leave rows out; take ordain's, or set "
+                "ExampleGen: TFX's executor cannot leave rows out; use ordain's, or set "
                 "data.unlabelled: block"
             )
     if executors.get("Evaluator") == "tfx":
         if any(m.aggregate and m.aggregate.weighted_macro_average for m in evaluate.metrics):
             return (
-                "Evaluator: TFX's does not find a weighted_macro_average among its own values and "
-                "blesses no model; take ordain's, or macro_average"
+                "Evaluator: TFX's executor does not find a weighted_macro_average among its own "
+                "values and blesses no model; use ordain's, or macro_average"
             )
         named = [name for name, t in evaluate.thresholds.items() if t.newest is not None]
         named += [
@@ -49,7 +49,7 @@ def conflict(executors: Mapping[Exchangeable, Origin], data: Data, evaluate: Eva
         ]
         if named or any(SPAN_SLICE in keys for keys in evaluate.slices):
             return (
-                "Evaluator: TFX's knows no example's span; take ordain's, or "
+                "Evaluator: TFX's executor does not know an example's span; use ordain's, or "
                 f"remove newest and {SPAN_SLICE!r} from evaluate ({', '.join(named) or 'slices'})"
             )
     return ""

@@ -44,7 +44,7 @@ class ServerGate(Section):
     """Limits that a model has to keep on a trial server before it is published."""
 
     none: Reason | None = None
-    """Turns the gate off, whatever else is set; `ordain plan` repeats the reason."""
+    """Turns the gate off, regardless of its other keys; `ordain plan` repeats the reason."""
     runner: Literal["ordain", "tensorflow_serving_docker", "kubernetes"] = "ordain"
     """Ordain's server, or TFX's InfraValidator with TensorFlow Serving, which supports `max_load_s`
     only."""

@@ -91,7 +91,7 @@ class Toleration(KubeflowSection):
     """Seconds that the pod may stay on a tainted node. Needs `effect: NoExecute`."""
 
     @model_validator(mode="after")
-    def _is_one(self) -> Toleration:
+    def _is_consistent(self) -> Toleration:
         if self.operator == "Exists" and self.value is not None:
             raise ValueError("has a value; operator Exists takes none")
         if self.operator == "Equal" and self.key is None:
@@ -116,7 +116,7 @@ class Retries(KubeflowSection):
     further one."""
 
     @model_validator(mode="after")
-    def _leaves_time(self) -> Retries:
+    def _fits_limit(self) -> Retries:
         if self.backoff_s > self.max_s:
             raise ValueError(f"backoff_s {self.backoff_s} is above max_s {self.max_s}")
         return self
@@ -148,7 +148,7 @@ class Pod(KubeflowSection):
 
     @field_validator("cpu", "memory", "cpu_request", "memory_request")
     @classmethod
-    def _is_some(cls, value: str | None) -> str | None:
+    def _is_positive(cls, value: str | None) -> str | None:
         if value is not None and quantity(value) <= 0:
             raise ValueError("must be above 0")
         return value
@@ -188,7 +188,7 @@ class Secret(KubeflowSection):
     """Folder in every pod that holds each key as a file."""
 
     @model_validator(mode="after")
-    def _is_one(self) -> Secret:
+    def _has_one_target(self) -> Secret:
         given = {key for key in ("key", "env", "path") if getattr(self, key) is not None}
         if given not in ({"key", "env"}, {"path"}):
             raise ValueError("needs key and env for a variable, or path for files")
@@ -215,7 +215,7 @@ class Auth(KubeflowSection):
     """Variable that holds the `Cookie` header of a signed-in browser."""
 
     @model_validator(mode="after")
-    def _is_one(self) -> Auth:
+    def _has_one_source(self) -> Auth:
         if sum(getattr(self, key) is not None for key in type(self).model_fields) != 1:
             raise ValueError("needs exactly one of token_env, token_file and cookies_env")
         return self
@@ -270,13 +270,13 @@ class Kubeflow(KubeflowSection):
 
     @field_validator("defaults")
     @classmethod
-    def _fit(cls, value: Pod) -> Pod:
+    def _is_consistent(cls, value: Pod) -> Pod:
         value.over(Pod())
         return value
 
     @field_validator("nodes")
     @classmethod
-    def _fit_the_defaults(cls, value: dict[str, Pod], info: ValidationInfo) -> dict[str, Pod]:
+    def _fits_defaults(cls, value: dict[str, Pod], info: ValidationInfo) -> dict[str, Pod]:
         for node, pod in value.items():
             try:
                 pod.over(info.data.get("defaults", Pod()))
@@ -304,7 +304,7 @@ class Kubeflow(KubeflowSection):
         return value
 
     @model_validator(mode="after")
-    def _names_once(self) -> Kubeflow:
+    def _has_no_duplicates(self) -> Kubeflow:
         variables = [*self.env, *(secret.env for secret in self.secrets if secret.env)]
         paths = [volume.path for volume in self.volumes]
         paths += [secret.path for secret in self.secrets if secret.path]

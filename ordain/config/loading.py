@@ -7,7 +7,7 @@ Order, later wins: `pipeline.yaml`, `pipeline.<env>.yaml`, `--set key.path=value
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ from ordain.config.project import Project
 from ordain.errors import ConfigError
 
 MAIN_FILE = "pipeline.yaml"
-#: A configuration is read by people; anything larger is a mistake (or an attack on the parser).
+#: A larger file is a mistake, or an attack on the parser.
 MAX_BYTES = 1_000_000
 
 
@@ -39,7 +39,7 @@ def load_project(
         The project, with absolute paths and references resolved.
 
     Raises:
-        ConfigError: Naming the file and the key, what it got and what is allowed.
+        ConfigError: Names the file and the key, the value found, and what is allowed.
     """
     raw, root = _read_files(folder, env)
     return load_raw(raw, root, env, settings)
@@ -48,7 +48,7 @@ def load_project(
 def load_raw(
     raw: Mapping[str, Any], folder: str | Path, env: str | None = None, settings: Iterable[str] = ()
 ) -> Project:
-    """Loads a project from a configuration that was read before, for example in a pod.
+    """Loads a project from a configuration that was read before, such as that of a pod.
 
     Args:
         raw: The configuration, references unresolved (`Project.effective`).
@@ -60,22 +60,15 @@ def load_raw(
         ConfigError: As `load_project`.
     """
     source = _source(raw, Path(folder).resolve(), env, settings)
-    raw = dict(source.effective)
-    # Resolved on use, as a machine that does not use them does not have them: the pass phrase on
-    # signing, the database's password on connecting, a webhook's address on sending.
-    # Arguments of a node of one's own hold no reference.
-    late = ("notify", "metadata", "kubeflow", "nodes")
-    kept = {key: raw.pop(key) for key in late if key in raw}
-    push, private = _without_private(raw.get("push"), ("password",))
-    if private:
-        raw["push"] = push
-    resolved = resolve_references(raw, str(source.folder / MAIN_FILE)) | kept
-    if private:
-        resolved["push"]["signing"] |= private
-    # Training parameters are kept in ML Metadata, so their references are resolved by the Trainer;
-    # here they are only checked.
+    # Resolved on use, since only a machine that uses them has them: the pass phrase on signing, the
+    # database's password on connecting, a webhook's address on sending. Arguments of own nodes
+    # hold no reference.
+    late = {"notify", "metadata", "kubeflow", "nodes"}
+    resolved = _resolve(source, source.effective.keys() - late, ("password",))
+    # ML Metadata keeps training parameters, so the Trainer resolves their references; here they are
+    # only checked.
     if isinstance(resolved.get("train"), dict) and "parameters" in resolved["train"]:
-        resolved["train"]["parameters"] = raw["train"]["parameters"]
+        resolved["train"]["parameters"] = source.effective["train"]["parameters"]
     return _validate(resolved, source)
 
 
@@ -122,17 +115,11 @@ def load_to_serve(
     """
     raw, root = _read_files(folder, env)
     source = _source(raw, root, env, settings, keeps_references=True)
-    effective, where = source.effective, str(root / MAIN_FILE)
-    needed = {key: effective[key] for key in (*_TO_SERVE, *also) if key in effective}
-    push, private = _without_private(needed.get("push"), ("private_key", "password"))
-    if private:
-        needed["push"] = push
-    resolved = {**effective, **resolve_references(needed, where)}
-    if private:
-        # A variable that is not set is reported when something is signed.
-        with contextlib.suppress(ConfigError):
-            private |= resolve_references({"private_key": private.get("private_key")}, where)
-        resolved["push"]["signing"] |= private
+    resolved = _resolve(source, {*_TO_SERVE, *also}, ("private_key", "password"))
+    signing = _signing(resolved)
+    # A variable that is not set is reported when something is signed.
+    with contextlib.suppress(ConfigError):
+        signing |= resolve_references({"private_key": signing.get("private_key")}, MAIN_FILE)
     return _validate(resolved, source)
 
 
@@ -151,14 +138,23 @@ def _source(
     return Source(root, env, given, effective, keeps_references)
 
 
-def _without_private(push: Any, keys: tuple[str, ...]) -> tuple[Any, dict[str, Any]]:
-    """`push` without some keys of `signing`, and these."""
+def _resolve(source: Source, sections: Collection[str], kept: Iterable[str]) -> dict[str, Any]:
+    """The configuration with the references of some sections resolved, some keys of signing not."""
+    wanted = {key: value for key, value in source.effective.items() if key in sections}
+    private = {key: value for key, value in _signing(wanted).items() if key in kept}
+    if private:
+        public = {key: value for key, value in wanted["push"]["signing"].items() if key not in kept}
+        wanted["push"] = {**wanted["push"], "signing": public}
+    resolved = resolve_references(wanted, str(source.folder / MAIN_FILE))
+    _signing(resolved).update(private)
+    return {**source.effective, **resolved}
+
+
+def _signing(raw: Mapping[str, Any]) -> dict[str, Any]:
+    """The section `push.signing`; an empty one if there is none."""
+    push = raw.get("push")
     signing = push.get("signing") if isinstance(push, dict) else None
-    if not isinstance(signing, dict):
-        return push, {}
-    private = {key: signing[key] for key in keys if signing.get(key) is not None}
-    rest = {key: value for key, value in signing.items() if key not in keys}
-    return {**push, "signing": rest}, private
+    return signing if isinstance(signing, dict) else {}
 
 
 def _read_files(folder: str | Path, env: str | None) -> tuple[dict[str, Any], Path]:
@@ -188,7 +184,7 @@ def _read_files(folder: str | Path, env: str | None) -> tuple[dict[str, Any], Pa
 def _read(path: Path) -> dict[str, Any]:
     try:
         if path.stat().st_size > MAX_BYTES:
-            raise ConfigError(f"{path} is larger than {MAX_BYTES} bytes; it should hold settings")
+            raise ConfigError(f"{path} is larger than {MAX_BYTES} bytes")
         raw = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path} cannot be read: {error}") from error

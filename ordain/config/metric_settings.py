@@ -1,6 +1,6 @@
-"""The settings of metrics, checked before anything is imported that could compute them.
+"""Checks metrics and their settings without importing TFMA.
 
-`metric_classes.json` holds what TFMA and its Keras know (`tools/metric_classes.py` writes it).
+`metric_classes.json` lists the classes of TFMA and Keras (written by `tools/metric_classes.py`).
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ class MetricClass:
     """A class of metrics.
 
     Attributes:
-        settings: The type of each setting in words, by name.
+        settings: The type of each setting in words.
         required: Settings without a default.
-        by_query: Whether it needs `query_key`.
+        by_query: Whether `query_key` is required.
         threshold: The setting that is the decision threshold; empty if it has none.
         has_sub_keys: Whether `class_id` and `top_k` mean what `binarize` means.
-        refused: Why it cannot be computed whatever the settings; empty if it can.
+        refused: Reason that no settings make it computable; empty if some do.
     """
 
     settings: dict[str, str]
@@ -90,10 +90,10 @@ def known_classes() -> dict[str, MetricClass]:
 
 
 def check_metrics(metrics: Sequence[Metric]) -> None:
-    """Refuses classes, settings and values that TFMA would refuse, or not understand.
+    """Refuses classes, settings and values that TFMA would reject or misread.
 
     Raises:
-        ConfigError: Naming the entry, what is wrong, and what is allowed.
+        ConfigError: Names the entry, the problem, and what is allowed.
     """
     for place, metric in enumerate(metrics):
         _check_metric(f"evaluate.metrics.{place}", metric)
@@ -107,27 +107,27 @@ def _check_metric(key: str, metric: Metric) -> None:
         # TFMA's modules and papers speak of an "NDCG metric".
         short = name.removesuffix("Metric")
         meant = _nearest(short if short in usable else name, usable)
-        _refuse(f"{key}: {name!r} is no metric of TFMA or Keras{meant}")
+        _refuse(f"{key}: {name!r} is not a metric of TFMA or Keras{meant}")
     if kind.refused:
-        _refuse(f"{key}: {name} cannot be computed: {kind.refused}", "take another metric")
+        _refuse(f"{key}: {name} cannot be computed: {kind.refused}", "use another metric")
     key, settings = f"{key} ({name})", metric.settings
     for setting, value in settings.items():
         if setting not in kind.settings:
             known = [*kind.settings, "name", "binarize", "aggregate", "query_key"]
-            meant = _nearest(setting, known) or f"; it has {', '.join(known)}"
-            _refuse(f"{key}: there is no setting {setting!r}{meant}")
+            meant = _nearest(setting, known) or f"; allowed: {', '.join(known)}"
+            _refuse(f"{key}: unknown setting {setting!r}{meant}")
         _check_value(key, setting, value, kind.settings[setting])
     missing = [setting for setting in kind.required if setting not in settings]
     if missing:
-        _refuse(f"{key}: it needs {', '.join(missing)}")
+        _refuse(f"{key}: requires {', '.join(missing)}")
     if kind.by_query and metric.query_key is None:
-        _refuse(f"{key}: it needs query_key, the column whose value the rows of a query share")
+        _refuse(f"{key}: requires query_key, the column whose value the rows of a query share")
     if name == "NDCG" and not settings.get("top_k_list") and metric.binarize is None:
-        _refuse(f"{key}: it needs top_k_list, how many of the first are looked at")
+        _refuse(f"{key}: requires top_k_list, the numbers of first positions to evaluate")
     for setting in (kind.threshold, *_MANY_VALUES):
         if setting and isinstance(settings.get(setting), list) and len(settings[setting]) != 1:
             _refuse(
-                f"{key}: {setting} is a list, which makes several values of one metric",
+                f"{key}: {setting} is a list, which gives one metric several values",
                 "write an entry for each, such as {class: Recall, thresholds: 0.8, "
                 "name: recall_80}",
             )
@@ -137,25 +137,25 @@ def _check_metric(key: str, metric: Metric) -> None:
 def _check_together(key: str, metric: Metric, settings: dict[str, Any]) -> None:
     for one, other in (("thresholds", "num_thresholds"), ("top_k", "class_id")):
         if one in settings and other in settings:
-            _refuse(f"{key}: it has both {one} and {other}; TFMA knows one of them")
+            _refuse(f"{key}: has both {one} and {other}; TFMA takes one of them")
     for setting in ("top_k", "class_id"):
         if setting in settings and (metric.binarize or metric.aggregate):
-            _refuse(f"{key}: {setting} does not go together with binarize or aggregate")
+            _refuse(f"{key}: {setting} cannot be combined with binarize or aggregate")
     if metric.aggregate is not None and metric.class_name.startswith("Sparse"):
         _refuse(
             f"{key}: TFMA does not aggregate sparse metrics",
-            f"take {metric.class_name.removeprefix('Sparse')}",
+            f"use {metric.class_name.removeprefix('Sparse')}",
         )
 
 
 def _check_value(key: str, setting: str, value: Any, kinds: str) -> None:
     fits = any(_fits(value, kind) for kind in _alternatives(kinds))
     if not fits:
-        _refuse(f"{key}: {setting} is {value!r:.80}, and should be a {kinds}")
+        _refuse(f"{key}: {setting} is {value!r:.80}; it must be: {kinds}")
     is_allowed, allowed = _BOUNDS.get(setting, (lambda v: True, ""))
     for one in value if isinstance(value, list) else [value]:
         if not is_allowed(one):
-            _refuse(f"{key}: {setting} is {one!r:.80}, and should be {allowed}")
+            _refuse(f"{key}: {setting} is {one!r:.80}; it must be {allowed}")
 
 
 def _alternatives(kinds: str) -> list[str]:

@@ -27,7 +27,7 @@ class Binarize(Section):
     """One value for the first k positions, for each k."""
 
     @model_validator(mode="after")
-    def _names_something(self) -> Binarize:
+    def _is_not_empty(self) -> Binarize:
         if not (self.class_ids or self.k_list or self.top_k_list):
             raise ValueError("needs class_ids, k_list or top_k_list")
         return self
@@ -49,13 +49,13 @@ class Aggregate(Section):
     """Aggregates over the first k positions of the ranking, once for each k."""
 
     @model_validator(mode="after")
-    def _is_one_kind(self) -> Aggregate:
+    def _has_one_average(self) -> Aggregate:
         if sum(getattr(self, kind) is True for kind in _AVERAGES) != 1:
             raise ValueError(
                 "needs one of micro_average, macro_average and weighted_macro_average: true"
             )
         if self.class_weights and self.top_k_list:
-            raise ValueError("has both class_weights and top_k_list; TFMA knows one of them")
+            raise ValueError("has both class_weights and top_k_list; TFMA takes one of them")
         if not (self.micro_average or self.class_weights or self.top_k_list):
             raise ValueError(
                 "a macro average is over named classes: give class_weights, such as "

@@ -1,4 +1,4 @@
-"""The section `nodes`: components of a project's own, placed in the pipeline."""
+"""The section `nodes`: a project's own components in the pipeline."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _NAME = r"[A-Za-z_][A-Za-z0-9_]*"
 
 
 class OwnNode(Section):
-    """A TFX component behind a node of the pipeline; docs/own-nodes.md has the rules."""
+    """A TFX component after a node of the pipeline; see docs/own-nodes.md."""
 
     has_references: ClassVar[bool] = False
 
@@ -55,7 +55,7 @@ class OwnNode(Section):
 
 
 def check_ids(nodes: tuple[OwnNode, ...]) -> tuple[OwnNode, ...]:
-    """Returns the section if each node has an id of its own.
+    """Returns the section if all ids are different.
 
     Raises:
         ValueError: An id is that of another node.

@@ -49,7 +49,7 @@ def _locate(value: object, info: ValidationInfo) -> object:
 
 
 class Project(Section):
-    """A whole project as `pipeline.yaml` describes it, and where that was read from."""
+    """The configuration of a project, and its source."""
 
     name: Annotated[
         str,
@@ -89,7 +89,7 @@ class Project(Section):
     executors: dict[Exchangeable, Origin] = Field(default_factory=dict)
     """Source of a node's executor; a node that is not named runs ordain's."""
     nodes: Annotated[tuple[OwnNode, ...], AfterValidator(check_ids)] = ()
-    """Nodes of one's own, each after a node of the pipeline."""
+    """Nodes of the project's own, each after a node of the pipeline; see docs/own-nodes.md."""
     push: Push = Push()
     """The serving directory, labels and signatures."""
     retrain: Retrain = Retrain()
@@ -175,6 +175,25 @@ class Project(Section):
         if self.push.directory is None or self.is_pushed_away:
             return self.workspace / "serving" / self.name
         return Path(self.push.directory) / self.name
+
+    def local_serving(self, instead: str = "") -> Path:
+        """The serving directory, for reading or labelling versions.
+
+        Args:
+            instead: What to do if it is in an object store; by default to mount the bucket.
+
+        Raises:
+            ConfigError: Versions are published to an object store.
+        """
+        if self.is_pushed_away:
+            raise ConfigError(
+                f"{self.push_base} is in an object store: versions and labels are read from local "
+                "and mounted folders",
+                instead
+                or "mount the bucket and name the mount in push.directory; "
+                "docs/serving-directory.md",
+            )
+        return self.serving
 
     @property
     def push_base(self) -> str:

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ValidationInfo, field_validator
 
+from ordain.common.env_references import is_reference
 from ordain.config.base import ProjectPath, Section, Shown, absolute_path
 
 
@@ -25,7 +25,7 @@ class Signing(Section):
     @field_validator("password")
     @classmethod
     def _is_reference(cls, value: str | None) -> str | None:
-        if value is not None and not re.fullmatch(r"\$\{env:[A-Za-z_][A-Za-z0-9_]*\}", value):
+        if value is not None and not is_reference(value):
             raise ValueError("must be a reference such as ${env:NAME}, not the pass phrase itself")
         return value
 

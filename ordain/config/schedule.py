@@ -19,7 +19,7 @@ class Schedule(Section):
     """Checks of `ordain schedule` (docs/scheduling.md)."""
 
     cron: Annotated[str, Shown("cron expression of five fields")] | None = None
-    """Times and events at which the scheduler checks."""
+    """Times at which the scheduler checks."""
     timezone: Annotated[str, Shown("name of a time zone")] = "UTC"
     """Time zone of the expression, such as `Europe/Berlin`."""
     watch: bool = False
@@ -56,10 +56,10 @@ class Notify(Section):
     on: Annotated[tuple[NotifyEvent, ...], Field(min_length=1)]
     """Events to notify about. The key needs no quotes."""
     command: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
-    """A program and its arguments; it gets the JSON on standard input. An entry has either
+    """A program and its arguments; it receives the JSON on standard input. An entry has either
     `command` or `webhook`."""
     webhook: Annotated[str, Shown("address")] | None = None
-    """Gets the JSON as a POST. Begins with `http://`, `https://` or `${env:NAME}`; credentials
+    """Receives the JSON as a POST. Begins with `http://`, `https://` or `${env:NAME}`; credentials
     have to be references."""
     timeout_s: Annotated[FiniteFloat, Field(gt=0, le=300)] = 10.0
     """Time limit of one attempt, in seconds."""

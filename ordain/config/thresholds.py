@@ -28,12 +28,12 @@ _SHARE = re.compile("AUC|.*Accuracy$|Precision|Recall|F1|FBeta|Sensitivity|Speci
 
 @dataclass(frozen=True)
 class Value:
-    """One number that an entry of `evaluate.metrics` comes to.
+    """One value of an entry of `evaluate.metrics`.
 
     Attributes:
         name: Its name in thresholds, verdicts and results; no two values share one.
-        sub_key: `class_id`, `k` or `top_k`, where the value is about one of them.
-        number: Which class, or how many; None without a `sub_key`.
+        sub_key: `class_id`, `k` or `top_k` if the value is for one class or position; else empty.
+        number: The class or the position; None without a `sub_key`.
         is_aggregated: True for the average of `aggregate`.
         settings: Settings of the class.
     """
@@ -52,15 +52,15 @@ def metric_name(class_name: str) -> str:
 
 
 def values_of(metric: Metric) -> list[Value]:
-    """The numbers that an entry comes to.
+    """Lists the values of an entry.
 
-    A single one has the entry's name. Of several, each has the name followed by what it is about:
-    `ndcg_top_k_3`, `recall_class_id_0`. An average stands beside the classes under the name alone.
+    A single value has the entry's name. Several have the name with a suffix: `ndcg_top_k_3`,
+    `recall_class_id_0`; an average over them has the name alone.
     """
     name = metric.name or metric_name(metric.class_name)
     settings = metric.settings
-    # A class's own settings of that kind mean what TFMA's `binarize` means, which alone its
-    # validation of thresholds understands.
+    # These settings of a class mean the same as TFMA's `binarize`, and only the latter is supported
+    # by TFMA's validation of thresholds.
     parts: list[tuple[str, int]] = []
     if known_classes()[metric.class_name].has_sub_keys:
         parts += [(key, settings.pop(key)) for key in ("class_id", "top_k") if key in settings]
@@ -94,10 +94,10 @@ def _named(
 
 
 def check_thresholds(project: Project) -> None:
-    """Refuses metrics that cannot be computed, two values of one name, and limits on none.
+    """Refuses metrics that cannot be computed, duplicate names, and limits on unknown metrics.
 
     Raises:
-        ConfigError: Naming the key and the nearest name.
+        ConfigError: Names the key and the nearest name.
     """
     check_metrics(project.evaluate.metrics)
     names = dict(RESERVED_NAMES)
@@ -108,7 +108,7 @@ def check_thresholds(project: Project) -> None:
             if value.name in names:
                 raise ConfigError(
                     f"{key}: the name {value.name!r} is taken by {names[value.name]}",
-                    "give one of them another, such as {class: Recall, name: recall_80}",
+                    "rename one of them, such as {class: Recall, name: recall_80}",
                 )
             names[value.name] = key
             classes[value.name] = metric.class_name
@@ -128,7 +128,7 @@ def check_thresholds(project: Project) -> None:
 
 
 def _check_direction(name: str, class_name: str, threshold: Threshold) -> None:
-    """Refuses a limit on getting better, which lets every worse model through."""
+    """Refuses a limit on improvement, which lets every worse model through."""
     for wrong, right, pattern, better in (
         ("max_rise", "max_drop", _MORE, "more"),
         ("max_drop", "max_rise", _LESS, "less"),
@@ -143,17 +143,17 @@ def _check_direction(name: str, class_name: str, threshold: Threshold) -> None:
 
 
 def idle_limits(project: Project) -> list[str]:
-    """Limits that no value of their metric can fail, a line each."""
+    """Lists the limits that no value of their metric can violate."""
     classes = {v.name: m.class_name for m in project.evaluate.metrics for v in values_of(m)}
     lines = []
     for name, threshold in project.evaluate.thresholds.items():
         if not _SHARE.match(classes.get(name, "")):
             continue
         for limit in threshold.limits:
-            asked = {"min": limit.min, "max": limit.max, "max_drop": limit.max_drop}
+            limits = {"min": limit.min, "max": limit.max, "max_drop": limit.max_drop}
             lines += [
-                f"{name} {kind} {value:g} asks nothing of a model: {name} is from 0 to 1"
-                for kind, value in asked.items()
+                f"{name} {kind} {value:g} limits nothing: {name} is from 0 to 1"
+                for kind, value in limits.items()
                 # A reference that is not looked up is a text.
                 if isinstance(value, float) and (value <= 0 if kind == "min" else value >= 1)
             ]
@@ -161,7 +161,7 @@ def idle_limits(project: Project) -> list[str]:
 
 
 def _check_top_k(metrics: Iterable[Metric]) -> None:
-    """Refuses what TFMA mixes up: it keeps one matrix for both, made by whichever comes first."""
+    """Refuses a top_k that is both micro-averaged and not: TFMA keeps one matrix for the two."""
     flat: set[int | None] = set()
     micro: set[int | None] = set()
     for metric in metrics:
@@ -171,7 +171,7 @@ def _check_top_k(metrics: Iterable[Metric]) -> None:
                 (micro if value.is_aggregated and is_micro else flat).add(value.number)
     if both := flat & micro:
         raise ConfigError(
-            f"evaluate.metrics: top_k {min(both, key=str)} is both micro-averaged and not, which "
-            "TFMA mixes up",
-            "leave one of them out",
+            f"evaluate.metrics: top_k {min(both, key=str)} is both micro-averaged and not; TFMA "
+            "keeps one matrix for the two",
+            "remove one of them",
         )

@@ -1,4 +1,4 @@
-"""The curated schema file beside a project: reading, comparing, without TensorFlow."""
+"""Reads, writes and compares the frozen schema, without TensorFlow."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
+from ordain.common.atomic_files import write_file
 from ordain.errors import ConfigError
 
 
@@ -38,15 +39,16 @@ def feature_types(path: Path) -> dict[str, str]:
 
 
 def write_schema(schema: schema_pb2.Schema, path: Path) -> None:
-    """Writes a `schema.pbtxt`, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    staged = path.with_name(f".{path.name}.staged")
-    staged.write_text(text_format.MessageToString(schema), encoding="utf-8")
-    staged.replace(path)
+    """Writes a `schema.pbtxt` atomically.
+
+    Raises:
+        InfrastructureError: It cannot be written.
+    """
+    write_file(path, text_format.MessageToString(schema))
 
 
 def compare(frozen: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[str]:
-    """The difference of two schemas, feature by feature; empty if there is none.
+    """Lists the differences of two schemas by feature; empty if there are none.
 
     Returns:
         `+ feature x` for an added feature, `- feature x` for a removed one, and for a changed
@@ -68,12 +70,12 @@ def compare(frozen: schema_pb2.Schema, proposed: schema_pb2.Schema) -> list[str]
 
 
 def deprecated(schema: schema_pb2.Schema) -> set[str]:
-    """Features that the schema keeps and `preprocessing_fn` does not get."""
+    """Features that stay in the schema and that `preprocessing_fn` does not receive."""
     return {f.name for f in schema.feature if f.lifecycle_stage == schema_pb2.DEPRECATED}
 
 
 def describe_columns(schema: schema_pb2.Schema) -> list[str]:
-    """The columns that the model does not get, or not always, a line each."""
+    """Lists the columns that the model never or not always receives."""
     unused = deprecated(schema)
     optional = [
         f.name
@@ -81,15 +83,15 @@ def describe_columns(schema: schema_pb2.Schema) -> list[str]:
         if not (f.presence.min_fraction or f.presence.min_count) and f.name not in unused
     ]
     return [
-        *(f"  {name} is DEPRECATED: preprocessing_fn does not get it" for name in sorted(unused)),
-        *(f"  {name} is optional: some split has no value of it" for name in sorted(optional)),
+        *(f"  {name} is DEPRECATED: not passed to preprocessing_fn" for name in sorted(unused)),
+        *(f"  {name} is optional: some split has no value" for name in sorted(optional)),
     ]
 
 
 def restrict(
     frozen: schema_pb2.Schema, proposed: schema_pb2.Schema, names: Collection[str]
 ) -> schema_pb2.Schema:
-    """The frozen schema with only the named features (and their domains) as proposed."""
+    """The frozen schema with the named features and their domains replaced by the proposed."""
     result = schema_pb2.Schema()
     result.CopyFrom(frozen)
     wanted = {feature.name: feature for feature in proposed.feature if feature.name in names}
@@ -105,7 +107,7 @@ def restrict(
 
 
 def _entries(schema: schema_pb2.Schema) -> dict[str, list[str]]:
-    """Each feature's entry as lines, its string domain among them."""
+    """The lines of each feature's entry, including its string domain."""
     domains = {domain.name: domain for domain in schema.string_domain}
     entries = {}
     for feature in schema.feature:

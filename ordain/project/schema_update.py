@@ -1,4 +1,4 @@
-"""Changes that the newest data would make in a curated schema."""
+"""Updates a frozen schema from new data."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from ordain.components.schema_inference import relax_schema, retyped_features
 def propose(
     frozen: schema_pb2.Schema, statistics: Path
 ) -> tuple[schema_pb2.Schema, dict[str, tuple[str, str]]]:
-    """The frozen schema, relaxed and extended until the measured data is free of anomalies.
+    """Relaxes and extends a frozen schema until the measured data has no anomalies.
 
     Args:
-        frozen: The curated schema; not changed.
+        frozen: The frozen schema; not changed.
         statistics: Folder of an ExampleStatistics artifact.
 
     Returns:
-        The schema, and the features whose type differs: in the schema and in the data.
+        The updated schema, and the types in the schema and in the data of features where they
+        differ.
     """
     paths = sorted(statistics.glob("Split-*/FeatureStats.pb"))
     measured = [tfdv.load_stats_binary(str(path)) for path in paths]

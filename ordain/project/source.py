@@ -1,7 +1,7 @@
 """Fingerprint of a project's source, and the names that its module defines.
 
-TFX's cache key covers the text of the module file only, not what it imports. The fingerprint
-covers every Python file of the project, so a changed helper is never served a stale model.
+TFX's cache key covers the text of the module file, not the files that it imports. The fingerprint
+covers every Python file of the project.
 """
 
 from __future__ import annotations
@@ -13,16 +13,16 @@ from pathlib import Path
 
 from ordain.errors import ConfigError
 
-#: Packages whose behaviour is part of what Transform and Trainer produce.
+#: Packages that affect the outputs of Transform and Trainer.
 _VERSIONED = ("ordain", "tfx", "tensorflow", "keras", "tensorflow-transform")
 _SKIPPED_FOLDERS = {"__pycache__", "var", ".venv", "tests"}
 
 
 def fingerprint(folder: Path) -> str:
-    """SHA-256 over the project's Python files and the versions of what runs them."""
+    """SHA-256 over the project's Python files and `library_versions`."""
     digest = hashlib.sha256()
-    for package in _VERSIONED:
-        digest.update(f"{package}=={metadata.version(package)}\n".encode())
+    for package, version in library_versions().items():
+        digest.update(f"{package}=={version}\n".encode())
     for path in source_files(folder):
         content = path.read_bytes()
         digest.update(f"{path.relative_to(folder).as_posix()} {len(content)}\n".encode())
@@ -42,23 +42,23 @@ def source_files(folder: Path) -> list[Path]:
 
 
 def library_versions() -> dict[str, str]:
-    """Versions of the packages that decide what Transform and Trainer produce, by distribution."""
+    """Versions of the packages that affect the outputs of Transform and Trainer."""
     return {package: metadata.version(package) for package in _VERSIONED}
 
 
 def image_fingerprint(folder: Path, schema_file: Path) -> str:
-    """SHA-256 over what a project brings into an image beside its configuration.
+    """SHA-256 over the parts of a project in an image beside its configuration.
 
     Args:
         folder: The project.
-        schema_file: Its schema; there need not be one.
+        schema_file: Its schema; it may not exist.
     """
     schema = schema_file.read_bytes() if schema_file.exists() else b"none"
     return hashlib.sha256(fingerprint(folder).encode() + b"\n" + schema).hexdigest()
 
 
 def functions_of(module: Path) -> set[str]:
-    """Names a module binds at its top level, found without importing it.
+    """Lists the names that a module binds at its top level, without importing it.
 
     Raises:
         ConfigError: There is no such file, or it is not valid Python; names the line.

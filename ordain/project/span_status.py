@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ordain.config.data import Data
 from ordain.config.schedule import Complete
-from ordain.project.spans import Match, match_paths
+from ordain.project.spans import Match, newest_versions
 
 #: Name that TFX gives the one split of an input configuration without splits.
 _SPLIT = "single_split"
@@ -31,8 +31,8 @@ class Delivery:
         version: Its version, or None if the pattern has none.
         fingerprint: As TFX's ExampleGen computes it.
         modified: When the content of its newest file changed, in seconds since 1970.
-        changed: When anything about it changed last by the file system's own clock, a renamed,
-            copied or removed file among that, in seconds since 1970.
+        changed: Last change by the file system's clock, including renamed, copied and removed
+            files, in seconds since 1970.
         missing: The condition of a complete span that does not hold; empty if all hold.
     """
 
@@ -45,43 +45,32 @@ class Delivery:
 
 
 def find_deliveries(data: Data, complete: Complete) -> list[Delivery]:
-    """The deliveries in the data folder, oldest span first; empty if there are none yet.
+    """Lists the deliveries in the data folder, oldest span first.
 
     Args:
         data: Where the data is.
-        complete: Conditions of a complete span; `age_minutes` is checked by the decision, which
-            knows the time.
+        complete: Conditions of a complete span, except `age_minutes`, which the retraining
+            decision checks.
 
     Raises:
         ConfigError: The folder does not exist, or a path holds no valid date.
     """
-    found: dict[int, dict[int, list[Match]]] = {}
-    for match in match_paths(data):
-        found.setdefault(match.span, {}).setdefault(match.version, []).append(match)
-    deliveries = []
-    for span in sorted(found):
-        versions = [v for v, matches in found[span].items() if any(m.is_data for m in matches)]
-        if versions:
-            version = max(versions)
-            delivered = _deliver(data, complete, span, version, found[span][version])
-            deliveries += [delivered] if delivered is not None else []
-    return deliveries
+    found = (_deliver(data, complete, *span) for span in newest_versions(data))
+    return [delivery for delivery in found if delivery is not None]
 
 
-def _deliver(
-    data: Data, complete: Complete, span: int, version: int, matches: list[Match]
-) -> Delivery | None:
+def _deliver(data: Data, complete: Complete, span: int, matches: list[Match]) -> Delivery | None:
     try:
         states = [(m, m.path.stat()) for m in matches]
-        # A file that is taken away leaves its trace in the folder only; where spans share one
-        # folder, that trace is not this span's.
+        # A removed file changes the time of its folder only. A folder that spans share does not
+        # show which of them changed.
         folders = {m.path.parent for m in matches} if _has_own_folder(data.pattern) else set()
         traces = [folder.stat().st_ctime for folder in folders]
-    except FileNotFoundError:  # it is being replaced at this moment
+    except FileNotFoundError:  # a file is being replaced
         return None
     return Delivery(
         span=span,
-        version=version if version >= 0 else None,
+        version=matches[0].version,
         fingerprint=fingerprint_of(state for _, state in states),
         modified=max(state.st_mtime for m, state in states if m.is_data),
         changed=max([*traces, *(state.st_ctime for _, state in states)]),
@@ -125,7 +114,7 @@ def _missing(complete: Complete, files: list[Match]) -> str:
 
 
 def _fill(name: str, texts: Mapping[str, str]) -> str:
-    """A name with `{SPAN}` and the like as they stand in the paths of this span."""
+    """Replaces `{SPAN}` and the like in a name by their text in the paths of this span."""
     return _SPEC.sub(lambda spec: texts.get(spec[1], spec[0]), name)
 
 

@@ -37,21 +37,21 @@ class Match:
 
     Attributes:
         span: The span's number.
-        version: The version, or -1 if the pattern has none.
+        version: The version; None if the pattern has none.
         path: The path.
         texts: The path's text for `SPAN`, `VERSION`, `YYYY`, ...
         is_data: True for a file that ExampleGen reads.
     """
 
     span: int
-    version: int
+    version: int | None
     path: Path
     texts: dict[str, str]
     is_data: bool
 
 
 def match_paths(data: Data) -> Iterator[Match]:
-    """Every path in the data folder that matches the pattern, also files that are not data.
+    """Yields the paths in the data folder that match the pattern, also files that are not data.
 
     Raises:
         ConfigError: The folder does not exist, or a path holds no valid date.
@@ -73,35 +73,47 @@ def match_paths(data: Data) -> Iterator[Match]:
             if is_data:
                 raise
             continue
-        yield Match(number, int(texts.get("VERSION") or -1), path, texts, is_data)
+        version = int(texts["VERSION"]) if "VERSION" in texts else None
+        yield Match(number, version, path, texts, is_data)
+
+
+def newest_versions(data: Data) -> Iterator[tuple[int, list[Match]]]:
+    """Yields each span's number and the matches at its highest version with data, oldest first.
+
+    Raises:
+        ConfigError: The folder does not exist, or a path holds no valid date.
+    """
+    found: dict[int, dict[int | None, list[Match]]] = {}
+    for match in match_paths(data):
+        found.setdefault(match.span, {}).setdefault(match.version, []).append(match)
+    for span in sorted(found):
+        versions = [v for v, matches in found[span].items() if any(m.is_data for m in matches)]
+        if versions:
+            # A pattern with versions gives every match one.
+            yield span, found[span][max(versions, key=lambda version: version or 0)]
 
 
 def find_spans(data: Data) -> list[Span]:
-    """All spans in the data folder, oldest first, each at its highest version.
+    """Lists the spans in the data folder, oldest first, each at its highest version.
 
     Raises:
         ConfigError: The folder does not exist, or no file matches the pattern.
     """
-    found: dict[int, dict[int, list[Path]]] = {}
-    for match in match_paths(data):
-        if match.is_data:
-            found.setdefault(match.span, {}).setdefault(match.version, []).append(match.path)
-    if not found:
+    spans = []
+    for number, matches in newest_versions(data):
+        files = tuple(match.path for match in matches if match.is_data)
+        size = sum(file.stat().st_size for file in files)
+        spans.append(Span(number, matches[0].version, files, size))
+    if not spans:
         raise ConfigError(
             f"data.pattern: no file in {data.path} matches {data.pattern!r}",
             "check data.path and data.pattern in pipeline.yaml",
         )
-    spans = []
-    for number in sorted(found):
-        version = max(found[number])
-        files = tuple(found[number][version])
-        size = sum(f.stat().st_size for f in files)
-        spans.append(Span(number, version if version >= 0 else None, files, size))
     return spans
 
 
 def select_window(spans: list[Span], window: int, newest: int | None = None) -> list[Span]:
-    """The newest `window` spans, or those that end with span `newest`, oldest first.
+    """Returns the last `window` spans up to `newest` (by default the last), oldest first.
 
     Raises:
         ConfigError: `newest` is not among the spans.
@@ -150,6 +162,6 @@ def _span_number(match: re.Match[str], path: Path) -> int:
         try:
             day = datetime.date(int(groups["YYYY"]), int(groups["MM"]), int(groups["DD"]))
         except ValueError as error:
-            raise ConfigError(f"{path}: the pattern reads no valid date there: {error}") from error
+            raise ConfigError(f"{path}: not a valid date by data.pattern: {error}") from error
         return (day - _EPOCH).days
     return int(groups.get("SPAN") or 0)

@@ -10,6 +10,7 @@ import ml_metadata as mlmd
 import pytest
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from ordain.api.runs import runs as list_runs
 from ordain.cli.main import main
 from ordain.config.loading import load_project
 from ordain.history.results import NodeResult, RunResult
@@ -76,7 +77,7 @@ def write_runs(project, *runs: str) -> None:
 def write_result(project, run: str) -> RunResult:
     verdict = Verdict.of("data", [Reason(Outcome.WARNED, "drift", "too far", where="x", span=3)])
     nodes = (NodeResult("ExampleGen", "complete", 1.0),)
-    result = RunResult("toy", run, "2026", 1.0, (3,), nodes, (verdict,), 7, True, "/srv/7")
+    result = RunResult("toy", run, "2026", 1.0, (3,), nodes, (verdict,), 7, True, model="/srv/7")
     result.write(project.runs / run)
     return result
 
@@ -221,11 +222,39 @@ class TestRuns:
         code, out, _ = ordain("runs", "list", make_folder())
         assert code == 0
         second, first, removed = out.splitlines()
-        assert removed.startswith("run-0") and removed.endswith("its folder is gone (ordain gc)")
+        assert removed.startswith("run-0") and removed.endswith(
+            "its folder was removed (ordain gc)"
+        )
         assert second.startswith("run-2") and second.endswith("did not end (running, or killed)")
         assert first.startswith("run-1") and first.endswith(result.headline)
         (only,) = json.loads(ordain("runs", "list", make_folder(), "--limit", "1", "--json")[1])
         assert only["run"] == "run-2"
+        listed = json.loads(ordain("runs", "list", make_folder(), "--json")[1])
+        assert listed == [one.to_dict() for one in list_runs(project)]
+        assert (listed[1]["version"], listed[1]["model"]) == (7, "/srv/7")
+
+    @pytest.mark.parametrize("text", ["", "[]", "{}", '{"headline": 1', '{"headline": "x"}'])
+    def test_an_unreadable_result_is_a_run_that_did_not_end(
+        self, ordain, make_project, make_folder, text
+    ):
+        project = make_project()
+        write_runs(project, "run-1")
+        (project.runs / "run-1").mkdir(parents=True)
+        (project.runs / "run-1" / "result.json").write_text(text)
+        code, out, _ = ordain("runs", "list", make_folder())
+        assert code == 0
+        assert out.endswith("did not end (running, or killed)\n")
+
+    def test_one_without_its_folder_is_shown_from_the_store(
+        self, ordain, make_project, make_folder
+    ):
+        write_runs(make_project(), "run-1")
+        code, out, _ = ordain("runs", "show", make_folder(), "run-1")
+        assert code == 0
+        assert "its folder was removed (ordain gc)" in out and "ExampleGen span 3" in out
+        code, _, err = ordain("runs", "show", make_folder(), "run-2")
+        assert code == 2
+        assert "toy has no run 'run-2'" in err and "nearest: run-1" in err
 
     def test_shown_with_nodes_and_verdicts(self, ordain, make_project, make_folder):
         project = make_project()
@@ -241,6 +270,15 @@ class TestRuns:
         assert [(n["node"], n["span"], n["state"]) for n in shown["nodes"]] == [
             ("ExampleGen", 3, "complete")
         ]
+
+    def test_tensorboard_names_a_run_without_training_logs(self, ordain, make_project, make_folder):
+        project = make_project()
+        write_runs(project, "run-1")
+        (project.runs / "run-2").mkdir(parents=True)
+        for run in ("run-1", "run-2"):
+            code, _, err = ordain("tensorboard", make_folder(), run)
+            assert code == 2
+            assert f"run {run} has no training logs" in err
 
     def test_logs_are_the_end_of_the_node_asked_for_or_the_last(
         self, ordain, make_project, make_folder

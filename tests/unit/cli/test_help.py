@@ -1,6 +1,6 @@
 """Help texts and the flights plan, held against golden files.
 
-After a change that is meant: ORDAIN_RENEW_GOLDEN=1 .venv/bin/python -m pytest tests/unit/ordain
+After a change that is meant: ORDAIN_RENEW_GOLDEN=1 .venv/bin/python -m pytest tests/unit/cli
 and look at the difference in git before it is committed.
 """
 
@@ -74,6 +74,21 @@ def test_help_shows_examples_of_each_command(name):
     assert {words[0] for words in shown} == {name}
 
 
+#: Groups whose own page shows how their commands are called.
+SHOWN_BY_GROUP = ("models", "cluster")
+
+
+@pytest.mark.parametrize(
+    "path",
+    [path for path in commands() if len(path) > 1 and path[0] not in SHOWN_BY_GROUP],
+    ids=" ".join,
+)
+def test_help_shows_examples_of_each_command_of_a_group(path):
+    shown = [words for name, words in examples() if name == " ".join(path)]
+    assert shown
+    assert {words[0] for words in shown} == {path[0]}
+
+
 def test_examples_name_commands_and_options_that_exist():
     tried = 0
     for _, words in examples():
@@ -90,7 +105,7 @@ def test_examples_name_commands_and_options_that_exist():
 def test_the_first_page_lists_each_command_with_the_first_line_of_its_own():
     page = invoke("--help")
     width = max(map(len, COMMANDS)) + 2
-    for name, (_, line) in COMMANDS.items():
+    for name, line in COMMANDS.items():
         assert f"  {name:<{width}}{line}\n" in page
         first = invoke(name, "--help").split("\n\n")[1].strip().splitlines()[0]
         assert first.replace("PROJECT's", "a project's").replace("PROJECT", "a project") == line

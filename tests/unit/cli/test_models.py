@@ -11,7 +11,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from ordain.api.models import models as read_models
 from ordain.cli.main import main
+from ordain.config.loading import load_project
 from ordain.serving.registry.directory import publish
 from ordain.serving.registry.label_file import read_labels
 from ordain.serving.registry.labels import record_push
@@ -115,6 +117,8 @@ class TestList:
             ["stable"],
             {"auc": 0.8},
         )
+        found = read_models(load_project(folder))
+        assert document["versions"] == json.loads(json.dumps([one.to_dict() for one in found]))
 
     def test_tells_a_version_without_manifest_and_a_label_without_version(
         self, ordain, folder, push
@@ -223,7 +227,7 @@ class TestDiff:
 
 class TestVerify:
     def test_every_version_or_one(self, ordain, folder, push):
-        assert ordain("verify", folder)[:2] == (0, "1: whole\n2: whole\n3: whole\n")
+        assert ordain("verify", folder)[:2] == (0, "1: intact\n2: intact\n3: intact\n")
         path = push.project.serving / "2" / "saved_model.pb"
         path.write_bytes(b"x" * path.stat().st_size)
         code, out, _ = ordain("verify", folder)
@@ -234,7 +238,7 @@ class TestVerify:
     def test_scans_as_a_server_does(self, ordain, folder, push):
         push(graph="hostile")
         code, out, _ = ordain("verify", folder)
-        assert code == 5 and "3: whole\n4: refused\n" in out and "WriteFile" in out
+        assert code == 5 and "3: intact\n4: refused\n" in out and "WriteFile" in out
 
     def test_asks_for_the_signatures_when_signing_is_on(self, ordain, folder, push, pair):
         code, out, _ = ordain("verify", folder, 1, *pair.options)
@@ -277,7 +281,7 @@ class TestSigned:
         assert (code, out) == (0, "stable is version 1, was 2\n")
         assert ordain("verify", folder, *pair.options)[:2] == (
             0,
-            "1: whole and signed\n2: whole and signed\n",
+            "1: intact and signed\n2: intact and signed\n",
         )
 
     def test_labels_from_before_signing_are_replaced_when_that_is_said(self, ordain, push, pair):

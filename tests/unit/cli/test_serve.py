@@ -35,10 +35,10 @@ def test_emit_prints_documents_and_starts_nothing(make_folder, kind, kinds):
 
 def test_a_bucket_is_not_served_from_here(make_folder):
     folder = make_folder(push__directory="gs://bucket/models")
-    with pytest.raises(ConfigError, match="reads local folders"):
+    with pytest.raises(ConfigError, match="read from local"):
         call("serve", folder)
     (folder / "rows.json").write_text("[]")
-    with pytest.raises(ConfigError, match="local folders"):
+    with pytest.raises(ConfigError, match="read from local"):
         call("predict", folder, "--input", folder / "rows.json")
 
 

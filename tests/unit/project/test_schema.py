@@ -4,7 +4,7 @@ import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
 
-from ordain.errors import ConfigError
+from ordain.errors import ConfigError, InfrastructureError
 from ordain.project.schema import compare, feature_types, read_schema, restrict, write_schema
 
 FROZEN = """
@@ -104,7 +104,7 @@ class TestFile:
         path = tmp_path / "schema.pbtxt"
         write_schema(schema(), path)
         (tmp_path / ".schema.pbtxt.staged").mkdir()
-        with pytest.raises(OSError, match="schema.pbtxt.staged"):
+        with pytest.raises(InfrastructureError, match="schema.pbtxt.staged"):
             write_schema(schema_pb2.Schema(), path)
         assert read_schema(path) == schema()
 

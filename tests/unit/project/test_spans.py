@@ -167,7 +167,7 @@ def test_a_pattern_without_files_is_named(make_tree, files):
 
 def test_a_folder_that_is_no_date_is_named(make_tree):
     data = make_tree("{YYYY}-{MM}-{DD}/*", ["2013-02-30/a"])
-    with pytest.raises(ConfigError, match="2013-02-30/a: the pattern reads no valid date there"):
+    with pytest.raises(ConfigError, match="2013-02-30/a: not a valid date by data.pattern"):
         find_spans(data)
 
 

@@ -182,6 +182,35 @@ def test_not_blessed_and_refused(write, ingest, judge, read):
     assert all(a.is_concluded for a in read())
 
 
+@pytest.mark.parametrize(
+    ("outcome", "pushed", "state"),
+    [
+        (Outcome.BLOCKED, 0, State.NOT_BLESSED),
+        (Outcome.WARNED, 1, State.PUBLISHED),
+        (Outcome.PASSED, 1, State.PUBLISHED),
+        (Outcome.PASSED, 0, State.UNFINISHED),
+    ],
+)
+def test_the_verdict_of_an_own_gate_counts(write, ingest, judge, read, outcome, pushed, state):
+    ingest(1)
+    judge(PASSED)
+    judge(Verdict.of("span-count", [Reason(outcome, "spans", "1 span")]), node="CountSpans")
+    if pushed:
+        write("Publisher", kind="PushedModel", left={"pushed": 1})
+    (found,) = read()
+    assert found.state is state
+    assert found.is_concluded == (state is not State.UNFINISHED)
+    assert found.bad == ()
+
+
+def test_a_blocking_data_gate_counts_before_an_own_gate(ingest, judge, read):
+    ingest(3)
+    judge(BLOCKED)
+    judge(Verdict.of("span-count", [Reason(Outcome.BLOCKED, "spans", "1")]), node="CountSpans")
+    (found,) = read()
+    assert (found.state, found.bad) == (State.BLOCKED, (3,))
+
+
 def test_a_span_that_could_not_be_read(write, ingest, read, fail):
     options = {"custom_config": {"@type": "x", "value": '{"label": "y"}'}}
     told = {

@@ -244,15 +244,15 @@ class TestLimits:
     @pytest.mark.parametrize(
         ("limit", "said"),
         [
-            ({"min": -5}, "auc min -5 asks nothing of a model: auc is from 0 to 1"),
-            ({"min": 0.5, "newest": {"max": 5}}, "auc max 5 asks nothing"),
-            ({"max_drop": 2}, "auc max_drop 2 asks nothing"),
+            ({"min": -5}, "auc min -5 limits nothing: auc is from 0 to 1"),
+            ({"min": 0.5, "newest": {"max": 5}}, "auc max 5 limits nothing"),
+            ({"max_drop": 2}, "auc max_drop 2 limits nothing"),
             ({"min": 0.5, "max": 0.99, "max_drop": 0.2}, None),
         ],
     )
     def test_that_nothing_can_fail_are_noted(self, make_project, limit, said):
         notes = make_plan(make_project(evaluate__thresholds={"auc": limit})).notes
-        found = [note for note in notes if "asks nothing" in note]
+        found = [note for note in notes if "limits nothing" in note]
         assert [note[: len(said)] for note in found] == [said] if said else not found
 
 

@@ -22,6 +22,11 @@ FITS = {
         "nodes": {"Trainer": {"image": "registry.example.org/toy-gpu:1"}},
     },
 }
+#: Modules that do not exist: refusing the nodes does not import them.
+OWN = [
+    {"after": "StatisticsGen", "component": "no_such_module:CountSpans"},
+    {"after": "CountSpans", "component": "no_such_module:Other", "id": "Late"},
+]
 
 
 def named(folder):
@@ -62,10 +67,32 @@ class TestRefused:
             ({"push__signing": {"public_key": "a.pem"}}, {"Pusher"}),
             ({"kubeflow": {"image": "toy:1"}}, {"kubeflow.pipeline_root"}),
             ({"kubeflow": {"pipeline_root": "gs://bucket/x"}}, {"kubeflow.image"}),
+            ({"nodes": OWN}, {"nodes.CountSpans", "nodes.Late"}),
+            (
+                {"nodes": OWN, "data__path": "data"},
+                {"nodes.CountSpans", "nodes.Late", "ExampleGen"},
+            ),
         ],
     )
     def test_each_for_its_own_reason(self, make_folder, keys, who):
         assert named(make_folder(**{**FITS, **keys})) == who
+
+    def test_the_command_refuses_own_nodes_by_name_and_writes_nothing(self, make_folder, tmp_path):
+        path = tmp_path / "job.json"
+        folder = make_folder(**FITS, nodes=OWN)
+        words = ["compile", str(folder), "--target", "vertex", "-o", str(path)]
+        done = CliRunner().invoke(cli, words)
+        assert isinstance(done.exception, ConfigError)
+        assert done.exception.message.splitlines() == [
+            "Vertex AI cannot run this project:",
+            *(
+                f"nodes.{name}: TFX's runner for Vertex does not pass a component its place and "
+                "source (leave out nodes)"
+                for name in ("CountSpans", "Late")
+            ),
+        ]
+        assert done.exception.hint == "see docs/kubeflow-compile.md#vertex-ai"
+        assert not path.exists()
 
     def test_references_that_no_container_could_look_up(self, make_folder, monkeypatch):
         monkeypatch.setenv("TEST_KEY", "hush-hush")
