@@ -5,13 +5,13 @@ from __future__ import annotations
 import datetime
 import difflib
 import html
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
 from ordain.common.html_tables import html_table
+from ordain.common.json_files import read_json
 from ordain.config.project import Project
 from ordain.errors import ConfigError, InfrastructureError
 from ordain.history.diff import read_facts
@@ -204,7 +204,7 @@ def read_past_run(project: Project, run: Run) -> PastRun:
     headline, result = "its folder was removed (ordain gc)", {}
     if folder.is_dir():
         try:
-            raw = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+            raw = read_json(folder / "result.json") or {}
             headline = raw["headline"]
             result = {
                 "exit_code": raw["exit_code"],
@@ -214,6 +214,6 @@ def read_past_run(project: Project, run: Run) -> PastRun:
                 "model": raw["model"],
                 "verdicts": tuple(Verdict.from_dict(verdict) for verdict in raw["verdicts"]),
             }
-        except (OSError, ValueError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             headline = "did not end (running, or killed)"
     return PastRun(run.id, started, headline, folder, project=project, **result)

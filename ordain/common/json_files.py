@@ -1,4 +1,4 @@
-"""Reading of JSON files that may be missing, damaged, or from another version."""
+"""Reading of JSON files that may be missing, incomplete or damaged."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 
-def read_object(path: Path) -> dict[str, Any]:
-    """Reads a JSON object; empty where the file is missing, not JSON, or holds something else."""
+def read_json(path: Path) -> dict[str, Any] | None:
+    """Reads the object in a JSON file; None if there is no such file, or it holds none."""
     try:
-        found = json.loads(path.read_bytes())
+        raw = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError):
-        return {}
-    return found if isinstance(found, dict) else {}
+        return None
+    return raw if isinstance(raw, dict) else None

@@ -27,12 +27,14 @@ class Action:
         name: Last part of its URL.
         title: Text of the button, followed by the version.
         consequence: Its effect, shown on the confirmation page.
+        done: The new state, shown afterwards.
         has_share: True if it takes a share of the requests.
     """
 
     name: str
     title: str
     consequence: str
+    done: str
     has_share: bool = False
 
 
@@ -44,22 +46,26 @@ ACTIONS = {
             "Promote",
             "It becomes stable and answers requests that name no version. The next push may move "
             "the label to a newer version.",
+            "The version is stable now.",
         ),
         Action(
             "rollback",
             "Roll back to",
             "It becomes stable and is pinned: no push moves the label until the next promotion.",
+            "The version is stable now, and pinned there.",
         ),
         Action(
             "canary",
             "Make canary",
             "It gets the label canary, and a share of the requests that name no version.",
+            "The version is the canary now.",
             has_share=True,
         ),
         Action(
             "drop-canary",
             "Drop canary",
             "It loses the label canary and its share of requests; the version itself stays.",
+            "There is no canary now.",
         ),
     )
 }
@@ -75,7 +81,7 @@ def offered(version: int, labels: Labels) -> list[Action]:
     return [ACTIONS["rollback" if is_older else "promote"], ACTIONS["canary"]]
 
 
-def carry_out(project: Project, action: Action, version: int, form: Mapping[str, str]) -> str:
+def carry_out(project: Project, action: Action, version: int, form: Mapping[str, str]) -> None:
     """Make a change.
 
     Args:
@@ -83,9 +89,6 @@ def carry_out(project: Project, action: Action, version: int, form: Mapping[str,
         action: The change.
         version: The version to change.
         form: `why`, and `share` in per cent if the change takes one.
-
-    Returns:
-        The new state, as a sentence.
 
     Raises:
         ConfigError: The reason is missing, the share is invalid, or the version does not exist.
@@ -100,18 +103,14 @@ def carry_out(project: Project, action: Action, version: int, form: Mapping[str,
     base, trust, who = project.serving, project.trust, f"{this_user()} (dashboard)"
     if action.name == "promote":
         promote(base, version, who, why, trust)
-        return f"Version {version} is stable."
-    if action.name == "rollback":
+    elif action.name == "rollback":
         rollback(base, who, why, version, trust)
-        return f"Version {version} is stable, and pinned there."
-    if action.name == "drop-canary":
+    elif action.name == "canary":
+        set_canary(base, version, _share(form.get("share", "")), who, why, trust)
+    else:
         if read_labels(base, trust).version_of(CANARY) != version:
             raise ConfigError(f"version {version} is no longer the canary")
         drop_canary(base, who, why, trust)
-        return "There is no canary now."
-    share = _share(form.get("share", ""))
-    set_canary(base, version, share, who, why, trust)
-    return f"Version {version} gets {share:.0%} of the requests."
 
 
 def _share(text: str) -> float:

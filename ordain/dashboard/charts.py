@@ -6,9 +6,6 @@ import json
 import threading
 from collections import OrderedDict
 from collections.abc import Sequence
-from dataclasses import dataclass
-
-from markupsafe import Markup
 
 from ordain.dashboard.trends import Point, Series
 from ordain.reports.charts.base import (
@@ -25,7 +22,7 @@ from ordain.reports.charts.base import (
     points,
     thinned,
 )
-from ordain.reports.charts.renderer import draw_all
+from ordain.reports.charts.renderer import Figure, draw_all
 from ordain.reports.facts.formatting import plain
 from ordain.verdict import Outcome
 
@@ -35,35 +32,32 @@ KEPT = 400
 MAX_CHARTS = 12
 
 
-@dataclass(frozen=True)
-class DrawnChart:
-    """A chart and its SVG, in the form that the reports' templates use."""
-
-    chart: Chart
-    svg: Markup
-
-
 class ChartCache:
-    """Draw charts, with an in-memory cache keyed by their content."""
+    """Draws charts, with an in-memory cache; the dashboard writes nothing to the workspace."""
 
     def __init__(self) -> None:
         """Start with an empty cache."""
-        self._kept: OrderedDict[str, DrawnChart] = OrderedDict()
+        self._kept: OrderedDict[str, str] = OrderedDict()
         self._lock = threading.Lock()
 
-    def draw(self, charts: Sequence[Chart]) -> list[DrawnChart]:
+    def draw(self, charts: Sequence[Chart]) -> list[Figure]:
         """Draw charts that are not in the cache; return all in order."""
         with self._lock:
-            keys = [json.dumps([c.title, c.caption, c.keys, c.spec]) for c in charts]
-            new = {key: c for key, c in zip(keys, charts, strict=True) if key not in self._kept}
-            for (key, chart), svg in zip(new.items(), draw_all(list(new.values())), strict=True):
-                self._kept[key] = DrawnChart(chart, svg)
-            drawn = [self._kept[key] for key in keys]
-            for key in keys:
-                self._kept.move_to_end(key)
-            while len(self._kept) > max(KEPT, len(keys)):
-                self._kept.popitem(last=False)
-            return drawn
+            drawn = draw_all(charts, self)
+        return [Figure(chart, svg) for chart, svg in zip(charts, drawn, strict=True)]
+
+    def find(self, spec: Spec) -> str | None:
+        """Find the SVG of a specification."""
+        key = json.dumps(spec)
+        if key in self._kept:
+            self._kept.move_to_end(key)
+        return self._kept.get(key)
+
+    def keep(self, drawn: list[tuple[Spec, str]]) -> None:
+        """Store SVGs in place of those that were used the longest time ago."""
+        self._kept |= {json.dumps(spec): svg for spec, svg in drawn}
+        while len(self._kept) > KEPT:
+            self._kept.popitem(last=False)
 
 
 def metric_charts(series: Series) -> list[Chart]:

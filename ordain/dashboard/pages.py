@@ -4,19 +4,18 @@ from __future__ import annotations
 
 import datetime
 from pathlib import Path
-from typing import Any
 
 import jinja2
 
 from ordain.dashboard.views import View
+from ordain.reports import templating
 from ordain.reports.facts import formatting
 from ordain.retraining.report import describe_reason
 
 _OWN = Path(__file__).parent / "templates"
-_REPORTS = Path(__file__).parents[1] / "reports" / "templates"
 #: Static files: name, type, folder.
 ASSETS = {
-    "style.css": ("text/css", _REPORTS),
+    "style.css": ("text/css", templating.TEMPLATES),
     "dashboard.css": ("text/css", _OWN),
     "live.js": ("text/javascript", _OWN),
 }
@@ -53,30 +52,14 @@ def read_asset(name: str) -> tuple[bytes, str] | None:
 
 def environment() -> jinja2.Environment:
     """Build the template environment, including the reports' templates."""
-    found = jinja2.Environment(
-        loader=jinja2.ChoiceLoader(
-            [jinja2.FileSystemLoader(_OWN), jinja2.FileSystemLoader(_REPORTS)]
-        ),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    for name in ("plain", "number", "fixed", "share", "size", "duration"):
-        found.filters[name] = getattr(formatting, name)
-    found.filters |= {"moment": moment, "ago": ago, "lines": lines, "reason": describe_reason}
+    found = templating.environment([_OWN])
+    found.filters |= {"ago": ago, "lines": lines, "reason": describe_reason}
     return found
-
-
-def moment(value: datetime.datetime | str | float) -> str:
-    """Format a time as `2026-11-21 15:29 UTC`."""
-    when = _moment(value)
-    return "–" if when is None else f"{when:%Y-%m-%d %H:%M} UTC"
 
 
 def ago(value: datetime.datetime | str | float, now: datetime.datetime) -> str:
     """Format a time relative to now: `5 min ago`, `in 2 h`."""
-    when = _moment(value)
+    when = formatting.parsed(value)
     if when is None:
         return ""
     seconds = (now - when).total_seconds()
@@ -93,14 +76,3 @@ def lines(value: str) -> str:
     return "\n".join(
         formatting.plain(line.replace("\t", "    "), 2000) for line in value.split("\n")
     )
-
-
-def _moment(value: Any) -> datetime.datetime | None:
-    try:
-        if isinstance(value, str):
-            value = datetime.datetime.fromisoformat(value)
-        elif not isinstance(value, datetime.datetime):
-            value = datetime.datetime.fromtimestamp(float(value), datetime.UTC)
-        return value.astimezone(datetime.UTC)
-    except (ValueError, OverflowError, OSError):
-        return None

@@ -8,15 +8,16 @@ in the verdicts in the store. Final results are read once.
 from __future__ import annotations
 
 import datetime
-import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import psutil
 
+from ordain.common.json_files import read_json
 from ordain.config.project import Project
 from ordain.dashboard.models import RunFilter, RunLine, State, Verdict
 from ordain.dashboard.store import ReadOnlyHistory
@@ -24,8 +25,6 @@ from ordain.errors import InfrastructureError
 from ordain.history.runs import state_of
 
 _STAMP = re.compile(r"\d{8}-\d{6}")
-#: Limit on `result.json`; a larger one was not written by a run.
-MAX_RESULT_BYTES = 20_000_000
 _CODES = {3: Verdict.DATA_BLOCKED, 4: Verdict.NOT_BLESSED}
 _GONE = "its folder was removed (ordain gc)"
 _CUT_OFF = "did not end: it was killed, or runs on another machine"
@@ -97,8 +96,8 @@ class Runs:
         It does not try the lock: that would hold it for a moment.
         """
         path = self._project.workspace / ".lock.json"
+        about = read_json(path) or {}
         try:
-            about = json.loads(path.read_text(encoding="utf-8"))
             process = psutil.Process(int(about["pid"]))
             is_it = process.create_time() <= path.stat().st_mtime + 1 and process.is_running()
             run_id = str(about["run_id"])
@@ -117,41 +116,33 @@ class Runs:
         changed: tuple[float, float],
     ) -> RunLine:
         folder = self._project.runs / run_id
-        common: dict[str, Any] = {"project": self._project.name, "id": run_id}
-        common |= {"has_report": bool(changed[1]), "has_folder": folder.is_dir()}
-        if changed[0]:
-            line = _from_result(folder / "result.json", began, common)
-            if line is not None:
-                return line
+        has_folder = folder.is_dir()
+        line: Callable[..., RunLine] = partial(
+            RunLine,
+            self._project.name,
+            run_id,
+            began,
+            has_report=bool(changed[1]),
+            has_folder=has_folder,
+        )
+        ended = _from_result(read_json(folder / "result.json"), line) if changed[0] else None
+        if ended is not None:
+            return ended
         if run_id == running:
             node = self._node(context)
-            return RunLine(
-                started=began,
-                state=State.RUNNING,
-                verdict=Verdict.NONE,
-                headline=f"running: {node}" if node else "running",
-                node=node,
-                **common,
-            )
-        if common["has_folder"]:
-            return RunLine(
-                started=began,
-                state=State.UNFINISHED,
-                verdict=Verdict.NONE,
-                headline=_CUT_OFF,
-                **common,
-            )
+            headline = f"running: {node}" if node else "running"
+            return line(State.RUNNING, Verdict.NONE, headline, node=node)
+        if has_folder:
+            return line(State.UNFINISHED, Verdict.NONE, _CUT_OFF)
         verdict = Verdict.NONE if context is None else self._recalled(context, began)
-        return RunLine(
-            started=began, state=State.REMOVED, verdict=verdict, headline=_GONE, **common
-        )
+        return line(State.REMOVED, verdict, _GONE)
 
     def _node(self, context: int | None) -> str:
         """Find the node that executes now, from the store."""
         if context is None:
             return ""
         try:
-            executions = self._history.ask("get_executions_by_context", context)
+            executions = self._history.store.get_executions_by_context(context)
         except InfrastructureError:
             return ""
         active = [e.type.rpartition(".")[2] for e in executions if state_of(e) == "running"]
@@ -160,7 +151,7 @@ class Runs:
     def _recalled(self, context: int, began: datetime.datetime) -> Verdict:
         """Read the outcome of a run without a folder from its verdicts in the store."""
         try:
-            artifacts = self._history.ask("get_artifacts_by_context", context)
+            artifacts = self._history.store.get_artifacts_by_context(context)
         except InfrastructureError:
             return Verdict.NONE
         by_type: dict[str, list[Any]] = {}
@@ -190,34 +181,21 @@ class Runs:
             return _at(0)
 
 
-def read_result(path: Path) -> dict[str, Any] | None:
-    """Read a run's `result.json`; None if it is missing or invalid."""
-    try:
-        if path.stat().st_size > MAX_RESULT_BYTES:
-            return None
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+def _from_result(raw: dict[str, Any] | None, line: Callable[..., RunLine]) -> RunLine | None:
+    """Read a run from its `result.json`; None if that is not one."""
+    if raw is None:
         return None
-    return raw if isinstance(raw, dict) else None
-
-
-def _from_result(path: Path, began: datetime.datetime, common: dict[str, Any]) -> RunLine | None:
-    raw = read_result(path)
     try:
-        if raw is None:
-            return None
         version = raw.get("version")
         is_failed = raw.get("failure") is not None
         blocked = [v["gate"] for v in raw["verdicts"] if v["outcome"] == "blocked"]
-        return RunLine(
-            started=began,
-            state=State.FAILED if is_failed else State.ENDED,
-            verdict=_verdict(raw, is_failed, blocked),
-            headline=str(raw["headline"]),
+        return line(
+            State.FAILED if is_failed else State.ENDED,
+            _verdict(raw, is_failed, blocked),
+            str(raw["headline"]),
             seconds=float(raw["seconds"]),
             window=tuple(int(span) for span in raw["window"]),
             version=None if version is None else int(version),
-            **common,
         )
     except (KeyError, TypeError, ValueError):
         return None

@@ -11,8 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ordain.common.json_files import read_json
 from ordain.common.node_id import NodeId
-from ordain.dashboard.runs import read_result
 from ordain.dashboard.store import ReadOnlyHistory
 from ordain.history.runs import Output, verdict_of
 from ordain.verdict import Outcome, Reason, Verdict
@@ -145,7 +145,7 @@ class Trends:
         return [judged for judged in found if judged is not None]
 
     def _newest_span(self, run: str) -> int | None:
-        raw = read_result(self._runs / run / "result.json") if run else None
+        raw = read_json(self._runs / run / "result.json") if run else None
         try:
             return None if raw is None else max(int(span) for span in raw["window"])
         except (KeyError, TypeError, ValueError):

@@ -4,20 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import datetime
-from collections.abc import Mapping
+import itertools
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from ordain.common.json_files import read_json
 from ordain.dashboard import charts
 from ordain.dashboard.actions import offered
 from ordain.dashboard.disk_usage import DiskUsage
 from ordain.dashboard.models import RunFilter, RunLine, State
 from ordain.dashboard.models import Verdict as CameTo
 from ordain.dashboard.run_files import list_logs, run_folder
-from ordain.dashboard.runs import read_result
-from ordain.dashboard.versions import ServedVersions
+from ordain.dashboard.versions import ServedVersions, read_versions
 from ordain.dashboard.workspaces import RunPage, Site, Source
-from ordain.errors import InfrastructureError, OrdainError
+from ordain.errors import OrdainError
 from ordain.scheduling.status import read_status
 from ordain.verdict import Outcome, Verdict
 
@@ -55,22 +56,22 @@ class ProjectState:
     Attributes:
         name: Its name.
         folder: Its folder.
+        problems: Errors while reading.
         published: Its serving directory.
         runs: The newest runs.
         total: Number of runs.
         status: Schedule and decisions; None if they cannot be read.
         usage: Disk use.
-        problems: Errors while reading.
     """
 
     name: str
     folder: str
-    published: ServedVersions
-    runs: tuple[RunLine, ...]
-    total: int
-    status: dict[str, Any] | None
-    usage: DiskUsage
-    problems: list[str] = field(default_factory=list)
+    problems: list[str]
+    published: ServedVersions = field(default_factory=ServedVersions)
+    runs: tuple[RunLine, ...] = ()
+    total: int = 0
+    status: dict[str, Any] | None = None
+    usage: DiskUsage = field(default_factory=DiskUsage)
 
     @property
     def running(self) -> RunLine | None:
@@ -121,10 +122,10 @@ async def project(source: Source) -> View:
     )
 
 
-async def models(site: Site, source: Source, said: str, allows_actions: bool) -> View:
+async def models(site: Site, source: Source, news: str, allows_actions: bool) -> View:
     """Page of versions, labels, and metrics of the blessed models."""
     published, (series, problem) = await source.ask(
-        lambda: (source.versions.read(), _series(source.trends.metrics))
+        lambda: (read_versions(source.project), _read_or([], source.trends.metrics))
     )
     figures = await _drawn(site, [c for one in series for c in charts.metric_charts(one)])
     content = {
@@ -132,9 +133,8 @@ async def models(site: Site, source: Source, said: str, allows_actions: bool) ->
         "series": series,
         "figures": figures,
         "problem": problem,
-        "said": said,
-        "thresholds": list(source.project.evaluate.thresholds),
-        "offered": {v.number: offered(v.number, published.labels) for v in published.versions}
+        "news": news,
+        "offered": {v.version: offered(v.version, published.labels) for v in published.versions}
         if allows_actions
         else {},
     }
@@ -144,7 +144,7 @@ async def models(site: Site, source: Source, said: str, allows_actions: bool) ->
 
 async def drift(site: Site, source: Source) -> View:
     """Page of the drift of each feature from span to span."""
-    series, problem = await source.ask(lambda: _series(source.trends.drift))
+    series, problem = await source.ask(lambda: _read_or([], source.trends.drift))
     shown = series[: charts.MAX_CHARTS]
     figures = await _drawn(site, [charts.drift_chart(one) for one in shown])
     content = {"series": series, "figures": figures, "problem": problem}
@@ -178,12 +178,11 @@ async def run(source: Source, run_id: str) -> View | None:
             return None
         line = source.runs.line(*found, source.runs.running())
         folder = run_folder(source.project.runs, run_id)
-        result = None if folder is None else read_result(folder / "result.json")
+        result = None if folder is None else read_json(folder / "result.json")
         nodes: tuple[Any, ...] = ()
-        try:
-            nodes = source.history.read_run(run_id).nodes if found[2] is not None else ()
-        except InfrastructureError as error:
-            problem = problem or error.message
+        if found[2] is not None:
+            nodes, why = _read_or((), lambda: source.history.read_run(run_id).nodes)
+            problem = problem or why
         return {
             "line": line,
             "result": result,
@@ -205,39 +204,33 @@ async def run(source: Source, run_id: str) -> View | None:
 async def _standing(source: Source) -> ProjectState:
     def read() -> ProjectState:
         found, total, problem = source.runs.lines(RunFilter())
-        lines = [line for line, _ in zip(found, range(FEW + 2), strict=False)]
+        runs = tuple(itertools.islice(found, FEW + 2))
         status, why = _status(source, FEW)
-        published = source.versions.read()
+        published = read_versions(project)
         problems = [text for text in (problem, why, published.problem) if text]
-        at = source.project
         usage = source.disk.read()
-        count = total or 0
         return ProjectState(
-            at.name, str(at.folder), published, tuple(lines), count, status, usage, problems
+            project.name, folder, problems, published, runs, total or 0, status, usage
         )
 
+    project, folder = source.project, str(source.project.folder)
     try:
         return await source.ask(read)
     except TimeoutError:
-        at = source.project
-        problem = "ML Metadata did not answer in time"
-        return ProjectState(
-            at.name, str(at.folder), ServedVersions(), (), 0, None, DiskUsage(), [problem]
-        )
+        return ProjectState(project.name, folder, ["ML Metadata did not answer in time"])
 
 
 def _status(source: Source, limit: int) -> tuple[dict[str, Any] | None, str]:
-    try:
-        return read_status(source.project, limit, datetime.datetime.now(datetime.UTC)), ""
-    except (OrdainError, OSError) as error:
-        return None, getattr(error, "message", str(error))
+    now = datetime.datetime.now(datetime.UTC)
+    return _read_or(None, lambda: read_status(source.project, limit, now))
 
 
-def _series(read: Any) -> tuple[list[Any], str]:
+def _read_or(default: Any, read: Callable[[], Any]) -> tuple[Any, str]:
+    """Read something; the default and the problem if that fails."""
     try:
         return read(), ""
-    except InfrastructureError as error:
-        return [], error.message
+    except (OrdainError, OSError) as error:
+        return default, getattr(error, "message", str(error))
 
 
 def _verdicts(result: dict[str, Any] | None) -> list[dict[str, Any]]:

@@ -18,6 +18,7 @@ from ordain.dashboard.actions import ACTIONS, carry_out
 from ordain.dashboard.pages import Pages, read_asset
 from ordain.dashboard.run_files import read_log, read_report
 from ordain.dashboard.security import Guard
+from ordain.dashboard.versions import read_versions
 from ordain.dashboard.views import View
 from ordain.dashboard.workspaces import Site, Source
 from ordain.errors import OrdainError
@@ -27,11 +28,11 @@ from ordain.serving.server.settings import Settings
 
 log = logging.getLogger("ordain.dashboard")
 
-HTML, PLAIN = "text/html", "text/plain"
+HTML = "text/html"
 #: Limit on fields of a form; the dashboard's has four.
 MAX_FIELDS = 10
-Answer = Awaitable[web.Response]
-Handler = Callable[..., Answer]
+Handler = Callable[..., Awaitable[View | web.Response | None]]
+_NO_REPORT = "this run has no report; ordain report PROJECT RUN writes it"
 
 
 class Router:
@@ -46,21 +47,22 @@ class Router:
         project, run, node = (rf"(?P<{n}>[^/]+)" for n in ("project", "run", "node"))
         version = r"versions/(?P<version>[0-9]{1,18})/(?P<action>[a-z-]+)"
         below = f"/projects/{project}"
-        routes: list[tuple[str, str, Handler]] = [
-            ("GET", "/", self._projects),
-            ("GET", "/runs", self._runs),
-            ("GET", "/static/(?P<name>[a-z.]+)", self._asset),
-            ("GET", below, self._project),
-            ("GET", f"{below}/models", self._models),
-            ("GET", f"{below}/drift", self._drift),
-            ("GET", f"{below}/decisions", self._decisions),
-            ("GET", f"{below}/runs/{run}", self._run),
-            ("GET", f"{below}/runs/{run}/report", self._report),
-            ("GET", f"{below}/runs/{run}/logs/{node}", self._log),
-            ("GET", f"{below}/{version}", self._confirm),
-            ("POST", f"{below}/{version}", self._act),
+        # Method, path, handler, and the message if it finds nothing.
+        routes: list[tuple[str, str, Handler, str]] = [
+            ("GET", "/", lambda _: views.projects(site), ""),
+            ("GET", "/runs", lambda r: views.runs(site, r.rel_url.query), ""),
+            ("GET", "/static/(?P<name>[a-z.]+)", _asset, "file not found"),
+            ("GET", below, lambda _, source: views.project(source), ""),
+            ("GET", f"{below}/models", self._models, ""),
+            ("GET", f"{below}/drift", lambda _, source: views.drift(site, source), ""),
+            ("GET", f"{below}/decisions", _decisions, ""),
+            ("GET", f"{below}/runs/{run}", _run, "run not found in this project"),
+            ("GET", f"{below}/runs/{run}/report", _report, _NO_REPORT),
+            ("GET", f"{below}/runs/{run}/logs/{node}", _log, "log not found in this run"),
+            ("GET", f"{below}/{version}", self._confirm, "version not found"),
+            ("POST", f"{below}/{version}", self._act, "version not found"),
         ]
-        self._routes = [(method, re.compile(path), found) for method, path, found in routes]
+        self._routes = routes
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Respond to a request, with the policies that every response carries."""
@@ -88,12 +90,15 @@ class Router:
             )
         method = "GET" if request.method == "HEAD" else request.method
         allowed = set()
-        for known, path, handler in self._routes:
-            found = path.fullmatch(request.path)
-            if found is None:
+        for known, path, handler, missing in self._routes:
+            match = re.fullmatch(path, request.path)
+            if match is None:
                 continue
             if known == method:
-                return await handler(request, **self._resolved(found.groupdict()))
+                found = await handler(request, **self._resolved(match.groupdict()))
+                if found is None:
+                    raise _missing(missing)
+                return self._page(found) if isinstance(found, View) else found
             allowed.add(known)
         if allowed:
             raise RequestError(
@@ -110,73 +115,21 @@ class Router:
         return parts
 
     def _page(self, view: View) -> web.Response:
-        return _response(self._pages.draw(view), view.status)
+        body = self._pages.draw(view).encode("utf-8", errors="replace")
+        return _response(body, status=view.status)
 
     def _refuse(self, status: int, message: str) -> web.Response:
-        view = View("problem.html", "Not shown", {"message": message, "code": status})
-        return _response(self._pages.draw(view), status)
+        content = {"message": message, "code": status}
+        return self._page(View("problem.html", "Not shown", content, status=status))
 
-    async def _projects(self, request: web.BaseRequest) -> web.Response:
-        del request
-        return self._page(await views.projects(self._site))
-
-    async def _runs(self, request: web.BaseRequest) -> web.Response:
-        return self._page(await views.runs(self._site, request.rel_url.query))
-
-    async def _project(self, request: web.BaseRequest, source: Source) -> web.Response:
-        del request
-        return self._page(await views.project(source))
-
-    async def _models(self, request: web.BaseRequest, source: Source) -> web.Response:
-        said = SAID.get(request.rel_url.query.get("done", ""), "")
-        allows = self._guard.allows_actions
-        return self._page(await views.models(self._site, source, said, allows))
-
-    async def _drift(self, request: web.BaseRequest, source: Source) -> web.Response:
-        del request
-        return self._page(await views.drift(self._site, source))
-
-    async def _decisions(self, request: web.BaseRequest, source: Source) -> web.Response:
-        return self._page(await views.decisions(source, request.rel_url.query))
-
-    async def _run(self, request: web.BaseRequest, source: Source, run: str) -> web.Response:
-        del request
-        view = await views.run(source, run)
-        if view is None:
-            raise _missing("run not found in this project")
-        return self._page(view)
-
-    async def _report(self, request: web.BaseRequest, source: Source, run: str) -> web.Response:
-        del request
-        page = await source.ask(lambda: read_report(source.project.runs, run))
-        if page is None:
-            raise _missing("this run has no report; ordain report PROJECT RUN writes it")
-        response = web.Response(body=page, content_type=HTML, charset="utf-8")
-        response.headers["Content-Security-Policy"] = security.REPORT_POLICY
-        return response
-
-    async def _log(
-        self, request: web.BaseRequest, source: Source, run: str, node: str
-    ) -> web.Response:
-        del request
-        found = await source.ask(lambda: read_log(source.project.runs, run, node))
-        if found is None:
-            raise _missing("log not found in this run")
-        content = {"log": found, "run": run, "node": node}
-        return self._page(
-            View("log.html", f"{node} in {run}", content, source.project.name, "runs")
-        )
-
-    async def _asset(self, request: web.BaseRequest, name: str) -> web.Response:
-        del request
-        found = read_asset(name)
-        if found is None:
-            raise _missing("file not found")
-        return web.Response(body=found[0], content_type=found[1], charset="utf-8")
+    async def _models(self, request: web.BaseRequest, source: Source) -> View:
+        done = request.rel_url.query.get("done", "")
+        news = ACTIONS[done].done if done in ACTIONS else ""
+        return await views.models(self._site, source, news, self._guard.allows_actions)
 
     async def _confirm(
         self, request: web.BaseRequest, source: Source, version: str, action: str
-    ) -> web.Response:
+    ) -> web.Response | None:
         self._check_action(action)
         return await self._form(request, source, version, action)
 
@@ -189,16 +142,16 @@ class Router:
         status: int = 200,
         problem: str = "",
         form: dict[str, str] | None = None,
-    ) -> web.Response:
-        published = await source.ask(source.versions.read)
+    ) -> web.Response | None:
+        published = await source.ask(lambda: read_versions(source.project))
         found = published.find(int(version))
         if found is None:
-            raise _missing("version not found")
+            return None
         cookie = self._guard.new_cookie()
         content = {
             "action": ACTIONS[action],
             "version": found,
-            "labels": published.labels,
+            "published": published,
             "field": self._guard.form_field(cookie, request.path),
             "problem": problem,
             "form": form or {},
@@ -214,7 +167,7 @@ class Router:
 
     async def _act(
         self, request: web.BaseRequest, source: Source, version: str, action: str
-    ) -> web.Response:
+    ) -> web.Response | None:
         self._check_action(action)
         host = request.headers.get(hdrs.HOST, "")
         site = request.headers.get("Sec-Fetch-Site", "same-origin")
@@ -236,18 +189,18 @@ class Router:
             )
         if not self._guard.accepts(form.get("token", "")):
             log.warning("a wrong token for %s", request.path)
-            said = (
+            problem = (
                 f"Wrong token: it must be that of {security.TOKEN_VARIABLE}. Nothing was changed."
             )
-            return await self._form(request, source, version, action, 403, said, form)
+            return await self._form(request, source, version, action, 403, problem, form)
         try:
-            done = await source.change(
+            await source.change(
                 lambda: carry_out(source.project, ACTIONS[action], int(version), form)
             )
         except OrdainError as error:
-            said = f"Nothing was changed: {error.message}."
-            return await self._form(request, source, version, action, 409, said, form)
-        log.info("%s: %s", source.project.name, done)
+            problem = f"Nothing was changed: {error.message}."
+            return await self._form(request, source, version, action, 409, problem, form)
+        log.info("%s: %s version %s", source.project.name, ACTIONS[action].title, version)
         response = web.Response(status=303)
         query = urlencode({"done": action})
         response.headers[hdrs.LOCATION] = f"/projects/{source.project.name}/models?{query}"
@@ -264,13 +217,30 @@ class Router:
             )
 
 
-#: Text after a change, by its name in the URL; the URL carries no text.
-SAID = {
-    "promote": "The version is stable now.",
-    "rollback": "The version is stable now, and pinned there.",
-    "canary": "The version is the canary now.",
-    "drop-canary": "There is no canary now.",
-}
+async def _decisions(request: web.BaseRequest, source: Source) -> View:
+    return await views.decisions(source, request.rel_url.query)
+
+
+async def _run(_: web.BaseRequest, source: Source, run: str) -> View | None:
+    return await views.run(source, run)
+
+
+async def _report(_: web.BaseRequest, source: Source, run: str) -> web.Response | None:
+    page = await source.ask(lambda: read_report(source.project.runs, run))
+    headers = {"Content-Security-Policy": security.REPORT_POLICY}
+    return None if page is None else _response(page, headers=headers)
+
+
+async def _log(_: web.BaseRequest, source: Source, run: str, node: str) -> View | None:
+    found = await source.ask(lambda: read_log(source.project.runs, run, node))
+    content = {"log": found, "run": run, "node": node}
+    name = source.project.name
+    return None if found is None else View("log.html", f"{node} in {run}", content, name, "runs")
+
+
+async def _asset(_: web.BaseRequest, name: str) -> web.Response | None:
+    found = read_asset(name)
+    return found and _response(*found)
 
 
 def _fields(body: bytes) -> dict[str, str]:
@@ -281,9 +251,8 @@ def _fields(body: bytes) -> dict[str, str]:
     return {name: values[-1] for name, values in found.items()}
 
 
-def _response(html: str, status: int) -> web.Response:
-    body = html.encode("utf-8", errors="replace")
-    return web.Response(body=body, status=status, content_type=HTML, charset="utf-8")
+def _response(body: bytes, kind: str = HTML, **more: Any) -> web.Response:
+    return web.Response(body=body, content_type=kind, charset="utf-8", **more)
 
 
 def _missing(message: str) -> RequestError:

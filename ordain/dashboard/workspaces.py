@@ -20,7 +20,6 @@ from ordain.dashboard.models import PAGE_SIZE, RunFilter, RunLine
 from ordain.dashboard.runs import Runs
 from ordain.dashboard.store import ReadOnlyHistory
 from ordain.dashboard.trends import Trends
-from ordain.dashboard.versions import Versions
 from ordain.errors import ConfigError
 
 #: Time that a page waits for one project.
@@ -38,7 +37,6 @@ class Source:
         self.history = ReadOnlyHistory(project)
         self.runs = Runs(project, self.history)
         self.trends = Trends(self.history, project.runs)
-        self.versions = Versions(project)
         self.disk = Disk(project)
         self._thread = ThreadPoolExecutor(1, thread_name_prefix=f"read {project.name}")
         self._changes = ThreadPoolExecutor(1, thread_name_prefix=f"change {project.name}")

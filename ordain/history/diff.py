@@ -14,7 +14,7 @@ from typing import Any
 
 import yaml
 
-from ordain.common.json_files import read_object
+from ordain.common.json_files import read_json
 from ordain.common.node_id import NodeId
 from ordain.config.project import Project
 from ordain.history.results import merge_states
@@ -187,7 +187,7 @@ def read_facts(project: Project, history: History, run_id: str) -> RunFacts:
     recorded = Run(run_id, 0)
     if history.store.get_context_by_type_and_name("pipeline_run", run_id) is not None:
         recorded = history.read_run(run_id)
-    result = read_object(folder / "result.json")
+    result = read_json(folder / "result.json") or {}
     nodes = {
         node["node"]: {key: node.get(key) for key in NODE_FIELDS}
         for node in result.get("nodes", ())
@@ -225,7 +225,7 @@ def _read_metrics(run: Run) -> dict[str, Any]:
         for output in node.outputs
         if output.key == "evaluation"
     ]
-    readout = read_object(folders[-1] / _READOUT_FILE) if folders else {}
+    readout = (read_json(folders[-1] / _READOUT_FILE) or {}) if folders else {}
     metrics = {
         (entry["slice"], _title(entry)): entry["value"]
         if "value" in entry

@@ -71,6 +71,11 @@ class NodeRun:
         """Wall time from registration to publication."""
         return (self.finished_ms - self.started_ms) / 1000
 
+    @property
+    def own_outputs(self) -> list[Output]:
+        """Outputs without those of another node, which TFX adds for a condition."""
+        return [output for output in self.outputs if not output.key.startswith("_")]
+
 
 @dataclass(frozen=True)
 class Run:
@@ -105,22 +110,27 @@ class History:
             InfrastructureError: There is no store yet, or it cannot be opened.
         """
         if self._store is None:
-            if not self._location.exists():
-                raise InfrastructureError(
-                    f"no run of {self._name!r} yet: there is no {self._location}",
-                    "ordain run PROJECT",
-                )
-            self._store = open_store(self._location, self._paths)
+            self._store = self._open()
         return self._store
 
-    def list_runs(self) -> list[Run]:
-        """All runs of the pipeline, newest first, without their nodes."""
+    def _open(self, is_read_only: bool = False) -> mlmd.MetadataStore:
+        if not self._location.exists():
+            raise InfrastructureError(
+                f"no run of {self._name!r} yet: there is no {self._location}", "ordain run PROJECT"
+            )
+        return open_store(self._location, self._paths, is_read_only=is_read_only)
+
+    def contexts(self) -> list[pb.Context]:
+        """ML Metadata's contexts of all runs of the pipeline, in no order."""
         pipeline = self.store.get_context_by_type_and_name("pipeline", self._name)
         if pipeline is None:
             return []
-        contexts = self.store.get_children_contexts_by_context(pipeline.id)
-        kind = self.store.get_context_type("pipeline_run").id if contexts else None
-        runs = [Run(c.name, c.create_time_since_epoch) for c in contexts if c.type_id == kind]
+        found = self.store.get_children_contexts_by_context(pipeline.id)
+        return [context for context in found if context.type == "pipeline_run"]
+
+    def list_runs(self) -> list[Run]:
+        """All runs of the pipeline, newest first, without their nodes."""
+        runs = [Run(context.name, context.create_time_since_epoch) for context in self.contexts()]
         return sorted(runs, key=lambda run: (run.started_ms, run.id), reverse=True)
 
     def read_run(self, run_id: str) -> Run:

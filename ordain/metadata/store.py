@@ -68,13 +68,16 @@ def _quoted(value: str) -> str:
     return f"'{escaped}'"
 
 
-def open_store(location: Location, paths: PortablePaths, is_new: bool = False) -> Any:
+def open_store(
+    location: Location, paths: PortablePaths, is_new: bool = False, is_read_only: bool = False
+) -> Any:
     """Opens ML Metadata, and creates the tables in an empty database.
 
     Args:
         location: The location.
         paths: The folders that may move, `Project.paths`.
         is_new: True to create a SQLite file that does not exist.
+        is_read_only: True to open a SQLite file for reading only.
 
     Returns:
         An `ml_metadata.MetadataStore`.
@@ -83,6 +86,8 @@ def open_store(location: Location, paths: PortablePaths, is_new: bool = False) -
         InfrastructureError: It cannot be opened; names the location, never the password.
     """
     config = connection_config(location, is_new)
+    if is_read_only and isinstance(location, Path):
+        config.sqlite.connection_mode = type(config.sqlite).READONLY
     try:
         with contextlib.ExitStack() as stack:
             locks = stack.enter_context(database_locks(location, "open"))

@@ -10,13 +10,13 @@ from ordain.reports.charts import data as charts_data
 from ordain.reports.charts import model as charts_model
 from ordain.reports.charts import run as charts_run
 from ordain.reports.charts.base import Chart
-from ordain.reports.facts import gates, slices, timeline
+from ordain.reports.facts import gates, slices
 from ordain.reports.facts import lineage as lineage_graph
 from ordain.reports.facts.confusion import read_confusion
 from ordain.reports.facts.data import Feature, dataset_anomalies, read_features
 from ordain.reports.facts.formatting import plain
 from ordain.reports.facts.intervals import DRAWS
-from ordain.reports.facts.model import Evaluation, read_evaluation
+from ordain.reports.facts.model import Evaluation
 from ordain.reports.facts.run_record import Record
 from ordain.reports.facts.server_latency import latency_limit, read_server
 from ordain.reports.facts.training import read_training, read_trials
@@ -44,11 +44,6 @@ def verdict(record: Record, found: Evaluation | None) -> dict[str, Any]:
         "gates": gates.gates(record),
         "blocked": gates.why_blocked(record),
     }
-
-
-def evaluation(record: Record) -> Evaluation | None:
-    """Read the evaluation, which several sections use."""
-    return read_evaluation(record)
 
 
 def data(record: Record, add: Add) -> dict[str, Any] | None:
@@ -131,8 +126,10 @@ def tuning(record: Record, add: Add) -> dict[str, Any] | None:
     return None if found is None else {"trials": found, "figure": add(charts_run.trials(found))}
 
 
-def model(record: Record, found: Evaluation, add: Add) -> dict[str, Any]:
+def model(record: Record, add: Add, found: Evaluation | None) -> dict[str, Any] | None:
     """Build metrics, curves, confusion, slices and importance."""
+    if found is None:
+        return None
     metric = slices.primary_metric(found, record.verdicts)
     gate = next((v for v in record.verdicts if v.gate == "evaluation"), None)
     figures = [
@@ -172,13 +169,20 @@ def server(record: Record, add: Add) -> dict[str, Any] | None:
 
 def time(record: Record, add: Add) -> dict[str, Any] | None:
     """Build start, duration and cost of each node."""
-    found = timeline.costs(record)
-    if not found:
+    if record.result is not None:
+        nodes = record.result["nodes"]
+    else:
+        unknown = {"cpu_s": None, "peak_rss_bytes": None, "rows": None, "reason": ""}
+        nodes = [
+            {"node": run.node, "state": run.state, "seconds": run.seconds, **unknown}
+            for run in record.run.nodes
+        ]
+    if not nodes:
         return None
-    return {"costs": found, "figure": add(charts_run.gantt(timeline.bars(record)))}
+    return {"nodes": nodes, "figure": add(charts_run.gantt(record.run.nodes))}
 
 
-def lineage(record: Record) -> dict[str, Any] | None:
+def lineage(record: Record, _: Add) -> dict[str, Any] | None:
     """Build the graph, and the artifacts of each node."""
     version = record.result.get("version") if record.result else None
     drawn = lineage_graph.graph(record, version)

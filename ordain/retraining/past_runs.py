@@ -13,6 +13,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from ordain.common.json_files import read_json
 from ordain.common.node_id import NodeId
 from ordain.errors import ExitCode
 from ordain.history.runs import History, Output, state_of, verdict_of
@@ -122,10 +123,9 @@ def _verdict(gate: str, output: Output) -> Verdict | None:
 def _failure(folder: Path) -> tuple[str, int] | None:
     """Returns node and exit code of the error that ended a run; None without one."""
     try:
-        raw = json.loads((folder / "result.json").read_text(encoding="utf-8"))
-        failure = raw["failure"]
+        failure = (read_json(folder / "result.json") or {})["failure"]
         return None if failure is None else (str(failure["node"]), int(failure["exit_code"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (ValueError, KeyError, TypeError):
         return None
 
 

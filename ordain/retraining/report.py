@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+
+from ordain.common.json_files import read_json
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ def read_report(output: Path, exit_code: int) -> Report:
         exit_code: Exit code of the process; negative for a signal.
     """
     ours = 128 - exit_code if exit_code < 0 else exit_code
-    raw = _read(output)
+    raw = read_json(output)
     if raw is None:
         return Report(ours, {})
     decision, runs, error = raw.get("decision"), raw.get("runs"), raw.get("error")
@@ -71,15 +72,7 @@ def find_report(output: Path) -> Report | None:
 
     The command writes the document last, and it holds the exit code.
     """
-    raw = _read(output)
+    raw = read_json(output)
     if raw is None or not isinstance(raw.get("exit_code"), int):
         return None
     return read_report(output, raw["exit_code"])
-
-
-def _read(output: Path) -> dict[str, Any] | None:
-    try:
-        raw = json.loads(output.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return raw if isinstance(raw, dict) else None

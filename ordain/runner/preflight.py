@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ordain.common.env_references import resolve_references
-from ordain.common.json_files import read_object
+from ordain.common.json_files import read_json
 from ordain.config.model import SPAN_SLICE, NoBaseline
 from ordain.config.project import Project
 from ordain.config.thresholds import check_thresholds, idle_limits
@@ -95,7 +95,7 @@ def _upgrade_notes(project: Project) -> list[str]:
     newest = max(project.runs.glob("*/result.json"), default=None)
     if newest is None:
         return []
-    before = (read_object(newest).get("versions") or {}).get("ordain")
+    before = ((read_json(newest) or {}).get("versions") or {}).get("ordain")
     now = library_versions()["ordain"]
     if before in (None, now):  # None: not a result, which `ordain runs show` reports
         return []

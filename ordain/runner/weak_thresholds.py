@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from ordain.common.json_files import read_object
+from ordain.common.json_files import read_json
 from ordain.common.node_id import NodeId
 from ordain.config.model import SPAN_SLICE, Limit, SliceLimit, Threshold
 from ordain.config.project import Project
@@ -82,4 +82,4 @@ def _last_readout(project: Project) -> dict[str, Any]:
     folder = project.artifacts / NodeId.EVALUATOR / "evaluation"
     found = [path for path in folder.glob("*/readout.json") if path.parent.name.isdecimal()]
     newest = max(found, key=lambda path: int(path.parent.name), default=None)
-    return {} if newest is None else read_object(newest)
+    return {} if newest is None else read_json(newest) or {}

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import filelock
 
-from ordain.common.json_files import read_object
+from ordain.common.json_files import read_json
 from ordain.errors import InfrastructureError
 from ordain.metadata.location import Location
 from ordain.metadata.postgres import DatabaseLocks, database_locks
@@ -101,7 +101,7 @@ def workspace_lock(
 
 
 def _holder(workspace: Path) -> str:
-    about = read_object(workspace / ".lock.json")
+    about = read_json(workspace / ".lock.json") or {}
     return (
         f"run {about['run_id']} (process {about['pid']})"
         if {"run_id", "pid"} <= about.keys()

@@ -18,6 +18,7 @@ from typing import Any
 
 from ordain.common.atomic_files import write_file
 from ordain.common.cron import Cron
+from ordain.common.json_files import read_json
 from ordain.config.project import Project
 from ordain.notifications.outbox import Outbox, describe_waiting
 from ordain.retraining.decision_log import read_decisions
@@ -123,8 +124,8 @@ def _schedulers(folder: Path) -> list[Registration]:
 
 def _read_registration(path: Path) -> Registration | None:
     try:
-        return Registration(**json.loads(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError):
+        return Registration(**(read_json(path) or {}))
+    except TypeError:
         return None
 
 
@@ -157,10 +158,10 @@ def _runs(folder: Path, limit: int) -> list[dict[str, Any]]:
 
 
 def _result(path: Path) -> dict[str, Any]:
+    raw = read_json(path) or {}
     try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
         verdicts = {verdict["gate"]: verdict["outcome"] for verdict in raw["verdicts"]}
         keys = ("started", "headline", "exit_code", "version", "window")
         return {key: raw.get(key) for key in keys} | {"verdicts": verdicts}
-    except (OSError, ValueError, KeyError, TypeError):
+    except (KeyError, TypeError):
         return {"headline": "did not end (running, or killed)", "exit_code": None, "verdicts": {}}

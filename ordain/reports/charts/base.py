@@ -7,6 +7,7 @@ names or expressions, so that it cannot become code.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +22,8 @@ DASHED, DOTTED = [5, 3], [1, 3]
 
 Spec = dict[str, Any]
 Rows = list[dict[str, Any]]
+#: Channel of the rows' order: Vega would sort a line by x.
+ORDER: Spec = {"field": "i", "type": "quantitative"}
 
 _CONFIG: Spec = {
     # The figure has a label; with Vega's own roles screen readers would read every mark.
@@ -93,38 +96,52 @@ def axis(field: str, title: str | None, **more: Any) -> Spec:
     return channel | {"axis": shown}
 
 
+def names(field: str) -> Spec:
+    """Build a channel of names, in the order of the rows."""
+    return {"field": field, "type": "nominal", "sort": None, "axis": {"title": None}}
+
+
+def layer(mark: Spec, rows: Rows | None = None, **channels: Spec | str) -> Spec:
+    """Build a layer.
+
+    Args:
+        mark: The mark.
+        rows: Its data; None for that of the chart.
+        channels: A channel, or the name of its field.
+    """
+    encoding = {k: {"field": v} if isinstance(v, str) else v for k, v in channels.items()}
+    data = {} if rows is None else {"data": {"values": rows}}
+    return {**data, "mark": mark, "encoding": encoding}
+
+
 def line(rows: Rows, x: Spec, y: Spec, colour: str, **mark: Any) -> Spec:
     """Build a layer: a line through the rows in order."""
-    return {
-        "data": {"values": rows},
-        "mark": {"type": "line", "color": colour, "strokeWidth": 1.8, **mark},
-        "encoding": {"x": x, "y": y, "order": {"field": "i", "type": "quantitative"}},
-    }
+    style = {"type": "line", "color": colour, "strokeWidth": 1.8, **mark}
+    return layer(style, rows, x=x, y=y, order=ORDER)
 
 
 def points(rows: Rows, x: Spec, y: Spec, colour: str, **mark: Any) -> Spec:
     """Build a layer of points."""
-    return {
-        "data": {"values": rows},
-        "mark": {
-            "type": "point",
-            "color": colour,
-            "filled": True,
-            "size": 45,
-            "opacity": 1,
-            **mark,
-        },
-        "encoding": {"x": x, "y": y},
-    }
+    style = {"type": "point", "color": colour, "filled": True, "size": 45, "opacity": 1, **mark}
+    return layer(style, rows, x=x, y=y)
 
 
 def rule(value: float, channel: str, colour: str = LIMIT, **mark: Any) -> Spec:
     """Build a layer: a straight line at a value of `x` or `y`."""
-    return {
-        "data": {"values": [{"v": value}]},
-        "mark": {"type": "rule", "color": colour, "strokeWidth": 1.2, "strokeDash": DASHED, **mark},
-        "encoding": {channel: {"field": "v", "type": "quantitative"}},
-    }
+    style = {"type": "rule", "color": colour, "strokeWidth": 1.2, "strokeDash": DASHED, **mark}
+    return layer(style, [{"v": value}], **{channel: {"field": "v", "type": "quantitative"}})
+
+
+def steps(edges: Iterable[float], heights: Iterable[float]) -> Rows:
+    """Build the rows of a histogram, for a line or an area that steps after each point.
+
+    Args:
+        edges: Edges of the bins, `[bins + 1]`.
+        heights: Height of each bin, `[bins]`.
+    """
+    shown = list(heights)
+    pairs = zip(edges, [*shown, shown[-1]], strict=True)
+    return [{"x": float(x), "y": float(y), "i": i} for i, (x, y) in enumerate(pairs)]
 
 
 def diagonal(x: Spec, y: Spec) -> Spec:

@@ -19,10 +19,12 @@ from ordain.reports.charts.base import (
     Spec,
     axis,
     diagonal,
+    layer,
     layered,
     line,
     points,
     rule,
+    steps,
     thinned,
 )
 from ordain.reports.facts.confusion import read_confusion
@@ -81,15 +83,9 @@ def calibration(evaluation: Evaluation) -> Chart | None:
     layers = [diagonal(x, y)]
     for histogram, colour, dash in _both(evaluation):
         rows = _reliability(histogram)
-        is_candidate = histogram is evaluation.candidate
-        if is_candidate:
-            layers.append(
-                {
-                    "data": {"values": rows},
-                    "mark": {"type": "rule", "color": colour, "opacity": 0.6},
-                    "encoding": {"x": x, "y": {**y, "field": "low"}, "y2": {"field": "high"}},
-                }
-            )
+        if histogram is evaluation.candidate:
+            interval = {"type": "rule", "color": colour, "opacity": 0.6}
+            layers.append(layer(interval, rows, x=x, y={**y, "field": "low"}, y2="high"))
             layers.append(points(rows, x, y, colour, size=26))
         layers.append(line(rows, x, y, colour, strokeDash=dash, strokeWidth=1.2))
     caption = (
@@ -108,17 +104,12 @@ def spread(evaluation: Evaluation) -> Chart | None:
     y = axis("y", "share of the label's examples", format="%", zero=True)
     layers: list[Spec] = []
     edges = np.linspace(0, 1, 41)
-    for values, colour, dash in (
-        (evaluation.candidate.negatives, SOFT, [1, 0]),
-        (evaluation.candidate.positives, CANDIDATE, [1, 0]),
+    for values, colour in (
+        (evaluation.candidate.negatives, SOFT),
+        (evaluation.candidate.positives, CANDIDATE),
     ):
-        binned = values.reshape(-1) if len(values) < 40 else _rebin(values, 40)
-        total = binned.sum()
-        rows = [
-            {"x": float(edges[i]), "y": float(v / total) if total else 0.0, "i": i}
-            for i, v in enumerate([*binned, binned[-1]])
-        ]
-        layers.append(line(rows, x, y, colour, interpolate="step-after", strokeDash=dash))
+        rows = steps(edges, _rebin(values, 40) / (values.sum() or 1.0))
+        layers.append(line(rows, x, y, colour, interpolate="step-after", strokeDash=[1, 0]))
     layers.append(rule(evaluation.threshold, "x", INK))
     negative, positive = (
         (*evaluation.classes, "0", "1")[:2] if len(evaluation.classes) == 2 else ("0", "1")

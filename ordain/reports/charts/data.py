@@ -9,12 +9,17 @@ from ordain.reports.charts.base import (
     CANDIDATE,
     EVAL,
     GRID,
+    ORDER,
     SOFT,
     TRAIN,
     Chart,
     Rows,
     Spec,
     axis,
+    layer,
+    layered,
+    line,
+    steps,
 )
 from ordain.reports.facts.binning import OTHERS, binned, common_edges, common_values, valued
 from ordain.reports.facts.data import Distribution, Feature
@@ -82,39 +87,18 @@ def _corners(shares: Sequence[float], place: int, has_gaps: bool) -> list[tuple[
 def _strip_spec(filled: Rows, outlined: Rows, spans: Sequence[int], highest: float) -> Spec:
     x = axis("x", None, domain=[0, len(spans)])
     y = axis("y", None, domain=[0, highest or 1])
-    detail = {"field": "p", "type": "nominal"}
-    order = {"field": "i", "type": "quantitative"}
     labels = [{"x": i + (1 - _GAP) / 2, "t": str(span)} for i, span in enumerate(spans)]
     floor = [{"x": i, "x2": i + 1 - _GAP} for i in range(len(spans))]
-    encoding = {"x": x, "y": y, "detail": detail, "order": order}
-    width = min(_STRIP_WIDTH, _MAX_PANEL_WIDTH * len(spans))
-    return {
-        "width": width,
-        "height": _STRIP_HEIGHT,
-        "layer": [
-            {
-                "data": {"values": floor},
-                "mark": {"type": "rule", "color": GRID},
-                "encoding": {"x": x, "x2": {"field": "x2"}, "y": {"datum": 0, "axis": None}},
-            },
-            {
-                "data": {"values": filled},
-                # A filled line: an area mark would sort the corners by x.
-                "mark": {"type": "line", "fill": TRAIN, "stroke": None},
-                "encoding": encoding,
-            },
-            {
-                "data": {"values": outlined},
-                "mark": {"type": "line", "color": EVAL, "strokeWidth": 1},
-                "encoding": encoding,
-            },
-            {
-                "data": {"values": labels},
-                "mark": {"type": "text", "dy": 11, "color": SOFT},
-                "encoding": {"x": x, "y": {"datum": 0, "axis": None}, "text": {"field": "t"}},
-            },
-        ],
-    }
+    zero: Spec = {"datum": 0, "axis": None}
+    corners: Spec = {"x": x, "y": y, "detail": {"field": "p", "type": "nominal"}, "order": ORDER}
+    layers = [
+        layer({"type": "rule", "color": GRID}, floor, x=x, x2="x2", y=zero),
+        # A filled line: an area mark would sort the corners by x.
+        layer({"type": "line", "fill": TRAIN, "stroke": None}, filled, **corners),
+        layer({"type": "line", "color": EVAL, "strokeWidth": 1}, outlined, **corners),
+        layer({"type": "text", "dy": 11, "color": SOFT}, labels, x=x, y=zero, text="t"),
+    ]
+    return layered(layers, min(_STRIP_WIDTH, _MAX_PANEL_WIDTH * len(spans)), _STRIP_HEIGHT)
 
 
 def overlay(
@@ -153,25 +137,12 @@ def overlay(
 def _curves(shares: Sequence[Sequence[float]], edges: Sequence[float]) -> Spec:
     x = axis("x", "value", domain=[edges[0], edges[-1]], grid=False)
     y = axis("y", "share of values", format="%", zero=True)
-    layers = []
-    for values, is_area in ((shares[1], True), (shares[0], False)):
-        rows = [
-            {"x": e, "y": v, "i": i} for i, (e, v) in enumerate(zip(edges, values, strict=False))
-        ]
-        rows.append({"x": edges[-1], "y": values[-1], "i": len(rows)})
-        mark: Spec = {"interpolate": "step-after"}
-        if is_area:
-            mark |= {"type": "area", "color": CANDIDATE, "opacity": 0.45}
-        else:
-            mark |= {"type": "line", "color": BASELINE, "strokeWidth": 1.8}
-        layers.append(
-            {
-                "data": {"values": rows},
-                "mark": mark,
-                "encoding": {"x": x, "y": y, "order": {"field": "i", "type": "quantitative"}},
-            }
-        )
-    return {"width": _OVERLAY_WIDTH, "height": _OVERLAY_HEIGHT, "layer": layers}
+    area = {"type": "area", "color": CANDIDATE, "opacity": 0.45, "interpolate": "step-after"}
+    layers = [
+        layer(area, steps(edges, shares[1]), x=x, y=y, order=ORDER),
+        line(steps(edges, shares[0]), x, y, BASELINE, interpolate="step-after"),
+    ]
+    return layered(layers, _OVERLAY_WIDTH, _OVERLAY_HEIGHT)
 
 
 def _bars(shares: Sequence[Sequence[float]], labels: Sequence[str]) -> Spec:
@@ -180,39 +151,17 @@ def _bars(shares: Sequence[Sequence[float]], labels: Sequence[str]) -> Spec:
         {"l": label, "k": i, "y0": a, "y1": b}
         for i, (label, a, b) in enumerate(zip(labels, *shares, strict=True))
     ]
-    place = {"field": "k", "type": "ordinal", "axis": None}
-    y = {"title": "share of values", "format": "%", "tickCount": 4}
-    layers: list[Spec] = [
-        {
-            "mark": {"type": "bar", "color": CANDIDATE, "opacity": 0.45},
-            "encoding": {
-                "x": place,
-                "y": {"field": "y1", "type": "quantitative", "axis": y},
-            },
-        },
-        {
-            "mark": {"type": "tick", "color": BASELINE, "thickness": 2.2, "width": 20},
-            "encoding": {"x": place, "y": {"field": "y0", "type": "quantitative"}},
-        },
-        {
-            "mark": {
-                "type": "text",
-                "angle": 315,
-                "align": "right",
-                "baseline": "middle",
-                "dy": 8,
-                "limit": 120,
-                "color": SOFT,
-            },
-            "encoding": {"x": place, "y": {"datum": 0}, "text": {"field": "l"}},
-        },
+    x: Spec = {"field": "k", "type": "ordinal", "axis": None}
+    y: Spec = {"title": "share of values", "format": "%", "tickCount": 4}
+    bar = {"type": "bar", "color": CANDIDATE, "opacity": 0.45}
+    tick = {"type": "tick", "color": BASELINE, "thickness": 2.2, "width": 20}
+    text = {"type": "text", "angle": 315, "align": "right", "baseline": "middle", "color": SOFT}
+    layers = [
+        layer(bar, x=x, y={"field": "y1", "type": "quantitative", "axis": y}),
+        layer(tick, x=x, y={"field": "y0", "type": "quantitative"}),
+        layer(text | {"dy": 8, "limit": 120}, x=x, y={"datum": 0}, text="l"),
     ]
-    return {
-        "width": _OVERLAY_WIDTH,
-        "height": _OVERLAY_HEIGHT,
-        "data": {"values": rows},
-        "layer": layers,
-    }
+    return layered(layers, _OVERLAY_WIDTH, _OVERLAY_HEIGHT, data={"values": rows})
 
 
 def _has_others(feature: Feature) -> bool:

@@ -15,12 +15,14 @@ from ordain.reports.charts.base import (
     SOFT,
     Chart,
     Rows,
-    Spec,
     axis,
+    layer,
     layered,
     line,
+    names,
     points,
     rule,
+    steps,
     thinned,
 )
 from ordain.reports.facts.formatting import fixed, number, plain
@@ -57,26 +59,17 @@ def slices(evaluation: Evaluation, metric: str, limits: dict[str, float]) -> Cha
         rows.append(row)
     if len(rows) < 2:
         return None
-    y: Spec = {"field": "s", "type": "nominal", "sort": None, "axis": {"title": None}}
+    y = names("s")
     title = evaluation.titles.get(metric, metric)
-    x = axis("v", title)
-    layers: list[Spec] = [
-        {
-            "mark": {"type": "rule", "color": CANDIDATE, "strokeWidth": 2},
-            "encoding": {"x": axis("a", title), "x2": {"field": "b"}, "y": y},
-        },
-        {
-            "mark": {"type": "point", "color": BASELINE, "filled": False, "size": 46},
-            "encoding": {"x": axis("o", title), "y": y},
-        },
-        {
-            "mark": {"type": "point", "color": CANDIDATE, "filled": True, "size": 46, "opacity": 1},
-            "encoding": {"x": x, "y": y},
-        },
-        {
-            "mark": {"type": "tick", "color": LIMIT, "thickness": 2, "height": 14},
-            "encoding": {"x": axis("l", title), "y": y},
-        },
+    interval = {"type": "rule", "color": CANDIDATE, "strokeWidth": 2}
+    before = {"type": "point", "color": BASELINE, "filled": False, "size": 46}
+    value = {"type": "point", "color": CANDIDATE, "filled": True, "size": 46, "opacity": 1}
+    limit = {"type": "tick", "color": LIMIT, "thickness": 2, "height": 14}
+    layers = [
+        layer(interval, x=axis("a", title), x2="b", y=y),
+        layer(before, x=axis("o", title), y=y),
+        layer(value, x=axis("v", title), y=y),
+        layer(limit, x=axis("l", title), y=y),
     ]
     keys = (
         ("candidate, 95 % interval", CANDIDATE, "point"),
@@ -93,22 +86,16 @@ def importance(found: Importance) -> Chart | None:
     if not found.features:
         return None
     rows = [
-        {"f": plain(name, 40), "v": mean, "a": mean - error, "b": mean + error}
-        for name, mean, error in found.features[:MAX_BARS]
+        {"f": plain(name, 40), "v": mean, "a": mean - spread, "b": mean + spread}
+        for name, mean, spread in found.features[:MAX_BARS]
     ]
-    y: Spec = {"field": "f", "type": "nominal", "sort": None, "axis": {"title": None}}
+    y = names("f")
     x = axis("v", f"loss of {found.measure} when shuffled", zero=True)
-    layers: list[Spec] = [
-        {
-            "mark": {"type": "bar", "color": CANDIDATE, "opacity": 0.55, "height": {"band": 0.65}},
-            "encoding": {"x": x, "y": y},
-        },
-        {
-            "mark": {"type": "rule", "color": INK, "strokeWidth": 1.2},
-            "encoding": {"x": axis("a", None), "x2": {"field": "b"}, "y": y},
-        },
-    ]
-    layers[1]["encoding"]["x"].pop("axis")
+    low = axis("a", None)
+    del low["axis"]  # that of the bars serves both
+    bar = {"type": "bar", "color": CANDIDATE, "opacity": 0.55, "height": {"band": 0.65}}
+    error = {"type": "rule", "color": INK, "strokeWidth": 1.2}
+    layers = [layer(bar, x=x, y=y), layer(error, x=low, x2="b", y=y)]
     caption = (
         f"Mean over 3 shuffles and its standard deviation, on {found.rows:,} of "
         f"{found.of_rows:,} eval rows, where {found.measure} is {fixed(found.score)}. Features "
@@ -135,13 +122,9 @@ def residuals(labels: Floats, predictions: Floats) -> list[Chart]:
     )
     errors = predictions - labels
     counts, edges = np.histogram(errors, bins=30)
-    bars = [
-        {"x": float(e), "y": float(c / len(errors)), "i": i}
-        for i, (e, c) in enumerate(zip(edges, [*counts, counts[-1]], strict=True))
-    ]
     x = axis("x", "prediction − label", grid=False)
     y = axis("y", "share of rows", format="%", zero=True)
-    step = line(bars, x, y, CANDIDATE, interpolate="step-after")
+    step = line(steps(edges, counts / len(errors)), x, y, CANDIDATE, interpolate="step-after")
     mean = float(errors.mean())
     caption = f"{sample} Mean {number(mean)}, standard deviation {number(float(errors.std()))}."
     second = Chart(

@@ -16,13 +16,13 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Protocol
 
 from markupsafe import Markup, escape
 
 from ordain.common.package import ROOT
 from ordain.reports.charts.base import Chart
-from ordain.reports.charts.svg_cache import SvgCache
 
 #: Time limit in seconds for all charts of one process.
 TIME_LIMIT_S = 120
@@ -34,7 +34,25 @@ _GEOMETRY = re.compile(r' (?:d|transform|x2|y2)="[^"]*"')
 _LONG_NUMBER = re.compile(r"(\d+\.\d{2})\d+")
 
 
-def draw_all(charts: Sequence[Chart], kept: SvgCache | None = None) -> list[Markup]:
+class Cache(Protocol):
+    """SVGs by the specification that they were drawn from."""
+
+    def find(self, spec: Any) -> str | None:
+        """Find the SVG of a specification."""
+
+    def keep(self, drawn: list[tuple[Any, str]]) -> None:
+        """Store SVGs."""
+
+
+@dataclass
+class Figure:
+    """A chart and its SVG, as the templates show it."""
+
+    chart: Chart
+    svg: Markup = Markup("")  # noqa: RUF009  a string
+
+
+def draw_all(charts: Sequence[Chart], kept: Cache | None = None) -> list[Markup]:
     """Draw charts.
 
     Args:

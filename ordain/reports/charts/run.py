@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from ordain.history.runs import NodeRun
 from ordain.reports.charts.base import (
     BASELINE,
     CANDIDATE,
@@ -16,15 +17,16 @@ from ordain.reports.charts.base import (
     Rows,
     Spec,
     axis,
+    layer,
     layered,
     line,
+    names,
     points,
     rule,
     thinned,
 )
 from ordain.reports.facts.formatting import duration, fixed, number, plain
 from ordain.reports.facts.server_latency import Latency
-from ordain.reports.facts.timeline import Bar
 from ordain.reports.facts.training import Curve, Training, Trials
 
 _WIDTH, _HEIGHT = 228, 150
@@ -80,43 +82,28 @@ def trials(found: Trials) -> Chart:
     """Chart parallel coordinates: an axis per hyperparameter and one for the score."""
     columns = [*zip(*(values for _, _, values in found.rows), strict=True)]
     columns.append(tuple(score for _, score, _ in found.rows))
-    names = [*found.names, "score"]
     rows: Rows = []
     ends: Rows = []
-    for place, (name, column) in enumerate(zip(names, columns, strict=True)):
+    for place, (name, column) in enumerate(zip([*found.names, "score"], columns, strict=True)):
         heights, labels = _heights(column)
         ends += [{"k": place, "y": height, "t": plain(text, 18)} for height, text in labels]
         ends.append({"k": place, "y": 1.14, "t": plain(name, 24)})
         rows += [
-            {"k": place, "y": height, "t": trial, "best": trial == 0}
-            for trial, height in enumerate(heights)
+            {"k": place, "y": height, "t": i, "best": i == 0}
+            for i, height in enumerate(heights)
             if height is not None
         ]
     x: Spec = {"field": "k", "type": "ordinal", "axis": None}
     y = axis("y", None, domain=[0, 1.14])
-    base = {"x": x, "y": y}
-    layers: list[Spec] = [
-        {
-            "data": {"values": [{"k": k, "y": 0, "z": 1} for k in range(len(names))]},
-            "mark": {"type": "rule", "color": GRID},
-            "encoding": {**base, "y2": {"field": "z"}},
-        },
-    ]
+    poles: Rows = [{"k": k, "y": 0, "z": 1} for k in range(len(columns))]
+    layers = [layer({"type": "rule", "color": GRID}, poles, x=x, y=y, y2="z")]
+    trial: Spec = {"field": "t", "type": "nominal"}
     for is_best, colour, width in ((False, SOFT, 1), (True, CANDIDATE, 2.4)):
-        layers.append(
-            {
-                "data": {"values": [row for row in rows if row["best"] is is_best]},
-                "mark": {"type": "line", "color": colour, "strokeWidth": width},
-                "encoding": {**base, "detail": {"field": "t", "type": "nominal"}},
-            }
-        )
-    layers.append(
-        {
-            "data": {"values": ends},
-            "mark": {"type": "text", "dx": 6, "align": "left", "limit": 110},
-            "encoding": {**base, "text": {"field": "t"}},
-        }
-    )
+        some = [row for row in rows if row["best"] is is_best]
+        mark = {"type": "line", "color": colour, "strokeWidth": width}
+        layers.append(layer(mark, some, x=x, y=y, detail=trial))
+    label = {"type": "text", "dx": 6, "align": "left", "limit": 110}
+    layers.append(layer(label, ends, x=x, y=y, text="t"))
     spec = {"width": {"step": 130}, "height": 200, "layer": layers}
     keys = (("the best trial", CANDIDATE, "line"), ("the others", SOFT, "line"))
     return Chart(
@@ -170,50 +157,35 @@ def latency(found: Sequence[Latency], limit_ms: float | None) -> Chart | None:
     return Chart("Latency", caption, layered(layers, 420, 190), tuple(keys))
 
 
-def gantt(bars: Sequence[Bar]) -> Chart | None:
+def gantt(executions: Sequence[NodeRun]) -> Chart | None:
     """Chart the executions over time, a line per node."""
-    if not bars:
+    if not executions:
         return None
-    end = max(bar.end_s for bar in bars)
+    zero = min(run.started_ms for run in executions)
+    end = max((run.finished_ms - zero) / 1000 for run in executions)
+    rows: Rows = []
     total: dict[str, float] = {}
-    for bar in bars:
-        total[bar.node] = total.get(bar.node, 0.0) + bar.end_s - bar.start_s
-    rows = [
-        {
-            "n": bar.node,
-            "a": bar.start_s,
-            # A bar of a tenth of a second would be invisible.
-            "b": max(bar.end_s, bar.start_s + end / 400),
-            "c": _COLOURS.get(bar.state, SOFT),
-        }
-        for bar in bars
-    ]
-    last = {bar.node: bar.end_s for bar in bars}
+    last: dict[str, float] = {}
+    for run in executions:
+        start = (run.started_ms - zero) / 1000
+        seconds = max(run.seconds, 0.0)
+        # A bar of a tenth of a second would be invisible.
+        shown = start + max(seconds, end / 400)
+        rows.append({"n": run.node, "a": start, "b": shown, "c": _COLOURS.get(run.state, SOFT)})
+        total[run.node] = total.get(run.node, 0.0) + seconds
+        last[run.node] = start + seconds
     labels = [{"n": n, "b": last[n], "t": duration(s)} for n, s in total.items()]
-    y: Spec = {"field": "n", "type": "nominal", "sort": None, "axis": {"title": None}}
-    layers: list[Spec] = [
-        {
-            "data": {"values": rows},
-            "mark": {"type": "bar", "height": {"band": 0.6}},
-            "encoding": {
-                "x": axis("a", "seconds since the run began", domain=[0, math.ceil(end * 1.08)]),
-                "x2": {"field": "b"},
-                "y": y,
-                "color": {"field": "c", "type": "nominal", "scale": None},
-            },
-        },
-        {
-            "data": {"values": labels},
-            "mark": {"type": "text", "align": "left", "dx": 5, "color": SOFT},
-            "encoding": {
-                "x": {"field": "b", "type": "quantitative"},
-                "y": y,
-                "text": {"field": "t"},
-            },
-        },
+    y = names("n")
+    x = axis("a", "seconds since the run began", domain=[0, math.ceil(end * 1.08)])
+    colour: Spec = {"field": "c", "type": "nominal", "scale": None}
+    after: Spec = {"field": "b", "type": "quantitative"}
+    text = {"type": "text", "align": "left", "dx": 5, "color": SOFT}
+    layers = [
+        layer({"type": "bar", "height": {"band": 0.6}}, rows, x=x, x2="b", y=y, color=colour),
+        layer(text, labels, x=after, y=y, text="t"),
     ]
     spec = {"width": 640, "height": {"step": 22}, "layer": layers}
-    states = {bar.state for bar in bars}
+    states = {run.state for run in executions}
     keys = tuple((state, colour, "area") for state, colour in _COLOURS.items() if state in states)
     caption = "A bar for each execution; the number is the node's time over all its spans."
     return Chart("Time by node", caption, spec, keys)

@@ -83,7 +83,19 @@ def duration(seconds: float | None) -> str:
     return f"{minutes // 60} h {minutes % 60:02d} min"
 
 
-def moment(iso: str) -> str:
-    """Format a time of `result.json`: `2026-11-21 15:29 UTC`."""
-    when = datetime.datetime.fromisoformat(iso).astimezone(datetime.UTC)
-    return f"{when:%Y-%m-%d %H:%M} UTC"
+def moment(value: datetime.datetime | str | float) -> str:
+    """Format a time as `2026-11-21 15:29 UTC`; a dash for what is none."""
+    when = parsed(value)
+    return "–" if when is None else f"{when:%Y-%m-%d %H:%M} UTC"
+
+
+def parsed(value: datetime.datetime | str | float) -> datetime.datetime | None:
+    """Parse a time in ISO 8601 or in seconds since 1970; None if it is neither."""
+    try:
+        if isinstance(value, str):
+            value = datetime.datetime.fromisoformat(value)
+        elif not isinstance(value, datetime.datetime):
+            value = datetime.datetime.fromtimestamp(float(value), datetime.UTC)
+        return value.astimezone(datetime.UTC)
+    except (ValueError, OverflowError, OSError):
+        return None

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ordain.common.node_id import NodeId
-from ordain.history.runs import Output
 from ordain.reports.facts.run_record import Record
 
 BOX_WIDTH, BOX_HEIGHT = 168, 44
@@ -70,16 +69,14 @@ class Graph:
 
 def artifacts(record: Record) -> dict[str, list[Artifact]]:
     """List the outputs of each node, in pipeline order."""
-    found: dict[str, list[Artifact]] = {}
+    found: dict[str, dict[int, Artifact]] = {}
     for run in record.run.nodes:
-        mine = found.setdefault(run.node, [])
-        seen = {artifact.id for artifact in mine}
-        for output in run.outputs:
-            if not output.key.startswith("_") and output.id not in seen:
-                span = run.span if run.span is not None else output.properties.get("span")
-                link = _link(output.uri, record.folder)
-                mine.append(Artifact(output.id, output.type, span, output.uri, link))
-    return found
+        mine = found.setdefault(run.node, {})
+        for output in run.own_outputs:
+            span = run.span if run.span is not None else output.properties.get("span")
+            link = _link(output.uri, record.folder)
+            mine.setdefault(output.id, Artifact(output.id, output.type, span, output.uri, link))
+    return {node: list(mine.values()) for node, mine in found.items()}
 
 
 def graph(record: Record, version: int | None) -> Graph | None:
@@ -134,9 +131,8 @@ def _links(record: Record) -> set[tuple[str, str]]:
     """Find pairs of nodes where the second consumes an output of the first."""
     makers: dict[int, str] = {}
     for run in record.run.nodes:
-        for output in run.outputs:
-            if not output.key.startswith("_"):
-                makers.setdefault(output.id, run.node)
+        for output in run.own_outputs:
+            makers.setdefault(output.id, run.node)
     return {
         (makers[artifact], run.node)
         for run in record.run.nodes
@@ -180,13 +176,9 @@ def _box(record: Record, name: str, state: str, version: int | None, x: int, y: 
         return Box("", f"{len(window)} span{'s' * (len(window) != 1)}", named, "source", x, y)
     if name == TARGET:
         return Box("", f"version {version}", "serving directory", "target", x, y)
-    count = len({o.id for run in record.executions(name) for o in _own(run.outputs)})
+    count = len({o.id for run in record.executions(name) for o in run.own_outputs})
     detail = f"{state}, {count} artifact{'s' * (count != 1)}"
     return Box(f"node-{name}", name, detail, state, x, y)
-
-
-def _own(outputs: tuple[Output, ...]) -> list[Output]:
-    return [output for output in outputs if not output.key.startswith("_")]
 
 
 def _path(origin: Box, target: Box) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from ordain.common.json_files import read_json
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
 from ordain.history.runs import History, NodeRun, Output, Run, verdict_of
@@ -18,8 +18,6 @@ from ordain.storage import artifact_store
 from ordain.verdict import Verdict
 
 _INPUTS = (pb.Event.INPUT, pb.Event.DECLARED_INPUT, pb.Event.INTERNAL_INPUT)
-#: Outputs of another node that TFX adds for a condition.
-_HANDED_ON = "_"
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,7 @@ class Record:
         """Verdicts of the gates, in order."""
         if self.result is not None:
             return tuple(Verdict.from_dict(raw) for raw in self.result["verdicts"])
-        found = (verdict_of(_own(node)) for node in self.run.nodes)
+        found = (verdict_of(node.own_outputs) for node in self.run.nodes)
         return tuple(verdict for verdict in found if verdict is not None)
 
     def executions(self, node: str) -> Iterator[NodeRun]:
@@ -106,7 +104,7 @@ def read_record(project: Project, run_id: str) -> Record:
         InfrastructureError: The store cannot be read, or neither it nor the disk has the run.
     """
     folder = project.runs / run_id
-    result = _read_json(folder / "result.json")
+    result = read_json(folder / "result.json")
     history = History(project.metadata, project.name, project.paths)
     try:
         run = history.read_run(run_id)
@@ -121,15 +119,3 @@ def read_record(project: Project, run_id: str) -> Record:
             inputs[event.execution_id].append(event.artifact_id)
     taken = {execution: tuple(artifacts) for execution, artifacts in inputs.items()}
     return Record(project, run, folder, result, taken)
-
-
-def _own(node: NodeRun) -> list[Output]:
-    return [output for output in node.outputs if not output.key.startswith(_HANDED_ON)]
-
-
-def _read_json(path: Path) -> dict[str, Any] | None:
-    try:
-        raw = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
-    return raw if isinstance(raw, dict) else None

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from ordain.reports.facts.model import Evaluation, Measured, is_less_better
-from ordain.verdict import Outcome, Reason, Verdict
+from ordain.verdict import Reason, Verdict
 
 #: Slices below this share of the window are marked as small.
 SMALL_SHARE = 0.01
@@ -80,11 +80,6 @@ def limits(verdict: Verdict | None, metric: str) -> dict[str, float]:
         for reason in (verdict.reasons if verdict else ())
         if reason.kind in (f"{metric}.min", f"{metric}.max") and reason.limit is not None
     }
-
-
-def worst(reasons: Iterable[Reason]) -> Outcome:
-    """Return the worst outcome of some reasons."""
-    return Outcome.BLOCKED if any(r.outcome is Outcome.BLOCKED for r in reasons) else Outcome.PASSED
 
 
 def _reasons(verdict: Verdict | None, where: str, name: str) -> tuple[Reason, ...]:

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from ordain.history.runs import NodeRun
 from ordain.reports.charts import data as charts_data
 from ordain.reports.charts import model as charts_model
 from ordain.reports.charts import run as charts_run
@@ -10,7 +11,6 @@ from ordain.reports.charts.renderer import draw_all
 from ordain.reports.facts.data import Distribution, Feature
 from ordain.reports.facts.model import Importance
 from ordain.reports.facts.server_latency import Latency
-from ordain.reports.facts.timeline import Bar
 from ordain.reports.facts.training import Curve, Training, Trials
 from ordain.verdict import Outcome, Reason
 
@@ -56,12 +56,12 @@ def test_a_training_of_one_step_without_a_rate():
 
 
 def test_time_has_a_line_for_each_node_and_a_bar_for_each_execution():
-    bars = [
-        Bar("ExampleGen", 1, "cached", 0.0, 0.001),
-        Bar("ExampleGen", 2, "complete", 0.001, 3.0),
-        Bar("Trainer", None, "failed", 3.0, 63.0),
+    executions = [
+        NodeRun(1, "ExampleGen", 1, "cached", 5000, 5001),
+        NodeRun(2, "ExampleGen", 2, "complete", 5001, 8000),
+        NodeRun(3, "Trainer", None, "failed", 8000, 68000),
     ]
-    chart = charts_run.gantt(bars)
+    chart = charts_run.gantt(executions)
     assert [label for label, _, _ in chart.keys] == ["complete", "cached", "failed"]
     (svg,) = drawn(chart)
     assert ">3.0 s</text>" in svg
