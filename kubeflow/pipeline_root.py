@@ -26,7 +26,7 @@ from ordain.storage.gcs import is_object_store
 #: Notices waiting to be sent, in the project's part of the workspace.
 OUTBOX = Path("pods", "outbox")
 #: Files that concluding a run writes into its folder.
-CONCLUSIONS = ("result.json", "report.html", "told.json")
+CONCLUSIONS = ("result.json", "report.html", "notifications.json")
 _DOCS = "see docs/kubeflow-pods.md"
 #: Beam runners that run inside the pod.
 _RUNNERS = ("DirectRunner", "FnApiRunner", "PrismRunner")

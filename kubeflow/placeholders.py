@@ -12,16 +12,17 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
-#: Placeholders that the driver fills -> fields of the simulator's `RunNames`.
-RUN_PLACEHOLDERS = {
-    "{{$.pipeline_job_name}}": "run_name",
-    "{{$.pipeline_job_resource_name}}": "resource_name",
-    "{{$.pipeline_job_uuid}}": "run_id",
-    "{{$.pipeline_task_name}}": "task_name",
-    "{{$.pipeline_task_uuid}}": "task_id",
-    "{{$.pipeline_job_create_time_utc}}": "created",
-    "{{$.pipeline_job_schedule_time_utc}}": "scheduled",
-}
+TASK_NAME = "{{$.pipeline_task_name}}"
+#: Placeholders that the driver fills.
+RUN_PLACEHOLDERS = (
+    "{{$.pipeline_job_name}}",
+    "{{$.pipeline_job_resource_name}}",
+    "{{$.pipeline_job_uuid}}",
+    TASK_NAME,
+    "{{$.pipeline_task_uuid}}",
+    "{{$.pipeline_job_create_time_utc}}",
+    "{{$.pipeline_job_schedule_time_utc}}",
+)
 #: The task's whole ExecutorInput, as JSON.
 EXECUTOR_INPUT = "{{$}}"
 _PLACEHOLDER = re.compile(r"\{\{\$(?:\.[^{}]*)?\}\}")

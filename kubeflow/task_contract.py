@@ -19,7 +19,7 @@ PREPARE = "prepare"
 RESULT = "result"
 ON_EXIT = "on-exit"
 #: Name of the group of all tasks but the last, in KFP's pages.
-GROUP = "chain"
+GROUP = "pipeline"
 #: Run parameters, all of type string; empty: the newest span, no settings.
 SPAN = "span"
 SETTINGS = "settings"
@@ -27,9 +27,6 @@ PIPELINE_ROOT = "pipeline_root"
 RUN_PARAMETERS = (SPAN, SETTINGS, PIPELINE_ROOT)
 #: An input of every task: Kubeflow's id of the run.
 RUN_ID = "run_id"
-#: Names of each task's artifacts for KFP's pages.
-HTML = "html"
-METRICS = "metrics"
 #: Output of `prepare` that all other tasks take.
 PLAN = "plan"
 
@@ -59,40 +56,14 @@ def _plain(value: Any) -> Any:
     return value
 
 
-def prepare_words(
-    folder: str, config: Mapping[str, Any], env: str | None, source: str, chain: Mapping[str, Any]
-) -> list[str]:
-    """The constant arguments of `prepare`; placeholders follow them.
+def project_words(task: str, folder: str, config: Mapping[str, Any], env: str | None) -> list[str]:
+    """The first arguments of `prepare` and `on-exit`, which take no run plan.
 
     Args:
+        task: One of these.
         folder: The project's folder in the image.
         config: The effective configuration, references unresolved, without `kubeflow`.
         env: Name of the overlay in it.
-        source: Fingerprint of source and schema (`ordain.project.source.image_fingerprint`).
-        chain: The topology that is compiled into tasks (`ordain.pipeline.topology`).
     """
-    words = [PREPARE, "--project", folder, "--config", as_argument(config)]
-    words += ["--env", env] if env else []
-    return [*words, "--source", source, "--chain", as_argument(chain)]
-
-
-def node_words(node: str) -> list[str]:
-    """The constant arguments of a node's task."""
-    return ["node", "--node", node]
-
-
-def result_words() -> list[str]:
-    """The constant arguments of `result`."""
-    return [RESULT]
-
-
-def on_exit_words(folder: str, config: Mapping[str, Any], env: str | None) -> list[str]:
-    """The constant arguments of `on-exit`, which takes nothing from `prepare`: that may fail.
-
-    Args:
-        folder: The project's folder in the image.
-        config: As for `prepare_words`.
-        env: Name of the overlay in it.
-    """
-    words = [ON_EXIT, "--project", folder, "--config", as_argument(config)]
+    words = [task, "--project", folder, "--config", as_argument(config)]
     return [*words, "--env", env] if env else words

@@ -19,7 +19,7 @@ from ordain.kubeflow.client.settings import DOCS, PORT_FORWARD, Connection
 
 #: Characters of a server's message that are quoted.
 QUOTED = 600
-#: Bodies of refused uploads that mean "not allowed": the upload paths answer every error with 400
+#: Bodies of refused uploads that mean "not allowed": the upload paths return 400 for every error
 #: (backend/src/apiserver/server/pipeline_upload_server.go).
 _NOT_ALLOWED = re.compile(r"authoriz|authentic|permission|denied", re.IGNORECASE)
 
@@ -37,15 +37,15 @@ def explain(error: Exception, doing: str, connection: Connection) -> OrdainError
 
     Args:
         error: An `ApiException`, or what urllib3 raises.
-        doing: What was tried, such as `listing the runs`.
-        connection: Where it was tried.
+        doing: The action, such as `listing the runs`.
+        connection: The server.
     """
     status = getattr(error, "status", None)
     if status:
         return _explain_status(int(status), error, doing, connection)
     if status == 0:
         # The generated client raises this for a field that it cannot parse, such as a time.
-        return foreign_answer(error, doing, connection)
+        return bad_response(error, doing, connection)
     return _explain_network(error, doing, connection)
 
 
@@ -80,7 +80,7 @@ def login_page(doing: str, connection: Connection, sent_to: str = "") -> ConfigE
     )
 
 
-def foreign_answer(error: Exception, doing: str, connection: Connection) -> InfrastructureError:
+def bad_response(error: Exception, doing: str, connection: Connection) -> InfrastructureError:
     """The error for a response that the API client cannot parse."""
     said = quote(getattr(error, "reason", None) or error)
     return InfrastructureError(
@@ -113,14 +113,14 @@ def _explain_status(
     if status in (408, 429) or status >= 500:
         return InfrastructureError(
             f"{doing}: {host} failed ({status}): {said}",
-            "kubectl -n kubeflow logs deploy/ml-pipeline, then the same command again",
+            "kubectl -n kubeflow logs deploy/ml-pipeline, then retry",
         )
     kind = {404: NotThereError, 409: TakenError}.get(status, ConfigError)
     return kind(f"{doing}: {host} refused the request ({status}): {said}", f"see {DOCS}")
 
 
 def _explain_network(error: Exception, doing: str, connection: Connection) -> OrdainError:
-    from urllib3 import exceptions  # noqa: PLC0415  `--help` answers without it
+    from urllib3 import exceptions  # noqa: PLC0415  `--help` does not need it
 
     reason = getattr(error, "reason", None) or error
     host = connection.host

@@ -37,21 +37,21 @@ class Ending:
     failed: tuple[str, ...] = ()
 
 
-def follow(server: Server, run_id: str, poll_s: float, say: Callable[[str], None]) -> Run:
+def follow(server: Server, run_id: str, poll_s: float, report: Callable[[str], None]) -> Run:
     """Waits for the end of a run and reports each change.
 
     Args:
         server: Where it is.
         run_id: The run.
         poll_s: Seconds between two polls.
-        say: Receives a line per change.
+        report: Receives a line per change.
 
     Returns:
         The run in its last state.
 
     Raises:
         ConfigError: It does not exist or may not be read.
-        InfrastructureError: The server was unreachable for `OUTAGE_S`; the run goes on.
+        InfrastructureError: The server was unreachable for `OUTAGE_S`; the run continues.
     """
     shown: dict[str, str] = {}
     lost_at: float | None = None
@@ -62,7 +62,7 @@ def follow(server: Server, run_id: str, poll_s: float, say: Callable[[str], None
             now = time.monotonic()
             if lost_at is None:
                 lost_at = now
-                say(f"{error.message}; trying again for {OUTAGE_S:.0f} s")
+                report(f"{error.message}; retrying for {OUTAGE_S:.0f} s")
             if now - lost_at > OUTAGE_S:
                 raise InfrastructureError(
                     f"{error.message}; the run continues without being followed",
@@ -71,7 +71,7 @@ def follow(server: Server, run_id: str, poll_s: float, say: Callable[[str], None
         else:
             lost_at = None
             for line in _changes(run, shown):
-                say(line)
+                report(line)
             if run.is_over:
                 return run
         time.sleep(poll_s)
@@ -91,7 +91,7 @@ def judge(server: Server, run: Run) -> Ending:
     failed = [task for task in run.tasks if task.state == "FAILED"]
     names = tuple(task.name for task in failed)
     if not failed:
-        said = f": {run.error}" if run.error else ", and the server names no task that did"
+        said = f": {run.error}" if run.error else ", and the server names no failed task"
         return Ending(ExitCode.NODE_FAILED, f"failed{said}")
     for task in failed:
         code = read_exit_code(server, run, task)

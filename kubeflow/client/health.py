@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from ordain.errors import ConfigError
 from ordain.kubeflow.client.errors import NotThereError, login_page
@@ -13,20 +12,8 @@ from ordain.kubeflow.client.settings import DOCS, Connection
 
 #: Supported major version (API v2beta1).
 MAJOR = 2
-#: A health check's response has some 100 bytes.
-MAX_BYTES = 65_536
-_DOING = "asking for the server's version"
-
-
-class Server(Protocol):
-    """The part of `ordain.kubeflow.client.server.Server` that this module uses."""
-
-    @property
-    def connection(self) -> Connection:
-        """Address and credentials."""
-
-    def stream(self, doing: str, path: str) -> Iterator[bytes]:
-        """Streams a response."""
+#: The action, for errors.
+DOING = "asking for the server's version"
 
 
 @dataclass(frozen=True)
@@ -42,57 +29,54 @@ class About:
     is_multi_user: bool
 
 
-def read_about(server: Server) -> About:
+def read_about(connection: Connection, get: Callable[[str], Any]) -> About:
     """Reads a server's version and whether it is multi-user.
 
     The generated API has the health check, but not the version in its response.
+
+    Args:
+        connection: Where the server is.
+        get: Returns the JSON at a path, or the text if it is none.
 
     Raises:
         ConfigError: It is not a Kubeflow Pipelines server of major version 2.
         InfrastructureError: It is unreachable or failed.
     """
-    said = _ask(server, "v2beta1")
-    if said is None:
-        older = _ask(server, "v1beta1")
+    health = _read_health(connection, get, "v2beta1")
+    if health is None:
+        older = _read_health(connection, get, "v1beta1")
         if older is None:
-            raise _wrong(server, "nothing of Kubeflow Pipelines at that address")
-        raise _wrong(server, _version(older) or "a version without the API v2beta1")
-    version = _version(said)
+            raise _wrong(connection, "nothing of Kubeflow Pipelines at that address")
+        raise _wrong(connection, _version(older) or "a version without the API v2beta1")
+    version = _version(health)
     major = version.split(".", 1)[0].removeprefix("v")
     if major.isdecimal() and int(major) != MAJOR:
-        raise _wrong(server, version)
-    return About(version, said.get("multi_user") is True)
+        raise _wrong(connection, version)
+    return About(version, health.get("multi_user") is True)
 
 
-def _ask(server: Server, version: str) -> dict[str, Any] | None:
+def _read_health(
+    connection: Connection, get: Callable[[str], Any], version: str
+) -> dict[str, Any] | None:
     """The response of an API version's health check; None if the path does not exist."""
-    body = b""
     try:
-        for piece in server.stream(_DOING, f"/apis/{version}/healthz"):
-            body += piece
-            if len(body) > MAX_BYTES:
-                raise login_page(_DOING, server.connection)
+        health = get(f"/apis/{version}/healthz")
     except NotThereError:
         return None
-    try:
-        said = json.loads(body)
-    except ValueError:
-        said = None
-    if not isinstance(said, dict):
-        raise login_page(_DOING, server.connection)
-    return said
+    if not isinstance(health, dict):
+        raise login_page(DOING, connection)
+    return health
 
 
-def _version(said: Mapping[str, Any]) -> str:
+def _version(health: Mapping[str, Any]) -> str:
     """The release in a health check's response; may be empty."""
-    tag = said.get("tag_name")
+    tag = health.get("tag_name")
     return tag[:40] if isinstance(tag, str) and tag != "unknown" else ""
 
 
-def _wrong(server: Server, found: str) -> ConfigError:
+def _wrong(connection: Connection, found: str) -> ConfigError:
     return ConfigError(
-        f"{server.connection.host} is not a Kubeflow Pipelines server of version {MAJOR}: "
-        f"found {found}",
+        f"{connection.host} is not a Kubeflow Pipelines server of version {MAJOR}: found {found}",
         f"--host with the address of one (behind Kubeflow's gateway it ends in /pipeline); "
         f"see {DOCS}",
     )

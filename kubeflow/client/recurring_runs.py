@@ -147,36 +147,16 @@ def list_schedules(server: Server, pipeline_id: str | None) -> list[Schedule]:
     return [one for one in found if pipeline_id is None or one.pipeline_id == pipeline_id]
 
 
-def read_schedule(server: Server, schedule_id: str) -> Schedule:
-    """Reads one schedule.
+def enable(server: Server, schedule_id: str, is_enabled: bool) -> Schedule:
+    """Resumes or pauses a schedule; running runs continue.
 
     Raises:
-        ConfigError: It does not exist or may not be read.
+        ConfigError: It does not exist or may not be changed.
         InfrastructureError: The server is unreachable or failed.
     """
+    doing, verb = ("resuming", "enable") if is_enabled else ("pausing", "disable")
+    _act(server, schedule_id, doing, verb)
     return _as_schedule(_act(server, schedule_id, "reading", "get"))
-
-
-def pause(server: Server, schedule_id: str) -> Schedule:
-    """Pauses a schedule; running runs continue.
-
-    Raises:
-        ConfigError: It does not exist or may not be changed.
-        InfrastructureError: The server is unreachable or failed.
-    """
-    _act(server, schedule_id, "pausing", "disable")
-    return read_schedule(server, schedule_id)
-
-
-def resume(server: Server, schedule_id: str) -> Schedule:
-    """Resumes a schedule.
-
-    Raises:
-        ConfigError: It does not exist or may not be changed.
-        InfrastructureError: The server is unreachable or failed.
-    """
-    _act(server, schedule_id, "resuming", "enable")
-    return read_schedule(server, schedule_id)
 
 
 def delete(server: Server, schedule_id: str) -> None:

@@ -205,11 +205,11 @@ def _tasks(details: Any) -> tuple[Task, ...]:
     return tuple(sorted(found, key=lambda task: (task.started or latest, task.name)))
 
 
-def _task(detail: Any, tries: tuple[Any, ...]) -> Task:
+def _task(detail: Any, attempts: tuple[Any, ...]) -> Task:
     return Task(
         name=detail.display_name,
         state=_state(detail.state),
-        pods=tuple(each.pod_name for each in tries if each.pod_name),
+        pods=tuple(each.pod_name for each in attempts if each.pod_name),
         started=_ended(detail.start_time),
         ended=_ended(detail.end_time),
     )
@@ -217,8 +217,10 @@ def _task(detail: Any, tries: tuple[Any, ...]) -> Task:
 
 def _attempts(executor: Any, nodes: Mapping[str, Any]) -> tuple[Any, ...]:
     """The entries of an executor's attempts in order, or its own entry."""
-    tries = [child for child in _children(executor, nodes) if _is_executor(child)]
-    return tuple(sorted(tries, key=lambda each: _attempt_number(each.display_name))) or (executor,)
+    attempts = [child for child in _children(executor, nodes) if _is_executor(child)]
+    return tuple(sorted(attempts, key=lambda each: _attempt_number(each.display_name))) or (
+        executor,
+    )
 
 
 def _children(detail: Any, nodes: Mapping[str, Any]) -> Iterator[Any]:

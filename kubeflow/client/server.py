@@ -17,8 +17,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from ordain.errors import ConfigError
-from ordain.kubeflow.client.errors import explain, foreign_answer, login_page
-from ordain.kubeflow.client.health import About, read_about
+from ordain.kubeflow.client.errors import bad_response, explain, login_page
+from ordain.kubeflow.client.health import DOING, About, read_about
 from ordain.kubeflow.client.settings import DOCS, Connection
 
 CONNECT_S = 5.0
@@ -87,12 +87,12 @@ class Server:
         _ = self.about
         with self._explained(doing, missing):
             method = getattr(getattr(self.kfp, api), operation)
-            answer = method(**given, _request_timeout=(CONNECT_S, READ_S))
+            response = method(**given, _request_timeout=(CONNECT_S, READ_S))
             kind = self.api_client.last_response.getheader("content-type") or ""
             # A web page instead of JSON would become a model without any field set.
             if "json" not in kind:
                 raise login_page(doing, self.connection)
-            return answer
+            return response
 
     def pages(
         self, doing: str, api: str, operation: str, field: str, **arguments: Any
@@ -103,7 +103,7 @@ class Server:
             doing: As for `call`.
             api: As for `call`.
             operation: An operation that lists.
-            field: Name of the answer's field that holds the entries.
+            field: Name of the response's field with the entries.
             arguments: As for `call`.
 
         Raises:
@@ -112,16 +112,16 @@ class Server:
         """
         token = None
         for _ in range(MAX_PAGES):
-            answer = self.call(
+            response = self.call(
                 doing, api, operation, page_size=PAGE_SIZE, page_token=token, **arguments
             )
-            yield from getattr(answer, field) or ()
-            token = answer.next_page_token
+            yield from getattr(response, field) or ()
+            token = response.next_page_token
             if not token:
                 return
         raise ConfigError(
             f"{doing}: more than {MAX_PAGES * PAGE_SIZE} entries at {self.connection.host}",
-            "delete old ones, or name a PROJECT whose experiment holds fewer",
+            "delete old ones, or pass a PROJECT with fewer",
         )
 
     def stream(self, doing: str, path: str, **values: str) -> Iterator[bytes]:
@@ -146,7 +146,7 @@ class Server:
                 _request_timeout=(CONNECT_S, READ_S),
             )
             try:
-                # The UI's server answers unknown paths with its own page.
+                # The UI's server returns its own page for unknown paths.
                 if "html" in (response.headers.get("content-type") or ""):
                     raise login_page(doing, self.connection)
                 yield from response.stream(PIECE_BYTES)
@@ -161,7 +161,7 @@ class Server:
             ConfigError: It is not a Kubeflow Pipelines server of major version 2.
             InfrastructureError: As for `call`.
         """
-        return read_about(self)
+        return read_about(self.connection, self._read_json)
 
     @property
     def namespace(self) -> str | None:
@@ -180,6 +180,17 @@ class Server:
                 "kubectl get profiles lists them",
             )
         return self.connection.namespace
+
+    def _read_json(self, path: str) -> Any:
+        with self._explained(DOING):
+            return self.api_client.call_api(
+                path,
+                "GET",
+                response_type="object",
+                auth_settings=["Bearer"],
+                _return_http_data_only=True,
+                _request_timeout=(CONNECT_S, READ_S),
+            )
 
     @functools.cached_property
     def kfp(self) -> Any:
@@ -212,8 +223,8 @@ class Server:
                 connection.namespace or "unnamed",
                 retry,
                 host=connection.host,
-                existing_token=connection.read_token(),
-                cookies=connection.read_cookies(),
+                existing_token=connection.read_variable("token_env"),
+                cookies=connection.read_variable("cookies_env"),
                 ssl_ca_cert=None if connection.ca_file is None else str(connection.ca_file),
                 credentials=None
                 if file is None
@@ -243,4 +254,4 @@ class Server:
             raise ConfigError(f"{doing}: {error}", f"see {DOCS}") from error
         except ValueError as error:
             # The generated client could not parse the response.
-            raise foreign_answer(error, doing, self.connection) from error
+            raise bad_response(error, doing, self.connection) from error

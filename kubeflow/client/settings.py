@@ -77,21 +77,31 @@ class Connection:
             return f"the cookies in the environment variable {self.cookies_env}"
         return "no credentials"
 
-    def read_token(self) -> str | None:
-        """The token from the environment; None if none is configured.
+    def read_variable(self, key: str) -> str | None:
+        """The credential in the environment variable that a key names; None if it names none.
+
+        Args:
+            key: `token_env` or `cookies_env`.
 
         Raises:
             ConfigError: The variable is not set or not valid in a header.
         """
-        return None if self.token_env is None else _read_variable(self.token_env, "token_env")
-
-    def read_cookies(self) -> str | None:
-        """The cookies from the environment; None if none are configured.
-
-        Raises:
-            ConfigError: The variable is not set or not valid in a header.
-        """
-        return None if self.cookies_env is None else _read_variable(self.cookies_env, "cookies_env")
+        name = getattr(self, key)
+        if name is None:
+            return None
+        value = os.environ.get(name, "").strip()
+        if not value:
+            raise ConfigError(
+                f"kubeflow.auth.{key}: the environment variable {name} is not set",
+                f"export {name}=, or another way to authenticate; see {DOCS}",
+            )
+        if len(value) > MAX_CREDENTIAL_BYTES or not value.isascii() or not value.isprintable():
+            raise ConfigError(
+                f"kubeflow.auth.{key}: the value of {name} cannot be sent in a header: "
+                f"it must be one line of ASCII, {MAX_CREDENTIAL_BYTES} bytes at most",
+                f"export {name}= again",
+            )
+        return value
 
     def check_files(self) -> None:
         """Checks that the files of the connection can be read.
@@ -116,28 +126,28 @@ class Connection:
 def connection_of(
     project: Project | None, host: str | None = None, namespace: str | None = None
 ) -> Connection:
-    """The connection that a project's configuration and a command's options describe.
+    """Builds the connection from a project's configuration and a command's options.
 
     Args:
-        project: Whose section `kubeflow` to take; None where the command was given none.
-        host: Option `--host`, before the project's.
-        namespace: Option `--namespace`, before the project's.
+        project: The project with the section `kubeflow`; None without one.
+        host: Option `--host`; overrides the project's.
+        namespace: Option `--namespace`; overrides the project's.
 
     Raises:
-        ConfigError: There is no address, or address or namespace cannot be one.
+        ConfigError: There is no address, or address or namespace is invalid.
     """
     section = None if project is None else project.kubeflow
     address = host or (section.host if section else None)
     if address is None:
         raise ConfigError(
-            "no Kubeflow Pipelines server is named: neither --host nor kubeflow.host is given",
+            "no Kubeflow Pipelines server: neither --host nor kubeflow.host is set",
             f"{PORT_FORWARD} & then --host http://127.0.0.1:8888",
         )
     chosen = namespace or (section.namespace if section else None) or _namespace_of_pod()
     if chosen is not None and not _NAMESPACE.fullmatch(chosen):
         raise ConfigError(
             f"--namespace {chosen!r} is not a namespace: lower-case letters, digits and '-', "
-            "63 at most",
+            "at most 63",
             "kubectl get namespaces",
         )
     checked = check_host(address)
@@ -161,10 +171,10 @@ def connection_of(
 
 
 def check_host(address: str) -> str:
-    """An address without a slash at its end.
+    """Checks an address and removes the slash at its end.
 
     Raises:
-        ConfigError: It has no scheme, no host, or holds a password.
+        ConfigError: It has no scheme or host, or contains credentials.
     """
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname:
@@ -191,19 +201,3 @@ def _namespace_of_pod() -> str | None:
         return POD_NAMESPACE.read_text(encoding="utf-8").strip() or None
     except OSError:
         return None
-
-
-def _read_variable(name: str, key: str) -> str:
-    value = os.environ.get(name, "").strip()
-    if not value:
-        raise ConfigError(
-            f"kubeflow.auth.{key}: the environment variable {name} is not set",
-            f"export {name}=, or another way to authenticate; see {DOCS}",
-        )
-    if len(value) > MAX_CREDENTIAL_BYTES or not value.isascii() or not value.isprintable():
-        raise ConfigError(
-            f"kubeflow.auth.{key}: the value of {name} cannot be sent in a header: "
-            f"it must be one line of ASCII, {MAX_CREDENTIAL_BYTES} bytes at most",
-            f"export {name}= again",
-        )
-    return value

@@ -54,11 +54,6 @@ def compile_project(
     return compile_plan(make_plan(folder, env, settings))
 
 
-def compile_text(folder: str | Path, env: str | None = None, settings: Iterable[str] = ()) -> str:
-    """The text of a project's compiled file; as `compile_project`."""
-    return compile_project(folder, env, settings).text
-
-
 def compile_plan(plan: CompilePlan) -> Compiled:
     """Compiles a plan and checks the result.
 

@@ -23,10 +23,8 @@ from ordain.kubeflow.task_contract import (
     RESULT,
     RUN_ID,
     SETTINGS,
-    node_words,
-    on_exit_words,
-    prepare_words,
-    result_words,
+    as_argument,
+    project_words,
     task_name,
 )
 
@@ -45,8 +43,12 @@ def build_pipeline(plan: CompilePlan) -> Any:
     """
     section, images = plan.project.kubeflow, plan.images
     folder, config, env = section.project, plan.config, plan.env
-    prepare = prepare_words(folder, config, env, plan.source, plan.topology)
-    on_exit = on_exit_words(folder, config, env)
+    prepare = [
+        *project_words(PREPARE, folder, config, env),
+        *("--source", plan.source, "--nodes", as_argument(plan.topology)),
+    ]
+    # It takes nothing from `prepare`, which may fail.
+    on_exit = project_words(ON_EXIT, folder, config, env)
 
     def build(span: str = "", settings: str = "", pipeline_root: str = plan.pipeline_root) -> None:
         # The driver fills this as the whole value of an input; the launcher does not fill it in a
@@ -61,11 +63,11 @@ def build_pipeline(plan: CompilePlan) -> Any:
             run_plan = first.outputs[PLAN]
             tasks: dict[str, Any] = {}
             for node, waits_for in plan.topology.items():
-                component = planned_component(node, images[node], node_words(node))
+                component = planned_component(node, images[node], ["node", "--node", node])
                 task = component(plan=run_plan, **run)
                 tasks[node] = task.after(first, *(tasks[other] for other in waits_for))
                 configure_task(task, node, section.pod(node), section, is_retried=True)
-            component = planned_component(RESULT, images[RESULT], result_words())
+            component = planned_component(RESULT, images[RESULT], [RESULT])
             last = component(plan=run_plan, **run).after(first, *tasks.values())
             # A run whose model was not blessed must not be retried.
             configure_task(last, RESULT, section.pod(RESULT), section, is_retried=False)
@@ -146,7 +148,7 @@ def configure_task(task: Any, name: str, pod: Pod, section: Kubeflow, is_retried
     task.set_display_name(name)
     # KFP's cache would skip the pod and leave TFX without an execution; TFX's own cache works.
     task.set_caching_options(False)
-    _ask_resources(task, pod)
+    _set_resources(task, pod)
     retries = pod.retries
     if is_retried and retries is not None and retries.count:
         task.set_retry(
@@ -174,15 +176,15 @@ def configure_task(task: Any, name: str, pod: Pod, section: Kubeflow, is_retried
     _place(task, pod)
 
 
-def _ask_resources(task: Any, pod: Pod) -> None:
-    if pod.cpu is not None:
-        task.set_cpu_limit(pod.cpu)
-    if pod.memory is not None:
-        task.set_memory_limit(pod.memory)
-    if pod.cpu_request is not None:
-        task.set_cpu_request(pod.cpu_request)
-    if pod.memory_request is not None:
-        task.set_memory_request(pod.memory_request)
+def _set_resources(task: Any, pod: Pod) -> None:
+    for request, quantity in (
+        (task.set_cpu_limit, pod.cpu),
+        (task.set_memory_limit, pod.memory),
+        (task.set_cpu_request, pod.cpu_request),
+        (task.set_memory_request, pod.memory_request),
+    ):
+        if quantity is not None:
+            request(quantity)
     if pod.accelerator is not None:
         task.set_accelerator_type(pod.accelerator.type)
         task.set_accelerator_limit(pod.accelerator.count)

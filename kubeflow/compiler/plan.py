@@ -91,14 +91,12 @@ def task_images(section: Kubeflow, topology: Topology) -> dict[str, str]:
     tasks = [task_name(name) for name in (*names, ON_EXIT)]
     twice = sorted({name for name in names if tasks.count(task_name(name)) > 1})
     if twice:
-        raise ConfigError(
-            f"nodes {', '.join(twice)}: Kubernetes would call them the same, {task_name(twice[0])}"
-        )
+        raise ConfigError(f"nodes {', '.join(twice)}: both become task {task_name(twice[0])}")
     images = {name: section.pod(name).image or section.image for name in names}
     for name, image in images.items():
         if image is None:
             raise ConfigError(
-                f"kubeflow.image: is not set, and {name} has no image of its own",
+                f"kubeflow.image: is not set, and {name} has no own image",
                 f"`make image` builds one; {DOCS}",
             )
     return {name: str(image) for name, image in images.items()}

@@ -147,14 +147,14 @@ def _build(project: Project, shape: Project) -> dict[str, Any]:
     section = shape.kubeflow
     images = {"default_image_path": section.image}
     images |= {node: pod.image for node, pod in section.nodes.items() if pod.image is not None}
-    chain = graph.build(project, _SPAN, has_cache=False)
+    pipeline = graph.build(project, _SPAN, has_cache=False)
     root = str(section.pipeline_root)
-    chain.pipeline_info = data_types.PipelineInfo(pipeline_name=shape.name, pipeline_root=root)
+    pipeline.pipeline_info = data_types.PipelineInfo(pipeline_name=shape.name, pipeline_root=root)
     config = runner.KubeflowV2DagRunnerConfig(display_name=shape.name, default_image=images)
     # TFX writes the type's name where Vertex AI's container expects `<package>.<Class>`; in ML
     # Metadata the name stays.
     with replaced(GateVerdict, "TYPE_NAME", "ordain.GateVerdict"):
-        job = runner.KubeflowV2DagRunner(config).run(chain, write_out=False)
+        job = runner.KubeflowV2DagRunner(config).run(pipeline, write_out=False)
     # The compiling Python's version does not affect the run, but would change the file.
     job["labels"].pop("tfx_py_version", None)
     return dict(job)

@@ -100,9 +100,11 @@ def _result(given: argparse.Namespace) -> int:
 
 
 def _on_exit(given: argparse.Namespace) -> int:
-    from ordain.kubeflow.pod.result import OnExitArguments, conclude_on_exit  # noqa: PLC0415
+    from ordain.kubeflow.pod.prepare import ProjectArguments  # noqa: PLC0415
+    from ordain.kubeflow.pod.result import conclude_on_exit  # noqa: PLC0415
 
-    return _concluded(given, conclude_on_exit(_arguments(OnExitArguments, given), say))
+    run_id = check_run_id(given.run_id)
+    return _concluded(given, conclude_on_exit(_arguments(ProjectArguments, given), run_id, say))
 
 
 def _concluded(given: argparse.Namespace, concluded: Concluded) -> int:
@@ -160,7 +162,7 @@ def _parser() -> argparse.ArgumentParser:
     prepare = tasks.add_parser("prepare", help="database, plan, IR")
     _add_project(prepare)
     prepare.add_argument("--source", required=True, help="the source's fingerprint")
-    prepare.add_argument("--chain", required=True, help="the compiled topology, as JSON")
+    prepare.add_argument("--nodes", required=True, help="the compiled topology, as JSON")
     prepare.add_argument("--span", default="", help="last span of the window; default: the newest")
     prepare.add_argument("--plan-output", required=True, help="file that the plan is written to")
     prepare.set_defaults(task=_prepare)

@@ -20,7 +20,7 @@ from ordain.notifications.events import Notice, notices_of
 from ordain.notifications.outbox import Outbox
 from ordain.retraining.report import Report
 
-FILE = "told.json"
+FILE = "notifications.json"
 #: Seconds of delivery attempts; undelivered notices wait for the next run's result.
 _PATIENCE_S = 60.0
 #: Events that happen once in a run and are not repeated with another headline.
@@ -54,8 +54,8 @@ def notify(
         outbox.add(fresh)
         if fresh:
             # After the outbox has them: if killed in between, they are sent twice under one id.
-            told = [*before, *((notice.event, str(notice.body["headline"])) for notice in fresh)]
-            write_file(path, json.dumps(told, indent=1) + "\n")
+            sent = [*before, *((notice.event, str(notice.body["headline"])) for notice in fresh)]
+            write_file(path, json.dumps(sent, indent=1) + "\n")
         outbox.deliver_within(_PATIENCE_S)
     except (InfrastructureError, OSError) as error:
         say(f"notifications failed: {error}")

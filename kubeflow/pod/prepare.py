@@ -8,18 +8,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import yaml
 
+from ordain.common.atomic_files import write_file
 from ordain.config.loading import load_raw
 from ordain.config.project import Project
-from ordain.errors import ConfigError, InfrastructureError
-from ordain.history.results import Recovered
+from ordain.errors import ConfigError
 from ordain.kubeflow import pipeline_root as roots
-from ordain.kubeflow.pod.run_plan import PreparedRun, check_run_id, find_plan, write_prepared
+from ordain.kubeflow.pod.run_plan import (
+    PreparedRun,
+    check_run_id,
+    find_plan,
+    read_prepared,
+    write_prepared,
+)
 from ordain.kubeflow.pod.task_records import recorded
 from ordain.kubeflow.task_contract import PREPARE
 from ordain.pipeline.ir_cache import compiled_ir
@@ -40,29 +46,50 @@ _MAX_SETTINGS = 1000
 
 
 @dataclass(frozen=True)
-class PrepareArguments:
-    """The arguments of `prepare`.
+class ProjectArguments:
+    """The arguments of the tasks that take no run plan.
 
     Attributes:
         project: The project's folder in the image.
         config: The compiled configuration as JSON, references unresolved.
         env: Name of the overlay in it; empty for none.
-        source: The source's image_fingerprint at compile time.
-        chain: The compiled topology as JSON: node -> the nodes that it waits for.
-        span: Last span of the window; empty for the newest.
         settings: JSON list of `a.b=value` texts; empty for none.
         pipeline_root: The workspace, or `gs://bucket/folder`; empty for the configuration's.
-        run_id: Kubeflow's id of the run.
     """
 
     project: str
     config: str
     env: str
-    source: str
-    chain: str
-    span: str
     settings: str
     pipeline_root: str
+
+    def load(self) -> Project:
+        """Loads the project.
+
+        Raises:
+            ConfigError: An argument or the configuration is wrong.
+        """
+        given = _settings(self.settings)
+        raw = _configuration(self.config, self.pipeline_root)
+        project = load_raw(raw, self.project, self.env or None, given)
+        roots.check_project(project)
+        return project
+
+
+@dataclass(frozen=True)
+class PrepareArguments(ProjectArguments):
+    """The arguments of `prepare`.
+
+    Attributes:
+        source: The source's image_fingerprint at compile time.
+        nodes: The compiled topology as JSON: node -> the nodes that it waits for.
+        span: Last span of the window; empty for the newest.
+        run_id: Kubeflow's id of the run.
+    """
+
+    source: str
+    nodes: str
+    span: str
     run_id: str
 
 
@@ -82,30 +109,9 @@ def prepare(arguments: PrepareArguments, say: Callable[[str], None]) -> tuple[st
     """
     quiet_libraries()
     run_id = check_run_id(arguments.run_id)
-    project = load_configured(
-        arguments.project,
-        arguments.config,
-        arguments.env,
-        arguments.settings,
-        arguments.pipeline_root,
-    )
+    project = arguments.load()
     with roots.shared(project.workspace), recorded(project.runs / run_id, PREPARE):
         return _prepare(arguments, project, run_id, say)
-
-
-def load_configured(
-    folder: str, config: str, env: str, settings: str, pipeline_root: str
-) -> Project:
-    """Loads the project from a task's arguments; each is as in `PrepareArguments`.
-
-    Raises:
-        ConfigError: An argument or the configuration is wrong.
-    """
-    given = _settings(settings)
-    raw = _configuration(config, pipeline_root)
-    project = load_raw(raw, folder, env or None, given)
-    roots.check_project(project)
-    return project
 
 
 def _prepare(
@@ -114,8 +120,6 @@ def _prepare(
     run_id: str,
     say: Callable[[str], None],
 ) -> tuple[str, PreparedRun]:
-    from ordain.kubeflow.pod.run_plan import read_prepared  # noqa: PLC0415
-
     _check_source(project.folder, project.schema_file, arguments.source)
     plan = find_plan(project.runs, run_id)
     if plan is not None:
@@ -143,24 +147,10 @@ def _prepare(
         spans=spans,
         ir=_as_json(ir),
         notes=checked.notes,
-        recovered=tuple(asdict(closed) for closed in recovered),
+        recovered=tuple(recovered),
     )
     _write_config(prepared, project)
     return write_prepared(prepared, project.runs), prepared
-
-
-def recovered_of(prepared: PreparedRun) -> list[Recovered]:
-    """Earlier runs that `prepare` closed."""
-    return [
-        Recovered(
-            raw["run_id"],
-            tuple(raw["nodes"]),
-            tuple(raw["execution_ids"]),
-            int(raw["removed"]),
-            raw["reason"],
-        )
-        for raw in prepared.recovered
-    ]
 
 
 def _configuration(config: str, pipeline_root: str) -> dict[str, Any]:
@@ -236,10 +226,10 @@ def _check_source(folder: Path, schema_file: Path, expected: str) -> None:
 def _check_nodes(ir: Any, arguments: PrepareArguments) -> None:
     """Refuses a run whose nodes differ from the compiled tasks."""
     try:
-        compiled = {str(node): set(before) for node, before in json.loads(arguments.chain).items()}
+        compiled = {str(node): set(before) for node, before in json.loads(arguments.nodes).items()}
     except (ValueError, AttributeError, TypeError) as error:
         raise ConfigError(
-            "--chain: not a topology as JSON", "compile the pipeline again"
+            "--nodes: not a topology as JSON", "compile the pipeline again"
         ) from error
     here = {
         node.pipeline_node.node_info.id: set(node.pipeline_node.upstream_nodes) for node in ir.nodes
@@ -272,10 +262,5 @@ def _as_json(ir: Any) -> dict[str, Any]:
 def _write_config(prepared: PreparedRun, project: Project) -> None:
     """Writes the effective configuration into the run's folder, as a local run does."""
     path = project.runs / prepared.run_id / "pipeline.yaml"
-    text = yaml.safe_dump(dict(prepared.config), sort_keys=False, allow_unicode=True)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(text, encoding="utf-8")
-    except OSError as error:
-        raise InfrastructureError(f"{path} cannot be written: {error.strerror}") from error
+    write_file(path, yaml.safe_dump(dict(prepared.config), sort_keys=False, allow_unicode=True))
     artifact_store.push(path)

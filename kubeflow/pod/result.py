@@ -22,9 +22,9 @@ from ordain.history.results import Failure, RunResult
 from ordain.history.runs import History
 from ordain.kubeflow.pipeline_root import concluding
 from ordain.kubeflow.pod.notifications import notify
-from ordain.kubeflow.pod.prepare import load_configured
+from ordain.kubeflow.pod.prepare import ProjectArguments
 from ordain.kubeflow.pod.result_builder import build_result, task_failure
-from ordain.kubeflow.pod.run_plan import PreparedRun, check_run_id, find_plan, read_prepared
+from ordain.kubeflow.pod.run_plan import PreparedRun, find_plan, read_prepared
 from ordain.kubeflow.pod.task_records import never_began
 from ordain.kubeflow.task_contract import PREPARE
 from ordain.retraining.report import Report
@@ -45,18 +45,6 @@ class Concluded:
 
     result: RunResult
     page: Path | None = None
-
-
-@dataclass(frozen=True)
-class OnExitArguments:
-    """The arguments of `on-exit`; fields as in `ordain.kubeflow.pod.prepare.PrepareArguments`."""
-
-    project: str
-    config: str
-    env: str
-    settings: str
-    pipeline_root: str
-    run_id: str
 
 
 def conclude_run(prepared: PreparedRun, say: Say) -> Concluded:
@@ -86,22 +74,20 @@ def conclude_run(prepared: PreparedRun, say: Say) -> Concluded:
     return Concluded(result, page)
 
 
-def conclude_on_exit(told: OnExitArguments, say: Say) -> Concluded:
+def conclude_on_exit(arguments: ProjectArguments, run_id: str, say: Say) -> Concluded:
     """Concludes a run that succeeded or failed, unless `result` has done so.
 
     Args:
-        told: The task's arguments.
+        arguments: The task's arguments.
+        run_id: Kubeflow's id of the run.
         say: Receives log lines.
 
     Raises:
         OrdainError: The run was not prepared or cannot be concluded; notifications of it are
             sent if the configuration can be read.
     """
-    run_id = check_run_id(told.run_id)
     started = datetime.datetime.now(datetime.UTC)
-    project = load_configured(
-        told.project, told.config, told.env, told.settings, told.pipeline_root
-    )
+    project = arguments.load()
     with concluding(project, run_id, say):
         try:
             plan = find_plan(project.runs, run_id)

@@ -11,7 +11,6 @@ from ordain.config.project import Project
 from ordain.history.result_builder import Launches, ResultBuilder
 from ordain.history.results import Failure, NodeResult, RunResult
 from ordain.history.runs import History, NodeRun
-from ordain.kubeflow.pod.prepare import recovered_of
 from ordain.kubeflow.pod.run_plan import PreparedRun
 from ordain.kubeflow.pod.task_records import Record, killed, never_began, read_record
 from ordain.kubeflow.task_contract import PREPARE
@@ -47,7 +46,7 @@ def build_result(prepared: PreparedRun, project: Project, history: History) -> R
     run = history.read_run(prepared.run_id)
     started = datetime.datetime.fromtimestamp(run.started_ms / 1000, datetime.UTC)
     seconds = (datetime.datetime.now(datetime.UTC) - started).total_seconds()
-    return builder.conclude(started, seconds, failure, recovered=recovered_of(prepared))
+    return builder.conclude(started, seconds, failure, recovered=prepared.recovered)
 
 
 def _collect(

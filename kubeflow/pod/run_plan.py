@@ -8,22 +8,25 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydantic import TypeAdapter
+
+from ordain.common.atomic_files import write_file
 from ordain.config.loading import load_raw
 from ordain.config.project import Project
 from ordain.errors import ConfigError, InfrastructureError
+from ordain.history.results import Recovered
 from ordain.kubeflow.pipeline_root import shared
 from ordain.storage import artifact_store
 
-FILE = "chain.json"
+FILE = "run_plan.json"
 #: Version of the file's format.
-_FORM = 1
+_FORMAT = 1
 #: About a thousand nodes.
 MAX_BYTES = 64_000_000
 _RUN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,127}")
@@ -41,7 +44,7 @@ class PreparedRun:
         spans: Numbers of the window's spans, oldest first.
         ir: TFX's IR as JSON, bound to the run.
         notes: Warnings for the user, one sentence each.
-        recovered: What `prepare` closed of earlier runs, in the form of `Recovered`.
+        recovered: What `prepare` closed of earlier runs.
     """
 
     run_id: str
@@ -51,7 +54,7 @@ class PreparedRun:
     spans: tuple[int, ...]
     ir: Mapping[str, Any]
     notes: tuple[str, ...] = ()
-    recovered: tuple[Mapping[str, Any], ...] = field(default=())
+    recovered: tuple[Recovered, ...] = ()
 
     def load_project(self) -> Project:
         """Loads the project with this run's configuration and resolves references.
@@ -70,20 +73,8 @@ class PreparedRun:
 
         return json_format.ParseDict(dict(self.ir), pipeline_pb2.Pipeline())
 
-    def to_json(self) -> str:
-        """The file's text."""
-        raw = {
-            "form": _FORM,
-            "run_id": self.run_id,
-            "folder": self.folder,
-            "env": self.env,
-            "config": self.config,
-            "spans": self.spans,
-            "notes": self.notes,
-            "recovered": self.recovered,
-            "ir": self.ir,
-        }
-        return json.dumps(raw, indent=1) + "\n"
+
+_PREPARED = TypeAdapter(PreparedRun)
 
 
 def check_run_id(run_id: str) -> str:
@@ -110,22 +101,9 @@ def write_prepared(prepared: PreparedRun, runs: Path) -> str:
     Returns:
         The plan, which the other tasks take.
     """
-    folder = runs / prepared.run_id
-    path = folder / FILE
-    text = prepared.to_json()
-    staged = folder / f".{FILE}.{os.getpid()}"
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        with staged.open("w", encoding="utf-8") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        staged.replace(path)
-    except OSError as error:
-        raise InfrastructureError(
-            f"{path} cannot be written: {error.strerror}",
-            "mount a volume that every task can write (docs/kubeflow-pods.md)",
-        ) from error
+    path = runs / prepared.run_id / FILE
+    text = json.dumps({"format": _FORMAT, **_PREPARED.dump_python(prepared, mode="json")}, indent=1)
+    write_file(path, text)
     artifact_store.push(path)
     return _plan(path, text.encode(), prepared.spans)
 
@@ -193,20 +171,12 @@ def _read(path: Path) -> bytes:
 def _parse(content: bytes, path: Path) -> PreparedRun:
     try:
         raw = json.loads(content)
-        if raw["form"] != _FORM:
+        found = raw.pop("format")
+        if found != _FORMAT:
             raise ConfigError(
-                f"{path}: format {raw['form']}, this image reads format {_FORM}",
+                f"{path}: format {found}, this image reads format {_FORMAT}",
                 "all tasks of a run need the same image",
             )
-        return PreparedRun(
-            run_id=raw["run_id"],
-            folder=raw["folder"],
-            env=raw["env"],
-            config=raw["config"],
-            spans=tuple(raw["spans"]),
-            ir=raw["ir"],
-            notes=tuple(raw["notes"]),
-            recovered=tuple(raw["recovered"]),
-        )
-    except (ValueError, KeyError, TypeError) as error:
+        return _PREPARED.validate_python(raw)
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise InfrastructureError(f"{path}: not a file written by prepare") from error

@@ -98,7 +98,7 @@ def plan_page(prepared: PreparedRun) -> str:
         ("nodes", ", ".join(n["pipeline_node"]["node_info"]["id"] for n in prepared.ir["nodes"])),
     ]
     facts += [("note", note) for note in prepared.notes]
-    facts += [("closed", closed["run_id"]) for closed in prepared.recovered]
+    facts += [("closed", closed.run_id) for closed in prepared.recovered]
     return _page(
         f"{len(prepared.spans)} spans, newest {prepared.spans[-1]}", [_table("", ("", ""), facts)]
     )

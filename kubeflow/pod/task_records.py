@@ -7,11 +7,11 @@ record that is still `begun` after the run belongs to a task that was killed.
 from __future__ import annotations
 
 import contextlib
-import json
-from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+from pydantic import TypeAdapter
 
 from ordain.common.atomic_files import write_file
 from ordain.errors import ExitCode, InfrastructureError, OrdainError
@@ -43,6 +43,9 @@ class Record:
         return self.state == ENDED
 
 
+_RECORD = TypeAdapter(Record)
+
+
 class Recorder:
     """The record of a task that is running."""
 
@@ -50,21 +53,20 @@ class Recorder:
         """Records the start."""
         self._path = path
         self.is_over = False
-        self._write({"state": BEGUN})
+        self._write(Record(BEGUN))
 
     def end(self) -> None:
         """Records success."""
-        self._write({"state": ENDED})
+        self._write(Record(ENDED))
         self.is_over = True
 
     def fail(self, failure: Failure, node: NodeResult | None = None) -> None:
         """Records a failure."""
-        raw_node = asdict(node) if node is not None else None
-        self._write({"state": FAILED, "failure": asdict(failure), "node": raw_node})
+        self._write(Record(FAILED, failure, node))
         self.is_over = True
 
-    def _write(self, raw: Mapping[str, Any]) -> None:
-        write_file(self._path, json.dumps(raw, indent=1) + "\n")
+    def _write(self, record: Record) -> None:
+        write_file(self._path, _RECORD.dump_json(record, indent=1).decode() + "\n")
         artifact_store.push(self._path)
 
 
@@ -100,11 +102,8 @@ def recorded(run: Path, task: str) -> Iterator[Recorder]:
 def read_record(run: Path, task: str) -> Record | None:
     """Reads the record of a task; None if there is none or it cannot be read."""
     try:
-        raw = json.loads(_path(run, task).read_text(encoding="utf-8"))
-        failure = Failure(**raw["failure"]) if raw.get("failure") else None
-        node = _node(raw["node"]) if raw.get("node") else None
-        return Record(str(raw["state"]), failure, node)
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return _RECORD.validate_json(_path(run, task).read_bytes())
+    except (OSError, ValueError):
         return None
 
 
@@ -126,10 +125,6 @@ def never_began(task: str) -> Failure:
         _READ_LOG,
         int(ExitCode.INFRASTRUCTURE),
     )
-
-
-def _node(raw: Mapping[str, Any]) -> NodeResult:
-    return NodeResult(**{**raw, "execution_ids": tuple(raw["execution_ids"])})
 
 
 def _path(run: Path, task: str) -> Path:

@@ -9,16 +9,15 @@ from __future__ import annotations
 import signal
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ordain.kubeflow.placeholders import TASK_NAME
 from ordain.kubeflow.simulator.fault_injection import Injection
 from ordain.kubeflow.simulator.inputs import (
-    InputError,
     OutputError,
     Outputs,
-    RunNames,
     read_outputs,
     resolve_inputs,
 )
@@ -37,29 +36,54 @@ from ordain.kubeflow.simulator.secret_values import Masker, SecretValues
 
 
 @dataclass(frozen=True)
+class Options:
+    """Options of a simulation.
+
+    Attributes:
+        root: The folder in which the simulation's own folder is created.
+        parameters: Run parameter -> text.
+        secrets: `NAME.KEY` -> value.
+        config_maps: `NAME.KEY` -> value.
+        injections: Injected failures.
+        parallel: Maximum number of tasks that run at once.
+        grace_s: Seconds between SIGTERM and SIGKILL; Kubernetes uses 30.
+        has_backoff: Whether to wait before a retry, as the file says.
+    """
+
+    root: Path
+    parameters: Mapping[str, str] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict)
+    config_maps: Mapping[str, str] = field(default_factory=dict)
+    injections: tuple[Injection, ...] = ()
+    parallel: int = 2
+    grace_s: float = 30.0
+    has_backoff: bool = True
+
+
+@dataclass(frozen=True)
 class RunContext:
     """State shared by all tasks of a simulation.
 
     Attributes:
+        run_id: The run's id.
         folder: The simulation's folder.
+        options: The options.
         run: The run's parameters.
-        names: Values of the run's placeholders; the task's name is filled in per task.
+        names: Placeholder of the run -> value; the task's name is filled in per task.
         secrets: Secrets' values.
         config_maps: Config maps' values.
         masker: Masks secrets.
-        grace_s: Seconds between SIGTERM and SIGKILL.
-        has_backoff: Whether to wait before a retry.
         began: Start of the simulation on the monotonic clock.
     """
 
+    run_id: str
     folder: Path
+    options: Options
     run: Mapping[str, Any]
-    names: RunNames
+    names: Mapping[str, str]
     secrets: SecretValues
     config_maps: SecretValues
     masker: Masker
-    grace_s: float
-    has_backoff: bool
     began: float
 
 
@@ -136,9 +160,9 @@ class TaskAttempts:
         context, task = self._context, self.task
         self.due = None
         self._injected, self._killed_at, self._is_late = None, None, False
-        names = replace(context.names, task_name=task.title)
+        names = {**context.names, TASK_NAME: task.title}
         inputs = resolve_inputs(task, context.run, done, names)
-        name = f"{context.names.run_id}-{task.name}-{self.number}"
+        name = f"{context.run_id}-{task.name}-{self.number}"
         environment = task_environment(
             task, name, context.run, inputs.parameters, context.secrets, context.config_maps
         )
@@ -146,14 +170,8 @@ class TaskAttempts:
         self._pod = make_pod(task, name, folder, inputs, environment)
         if self.number == 1:
             self._first = time.monotonic()
-        self._attempt = Attempt(
-            self._pod.command,
-            self._pod.environment,
-            self._pod.work,
-            self._pod.log,
-            context.masker,
-            [one.line for one in self._pending() if one.line],
-        )
+        watched = [one.line for one in self._pending() if one.line]
+        self._attempt = Attempt(self._pod, context.masker, watched)
 
     def check(self) -> AttemptResult | None:
         """Applies injections and limits; returns the result once the attempt has ended."""
@@ -165,21 +183,17 @@ class TaskAttempts:
         limit = self.task.timeout_s
         if limit is not None and self._attempt.seconds > limit and self._killed_at is None:
             self._is_late = True
-            self.terminate(self._context.grace_s)
+            self.terminate()
         if self._killed_at is not None and time.monotonic() >= self._killed_at:
             self._attempt.kill()
         code = self._attempt.poll()
         return None if code is None else self._end(code)
 
-    def terminate(self, grace_s: float) -> None:
-        """Sends SIGTERM, and SIGKILL after the grace time.
-
-        Args:
-            grace_s: Seconds between the two.
-        """
+    def terminate(self) -> None:
+        """Sends SIGTERM, and SIGKILL after the grace time."""
         if self._attempt is not None:
             self._attempt.send(signal.SIGTERM)
-            self._killed_at = time.monotonic() + grace_s
+            self._killed_at = time.monotonic() + self._context.options.grace_s
 
     def cancel(self) -> AttemptResult:
         """Ends the running attempt at once."""
@@ -207,7 +221,7 @@ class TaskAttempts:
             self.met.add(one)
             self._injected = one
             if one.kind == "term":
-                self.terminate(self._context.grace_s)
+                self.terminate()
             else:
                 self._attempt.kill()
 
@@ -241,7 +255,7 @@ class TaskAttempts:
         since_first_s = time.monotonic() - self._first
         wait_s = next_wait_s(self.task.retry, len(self.results), state, since_first_s)
         if wait_s is not None:
-            self._waited_s = wait_s if context.has_backoff else 0.0
+            self._waited_s = wait_s if context.options.has_backoff else 0.0
             self.due = time.monotonic() + self._waited_s
         return result
 
@@ -258,8 +272,3 @@ class TaskAttempts:
         if code > 128 and code - 128 in set(signal.Signals):
             return FAILED, f"ended by {signal.Signals(code - 128).name}"
         return FAILED, f"exit code {code}"
-
-
-def describe_input_error(error: InputError) -> str:
-    """Describes an input error for the report."""
-    return f"{error}; in a cluster the task's driver fails"

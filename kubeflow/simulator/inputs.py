@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import Any
 
 from ordain.errors import ConfigError
-from ordain.kubeflow.placeholders import RUN_PLACEHOLDERS, UnknownPlaceholderError, fill_inputs
-from ordain.kubeflow.simulator.job import Job, Output, Parameter, RunParameter, Source, Task
+from ordain.kubeflow.placeholders import UnknownPlaceholderError, fill_inputs
+from ordain.kubeflow.simulator.job import Job, Task, default_of, kind_of, plain
 from ordain.kubeflow.simulator.values import STRING, check_type, from_text, to_text
 
 #: Larger output parameters are refused; a cluster could not store them either.
@@ -27,29 +27,6 @@ class InputError(Exception):
 
 class OutputError(Exception):
     """A task exited with 0 without a valid output; in a cluster the launcher fails."""
-
-
-@dataclass(frozen=True)
-class RunNames:
-    """Values of the run's placeholders in one task.
-
-    Attributes:
-        run_name: The run's display name.
-        resource_name: The run's name in the cluster.
-        run_id: Its id.
-        task_name: The task's display name.
-        task_id: The id of the task's parent, as in KFP.
-        created: Creation time, RFC 3339.
-        scheduled: Scheduled time.
-    """
-
-    run_name: str
-    resource_name: str
-    run_id: str
-    task_name: str
-    task_id: str
-    created: str
-    scheduled: str
 
 
 @dataclass
@@ -101,20 +78,18 @@ def run_parameters(job: Job, texts: Mapping[str, str]) -> dict[str, Any]:
     for name, parameter in job.parameters.items():
         if name in texts:
             try:
-                values[name] = from_text(texts[name], parameter.kind)
+                values[name] = from_text(texts[name], kind_of(parameter))
             except ValueError as error:
-                raise ConfigError(f"--param {name}: {parameter.kind}: {error}") from error
-        elif parameter.has_default:
-            values[name] = parameter.default
-        elif parameter.is_optional:
-            values[name] = None
+                raise ConfigError(f"--param {name}: {kind_of(parameter)}: {error}") from error
+        elif parameter.HasField("default_value") or parameter.is_optional:
+            values[name] = default_of(parameter)
         else:
             raise ConfigError(f"parameter {name} has no default", f"--param {name}=VALUE")
     return values
 
 
 def resolve_inputs(
-    task: Task, run: Mapping[str, Any], done: Mapping[str, Outputs], names: RunNames
+    task: Task, run: Mapping[str, Any], done: Mapping[str, Outputs], names: Mapping[str, str]
 ) -> Inputs:
     """Resolves a task's inputs.
 
@@ -122,20 +97,19 @@ def resolve_inputs(
         task: The task.
         run: The run's parameters.
         done: Outputs of the tasks that succeeded.
-        names: Values of the run's placeholders.
+        names: Placeholder of the run -> value.
 
     Raises:
         InputError: One is missing or has the wrong type.
     """
     parameters: dict[str, Any] = {}
-    for key, source in task.parameters.items():
+    for key, source in task.spec.inputs.parameters.items():
         value = _resolved(source, run, done, names)
         declared = task.declared.get(key)
-        if value is None:
-            if declared is None or not (declared.is_optional or declared.has_default):
-                raise InputError(f"input {key} has no value: {_described(source)} provides none")
-            continue
-        parameters[key] = value
+        if value is not None:
+            parameters[key] = value
+        elif declared is None or not (declared.is_optional or declared.HasField("default_value")):
+            raise InputError(f"input {key} has no value: {_described(source)} provides none")
     texts = {key: to_text(value) for key, value in parameters.items()}
     try:
         parameters = fill_inputs(parameters, texts)
@@ -143,10 +117,10 @@ def resolve_inputs(
         raise InputError(
             f"an input refers to {error}, which is not an input of the task"
         ) from error
-    given = frozenset([*parameters, *task.artifacts])
+    given = frozenset([*parameters, *task.spec.inputs.artifacts])
     for key, declared in task.declared.items():
-        if key not in parameters and declared.has_default:
-            parameters[key] = declared.default
+        if key not in parameters and declared.HasField("default_value"):
+            parameters[key] = default_of(declared)
         elif key not in parameters and not declared.is_optional:
             raise InputError(f"input {key} has neither a value nor a default")
         if key in parameters:
@@ -170,9 +144,10 @@ def read_outputs(
     """
     executor_output = _read_executor_output(metadata)
     parameters: dict[str, Any] = dict(executor_output.get("parameterValues", {}))
-    for key, kind in task.output_parameters.items():
+    for key, declared in task.component.output_definitions.parameters.items():
         if key in parameters:
             continue
+        kind = kind_of(declared)
         try:
             if files[key].stat().st_size > MAX_PARAMETER_BYTES:
                 raise OutputError(f"output {key} has more than {MAX_PARAMETER_BYTES:,} bytes")
@@ -191,35 +166,41 @@ def read_outputs(
 
 
 def _resolved(
-    source: Source, run: Mapping[str, Any], done: Mapping[str, Outputs], names: RunNames
+    source: Any, run: Mapping[str, Any], done: Mapping[str, Outputs], names: Mapping[str, str]
 ) -> Any:
-    if isinstance(source, RunParameter):
-        if source.name not in run:
-            raise InputError(f"the run has no parameter {source.name}")
-        return run[source.name]
-    if isinstance(source, Output):
-        left = done.get(source.task)
-        return None if left is None else left.parameters.get(source.key)
-    if isinstance(source.value, str) and source.value in RUN_PLACEHOLDERS:
-        return getattr(names, RUN_PLACEHOLDERS[source.value])
-    return source.value
+    """The value of an `InputParameterSpec`; None if there is none."""
+    kind = source.WhichOneof("kind")
+    if kind == "component_input_parameter":
+        if source.component_input_parameter not in run:
+            raise InputError(f"the run has no parameter {source.component_input_parameter}")
+        return run[source.component_input_parameter]
+    if kind == "task_output_parameter":
+        output = source.task_output_parameter
+        outputs = done.get(output.producer_task, Outputs())
+        return outputs.parameters.get(output.output_parameter_key)
+    value = plain(source.runtime_value.constant)
+    return names.get(value, value) if isinstance(value, str) else value
 
 
-def _described(source: Source) -> str:
-    if isinstance(source, Output):
-        return f"task {source.task}"
-    return f"parameter {source.name}" if isinstance(source, RunParameter) else "the file"
+def _described(source: Any) -> str:
+    """The origin of an `InputParameterSpec`, for a message."""
+    kind = source.WhichOneof("kind")
+    if kind == "task_output_parameter":
+        return f"task {source.task_output_parameter.producer_task}"
+    is_run = kind == "component_input_parameter"
+    return f"parameter {source.component_input_parameter}" if is_run else "the file"
 
 
-def _typed(key: str, value: Any, declared: Parameter) -> Any:
+def _typed(key: str, value: Any, declared: Any) -> Any:
     """Checks a value's type; any value converts to a string, as in a cluster."""
-    if declared.literals and value not in declared.literals:
-        allowed = ", ".join(map(str, declared.literals))
+    literals = [plain(literal) for literal in declared.literals]
+    if literals and value not in literals:
+        allowed = ", ".join(map(str, literals))
         raise InputError(f"input {key} is {value!r}; allowed are {allowed}")
-    if declared.kind == STRING:
+    if kind_of(declared) == STRING:
         return to_text(value)
     try:
-        check_type(value, declared.kind)
+        check_type(value, kind_of(declared))
     except ValueError as error:
         raise InputError(f"input {key}: {error}") from error
     return value
@@ -227,11 +208,13 @@ def _typed(key: str, value: Any, declared: Parameter) -> Any:
 
 def _artifacts(task: Task, done: Mapping[str, Outputs]) -> dict[str, dict[str, Any]]:
     found = {}
-    for key, source in task.artifacts.items():
-        left = done.get(source.task)
-        if left is None or source.key not in left.artifacts:
-            raise InputError(f"input artifact {key}: task {source.task} has no output {source.key}")
-        found[key] = left.artifacts[source.key]
+    for key, source in task.spec.inputs.artifacts.items():
+        producer = source.task_output_artifact.producer_task
+        output = source.task_output_artifact.output_artifact_key
+        left = done.get(producer, Outputs()).artifacts
+        if output not in left:
+            raise InputError(f"input artifact {key}: task {producer} has no output {output}")
+        found[key] = left[output]
     return found
 
 

@@ -1,53 +1,14 @@
-"""The pipeline of a compiled file as the simulator represents it."""
+"""The pipeline of a compiled file as the simulator uses it: KFP's messages, read as Argo does."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
+from google.protobuf import json_format
 
-@dataclass(frozen=True)
-class Constant:
-    """An input whose value is in the file; it may be a placeholder of the run."""
-
-    value: Any
-
-
-@dataclass(frozen=True)
-class RunParameter:
-    """An input taken from a run parameter."""
-
-    name: str
-
-
-@dataclass(frozen=True)
-class Output:
-    """An input taken from another task's output."""
-
-    task: str
-    key: str
-
-
-Source = Constant | RunParameter | Output
-
-
-@dataclass(frozen=True)
-class Parameter:
-    """An input parameter that a component or the pipeline declares.
-
-    Attributes:
-        kind: KFP's type, such as `NUMBER_INTEGER`.
-        has_default: Whether the file has a default.
-        default: The default.
-        is_optional: Whether it may be missing.
-        literals: Allowed values; empty for any.
-    """
-
-    kind: str
-    has_default: bool = False
-    default: Any = None
-    is_optional: bool = False
-    literals: tuple[Any, ...] = ()
+from ordain.kubeflow.exit_tasks import is_exit_task
 
 
 @dataclass(frozen=True)
@@ -73,60 +34,87 @@ class Retry:
 
 
 @dataclass(frozen=True)
-class Mapped:
-    """A variable whose value is a key of a secret or a config map."""
-
-    variable: str
-    owner: Source
-    key: str
-    is_optional: bool
-
-
-@dataclass(frozen=True)
 class Task:
     """One container task.
 
     Attributes:
         name: Its key in the file.
-        title: Its display name.
-        command: The command with its arguments, placeholders included.
-        image: The image, for the report only.
-        needs: Upstream tasks.
-        is_always_run: Whether it also runs after failed ones (`ignore_upstream_failure`).
-        parameters: Source of each input parameter.
-        artifacts: Source of each input artifact.
-        declared: The component's input parameters.
-        output_parameters: Output parameter -> its type.
-        output_artifacts: Output artifact -> its ArtifactTypeSchema as a dict.
-        environment: Variables whose values are in the file.
-        secrets: Variables whose values are in secrets.
-        config_maps: Variables whose values are in config maps.
-        fields: Variables whose values are fields of the pod: name -> path.
-        mounts: Mount paths, each with the kind of volume.
-        retry: The retries.
-        timeout_s: Time limit of an attempt in seconds; None for no limit.
-        resources: Requested resources, for the report.
+        spec: Its `PipelineTaskSpec`.
+        component: Its `ComponentSpec`.
+        container: Its `PipelineContainerSpec`.
+        pod: Its `KubernetesExecutorConfig`; empty if the file has none.
     """
 
     name: str
-    title: str
-    command: tuple[str, ...]
-    image: str = ""
-    needs: tuple[str, ...] = ()
-    is_always_run: bool = False
-    parameters: dict[str, Source] = field(default_factory=dict)
-    artifacts: dict[str, Output] = field(default_factory=dict)
-    declared: dict[str, Parameter] = field(default_factory=dict)
-    output_parameters: dict[str, str] = field(default_factory=dict)
-    output_artifacts: dict[str, dict[str, Any]] = field(default_factory=dict)
-    environment: tuple[tuple[str, str], ...] = ()
-    secrets: tuple[Mapped, ...] = ()
-    config_maps: tuple[Mapped, ...] = ()
-    fields: tuple[tuple[str, str], ...] = ()
-    mounts: tuple[tuple[str, str], ...] = ()
-    retry: Retry = Retry()
-    timeout_s: float | None = None
-    resources: dict[str, str] = field(default_factory=dict)
+    spec: Any
+    component: Any
+    container: Any
+    pod: Any
+
+    @property
+    def title(self) -> str:
+        """Its display name."""
+        return self.spec.task_info.name or self.name
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """Upstream tasks."""
+        return tuple(self.spec.dependent_tasks)
+
+    @property
+    def is_always_run(self) -> bool:
+        """True if it also runs after failed tasks (`ignore_upstream_failure`)."""
+        return is_exit_task(self.spec)
+
+    @property
+    def declared(self) -> Mapping[str, Any]:
+        """The component's input parameters: name -> `ParameterSpec`."""
+        declared: Mapping[str, Any] = self.component.input_definitions.parameters
+        return declared
+
+    @property
+    def timeout_s(self) -> float | None:
+        """Time limit of an attempt in seconds; None for no limit."""
+        return float(self.pod.active_deadline_seconds) or None
+
+    @property
+    def retry(self) -> Retry:
+        """Its retry policy."""
+        policy = self.spec.retry_policy
+        has_limit = policy.HasField("backoff_max_duration")
+        return Retry(
+            policy.max_retry_count,
+            policy.backoff_duration.ToTimedelta().total_seconds(),
+            policy.backoff_factor or 1.0,
+            policy.backoff_max_duration.ToTimedelta().total_seconds() if has_limit else None,
+        )
+
+    @property
+    def mounts(self) -> list[tuple[str, str]]:
+        """Mount paths, each with the kind of volume."""
+        kinds = {
+            "volume claim": self.pod.pvc_mount,
+            "secret": self.pod.secret_as_volume,
+            "config map": self.pod.config_map_as_volume,
+            "empty directory": self.pod.empty_dir_mounts,
+            "ephemeral volume": self.pod.generic_ephemeral_volume,
+        }
+        return [(one.mount_path, kind) for kind, mounts in kinds.items() for one in mounts]
+
+    @property
+    def resources(self) -> dict[str, str]:
+        """Requested resources, for the report; older files give numbers in place of quantities."""
+        resources = self.container.resources
+        found = {
+            f"{kind}_{bound}": getattr(resources, f"resource_{kind}_{bound}")
+            or (f"{number:g}{unit}" if (number := getattr(resources, f"{kind}_{bound}")) else "")
+            for kind, unit in (("cpu", ""), ("memory", "G"))
+            for bound in ("limit", "request")
+        }
+        accelerator = resources.accelerator
+        found["accelerator"] = accelerator.resource_type or accelerator.type
+        found["accelerator_count"] = str(accelerator.resource_count or accelerator.count or "")
+        return {key: value for key, value in found.items() if value}
 
 
 @dataclass(frozen=True)
@@ -135,12 +123,29 @@ class Job:
 
     Attributes:
         name: The pipeline's name.
-        parameters: The run's parameters.
+        parameters: The run's parameters: name -> `ParameterSpec`.
         tasks: Its tasks in topological order.
         notes: Features of the file that a simulation ignores.
     """
 
     name: str
-    parameters: dict[str, Parameter]
+    parameters: Mapping[str, Any]
     tasks: tuple[Task, ...]
     notes: tuple[str, ...] = ()
+
+
+def kind_of(parameter: Any) -> str:
+    """The type that a `ParameterSpec` declares, such as `NUMBER_INTEGER`."""
+    from kfp.pipeline_spec import pipeline_spec_pb2 as pb  # noqa: PLC0415  seconds to import
+
+    return str(pb.ParameterType.ParameterTypeEnum.Name(parameter.parameter_type))
+
+
+def plain(value: Any) -> Any:
+    """A protobuf Value as a Python value; whole numbers as int."""
+    return json_format.MessageToDict(value)
+
+
+def default_of(parameter: Any) -> Any:
+    """The default of a `ParameterSpec`; None if it has none."""
+    return plain(parameter.default_value) if parameter.HasField("default_value") else None

@@ -6,7 +6,6 @@ The file is parsed, and its graph and placeholders are checked, by the rules of
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from graphlib import TopologicalSorter
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from typing import Any
 from ordain.errors import ConfigError
 from ordain.kubeflow.simulator.exit_handlers import flatten_exit_handlers
 from ordain.kubeflow.simulator.job import Job, Task
-from ordain.kubeflow.simulator.task_parser import Refusals, read_parameters, read_task
+from ordain.kubeflow.simulator.task_parser import read_task
 from ordain.kubeflow.validation import graph as rules_graph
 from ordain.kubeflow.validation import tasks as rules_tasks
 from ordain.kubeflow.validation.validate import Rule, check, read_text
@@ -44,32 +43,32 @@ def read_job(path: Path) -> Job:
             simulated; the message names every such task.
     """
     file = check(read_text(path), RULES, str(path))
-    refusals = Refusals()
     # A protobuf map has no order; the document has.
     graph = file.spec.root.dag.tasks
     specs = {name: graph[name] for name in file.document["root"]["dag"]["tasks"]}
     specs = flatten_exit_handlers(specs, file.spec.components)
-    read = {name: read_task(name, task, file, refusals) for name, task in specs.items()}
-    if refusals.found:
+    read = [read_task(name, spec, file) for name, spec in specs.items()]
+    refused = [f"task {task.name}: {why}" for task, found in read for why in found]
+    if refused:
         raise ConfigError(
-            f"{path} cannot be simulated:\n  " + "\n  ".join(refusals.found),
+            f"{path} cannot be simulated:\n  " + "\n  ".join(refused),
             "docs/kubeflow-simulate.md lists what can",
         )
-    tasks = {name: task for name, task in read.items() if task is not None}
+    tasks = {task.name: task for task, _ in read}
     # `kfp.local.graph_utils` orders by dependentTasks too, but does not detect cycles.
     order = TopologicalSorter({name: task.needs for name, task in tasks.items()}).static_order()
     ordered = tuple(tasks[name] for name in order)
     return Job(
         file.spec.pipeline_info.name,
-        read_parameters(file.spec.root.input_definitions),
+        file.spec.root.input_definitions.parameters,
         ordered,
-        tuple(_notes(specs, file.platform, ordered)),
+        tuple(_notes(file.platform, ordered)),
     )
 
 
-def _notes(specs: Mapping[str, Any], platform: Any, tasks: tuple[Task, ...]) -> list[str]:
+def _notes(platform: Any, tasks: tuple[Task, ...]) -> list[str]:
     notes = []
-    cached = [task.name for task in tasks if specs[task.name].caching_options.enable_cache]
+    cached = [task.name for task in tasks if task.spec.caching_options.enable_cache]
     if cached:
         notes.append(
             f"KFP's cache is on for {', '.join(cached)}: a cluster may skip them, here they run"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import sys
 import tempfile
 import uuid
 from collections.abc import Mapping
@@ -25,12 +26,14 @@ from ordain.kubeflow.placeholders import (
     input_parameter,
 )
 from ordain.kubeflow.simulator.inputs import InputError, Inputs, Outputs
-from ordain.kubeflow.simulator.job import Task
-from ordain.kubeflow.simulator.process import base_environment
+from ordain.kubeflow.simulator.job import Task, plain
 from ordain.kubeflow.simulator.secret_values import SecretValues
 from ordain.kubeflow.simulator.values import to_text
 
 NAMESPACE = "simulation"
+#: The variable that marks all processes of an attempt; the KFP launcher has it too.
+POD_NAME = "KFP_POD_NAME"
+_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
 @dataclass(frozen=True)
@@ -85,16 +88,23 @@ def make_pod(
     scratch = Path(tempfile.mkdtemp(prefix="ordain-pod-"))
     for part in ("home", "tmp", "work"):
         (scratch / part).mkdir()
-    files = {key: folder / "outputs" / key for key in task.output_parameters}
+    outputs = task.component.output_definitions
+    files = {key: folder / "outputs" / key for key in outputs.parameters}
     artifacts = {
-        key: {"name": key, "uri": str(folder / "artifacts" / key), "type": kind, "metadata": {}}
-        for key, kind in task.output_artifacts.items()
+        key: {
+            "name": key,
+            "uri": str(folder / "artifacts" / key),
+            "type": plain(artifact.artifact_type),
+            "metadata": {},
+        }
+        for key, artifact in outputs.artifacts.items()
     }
     metadata = folder / "output_metadata.json"
     try:
         values = _values(inputs, files, artifacts, metadata)
         # Kubernetes expands $(NAME) first, so values are not expanded.
-        words = [expand_variables(word, environment) for word in task.command]
+        words = [*task.container.command, *task.container.args]
+        words = [expand_variables(word, environment) for word in words]
         command = fill_words(words, values, inputs.given)
     except UnknownPlaceholderError as error:
         shutil.rmtree(scratch, ignore_errors=True)
@@ -102,7 +112,7 @@ def make_pod(
     return Pod(
         name,
         command,
-        {**base_environment(name, scratch / "home", scratch / "tmp"), **environment},
+        {**_base_environment(name, scratch), **environment},
         scratch / "work",
         folder / "log.txt",
         files,
@@ -135,25 +145,20 @@ def task_environment(
     """
     texts = {input_parameter(key): to_text(value) for key, value in inputs.items()}
     environment: dict[str, str] = {}
-    for name, value in task.environment:
+    for given in task.container.env:
         try:
-            environment[name] = fill(expand_variables(value, environment), texts)
+            environment[given.name] = fill(expand_variables(given.value, environment), texts)
         except UnknownPlaceholderError as error:
-            raise InputError(f"variable {name} refers to {error}, which has no value") from error
-    for values, mapped in ((secrets, task.secrets), (config_maps, task.config_maps)):
-        for one in mapped:
-            found = values.find(one, run)
-            if found is not None:
-                environment[one.variable] = found
+            why = f"variable {given.name} refers to {error}, which has no value"
+            raise InputError(why) from error
+    environment |= secrets.environment(task, run) | config_maps.environment(task, run)
     fields = {
         "metadata.name": pod,
         "metadata.namespace": NAMESPACE,
         "metadata.uid": str(uuid.uuid5(uuid.NAMESPACE_URL, pod)),
         "spec.nodeName": os.uname().nodename,
     }
-    for name, path in task.fields:
-        environment[name] = fields[path]
-    return environment
+    return environment | {one.name: fields[one.field_path] for one in task.pod.field_path_as_env}
 
 
 def measure_artifacts(artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, Any]]:
@@ -170,6 +175,18 @@ def measure_artifacts(artifacts: Mapping[str, Mapping[str, Any]]) -> dict[str, d
             "bytes": _bytes(Path(artifact["uri"])),
         }
         for key, artifact in artifacts.items()
+    }
+
+
+def _base_environment(pod: str, scratch: Path) -> dict[str, str]:
+    """The variables that every task gets; nothing of the caller's environment."""
+    # `python` is the interpreter that ordain runs in, which has the packages of the image.
+    return {
+        "PATH": f"{Path(sys.executable).parent}:{_SYSTEM_PATH}",
+        "HOME": str(scratch / "home"),
+        "TMPDIR": str(scratch / "tmp"),
+        "LANG": "C.UTF-8",
+        POD_NAME: pod,
     }
 
 

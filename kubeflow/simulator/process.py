@@ -13,74 +13,43 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO
 
 import psutil
 
+from ordain.kubeflow.simulator.pod import POD_NAME, Pod
 from ordain.kubeflow.simulator.secret_values import Masker
 
-#: The variable that marks all processes of an attempt; the KFP launcher has it too.
-POD_NAME = "KFP_POD_NAME"
 #: A shell's exit codes for a program that is missing or cannot be executed.
 NOT_FOUND, NOT_EXECUTABLE = 127, 126
-_SYSTEM_PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 _READ_BYTES = 64 * 1024
-
-
-def base_environment(pod: str, home: Path, temporary: Path) -> dict[str, str]:
-    """The variables that every task gets; nothing of the caller's environment.
-
-    Args:
-        pod: The attempt's name.
-        home: Its home folder.
-        temporary: Its folder for temporary files.
-    """
-    # `python` is the interpreter that ordain runs in, which has the packages of the image.
-    return {
-        "PATH": f"{Path(sys.executable).parent}:{_SYSTEM_PATH}",
-        "HOME": str(home),
-        "TMPDIR": str(temporary),
-        "LANG": "C.UTF-8",
-        POD_NAME: pod,
-    }
 
 
 class Attempt:
     """A running attempt.
 
     Args:
-        command: The command to run.
-        environment: The whole environment.
-        folder: The working directory.
-        log: File for its output, masked.
-        masker: Masks secrets.
+        pod: What to run.
+        masker: Masks secrets in its log.
         watched: Texts to look for in its output, for injections.
     """
 
-    def __init__(
-        self,
-        command: Sequence[str],
-        environment: Mapping[str, str],
-        folder: Path,
-        log: Path,
-        masker: Masker,
-        watched: Sequence[str] = (),
-    ) -> None:
-        self._pod = environment[POD_NAME]
+    def __init__(self, pod: Pod, masker: Masker, watched: Sequence[str] = ()) -> None:
+        self._pod = pod.name
         self._masker = masker
         self._watched = tuple(text.encode() for text in watched)
         self._seen: set[str] = set()
         self._exit_code: int | None = None
         self.began = time.monotonic()
-        self._log = log.open("wb")
+        self._log = pod.log.open("wb")
         self._process: subprocess.Popen[bytes] | None = None
         try:
             self._process = subprocess.Popen(  # noqa: S603  runs the command of the file
-                _resolved(command),
-                env=dict(environment),
-                cwd=folder,
+                _resolved(pod.command),
+                env=pod.environment,
+                cwd=pod.work,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.STDOUT,
@@ -89,10 +58,10 @@ class Attempt:
         except OSError as error:
             is_missing = isinstance(error, FileNotFoundError)
             self._exit_code = NOT_FOUND if is_missing else NOT_EXECUTABLE
-            self._log.write(masker.mask(f"{command[0]} cannot be started: {error}\n").encode())
+            self._log.write(masker.mask(f"{pod.command[0]} cannot be started: {error}\n").encode())
             self._log.close()
             return
-        assert self._process.stdout is not None  # noqa: S101  asked for above
+        assert self._process.stdout is not None  # noqa: S101  PIPE above
         self._reader = threading.Thread(
             target=self._copy, args=(self._process.stdout,), daemon=True, name=f"log of {self._pod}"
         )

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ordain.common.atomic_files import write_file
 from ordain.errors import ExitCode
 
 SUCCEEDED, FAILED, NOT_STARTED, CANCELED = "succeeded", "failed", "not started", "canceled"
@@ -139,6 +140,4 @@ class Report:
 
 def write_report(report: Report, file: Path) -> None:
     """Writes a report atomically."""
-    part = file.with_name(f".{file.name}.part")
-    part.write_text(json.dumps(report.to_dict(), indent=1, default=str) + "\n", encoding="utf-8")
-    part.replace(file)
+    write_file(file, json.dumps(report.to_dict(), indent=1, default=str) + "\n")

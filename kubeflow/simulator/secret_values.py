@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -17,7 +17,7 @@ import yaml
 
 from ordain.errors import ConfigError
 from ordain.kubeflow.simulator.inputs import InputError
-from ordain.kubeflow.simulator.job import Constant, Job, Mapped, Output, RunParameter, Source
+from ordain.kubeflow.simulator.job import Job, Task, plain
 from ordain.kubeflow.simulator.values import to_text
 
 MASK = b"***"
@@ -91,22 +91,23 @@ class SecretValues:
         """Every value."""
         return list(self._values.values())
 
-    def find(self, mapped: Mapped, run: Mapping[str, object]) -> str | None:
-        """The value of a variable; None if it is optional and there is none.
+    def environment(self, task: Task, run: Mapping[str, object]) -> dict[str, str]:
+        """The variables of a task that have these values; optional ones without a value are absent.
 
         Args:
-            mapped: The variable.
+            task: The task.
             run: The run's parameters; a secret's name may be one.
 
         Raises:
-            InputError: There is none and it is required.
+            InputError: A required one has no value.
         """
-        key = f"{owner_name(mapped.owner, run)}.{mapped.key}"
-        if key in self._values:
-            return self._values[key]
-        if mapped.is_optional:
-            return None
-        raise InputError(f"{self._kind} {key} (variable {mapped.variable}) is not set")
+        found = {}
+        for variable, key, is_optional in self._mapped(task, run):
+            if key in self._values:
+                found[variable] = self._values[key]
+            elif not is_optional:
+                raise InputError(f"{self._kind} {key} (variable {variable}) is not set")
+        return found
 
     def check(self, job: Job, run: Mapping[str, object]) -> None:
         """Checks that every required value is given and every given value is used.
@@ -116,10 +117,9 @@ class SecretValues:
         """
         required: dict[str, list[str]] = {}
         for task in job.tasks:
-            for mapped in task.secrets if self._kind == "secret" else task.config_maps:
-                key = f"{owner_name(mapped.owner, run)}.{mapped.key}"
+            for _, key, is_optional in self._mapped(task, run):
                 missing = required.setdefault(key, [])
-                if not mapped.is_optional and key not in self._values:
+                if not is_optional and key not in self._values:
                     missing.append(task.name)
         for key, tasks in required.items():
             if tasks:
@@ -132,6 +132,19 @@ class SecretValues:
             if key not in required:
                 used = ", ".join(sorted(required)) or "none"
                 raise ConfigError(f"no task uses {self._kind} {key}; used: {used}")
+
+    def _mapped(self, task: Task, run: Mapping[str, object]) -> Iterator[tuple[str, str, bool]]:
+        """Yields a task's variables: name, `NAME.KEY`, and whether the value is optional."""
+        kind = self._kind.replace(" ", "_")
+        for owner in getattr(task.pod, f"{kind}_as_env"):
+            source = getattr(owner, f"{kind}_name_parameter")
+            name = getattr(owner, f"{kind}_name")
+            if source.HasField("component_input_parameter"):
+                name = to_text(run.get(source.component_input_parameter))
+            elif source.HasField("runtime_value"):
+                name = to_text(plain(source.runtime_value.constant))
+            for pair in owner.key_to_env:
+                yield pair.env_var, f"{name}.{getattr(pair, f'{kind}_key')}", owner.optional
 
 
 def read_secrets(options: Iterable[str], file: Path | None) -> dict[str, str]:
@@ -158,16 +171,6 @@ def read_secrets(options: Iterable[str], file: Path | None) -> dict[str, str]:
             raise ConfigError(f"--secret {key}: {variable} is not set in the environment")
         values[key] = os.environ[variable]
     return values
-
-
-def owner_name(source: Source, run: Mapping[str, object]) -> str:
-    """The name of a secret or config map."""
-    if isinstance(source, Constant):
-        return to_text(source.value)
-    if isinstance(source, RunParameter):
-        return to_text(run.get(source.name))
-    assert isinstance(source, Output)  # noqa: S101  refused while reading the file
-    raise InputError(f"the name of a secret is an output of {source.task}")
 
 
 def _escaped(text: str) -> set[str]:

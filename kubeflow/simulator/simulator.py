@@ -10,15 +10,13 @@ import datetime
 import threading
 import time
 import uuid
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
 from ordain.errors import ConfigError
-from ordain.kubeflow.simulator.attempts import RunContext, TaskAttempts, describe_input_error
-from ordain.kubeflow.simulator.fault_injection import Injection
-from ordain.kubeflow.simulator.inputs import InputError, Outputs, RunNames, run_parameters
+from ordain.kubeflow.placeholders import RUN_PLACEHOLDERS
+from ordain.kubeflow.simulator.attempts import Options, RunContext, TaskAttempts
+from ordain.kubeflow.simulator.inputs import InputError, Outputs, run_parameters
 from ordain.kubeflow.simulator.job import Job, Task
 from ordain.kubeflow.simulator.pod import measure_artifacts
 from ordain.kubeflow.simulator.report import (
@@ -51,31 +49,6 @@ class Listener(Protocol):
         """A task has reached its final state."""
 
 
-@dataclass(frozen=True)
-class Options:
-    """Options of a simulation.
-
-    Attributes:
-        root: The folder in which the simulation's own folder is created.
-        parameters: Run parameter -> text.
-        secrets: `NAME.KEY` -> value.
-        config_maps: `NAME.KEY` -> value.
-        injections: Injected failures.
-        parallel: Maximum number of tasks that run at once.
-        grace_s: Seconds between SIGTERM and SIGKILL; Kubernetes uses 30.
-        has_backoff: Whether to wait before a retry, as the file says.
-    """
-
-    root: Path
-    parameters: Mapping[str, str] = field(default_factory=dict)
-    secrets: Mapping[str, str] = field(default_factory=dict)
-    config_maps: Mapping[str, str] = field(default_factory=dict)
-    injections: tuple[Injection, ...] = ()
-    parallel: int = 2
-    grace_s: float = 30.0
-    has_backoff: bool = True
-
-
 class Simulation:
     """One simulated run of a pipeline.
 
@@ -99,17 +72,19 @@ class Simulation:
         check_mounts(job)
         self.run_id = str(uuid.uuid4())
         self.folder = options.root.resolve() / self.run_id[:8]
-        now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._started = now = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         name = f"{job.name}-{self.run_id[:5]}"
+        # The id of a task is that of its parent, as in KFP.
+        names = (name, name, self.run_id, "", "1", now, now)
         self._context = RunContext(
+            self.run_id,
             self.folder,
+            options,
             run,
-            RunNames(name, name, self.run_id, "", "1", now, now),
+            dict(zip(RUN_PLACEHOLDERS, names, strict=True)),
             secrets,
             config_maps,
             Masker(secrets.values()),
-            options.grace_s,
-            options.has_backoff,
             time.monotonic(),
         )
         self._attempts = {
@@ -120,7 +95,7 @@ class Simulation:
         }
         self._results = {
             task.name: TaskResult(
-                task.name, task.title, image=task.image, resources=dict(task.resources)
+                task.name, task.title, image=task.container.image, resources=task.resources
             )
             for task in job.tasks
         }
@@ -192,7 +167,7 @@ class Simulation:
             try:
                 attempts.start(self._done)
             except InputError as error:
-                self._decide(name, FAILED, describe_input_error(error))
+                self._decide(name, FAILED, f"{error}; in a cluster the task's driver fails")
                 continue
             self._listener.started(attempts.task, attempts.number)
 
@@ -224,7 +199,7 @@ class Simulation:
         """Sends SIGTERM to running tasks, then SIGKILL after the grace time or a second signal."""
         running = {name: t for name, t in self._attempts.items() if t.is_running}
         for attempts in running.values():
-            attempts.terminate(self._options.grace_s)
+            attempts.terminate()
         before = self._signals
         while running and self._signals == before:
             for name, attempts in list(running.items()):
@@ -255,7 +230,7 @@ class Simulation:
             run_id=self.run_id,
             folder=str(self.folder),
             state=CANCELED if self._signal else state,
-            started=self._context.names.created,
+            started=self._started,
             seconds=round(time.monotonic() - self._context.began, 3),
             parallel=self._options.parallel,
             parameters=self._context.masker.mask_value(dict(self._context.run)),
@@ -275,6 +250,6 @@ def check_mounts(job: Job) -> None:
         for path, kind in task.mounts:
             if not Path(path).is_dir():
                 raise ConfigError(
-                    f"task {task.name} has a {kind} at {path}, which is no folder here",
+                    f"task {task.name} has a {kind} at {path}, which is not a folder here",
                     f"mkdir -p {path}, or link it to the folder that replaces the volume",
                 )

@@ -14,6 +14,10 @@ MAX_FILE_BYTES = 1_000_000
 SCHEMA_VERSION = "2.1.0"
 
 
+#: Where a rule is broken, the value found, and what is allowed.
+Problem = tuple[str, str, str]
+
+
 class BrokenRule(Exception):
     """A rule of the backend that a file breaks.
 
@@ -25,15 +29,8 @@ class BrokenRule(Exception):
     """
 
     def __init__(self, rule: str, where: str, got: str, allowed: str) -> None:
-        super().__init__(rule, where, got, allowed)
+        super().__init__(f"rule {rule}: {where}: {got}; {allowed}")
         self.rule = rule
-        self.where = where
-        self.got = got
-        self.allowed = allowed
-
-    def __str__(self) -> str:
-        """The rule, the place and the problem in one line."""
-        return f"rule {self.rule}: {self.where}: {self.got}; {self.allowed}"
 
 
 @dataclass(frozen=True)

@@ -13,13 +13,13 @@ from typing import Any
 
 from google.protobuf import json_format
 
-from ordain.kubeflow.validation.file import BrokenRule, File
+from ordain.kubeflow.validation.file import File, Problem
 
 #: MAX_ARG_STRLEN of Linux (include/uapi/linux/binfmts.h), which includes the terminating zero.
 MAX_ARGUMENT_BYTES = 131_072
 
 
-def argument_size(file: File) -> Iterator[BrokenRule]:
+def argument_size(file: File) -> Iterator[Problem]:
     """Every argument and variable of a pod is below the kernel's limit."""
     for where, _, container in file.containers():
         words = [("command", word) for word in container.command]
@@ -28,15 +28,14 @@ def argument_size(file: File) -> Iterator[BrokenRule]:
         for place, word in words:
             size = len(word.encode()) + 1
             if size > MAX_ARGUMENT_BYTES:
-                yield BrokenRule(
-                    "argument-size",
+                yield (
                     f"{where}.{place}",
                     f"{size} bytes ({word[:40]}...)",
                     f"at most {MAX_ARGUMENT_BYTES} each, terminating zero included",
                 )
 
 
-def driver_argument(file: File) -> Iterator[BrokenRule]:
+def driver_argument(file: File) -> Iterator[Problem]:
     """Every argument that the backend passes to its driver is below the kernel's limit."""
     parts: list[tuple[str, Any]] = [("root", file.spec.root)]
     parts += [(f"components.{name}", one) for name, one in sorted(file.spec.components.items())]
@@ -48,8 +47,7 @@ def driver_argument(file: File) -> Iterator[BrokenRule]:
         text = json_format.MessageToJson(part, indent=None, ensure_ascii=False)
         size = len(text.encode()) + 1
         if size > MAX_ARGUMENT_BYTES:
-            yield BrokenRule(
-                "driver-argument",
+            yield (
                 where,
                 f"{size} bytes as JSON",
                 f"at most {MAX_ARGUMENT_BYTES}: KFP's driver receives it as one argument",

@@ -13,9 +13,10 @@ from ordain.errors import ConfigError
 from ordain.kubeflow.validation import graph as rules_graph
 from ordain.kubeflow.validation import sizes as rules_sizes
 from ordain.kubeflow.validation import tasks as rules_tasks
-from ordain.kubeflow.validation.file import MAX_FILE_BYTES, BrokenRule, File, read_file
+from ordain.kubeflow.validation.file import MAX_FILE_BYTES, BrokenRule, File, Problem, read_file
 
-Rule = Callable[[File], Iterator[BrokenRule]]
+#: A rule's name is that of its function, with `-` for `_`.
+Rule = Callable[[File], Iterator[Problem]]
 RULES: tuple[Rule, ...] = (
     rules_graph.pipeline_name,
     rules_graph.root,
@@ -65,17 +66,14 @@ def read_text(path: Path) -> str:
         raise ConfigError(f"{path} is not UTF-8 text: {error}", _COMPILE) from error
 
 
-def find_broken(text: str) -> list[BrokenRule]:
-    """The rules that a compiled file breaks; empty for a file that the backend accepts."""
-    try:
-        return broken_rules(read_file(text), RULES)
-    except BrokenRule as broken:
-        return [broken]
-
-
 def broken_rules(file: File, rules: Iterable[Rule]) -> list[BrokenRule]:
     """The given rules that a parsed file breaks."""
-    return [broken for rule in rules for broken in rule(file)]
+    return [BrokenRule(name_of(rule), *problem) for rule in rules for problem in rule(file)]
+
+
+def name_of(rule: Rule) -> str:
+    """The name of a rule in messages and in the docs."""
+    return rule.__name__.replace("_", "-")
 
 
 def check(text: str, rules: Iterable[Rule] = RULES, where: str = "the compiled file") -> File:

@@ -23,7 +23,7 @@ COMMANDS = {
     "runs": "List past runs; show one, its lineage, its logs; compare two.",
     "compile": "Compile a project for Kubeflow Pipelines or Vertex AI.",
     "submit": "Compile a project, upload it to Kubeflow Pipelines and start a run.",
-    "cluster": "See, cancel and schedule runs on a Kubeflow Pipelines server.",
+    "cluster": "List, cancel and schedule runs on a Kubeflow Pipelines server.",
     "report": "Print the path of a run's report; write it if missing.",
     "dashboard": "Show all runs of one or several projects in the browser.",
     "tensorboard": "Start TensorBoard on the training logs of a project's runs.",

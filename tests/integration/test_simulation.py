@@ -132,8 +132,8 @@ def test_runs_of_a_cluster_month_after_month(
     }
     compiled = cluster("simulated", train={"parameters": parameters})
     first = cold_run(compiled)
-    chain = json.loads(compiled.page(first).with_name("chain.json").read_text())
-    assert chain["config"]["train"]["parameters"] == parameters
+    plan = json.loads(compiled.page(first).with_name("run_plan.json").read_text())
+    assert plan["config"]["train"]["parameters"] == parameters
     second = cached_run(compiled)
     server.make("local")
     settings = [

@@ -10,11 +10,12 @@ from typing import Any
 
 from kfp import compiler, dsl
 
+from ordain.kubeflow.simulator.attempts import Options
 from ordain.kubeflow.simulator.fault_injection import read_injections
 from ordain.kubeflow.simulator.job import Task
 from ordain.kubeflow.simulator.parser import read_job
 from ordain.kubeflow.simulator.report import AttemptResult, Report, TaskResult
-from ordain.kubeflow.simulator.simulator import Options, Simulation
+from ordain.kubeflow.simulator.simulator import Simulation
 
 
 @dsl.container_component

@@ -1,4 +1,4 @@
-"""Runs of the chain in pods, without a cluster: a process of the entrypoint for each task."""
+"""Runs of the pipeline in pods, without a cluster: a process of the entrypoint for each task."""
 
 from __future__ import annotations
 
@@ -86,7 +86,7 @@ class PodRun:
             "project": str(self.project),
             "config": json.dumps(config),
             "source": image_fingerprint(self.project, project.schema_file),
-            "chain": json.dumps(topology_of(project)),
+            "nodes": json.dumps(topology_of(project)),
             "span": span,
             "settings": json.dumps(settings) if settings else "",
             "pipeline-root": root,
@@ -105,9 +105,9 @@ class PodRun:
         return done
 
     def nodes(self) -> list[str]:
-        """The chain's nodes, in its order."""
-        chain = json.loads(Path(json.loads(self.plan)["uri"]).read_text())
-        return [node["pipeline_node"]["node_info"]["id"] for node in chain["ir"]["nodes"]]
+        """The pipeline's nodes, in order."""
+        prepared = json.loads(Path(json.loads(self.plan)["uri"]).read_text())
+        return [node["pipeline_node"]["node_info"]["id"] for node in prepared["ir"]["nodes"]]
 
     def start_node(self, name: str, pause: str = "") -> int:
         """A node's process; `pause` is the node as `paused_runs.pause` takes it."""

@@ -1,4 +1,4 @@
-"""`ordain cluster`: what runs on a Kubeflow Pipelines server."""
+"""`ordain cluster`: runs on a Kubeflow Pipelines server."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ from ordain.cli.options import json_option
 from ordain.errors import ConfigError
 from ordain.kubeflow.client.logs import read_log, tail
 from ordain.kubeflow.client.names import find_experiment, find_pipeline
-from ordain.kubeflow.client.runs import Run, Task, cancel_run, list_runs, read_run
+from ordain.kubeflow.client.runs import Run, cancel_run, list_runs, read_run
 from ordain.kubeflow.client.server import Server
 
-#: How much of a log's end a JSON document holds; without --json a log is passed on as it comes.
+#: Bytes at the end of a log that --json prints; without it the whole log is streamed.
 JSON_LOG_BYTES = 1_000_000
 
 
 @click.group()
 def cluster() -> None:
-    """See, cancel and schedule runs on a Kubeflow Pipelines server.
+    """List, cancel and schedule runs on a Kubeflow Pipelines server.
 
-    The server is that of a project's section kubeflow, or of --host. Without a project there are
-    no credentials: kubeflow.auth says how to authenticate.
+    The server is the one in a project's section kubeflow, or --host. Credentials come from the
+    project's kubeflow.auth; without a project none are sent.
 
     \b
     Examples:
@@ -58,7 +58,7 @@ def runs(
     namespace: str | None,
     as_json: bool,
 ) -> None:
-    """List runs, newest first: those of PROJECT, or all there are.
+    """List runs, newest first: those of PROJECT, or all.
 
     \b
     Examples:
@@ -91,10 +91,10 @@ def runs(
 @on_server
 @json_option
 def logs(server: Server, run: str, task: str | None, as_json: bool) -> None:
-    """Print what TASK of RUN wrote in its last try; without TASK, list the tasks.
+    """Print the log of the last attempt of TASK in RUN; without TASK, list the tasks.
 
-    The log comes from the Kubeflow Pipelines API, or else from Kubernetes if there is a
-    kubeconfig. Neither has it long after the pod is gone; the run's folder does.
+    The log is read from the Kubeflow Pipelines API or, if that fails and there is a kubeconfig,
+    from Kubernetes. Neither keeps it long after the pod is deleted; the run's folder does.
 
     \b
     Examples:
@@ -109,12 +109,12 @@ def logs(server: Server, run: str, task: str | None, as_json: bool) -> None:
     if not chosen.pods:
         raise ConfigError(
             f"task {chosen.name} of run {run} has no pod: it is {chosen.state.lower()}",
-            f"ordain cluster logs {run} {server.connection.words}, which lists the tasks",
+            f"ordain cluster logs {run} {server.connection.words}, to list the tasks",
         )
     pieces = read_log(server, found, chosen.pods[-1])
     if as_json:
         text = tail(pieces, JSON_LOG_BYTES).decode("utf-8", "replace")
-        show_json({"run_id": found.id, **_task(chosen), "log": text})
+        show_json({"run_id": found.id, **asdict(chosen), "log": text})
         return
     for piece in pieces:
         sys.stdout.buffer.write(piece)
@@ -126,7 +126,7 @@ def logs(server: Server, run: str, task: str | None, as_json: bool) -> None:
 @on_server
 @json_option
 def cancel(server: Server, run: str, as_json: bool) -> None:
-    """End RUN: its pods get SIGTERM. A run that is over is left alone.
+    """Cancel RUN: its pods receive SIGTERM. A finished run is left unchanged.
 
     \b
     Examples:
@@ -144,14 +144,14 @@ cluster.add_command(schedule)
 
 def _show_tasks(run: Run, as_json: bool) -> None:
     if as_json:
-        show_json({**_brief(run), "tasks": [_task(task) for task in run.tasks]})
+        show_json({**_brief(run), "tasks": [asdict(task) for task in run.tasks]})
         return
     click.echo(f"run {run.id}: {run.state.lower()}  {run.name}")
     for task in run.tasks:
-        tries = f"  {len(task.pods)} tries" if len(task.pods) > 1 else ""
-        click.echo(f"  {task.name:<32} {task.state.lower():<9} {show_time(task.started)}{tries}")
+        attempts = f"  {len(task.pods)} attempts" if len(task.pods) > 1 else ""
+        click.echo(f"  {task.name:<32} {task.state.lower():<9} {show_time(task.started)}{attempts}")
     if not run.tasks:
-        click.echo("  no task has begun")
+        click.echo("  no task has started")
 
 
 def _brief(run: Run) -> dict[str, Any]:
@@ -166,7 +166,3 @@ def _brief(run: Run) -> dict[str, Any]:
         "ended": run.ended,
         "error": run.error,
     }
-
-
-def _task(task: Task) -> dict[str, Any]:
-    return asdict(task)

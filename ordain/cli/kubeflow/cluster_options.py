@@ -1,4 +1,4 @@
-"""Options that name a Kubeflow Pipelines server, and the server they name."""
+"""Options that select a Kubeflow Pipelines server."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def server_options(command: Command) -> Command:
 def compiled_options(command: Command) -> Command:
     """Adds --file, --pipeline-root, --experiment and --create-experiment."""
     for decorate in (
-        click.option("--create-experiment", is_flag=True, help="Create the experiment if need be."),
+        click.option("--create-experiment", is_flag=True, help="Create a missing experiment."),
         click.option("--experiment", metavar="NAME", help="Default: kubeflow.experiment, Default."),
         click.option(
             "--file",
@@ -52,7 +52,7 @@ def compiled_options(command: Command) -> Command:
         click.option(
             "--pipeline-root",
             metavar="ROOT",
-            help="What the pods share: a folder on a volume, or gs://bucket/folder; default: the "
+            help="Folder on a volume, or gs://bucket/folder, that the pods share; default: the "
             "file's.",
         ),
     ):
@@ -61,14 +61,14 @@ def compiled_options(command: Command) -> Command:
 
 
 def project_option(command: Command) -> Command:
-    """Adds --project and --env, for commands that need a project only to find its server."""
+    """Adds --project and --env, for commands that need a project only for its server."""
     for decorate in (
         click.option("--env", metavar="NAME", help="Read pipeline.NAME.yaml on top."),
         click.option(
             "--project",
             metavar="FOLDER",
-            help="Project whose section kubeflow names the server; default: this folder, if it "
-            "is one.",
+            help="Project whose section kubeflow names the server; default: the current folder, "
+            "if it is a project.",
         ),
     ):
         command = decorate(command)
@@ -76,7 +76,7 @@ def project_option(command: Command) -> Command:
 
 
 def on_server(command: Callable[..., None]) -> Callable[..., None]:
-    """Adds what names a server, --project and --env included, and passes on the `server` of it."""
+    """Adds the options that select a server, and passes the `server` to the command."""
 
     @functools.wraps(command)
     def opened(
@@ -90,7 +90,7 @@ def on_server(command: Callable[..., None]) -> Callable[..., None]:
 def open_server(
     project: str | None, env: str | None, host: str | None, namespace: str | None
 ) -> tuple[Server, Project | None]:
-    """The server that a command's options name; nothing is sent to it yet.
+    """Opens the server that a command's options select; nothing is sent yet.
 
     Args:
         project: Folder of a project; None: the current folder, if it is one.
@@ -102,7 +102,7 @@ def open_server(
         The server, and the project if there is one.
 
     Raises:
-        ConfigError: No server is named, or the project is none.
+        ConfigError: No server is named, or the folder is no project.
     """
     folder = project if project is not None or not Path(MAIN_FILE).is_file() else "."
     loaded = None if folder is None else load_unresolved(folder, env)
@@ -115,7 +115,7 @@ def show_json(value: Any) -> None:
 
 
 def show_time(moment: datetime.datetime | None) -> str:
-    """A time on this machine's clock, or a dash."""
+    """A time in this machine's time zone, or a dash."""
     return "-" if moment is None else moment.astimezone().isoformat(sep=" ", timespec="seconds")
 
 

@@ -1,4 +1,4 @@
-"""`ordain cluster schedule`: runs that the server starts by the clock."""
+"""`ordain cluster schedule`: schedules on a Kubeflow Pipelines server."""
 
 from __future__ import annotations
 
@@ -29,9 +29,8 @@ from ordain.kubeflow.client.recurring_runs import (
     Schedule,
     create_schedule,
     delete,
+    enable,
     list_schedules,
-    pause,
-    resume,
     to_six_fields,
 )
 from ordain.kubeflow.client.server import Server
@@ -53,9 +52,9 @@ def schedule() -> None:
 @schedule.command()
 @project_options
 @click.option("--cron", metavar="EXPRESSION", help="Five fields, or six; default: schedule.cron.")
-@click.option("--catch-up", is_flag=True, help="Start a run for each tick that was missed.")
+@click.option("--catch-up", is_flag=True, help="Start a run for each missed tick.")
 @click.option("--name", metavar="NAME", help="Default: the project's name.")
-@click.option("--replace", is_flag=True, help="Delete the schedules of this name after it.")
+@click.option("--replace", is_flag=True, help="Then delete older schedules of this name.")
 @compiled_options
 @server_options
 @json_option
@@ -75,11 +74,11 @@ def create(
     namespace: str | None,
     as_json: bool,
 ) -> None:
-    """Let the server start a run of PROJECT at each tick, one run at a time.
+    """Create a schedule that starts a run of PROJECT at each tick, one run at a time.
 
-    The server reads six fields, seconds first, and would misread five; five are translated. The
-    times are those of the cluster's clock, UTC unless its administrator set another zone. The
-    schedule runs the file as it is now: after a change, create it again with --replace.
+    The server expects six cron fields, seconds first; five are translated. Times are in the
+    cluster's time zone: UTC unless its administrator changed it. The schedule keeps the file as
+    compiled now: after a change, create it again with --replace.
 
     \b
     Examples:
@@ -88,21 +87,21 @@ def create(
     """
     loaded = load_unresolved(project, env, settings)
     server = Server(connection_of(loaded, host, namespace))
-    asked = cron or loaded.schedule.cron
-    if asked is None:
+    expression = cron or loaded.schedule.cron
+    if expression is None:
         raise ConfigError(
-            f"no cron expression: neither --cron nor schedule.cron in {project} is given",
+            f"no cron expression: neither --cron nor schedule.cron in {project} is set",
             "--cron '0 3 * * *'",
         )
-    six = to_six_fields(asked)
+    six = to_six_fields(expression)
     file = compiled_file(loaded, env, path)
     parameters = run_parameters(file, settings, None, pipeline_root)
     called = name or loaded.name
     older = _of_name(server, loaded.name, called)
     if older and not replace:
         raise ConfigError(
-            f"there is a schedule {called!r} of {loaded.name} already ({older[0].cron}, "
-            f"{_state(older[0])}): two would run at once and race for what is latest",
+            f"schedule {called!r} of {loaded.name} already exists ({older[0].cron}, "
+            f"{_state(older[0])}): two would run at once and race for the latest span and version",
             f"--replace, or ordain cluster schedule delete {older[0].id} {server.connection.words}",
         )
     version, request = send(
@@ -124,12 +123,12 @@ def create(
     for one in older:
         click.echo(f"schedule {one.id} deleted: replaced")
     click.echo(f"schedule {made.id} created: {called}, cron {made.cron!r}, one run at a time")
-    if six != asked:
-        click.echo(f"note: {asked!r} is {six!r} for the server, which reads seconds first")
+    if six != expression:
+        click.echo(f"note: {expression!r} is {six!r} for the server, which expects seconds first")
     if loaded.schedule.timezone != "UTC":
         click.echo(
-            f"note: schedule.timezone is {loaded.schedule.timezone}; the server goes by its own "
-            "clock (CRON_SCHEDULE_TIMEZONE of ml-pipeline-scheduledworkflow, UTC unless set)"
+            f"note: schedule.timezone is {loaded.schedule.timezone}; the server uses its own "
+            "(CRON_SCHEDULE_TIMEZONE of ml-pipeline-scheduledworkflow, UTC unless set)"
         )
 
 
@@ -141,7 +140,7 @@ def create(
 def list_(
     project: str | None, env: str | None, host: str | None, namespace: str | None, as_json: bool
 ) -> None:
-    """List schedules, newest first: those of PROJECT, or all there are."""
+    """List schedules, newest first: those of PROJECT, or all."""
     server, loaded = open_server(project, env, host, namespace)
     found: list[Schedule] = []
     if project is None or loaded is None:
@@ -162,8 +161,8 @@ def list_(
 @on_server
 @json_option
 def pause_(server: Server, schedule_id: str, as_json: bool) -> None:
-    """Stop SCHEDULE from starting runs; a run that goes on is left alone."""
-    _show(pause(server, schedule_id), as_json)
+    """Pause SCHEDULE: it starts no runs; a running one continues."""
+    _show(enable(server, schedule_id, False), as_json)
 
 
 @schedule.command("resume")
@@ -171,8 +170,8 @@ def pause_(server: Server, schedule_id: str, as_json: bool) -> None:
 @on_server
 @json_option
 def resume_(server: Server, schedule_id: str, as_json: bool) -> None:
-    """Let SCHEDULE start runs again."""
-    _show(resume(server, schedule_id), as_json)
+    """Resume SCHEDULE."""
+    _show(enable(server, schedule_id, True), as_json)
 
 
 @schedule.command("delete")
@@ -180,7 +179,7 @@ def resume_(server: Server, schedule_id: str, as_json: bool) -> None:
 @on_server
 @json_option
 def delete_(server: Server, schedule_id: str, as_json: bool) -> None:
-    """Delete SCHEDULE; the runs that it started stay."""
+    """Delete SCHEDULE; its runs stay."""
     delete(server, schedule_id)
     if as_json:
         show_json({"id": schedule_id, "deleted": True})
@@ -189,7 +188,7 @@ def delete_(server: Server, schedule_id: str, as_json: bool) -> None:
 
 
 def _of_name(server: Server, pipeline: str, name: str) -> list[Schedule]:
-    """Schedules of a pipeline that have a name already."""
+    """The schedules of a pipeline that have a name."""
     pipeline_id = find_pipeline(server, pipeline)
     if pipeline_id is None:
         return []
@@ -205,7 +204,7 @@ def _show(one: Schedule, as_json: bool) -> None:
 
 def _line(one: Schedule) -> str:
     late = ", catches up" if one.catches_up else ""
-    when = one.cron or "by an interval"
+    when = one.cron or "interval"
     return f"{one.id}  {show_time(one.created)}  {_state(one):<7}  {when}{late}  {one.name}"
 
 

@@ -1,15 +1,13 @@
-"""`ordain compile`: a project to a file for Kubeflow Pipelines or Vertex AI."""
+"""`ordain compile`: compiles a project for Kubeflow Pipelines or Vertex AI."""
 
 from __future__ import annotations
 
-import os
-import tempfile
 from pathlib import Path
 
 import click
 
 from ordain.cli.options import project_options
-from ordain.errors import InfrastructureError
+from ordain.common.atomic_files import write_file
 
 
 @click.command()
@@ -19,14 +17,14 @@ from ordain.errors import InfrastructureError
     "--output",
     metavar="FILE",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Where the file goes; default: NAME.yaml here, NAME.json for Vertex. '-' is the output.",
+    help="The file to write; default: NAME.yaml, for Vertex NAME.json. '-' is standard output.",
 )
 @click.option(
     "--target",
     type=click.Choice(["kubeflow", "vertex"]),
     default="kubeflow",
     show_default=True,
-    help="Kubeflow Pipelines 2.x, or Vertex AI Pipelines by TFX's own runner.",
+    help="Kubeflow Pipelines 2.x, or Vertex AI Pipelines (with TFX's own runner).",
 )
 def compile_(
     project: str, env: str | None, settings: tuple[str, ...], output: Path | None, target: str
@@ -34,8 +32,8 @@ def compile_(
     """Compile PROJECT for Kubeflow Pipelines or Vertex AI.
 
     Needs no cluster, no network and no secret: ${env:NAME} stays a reference. The file is checked
-    against the backend's rules before it is written; docs/kubeflow-compile.md lists them. What
-    Vertex AI cannot run of a project is named, node by node.
+    against the backend's rules before it is written; docs/kubeflow-compile.md lists them. For
+    Vertex AI, each node that cannot run there is an error.
 
     \b
     Examples:
@@ -59,26 +57,7 @@ def compile_(
         click.echo(compiled.text, nl=False)
         return
     path = output or Path(f"{compiled.name}.{suffix}")
-    _write(path, compiled.text)
+    # Atomically: a scheduled job may be submitting the present file.
+    write_file(path, compiled.text)
     size = len(compiled.text.encode()) / 1000
     click.echo(f"{path}: pipeline {compiled.name}, {compiled.tasks} tasks, {size:.0f} kB")
-
-
-def _write(path: Path, text: str) -> None:
-    """Writes a whole file or none: a scheduled job may be submitting the one that is there."""
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(
-            "w", encoding="utf-8", dir=path.parent, prefix=f".{path.name}.", delete=False
-        ) as file:
-            file.write(text)
-        Path(file.name).chmod(0o666 & ~_umask())
-        Path(file.name).replace(path)
-    except OSError as error:
-        raise InfrastructureError(f"{path} cannot be written: {error.strerror}") from error
-
-
-def _umask() -> int:
-    mask = os.umask(0)
-    os.umask(mask)
-    return mask

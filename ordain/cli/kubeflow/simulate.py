@@ -16,8 +16,9 @@ from rich.text import Text
 
 from ordain.cli.options import json_option
 from ordain.errors import ConfigError
+from ordain.kubeflow.simulator.attempts import Options
 from ordain.kubeflow.simulator.fault_injection import read_injections
-from ordain.kubeflow.simulator.job import Job, Task
+from ordain.kubeflow.simulator.job import Task
 from ordain.kubeflow.simulator.parser import read_job
 from ordain.kubeflow.simulator.process import last_lines
 from ordain.kubeflow.simulator.report import (
@@ -31,7 +32,7 @@ from ordain.kubeflow.simulator.report import (
     TaskResult,
 )
 from ordain.kubeflow.simulator.secret_values import read_secrets
-from ordain.kubeflow.simulator.simulator import Options, Simulation
+from ordain.kubeflow.simulator.simulator import Simulation
 
 #: Lines of a failed task's log that are shown.
 LOG_LINES = 20
@@ -45,7 +46,7 @@ _STYLES = {SUCCEEDED: "green", FAILED: "bold red", NOT_STARTED: "yellow", CANCEL
     type=click.IntRange(1),
     default=2,
     show_default=True,
-    help="How many tasks run at once.",
+    help="Maximum number of tasks that run at once.",
 )
 @click.option("--param", "parameters", multiple=True, metavar="NAME=VALUE", help="A run parameter.")
 @click.option(
@@ -80,7 +81,7 @@ _STYLES = {SUCCEEDED: "green", FAILED: "bold red", NOT_STARTED: "yellow", CANCEL
     type=click.Path(path_type=Path),
     help="Folder for logs, outputs and the report; default: a new one below the system's own.",
 )
-@click.option("--no-wait", is_flag=True, help="Try again at once, without the file's back-off.")
+@click.option("--no-wait", is_flag=True, help="Retry at once, without the file's back-off.")
 @click.option(
     "--grace",
     "grace_s",
@@ -105,8 +106,8 @@ def simulate(
 ) -> None:
     """Run a compiled pipeline on this machine, without Kubernetes.
 
-    A process per task, as FILE says it, with the environment that FILE gives and nothing of this
-    one. Paths that a cluster mounts have to be folders of this machine. Limits of CPU and memory
+    Each task is a process with the command and the environment that FILE defines; it inherits
+    nothing from this environment. Mount paths must exist here as folders. CPU and memory limits
     are not enforced.
 
     \b
@@ -117,8 +118,8 @@ def simulate(
       ordain simulate flights.yaml --inject trainer:kill@5 --no-wait
       ordain simulate flights.yaml --inject transform:lose@~launching --json
 
-    Exit codes: 0 every task succeeded; a failed task's own code where it is 1 to 5, else 1;
-    2 FILE or the options are wrong, and nothing was started; 130 or 143 after SIGINT or SIGTERM.
+    Exit codes: 0 every task succeeded; a failed task's own code if it is 1 to 5, else 1;
+    2 FILE or an option is invalid and nothing was started; 130 or 143 after SIGINT or SIGTERM.
     """
     job = read_job(file)
     folder = root if root is not None else Path(tempfile.mkdtemp(prefix="ordain-simulate-"))
@@ -135,7 +136,7 @@ def simulate(
     console = Console(stderr=as_json, highlight=False)
     view = SimulationView(console)
     simulation = Simulation(job, file, options, view)
-    _introduce(console, job, simulation.folder)
+    view.print(f"{job.name}: {len(job.tasks)} tasks, in {simulation.folder}")
     with _stopped_by_signals(simulation):
         report = simulation.run()
     if as_json:
@@ -146,57 +147,53 @@ def simulate(
 
 
 class SimulationView:
-    """A line per event."""
+    """Prints a line per event."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def started(self, task: Task, number: int) -> None:
-        """An attempt begins."""
+        """An attempt has started."""
         attempt = f"  attempt {number}" if number > 1 else ""
-        self._print(f"{task.name:<28} started{attempt}")
+        self.print(f"{task.name:<28} started{attempt}")
 
     def ended(self, task: Task, result: AttemptResult, wait_s: float | None) -> None:
-        """An attempt is over."""
+        """An attempt has ended."""
         if wait_s is None:
             return
-        self._print(
+        self.print(
             f"{task.name:<28} {result.state}: {result.reason}; "
             f"attempt {result.number + 1} of {task.retry.count + 1} in {wait_s:.0f} s",
             "yellow",
         )
 
     def decided(self, result: TaskResult) -> None:
-        """A task is over."""
+        """A task has reached its final state."""
         why = f": {result.reason}" if result.reason else ""
-        self._print(
+        self.print(
             f"{result.name:<28} {result.state} {result.seconds:.1f} s{why}", _STYLES[result.state]
         )
 
-    def _print(self, text: str, style: str = "") -> None:
+    def print(self, text: str, style: str = "") -> None:
+        """Prints a line, unwrapped."""
         self._console.print(Text(text, style=style), soft_wrap=True)
 
 
 def print_report(console: Console, report: Report) -> None:
-    """The table of tasks, then what failed and where its log is."""
+    """Prints the table of tasks, then each failure with the end of its log."""
     table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0))
-    for name, justify in (
-        ("task", "left"),
-        ("state", "left"),
-        ("attempts", "right"),
-        ("exit", "right"),
-        ("seconds", "right"),
-        ("outputs", "left"),
-    ):
-        table.add_column(name, justify=justify)  # type: ignore[arg-type]
+    for name in ("task", "state", "attempts", "exit", "seconds", "outputs"):
+        is_number = name in ("attempts", "exit", "seconds")
+        table.add_column(name, justify="right" if is_number else "left")
     for task in report.tasks:
+        written = [key for key, one in task.artifacts.items() if one["bytes"] is not None]
         table.add_row(
             Text(task.name),
             Text(task.state, style=_STYLES[task.state]),
             str(len(task.attempts) or ""),
             "" if task.exit_code is None else str(task.exit_code),
             f"{task.seconds:.1f}",
-            Text(", ".join([*task.parameters, *_written(task)])),
+            Text(", ".join([*task.parameters, *written])),
         )
     console.print()
     console.print(table)
@@ -228,14 +225,6 @@ def _print_failure(console: Console, task: TaskResult) -> None:
     console.print(Text(f"  log {log}"), soft_wrap=True)
 
 
-def _written(task: TaskResult) -> list[str]:
-    return [key for key, artifact in task.artifacts.items() if artifact["bytes"] is not None]
-
-
-def _introduce(console: Console, job: Job, folder: Path) -> None:
-    console.print(Text(f"{job.name}: {len(job.tasks)} tasks, in {folder}"), soft_wrap=True)
-
-
 def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
     values = {}
     for text in texts:
@@ -248,7 +237,7 @@ def _pairs(option: str, texts: tuple[str, ...]) -> dict[str, str]:
 
 @contextlib.contextmanager
 def _stopped_by_signals(simulation: Simulation) -> Iterator[None]:
-    """Ends the simulation, and all its tasks, on Ctrl-C and on SIGTERM."""
+    """Stops the simulation and all its tasks on SIGINT and SIGTERM."""
     numbers = (signal.SIGINT, signal.SIGTERM)
     before = {n: signal.signal(n, lambda number, _: simulation.stop(number)) for n in numbers}
     try:

@@ -29,23 +29,23 @@ from ordain.kubeflow.client.submit import (
 from ordain.kubeflow.task_contract import PIPELINE_ROOT, RUN_PARAMETERS, SETTINGS, SPAN, as_argument
 from ordain.pipeline.topology import topology_of
 
-#: Seconds between two looks at a run that is waited for.
+#: Seconds between two polls of a run.
 POLL_S = 10.0
 
 
 @click.command()
 @project_options
-@click.option("--span", type=int, help="Last span of the window; default: the newest there is.")
+@click.option("--span", type=int, help="Last span of the window; default: the newest.")
 @compiled_options
 @click.option("--run-name", metavar="NAME", help="Default: the project's name and the time.")
-@click.option("--wait", is_flag=True, help="Follow the run; end with its exit code.")
+@click.option("--wait", is_flag=True, help="Follow the run; exit with its exit code.")
 @click.option(
     "--poll",
     "poll_s",
     type=click.FloatRange(0.1, 3600),
     default=POLL_S,
     show_default=True,
-    help="Seconds between two looks while waiting.",
+    help="Seconds between two polls while waiting.",
 )
 @server_options
 @json_option
@@ -67,9 +67,9 @@ def submit(
 ) -> None:
     """Compile PROJECT, upload it to Kubeflow Pipelines and start a run.
 
-    A file that was uploaded before is not uploaded again. --set and --span are parameters of the
-    run, not of the file. With --wait the exit code is that of the run, as of a run on this
-    machine: 1 where a task failed and nothing tells more.
+    An unchanged file is not uploaded again. --set and --span are parameters of the run and not
+    part of the file. With --wait the exit code is that of a run on this machine; 1 if a task
+    failed and its own code is unknown.
 
     \b
     Examples:
@@ -116,7 +116,7 @@ def submit(
         run = follow(server, run_id, poll_s, lambda line: click.echo(line, err=as_json))
     except KeyboardInterrupt:
         cancel = f"ordain cluster cancel {run_id} {words}"
-        click.echo(f"run {run_id} goes on without being followed\n  next: {cancel}", err=True)
+        click.echo(f"run {run_id} continues without being followed\n  next: {cancel}", err=True)
         raise
     ending = judge(server, run)
     if as_json:
@@ -130,7 +130,7 @@ def submit(
 
 
 def compiled_file(project: Project, env: str | None, path: Path | None) -> PipelineFile:
-    """The file to submit: compiled now, or the given one after the backend's checks.
+    """The file to submit: compiled now, or the given one, checked against the backend's rules.
 
     Args:
         project: The project with the run's settings.
@@ -139,13 +139,13 @@ def compiled_file(project: Project, env: str | None, path: Path | None) -> Pipel
 
     Raises:
         ConfigError: It does not compile, is not a compiled file, breaks a rule of the backend, is
-            another project's, or the run's settings change the nodes that are compiled into it.
+            another project's, or the run's settings change the compiled nodes.
     """
     if path is not None:
         file = read_file(path)
         if file.name != project.name:
             raise ConfigError(
-                f"--file {path} holds pipeline {file.name!r}, and the project is {project.name!r}",
+                f"--file {path} contains pipeline {file.name!r}; the project is {project.name!r}",
                 f"ordain compile {project.folder} -o {path}",
             )
         return file
@@ -173,13 +173,13 @@ def run_parameters(
     """The parameters of a run that differ from the file's defaults.
 
     Raises:
-        ConfigError: A setting is none of a run, or the file has no such parameter.
+        ConfigError: A setting cannot be changed per run, or the file has no such parameter.
     """
     for setting in settings:
         if setting.partition("=")[0].strip().split(".")[0] == "kubeflow":
             raise ConfigError(
-                f"--set {setting}: pods and server are not a run's to change",
-                "pipeline.yaml or --env, which are compiled into the file; --host and --namespace",
+                f"--set {setting}: section kubeflow cannot be changed per run",
+                "set it in pipeline.yaml or in an overlay (--env); server: --host and --namespace",
             )
     given = {
         SPAN: None if span is None else str(span),
@@ -200,11 +200,11 @@ def send(
     create_experiment: bool,
     name: str,
 ) -> tuple[Version, RunRequest]:
-    """Uploads a file, and says what its runs should be like.
+    """Uploads a file and collects the settings of its runs.
 
     Raises:
-        ConfigError: There is no such experiment, or the server refuses the file.
-        InfrastructureError: The server cannot be reached, or failed.
+        ConfigError: The experiment does not exist, or the server refuses the file.
+        InfrastructureError: The server is unreachable or failed.
     """
     experiment_id = find_experiment(server, experiment, create_experiment)
     version = upload(server, file)
@@ -212,12 +212,12 @@ def send(
 
 
 def describe_version(version: Version) -> str:
-    """A line that says whether a version is new."""
-    state = "uploaded" if version.is_new else "is there already, not uploaded again"
+    """Describes a version and whether it is new."""
+    state = "uploaded" if version.is_new else "already exists, not uploaded again"
     return f"version {version.name}: {state}"
 
 
 def default_name(project: Project) -> str:
-    """A run's name: the project's, and the time in UTC."""
+    """The default name of a run: project and time in UTC."""
     now: Any = datetime.datetime.now(datetime.UTC)
     return f"{project.name} {now:%Y-%m-%d %H:%M:%S}"

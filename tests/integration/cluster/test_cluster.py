@@ -85,7 +85,7 @@ class TestTasks:
             "running  " + api.store.runs[next(iter(api.store.runs))].display_name
         )
         assert told[3].split()[:2] == ["trainer", "running"]
-        assert told[3].endswith("2 tries")
+        assert told[3].endswith("2 attempts")
 
     def test_an_unknown_run(self, api, ordain):
         with pytest.raises(ConfigError, match="there is no run 'r1'") as caught:

@@ -292,7 +292,7 @@ class TestAddresses:
 
     def test_there_is_none(self, ordain, tmp_path, monkeypatch):
         monkeypatch.chdir(tmp_path)
-        with pytest.raises(ConfigError, match="no Kubeflow Pipelines server is named") as caught:
+        with pytest.raises(ConfigError, match="no Kubeflow Pipelines server: neither") as caught:
             ordain("cluster", "runs")
         assert "port-forward" in caught.value.hint
 

@@ -46,7 +46,7 @@ class TestCreate:
         folder = project(schedule={"cron": "0 3 * * 7", "timezone": "Europe/Berlin"})
         told = ordain("cluster", "schedule", "create", folder, "--host", api.url).output
         assert "note: '0 3 * * 7' is '0 0 3 * * 0' for the server" in told
-        assert "note: schedule.timezone is Europe/Berlin; the server goes by its own" in told
+        assert "note: schedule.timezone is Europe/Berlin; the server uses its own" in told
         (sent,) = api.sent("POST", "/recurringruns")
         assert sent.body["trigger"]["cron_schedule"]["cron"] == "0 0 3 * * 0"
 
@@ -64,7 +64,7 @@ class TestCreate:
     def test_a_second_one_of_a_name_is_refused(self, api, project, create, ordain):
         first = create("--cron", "0 3 * * *")
         words = ("--host", api.url, "--cron", "0 4 * * *")
-        with pytest.raises(ConfigError, match="there is a schedule 'toy' of toy already") as caught:
+        with pytest.raises(ConfigError, match="schedule 'toy' of toy already exists") as caught:
             ordain("cluster", "schedule", "create", project(), *words)
         assert first["id"] in caught.value.hint
         assert list(api.store.schedules) == [first["id"]]

@@ -9,7 +9,7 @@ from kubeflow_api import KubeflowApi, serving
 from kubeflow_store import Store
 
 from ordain.errors import ConfigError
-from ordain.kubeflow.compiler.compiler import compile_text
+from ordain.kubeflow.compiler.compiler import compile_project
 from ordain.kubeflow.validation.validate import check
 
 
@@ -150,8 +150,8 @@ class TestExperiments:
 class TestRefused:
     def test_another_projects_file(self, api, project, ordain, tmp_path):
         path = tmp_path / "other.yaml"
-        path.write_text(compile_text(project()).replace("name: toy", "name: flights"))
-        with pytest.raises(ConfigError, match="holds pipeline 'flights', and the project is 'toy'"):
+        path.write_text(compile_project(project()).text.replace("name: toy", "name: flights"))
+        with pytest.raises(ConfigError, match="contains pipeline 'flights'; the project is 'toy'"):
             submit(ordain, api, project(), "--file", path)
         assert api.requests == []
 
@@ -179,11 +179,11 @@ class TestRefused:
         assert len(api.sent("POST", "/upload_version")) == 1
 
     def test_settings_of_pods_and_server(self, api, project, ordain):
-        with pytest.raises(ConfigError, match="not a run's to change"):
+        with pytest.raises(ConfigError, match="kubeflow cannot be changed per run"):
             submit(ordain, api, project(), "--set", "kubeflow.service_account=root")
         assert api.requests == []
 
-    def test_settings_that_change_the_chain(self, api, project, ordain):
+    def test_settings_that_change_the_nodes(self, api, project, ordain):
         words = ("--set", "gate.server.none=no server here")
         with pytest.raises(ConfigError, match=r"changes the nodes of the pipeline \(ServerGate\)"):
             submit(ordain, api, project(), *words)

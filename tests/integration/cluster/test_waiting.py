@@ -105,7 +105,7 @@ class TestWaiting:
         api.faults.append(Fault("away", path="/runs/", times=6))
         done = submit(ordain, api, project(), "--wait")
         assert done.exit_code == 0, done.output
-        assert "trying again for 300 s" in done.output
+        assert "retrying for 300 s" in done.output
 
     def test_a_server_that_stays_away(self, api, project, ordain, monkeypatch):
         monkeypatch.setattr("ordain.kubeflow.client.follow.OUTAGE_S", 0.5)
@@ -141,6 +141,6 @@ class TestWaiting:
             _, stderr = process.communicate()
         assert process.returncode == 130
         (run_id,) = api.store.runs
-        assert f"run {run_id} goes on without being followed" in stderr
+        assert f"run {run_id} continues without being followed" in stderr
         assert f"next: ordain cluster cancel {run_id} --project {folder}" in stderr
         assert not api.sent("POST", ":terminate")

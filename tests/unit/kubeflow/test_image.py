@@ -1,6 +1,6 @@
 """The Dockerfile, read: what can be told of the image without building it.
 
-`make image` builds it, which takes minutes and a builder; docs/kubeflow.md says what was tried.
+`make image` builds it, which takes minutes and a builder; docs/kubeflow.md lists what was tested.
 """
 
 import ast

@@ -144,7 +144,7 @@ def test_no_secret_is_in_the_files(built):
             assert not re.search(r"(?=[A-Za-z+]*\d)[A-Za-z0-9+]{24,}", path.read_text())
 
 
-def test_nothing_reaches_the_pods_unless_a_rule_says_so(find):
+def test_nothing_reaches_the_pods_without_a_rule(find):
     deny = find("base", "NetworkPolicy", "ordain-deny")["spec"]
     assert deny["podSelector"]["matchLabels"] == {"app.kubernetes.io/part-of": "ordain"}
     assert sorted(deny["policyTypes"]) == ["Egress", "Ingress"]
@@ -263,7 +263,7 @@ def test_external_database_is_not_run_here(built, find):
     assert [list(peer) for peer in database["to"]] == [["ipBlock"]]
 
 
-def test_tensorflow_serving_starts_as_emit_says(find):
+def test_tensorflow_serving_starts_like_emit(find):
     pod = pod_of(find("serve-tensorflow", "Deployment", "tensorflow-serving"))[0]
     assert pod["containers"][0]["args"] == server_arguments()
     emitted = next(iter(yaml.safe_load_all(kubernetes_manifest("flights", "ordain-workspace"))))
@@ -274,7 +274,7 @@ def test_tensorflow_serving_starts_as_emit_says(find):
     assert ours["image"].endswith(theirs["image"])
 
 
-def test_kserve_starts_as_emit_says(find):
+def test_kserve_starts_like_emit(find):
     emitted = yaml.safe_load(
         kubernetes_manifest("flights", "ordain-workspace", "serving/flights", "kserve")
     )
@@ -283,7 +283,7 @@ def test_kserve_starts_as_emit_says(find):
     assert {key: model[key] for key in theirs} == theirs
 
 
-def test_ordain_serve_is_told_options_that_there_are(find):
+def test_ordain_serve_gets_existing_options(find):
     from ordain.cli.main import cli
     from ordain.cli.serve import serve
 
@@ -328,14 +328,14 @@ def _change(document: dict[str, Any], path: str, value: Any) -> None:
         ("kind", "StatefullSet", "not a kind"),
     ],
 )
-def test_wrong_objects_are_told(find, path, value, said):
+def test_wrong_objects_are_reported(find, path, value, said):
     document = find("base", "StatefulSet", "ordain-database")
     assert problems(document) == []
     _change(document, path, value)
     assert [problem for problem in problems(document) if said in problem]
 
 
-def test_wrong_inference_service_is_told(find):
+def test_wrong_inference_service_is_reported(find):
     document = find("serve-kserve", "InferenceService", "flights")
     _change(document, "spec.predictor.model.modelFormatt", {"name": "tensorflow"})
     assert "no such field" in problems(document)[0]
@@ -357,7 +357,7 @@ def test_wrong_inference_service_is_told(find):
         ("containers.0.securityContext.runAsNonRoot", False),
     ],
 )
-def test_loose_pods_are_told(find, path, value):
+def test_loose_pods_are_reported(find, path, value):
     pod = pod_of(find("base", "StatefulSet", "ordain-database"))[0]
     assert restricted_problems(pod) == []
     _change(pod, path, value)

@@ -21,13 +21,19 @@ from click.testing import CliRunner
 from ordain.cli.main import cli
 from ordain.config.loading import load_raw, load_unresolved
 from ordain.errors import ConfigError
-from ordain.kubeflow.compiler.compiler import compile_plan, compile_project, compile_text
+from ordain.kubeflow.compiler.compiler import compile_plan, compile_project
 from ordain.kubeflow.compiler.plan import make_plan, task_images
 from ordain.kubeflow.pod import entrypoint
 from ordain.project.source import image_fingerprint
 
 ROOT = Path(__file__).resolve().parents[4]
 FLIGHTS = ROOT / "examples" / "flights"
+
+
+def compile_text(folder, env=None, settings=()):
+    return compile_project(folder, env, settings).text
+
+
 GOLDEN = Path(__file__).parent / "golden" / "flights.yaml"
 VOLUMES = [{"claim": "work", "path": "/workspace"}]
 SERVER = "postgresql://ordain:${env:SECRET}@db/ordain"
@@ -162,7 +168,7 @@ class TestTasks:
         for one in tasks(compiled(make_cluster_project())[0]).values():
             assert not one["cachingOptions"].get("enableCache", False)
 
-    def test_prepare_is_told_what_was_compiled(self, make_cluster_project):
+    def test_prepare_gets_the_compiled_configuration(self, make_cluster_project):
         folder = make_cluster_project({"train__steps": 7})
         given = entrypoint._parser().parse_args(container(compiled(folder)[0], "prepare")["args"])
         assert given.project == "/project"
@@ -172,7 +178,7 @@ class TestTasks:
         config = json.loads(given.config)
         assert config == {key: value for key, value in raw.items() if key != "kubeflow"}
         assert load_raw(config, folder).train.steps == 7
-        assert json.loads(given.chain)["ExampleValidator"] == ["StatisticsGen", "SchemaGen"]
+        assert json.loads(given.nodes)["ExampleValidator"] == ["StatisticsGen", "SchemaGen"]
 
     def test_the_overlay_and_settings_are_part_of_it(self, make_cluster_project):
         folder = make_cluster_project()
@@ -284,7 +290,7 @@ class TestPods:
             env = spec["deploymentSpec"]["executors"][label]["container"]["env"]
             assert env == [{"name": "REGION", "value": "north"}, {"name": "DEBUG", "value": "1"}]
 
-    def test_what_concludes_the_run_is_never_tried_again(self, make_cluster_project):
+    def test_what_concludes_the_run_is_never_retried(self, make_cluster_project):
         spec, _ = compiled(make_cluster_project(nodes={"result": {"retries": {"count": 9}}}))
         assert "retryPolicy" not in task(spec, "result")
         assert "retryPolicy" not in task(spec, "on-exit")
@@ -339,7 +345,7 @@ class TestRefused:
     def test_no_image(self, make_cluster_project):
         assert "kubeflow.image: is not set" in refusal(make_cluster_project(image=None))
 
-    def test_a_node_that_the_chain_does_not_have(self, make_cluster_project):
+    def test_a_node_that_the_pipeline_does_not_have(self, make_cluster_project):
         message = refusal(make_cluster_project(nodes={"Trianer": {"cpu": 1}}))
         assert "kubeflow.nodes.Trianer: the pipeline has no such node; did you mean 'Trainer'?" in (
             message
@@ -391,7 +397,7 @@ class TestRefused:
 
     def test_nodes_that_kubernetes_would_call_the_same(self, make_cluster_project):
         project = load_unresolved(make_cluster_project())
-        with pytest.raises(ConfigError, match="would call them the same, my-node"):
+        with pytest.raises(ConfigError, match="both become task my-node"):
             task_images(project.kubeflow, {"MyNode": (), "my_node": ()})
 
 
@@ -483,8 +489,8 @@ def refuse(event, arguments):
 
 
 sys.addaudithook(refuse)
-from ordain.kubeflow.compiler.compiler import compile_text
-sys.stdout.write(compile_text(sys.argv[1]))
+from ordain.kubeflow.compiler.compiler import compile_project
+sys.stdout.write(compile_project(sys.argv[1]).text)
 assert not {"tfx", "tensorflow"} & set(sys.modules)
 """
 
@@ -540,7 +546,7 @@ class TestLongChain:
 
 
 class TestCommand:
-    def test_writes_the_file_and_says_what_it_is(self, make_cluster_project, tmp_path):
+    def test_writes_the_file_and_describes_it(self, make_cluster_project, tmp_path):
         folder, path = make_cluster_project(), tmp_path / "out" / "toy.yaml"
         done = CliRunner().invoke(cli, ["compile", str(folder), "-o", str(path)])
         assert done.exit_code == 0, done.output

@@ -34,7 +34,7 @@ def named(folder):
 
 
 class TestRefused:
-    def test_a_chain_of_spans_and_resolvers_node_by_node(self, make_folder):
+    def test_a_pipeline_of_spans_and_resolvers_node_by_node(self, make_folder):
         folder = make_folder(
             data__window=3, train__base_model="served", kubeflow={"image": "toy:1"}
         )
@@ -112,7 +112,7 @@ class TestCompiled:
         return folder, compile_project(folder)
 
     @pytest.mark.framework
-    def test_the_whole_chain_but_the_cache_is_there(self, compiled):
+    def test_the_whole_pipeline_but_the_cache_is_there(self, compiled):
         _, made = compiled
         spec = json.loads(made.text)["pipelineSpec"]
         assert set(spec["root"]["dag"]["tasks"]) == {

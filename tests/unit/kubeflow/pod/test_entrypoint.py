@@ -23,7 +23,7 @@ def test_an_error_is_a_line_with_what_to_do_and_its_code(capsys):
 
 
 def test_a_plan_whose_file_is_not_there_is_infrastructure(capsys, tmp_path):
-    plan = json.dumps({"uri": str(tmp_path / "chain.json"), "sha256": "0", "spans": [1]})
+    plan = json.dumps({"uri": str(tmp_path / "run_plan.json"), "sha256": "0", "spans": [1]})
     assert main(["result", "--plan", plan, "--run-id", "run-1"]) == 5
     assert "every task needs the volume" in capsys.readouterr().out
 

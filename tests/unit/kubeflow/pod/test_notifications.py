@@ -16,7 +16,7 @@ def ids(notices):
     return [one.id for one in notices]
 
 
-def test_what_was_not_told_yet_is_told_under_its_own_name():
+def test_a_new_notice_keeps_its_id():
     assert ids(new_notices([notice("blessed", "x"), notice("failed", "x")], [])) == [
         "run-blessed",
         "run-failed",
@@ -24,12 +24,12 @@ def test_what_was_not_told_yet_is_told_under_its_own_name():
 
 
 @pytest.mark.parametrize("event", ["failed", "blocked", "blessed", "published"])
-def test_the_same_is_told_once(event):
+def test_the_same_notice_is_sent_once(event):
     assert new_notices([notice(event, "x")], [(event, "x")]) == []
 
 
 @pytest.mark.parametrize(("event", "again"), [("failed", ["run-failed-2"]), ("blessed", [])])
-def test_another_outcome_has_a_name_of_its_own_and_what_happens_once_stays_told(event, again):
+def test_another_outcome_gets_a_new_id_and_single_events_stay_sent(event, again):
     assert ids(new_notices([notice(event, "y")], [(event, "x"), ("other", "y")])) == again
 
 

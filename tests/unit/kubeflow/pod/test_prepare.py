@@ -13,47 +13,49 @@ from ordain.project.source import image_fingerprint
 
 
 @pytest.fixture
-def asked(make_folder):
+def arguments(make_folder):
     folder = make_folder()
     config = json.dumps(load_project(folder).effective)
     source = image_fingerprint(folder, folder / "schema.pbtxt")
-    return PrepareArguments(str(folder), config, "", source, "{}", "", "", "", "run-1")
+    return PrepareArguments(
+        str(folder), config, "", "", "", source=source, nodes="{}", span="", run_id="run-1"
+    )
 
 
-def refused(asked, match, **changes):
+def refused(arguments, match, **changes):
     with pytest.raises(ConfigError, match=match) as caught:
-        prepare(dataclasses.replace(asked, **changes), print)
+        prepare(dataclasses.replace(arguments, **changes), print)
     return caught.value
 
 
-def test_another_version_of_the_project_in_the_image(asked):
-    error = refused(asked, "the compiled pipeline expects", source="0" * 64)
+def test_the_image_has_other_source(arguments):
+    error = refused(arguments, "the compiled pipeline expects", source="0" * 64)
     assert "make image" in error.hint
 
 
 @pytest.mark.parametrize("name", ["schema.pbtxt", "helper.py"])
-def test_an_image_whose_schema_or_source_is_another_one(asked, name):
-    Path(asked.project, name).write_text("")
-    refused(asked, "the compiled pipeline expects")
+def test_the_image_has_another_schema_or_source(arguments, name):
+    Path(arguments.project, name).write_text("")
+    refused(arguments, "the compiled pipeline expects")
 
 
-def test_a_folder_that_the_image_does_not_have(asked, tmp_path):
-    config = json.loads(asked.config)
+def test_a_folder_that_the_image_does_not_have(arguments, tmp_path):
+    config = json.loads(arguments.config)
     config["train"] = {"module": "/model.py"}
-    refused(asked, "no such folder in this image", project=str(tmp_path / "none"))
+    refused(arguments, "no such folder in this image", project=str(tmp_path / "none"))
 
 
 @pytest.mark.parametrize("root", ["s3://bucket", "minio://bucket/x"])
-def test_a_pipeline_root_in_another_store_by_its_name(asked, root):
+def test_a_pipeline_root_in_another_store(arguments, root):
     error = refused(
-        asked, f"pipeline_root {root}: must be a folder on a volume", pipeline_root=root
+        arguments, f"pipeline_root {root}: must be a folder on a volume", pipeline_root=root
     )
     assert "volume" in error.hint
 
 
 @pytest.mark.parametrize("root", ["gs://", "gs://b/../../etc", "gs://B/x", "gs://bucket/a b"])
-def test_a_bucket_that_none_can_be_called(asked, root):
-    refused(asked, "not a valid address", pipeline_root=root)
+def test_an_invalid_bucket_name(arguments, root):
+    refused(arguments, "not a valid address", pipeline_root=root)
 
 
 @pytest.mark.parametrize(
@@ -64,8 +66,8 @@ def test_a_bucket_that_none_can_be_called(asked, root):
         (["metadata=postgresql://a@db/ml"], "push.directory: is not set, and with pipeline_root"),
     ],
 )
-def test_what_pods_with_a_bucket_alone_cannot_have(asked, settings, match):
-    refused(asked, match, pipeline_root="gs://bucket/ml", settings=json.dumps(settings))
+def test_settings_that_pods_with_only_a_bucket_cannot_have(arguments, settings, match):
+    refused(arguments, match, pipeline_root="gs://bucket/ml", settings=json.dumps(settings))
 
 
 @pytest.mark.parametrize(
@@ -80,14 +82,14 @@ def test_what_pods_with_a_bucket_alone_cannot_have(asked, settings, match):
         ('["train.stepz=1"]', "unknown key 'train.stepz'; did you mean 'steps'"),
     ],
 )
-def test_settings_that_no_run_can_have(asked, settings, match):
-    refused(asked, match, settings=settings)
+def test_settings_that_a_run_cannot_change(arguments, settings, match):
+    refused(arguments, match, settings=settings)
 
 
-def test_a_span_that_is_no_number(asked):
-    refused(asked, "span 'newest': must be the number of a span", span="newest")
+def test_a_span_that_is_no_number(arguments):
+    refused(arguments, "span 'newest': must be the number of a span", span="newest")
 
 
 @pytest.mark.parametrize("config", ["no json", "[]"])
-def test_a_configuration_that_is_none(asked, config):
-    refused(asked, "--config", config=config)
+def test_an_invalid_configuration(arguments, config):
+    refused(arguments, "--config", config=config)

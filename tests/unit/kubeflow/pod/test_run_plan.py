@@ -1,4 +1,4 @@
-"""The chain of a run between its tasks: written once, read and held against its checksum."""
+"""The run plan: written once by prepare, verified against its checksum by every other task."""
 
 import json
 from pathlib import Path
@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from ordain.errors import ConfigError, InfrastructureError
+from ordain.history.results import Recovered
 from ordain.kubeflow.pod.run_plan import (
     FILE,
     PreparedRun,
@@ -15,7 +16,7 @@ from ordain.kubeflow.pod.run_plan import (
     write_prepared,
 )
 
-CHAIN = PreparedRun(
+PREPARED = PreparedRun(
     run_id="run-1",
     folder="/project",
     env=None,
@@ -23,20 +24,14 @@ CHAIN = PreparedRun(
     spans=(1, 2),
     ir={"nodes": [{"pipeline_node": {"node_info": {"id": "ExampleGen"}}}]},
     notes=("no baseline: it is the first",),
-    recovered=(
-        {"run_id": "run-0", "nodes": ["Trainer"], "execution_ids": [7], "removed": 1, "reason": ""},
-    ),
+    recovered=(Recovered("run-0", ("Trainer",), (7,), 1),),
 )
 
 
-def normal(chain: PreparedRun) -> dict:
-    return json.loads(chain.to_json())
-
-
 def test_what_is_written_is_read(tmp_path):
-    plan = write_prepared(CHAIN, tmp_path)
+    plan = write_prepared(PREPARED, tmp_path)
     assert json.loads(plan)["spans"] == [1, 2]
-    assert normal(read_prepared(plan, "run-1")) == normal(CHAIN)
+    assert read_prepared(plan, "run-1") == PREPARED
     # A retried prepare finds the same plan, word for word.
     assert find_plan(tmp_path, "run-1") == plan
     assert find_plan(tmp_path, "run-2") is None
@@ -44,15 +39,15 @@ def test_what_is_written_is_read(tmp_path):
 
 
 def test_a_file_that_was_changed_since_is_refused(tmp_path):
-    plan = write_prepared(CHAIN, tmp_path)
+    plan = write_prepared(PREPARED, tmp_path)
     path = tmp_path / "run-1" / FILE
     path.write_text(path.read_text().replace('"ExampleGen"', '"ExampleGan"'))
     with pytest.raises(InfrastructureError, match="the file was changed"):
         read_prepared(plan, "run-1")
 
 
-def test_a_volume_that_is_not_mounted_is_told(tmp_path):
-    plan = write_prepared(CHAIN, tmp_path)
+def test_a_volume_that_is_not_mounted_is_reported(tmp_path):
+    plan = write_prepared(PREPARED, tmp_path)
     (tmp_path / "run-1" / FILE).unlink()
     with pytest.raises(InfrastructureError, match=r"cannot be read: No such file") as caught:
         read_prepared(plan, "run-1")
@@ -61,7 +56,7 @@ def test_a_volume_that_is_not_mounted_is_told(tmp_path):
 
 def test_another_runs_plan_is_refused(tmp_path):
     with pytest.raises(ConfigError, match="--plan is of run run-1, --run-id is run-2"):
-        read_prepared(write_prepared(CHAIN, tmp_path), "run-2")
+        read_prepared(write_prepared(PREPARED, tmp_path), "run-2")
 
 
 @pytest.mark.parametrize("plan", ["", "{}", "[]", "null", '{"uri": 1}', "no json"])
@@ -70,10 +65,10 @@ def test_what_is_no_plan_is_refused(plan):
         read_prepared(plan, "run-1")
 
 
-def test_another_images_form_is_told(tmp_path):
-    write_prepared(CHAIN, tmp_path)
+def test_the_file_of_another_image_is_refused(tmp_path):
+    write_prepared(PREPARED, tmp_path)
     path = tmp_path / "run-1" / FILE
-    path.write_text(path.read_text().replace('"form": 1', '"form": 99'))
+    path.write_text(path.read_text().replace('"format": 1', '"format": 99'))
     with pytest.raises(ConfigError, match="format 99, this image reads format 1"):
         find_plan(tmp_path, "run-1")
 
@@ -83,7 +78,7 @@ def test_a_folder_that_cannot_be_written_is_named(tmp_path):
     with pytest.raises(
         InfrastructureError, match=f"{tmp_path}/runs/run-1/{FILE} cannot be written"
     ):
-        write_prepared(CHAIN, tmp_path / "runs")
+        write_prepared(PREPARED, tmp_path / "runs")
 
 
 @pytest.mark.parametrize("run_id", ["", ".", "../up", "a/b", "-x", "x" * 129, "a b", "{{$.x}}"])
@@ -101,9 +96,9 @@ def test_the_projects_references_are_looked_up_in_the_pod(make_folder, monkeypat
         "data": {"path": "data", "pattern": "{SPAN}/*.csv", "label": "y"},
         "evaluate": {"metrics": ["AUC"], "thresholds": {"auc": {"min": 0.5}}},
     }
-    chain = PreparedRun("run-1", str(folder), None, config, (1,), {})
+    prepared = PreparedRun("run-1", str(folder), None, config, (1,), {})
     monkeypatch.delenv("WHERE", raising=False)
     with pytest.raises(ConfigError, match="environment variable WHERE is not set"):
-        chain.load_project()
+        prepared.load_project()
     monkeypatch.setenv("WHERE", "/work")
-    assert chain.load_project().workspace == Path("/work")
+    assert prepared.load_project().workspace == Path("/work")

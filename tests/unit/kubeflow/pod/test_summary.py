@@ -41,7 +41,7 @@ def test_names_and_values_of_the_data_are_text():
     assert len(page) < 10_000
 
 
-def test_a_failed_nodes_page_says_what_next():
+def test_a_failed_nodes_page_shows_the_next_step():
     failure = Failure("Trainer", "it fell", "read the log", 1)
     page = node_page(NodeResult("Trainer", "failed", reason="it fell"), [], None, failure)
     assert "<h1>Trainer: failed</h1>" in page and "read the log" in page
@@ -64,8 +64,8 @@ def test_numbers_are_numbers_only():
         "auc.min": 0.8,
         "auc.min c=a": 0.9,
     }
-    told = executor_output({"rows": 3})
-    assert told["artifacts"]["metrics"]["artifacts"][0]["metadata"] == {"rows": 3}
+    output = executor_output({"rows": 3})
+    assert output["artifacts"]["metrics"]["artifacts"][0]["metadata"] == {"rows": 3}
 
 
 def test_a_runs_page_has_its_verdict_first():

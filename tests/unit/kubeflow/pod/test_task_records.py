@@ -30,7 +30,7 @@ def test_a_good_end(tmp_path):
     assert task_failure(tmp_path, "Trainer") is None
 
 
-def test_what_a_task_says_of_its_failure_comes_back_as_it_was(tmp_path):
+def test_a_failure_is_read_back_unchanged(tmp_path):
     node = NodeResult("Trainer", "failed", 1.5, reason="it fell", execution_ids=(3, 4), cpu_s=2.0)
     with recorded(tmp_path, "Trainer") as record:
         record.fail(FAILURE, node)
@@ -77,7 +77,7 @@ def test_a_killed_task_left_that_it_had_begun(tmp_path):
     assert task_failure(tmp_path, "Trainer") is None
 
 
-def test_what_is_no_record_is_none(tmp_path):
+def test_an_invalid_record_is_none(tmp_path):
     path = tmp_path / FOLDER / "Trainer.json"
     path.parent.mkdir()
     for text in ("", "[]", '{"state": "failed", "failure": {"a": 1}}'):
@@ -85,7 +85,7 @@ def test_what_is_no_record_is_none(tmp_path):
         assert read_record(tmp_path, "Trainer") is None
 
 
-def test_a_folder_that_cannot_be_written_is_told(tmp_path):
+def test_a_folder_that_cannot_be_written_is_reported(tmp_path):
     (tmp_path / FOLDER).touch()
     with pytest.raises(InfrastructureError, match="cannot be written"), recorded(tmp_path, "T"):
         raise AssertionError("not reached")

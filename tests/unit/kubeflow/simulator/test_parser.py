@@ -10,8 +10,9 @@ from kfp import dsl, kubernetes
 
 from ordain.errors import ConfigError
 from ordain.kubeflow.simulator.fault_injection import Injection, read_injections
-from ordain.kubeflow.simulator.job import Constant, Output, Retry, RunParameter
+from ordain.kubeflow.simulator.job import Retry, default_of
 from ordain.kubeflow.simulator.parser import read_job
+from ordain.kubeflow.simulator.secret_values import SecretValues
 
 
 def refusal(folder: Path, build) -> str:
@@ -49,18 +50,16 @@ class TestReading:
         task = job.tasks[1]
         assert [t.name for t in job.tasks] == ["keep", "take"]
         assert (task.title, task.needs, task.timeout_s) == ("Taker", ("keep",), 90.0)
-        assert task.parameters == {"script": RunParameter("place")}
-        assert task.artifacts == {"kept": Output("keep", "kept")}
+        inputs = task.spec.inputs
+        assert inputs.parameters["script"].component_input_parameter == "place"
+        kept = inputs.artifacts["kept"].task_output_artifact
+        assert (kept.producer_task, kept.output_artifact_key) == ("keep", "kept")
         assert task.retry == Retry(4, 30.0, 2.5, 600.0)
-        assert task.mounts == (("/data", "volume claim"),)
+        assert task.mounts == [("/data", "volume claim")]
         assert task.resources == {"accelerator": "nvidia.com/gpu", "accelerator_count": "1"}
-        (secret,) = task.secrets
-        assert (secret.variable, secret.owner, secret.key) == (
-            "PASSWORD",
-            Constant("db"),
-            "password",
-        )
-        assert job.parameters["place"].default == "here"
+        secrets = SecretValues("secret", "--secret", {"db.password": "value"})
+        assert secrets.environment(task, {}) == {"PASSWORD": "value"}
+        assert default_of(job.parameters["place"]) == "here"
 
     def test_a_task_without_retries_or_limits(self, tmp_path):
         job = read_job(compile_to(tmp_path, lambda: shell(script="true")))

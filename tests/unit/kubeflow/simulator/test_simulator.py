@@ -195,7 +195,7 @@ class TestOrder:
         assert starts == ["say", "shell-2", "shell"]
 
     @pytest.mark.parametrize("parallel", [1, 2, 3])
-    def test_no_more_at_once_than_asked(self, pipeline, tmp_path, parallel):
+    def test_no_more_at_once_than_allowed(self, pipeline, tmp_path, parallel):
         running = tmp_path / "running"
         running.mkdir()
         mine = f"{running}/$KFP_POD_NAME"
@@ -281,7 +281,7 @@ class TestRetries:
         assert attempts[2].started_s >= attempts[1].started_s + 2
         assert report.state == "succeeded"
 
-    def test_at_once_if_asked(self, pipeline):
+    def test_no_wait_skips_the_backoff(self, pipeline):
         def build():
             shell(script="exit 1").set_retry(2, "600s", 2, "3600s")
 
@@ -310,7 +310,7 @@ class TestRetries:
         ]
         assert not Path(first).exists()
 
-    def test_a_time_limit_ends_an_attempt_and_it_is_tried_again(self, pipeline, tmp_path):
+    def test_a_time_limit_ends_an_attempt_and_it_is_retried(self, pipeline, tmp_path):
         script = f"test -e {tmp_path}/again && exit 0; touch {tmp_path}/again; sleep 60"
 
         def build():
@@ -331,7 +331,7 @@ class TestRetries:
 
 
 class TestInjection:
-    def test_killed_and_tried_again(self, pipeline, tmp_path):
+    def test_killed_and_retried(self, pipeline, tmp_path):
         script = f"echo here; test -e {tmp_path}/again || {{ touch {tmp_path}/again; sleep 60; }}"
 
         def build():
@@ -349,7 +349,7 @@ class TestInjection:
         assert log_of(report, "shell").splitlines()[-1] == "tidy"
         assert report.tasks[0].exit_code == 9
 
-    def test_a_lost_node_is_not_tried_again(self, pipeline):
+    def test_a_lost_node_is_not_retried(self, pipeline):
         def build():
             shell(script="sleep 60").set_retry(3, "0s")
 
@@ -437,7 +437,7 @@ class TestEnvironment:
             if file.is_file() and file.parent.name != "outputs":
                 assert "3cret" not in file.read_text(), file
 
-    def test_secrets_that_are_missing_or_not_asked_for(self, pipeline):
+    def test_secrets_that_are_missing_or_unused(self, pipeline):
         def build():
             kubernetes.use_secret_as_env(shell(script="true"), "db", {"password": "PASSWORD"})
 
