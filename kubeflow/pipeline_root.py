@@ -138,11 +138,11 @@ def shared_log(path: Path, say: Callable[[str], None]) -> Iterator[None]:
         path: The log.
         say: Receives log lines.
     """
-    artifact_store.pull(path)
+    artifact_store.current().pull(path)
     try:
         yield
     finally:
-        _attempt(artifact_store.push, path, say)
+        _attempt(artifact_store.current().push, path, say)
 
 
 @contextlib.contextmanager
@@ -165,15 +165,15 @@ def concluding(project: Project, run_id: str, say: Callable[[str], None]) -> Ite
     left = (outbox, *(run / name for name in CONCLUSIONS))
     with shared(project.workspace):
         for folder in (run, outbox):
-            _attempt(artifact_store.pull, folder, say)
+            _attempt(artifact_store.current().pull, folder, say)
         try:
             yield
         except BaseException:
             for path in left:
-                _attempt(artifact_store.push, path, say)
+                _attempt(artifact_store.current().push, path, say)
             raise
         for path in left:
-            artifact_store.push(path)
+            artifact_store.current().push(path)
 
 
 def _attempt(share: Callable[[Path], None], path: Path, say: Callable[[str], None]) -> None:

@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from enum import StrEnum
-from typing import Any
+from typing import Any, ClassVar
 
 
 class Outcome(StrEnum):
@@ -45,6 +45,9 @@ class Reason:
             is one.
         trivial: Value of the same metric for a predictor that uses no feature, or None.
     """
+
+    #: For readers of JSON files.
+    __pydantic_config__: ClassVar = {"extra": "forbid", "allow_inf_nan": False}
 
     outcome: Outcome
     kind: str

@@ -14,12 +14,13 @@ from typing import Any
 
 from google.protobuf import message
 from tensorflow.core.protobuf import saved_model_pb2
-from tensorflow.python.framework import dtypes
 from tfx.dsl.io import fileio
 
 from ordain.components.artifacts.types import READOUT_FILE, VERDICT_FILE
 from ordain.errors import InfrastructureError
-from ordain.serving.registry.manifest import Manifest, Metric, Signature, Tensor
+from ordain.serving.export.description import Signature
+from ordain.serving.export.saved_model_graph import signatures_of
+from ordain.serving.registry.manifest import Manifest, Metric
 from ordain.verdict import Verdict
 
 #: Inputs of the publisher that describe the model; gates are in the order of the pipeline.
@@ -131,21 +132,8 @@ def _tensorflow(saved: Any) -> str:
 
 
 def _signatures(saved: Any) -> dict[str, Signature]:
-    found = {}
+    found: dict[str, Signature] = {}
     for meta in saved.meta_graphs:
-        if _SERVE not in meta.meta_info_def.tags:
-            continue
-        for name, signature in meta.signature_def.items():
-            if not name.startswith("__"):  # __saved_model_init_op belongs to the loader
-                found[name] = Signature(_tensors(signature.inputs), _tensors(signature.outputs))
+        if _SERVE in meta.meta_info_def.tags:
+            found |= signatures_of(meta)
     return found
-
-
-def _tensors(raw: Mapping[str, Any]) -> dict[str, Tensor]:
-    return {name: Tensor(dtypes.as_dtype(t.dtype).name, _shape(t)) for name, t in raw.items()}
-
-
-def _shape(tensor: Any) -> tuple[int | None, ...] | None:
-    if tensor.tensor_shape.unknown_rank:
-        return None
-    return tuple(None if dim.size < 0 else int(dim.size) for dim in tensor.tensor_shape.dim)

@@ -263,4 +263,4 @@ def _write_config(prepared: PreparedRun, project: Project) -> None:
     """Writes the effective configuration into the run's folder, as a local run does."""
     path = project.runs / prepared.run_id / "pipeline.yaml"
     write_file(path, yaml.safe_dump(dict(prepared.config), sort_keys=False, allow_unicode=True))
-    artifact_store.push(path)
+    artifact_store.current().push(path)

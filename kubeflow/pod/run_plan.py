@@ -104,14 +104,14 @@ def write_prepared(prepared: PreparedRun, runs: Path) -> str:
     path = runs / prepared.run_id / FILE
     text = json.dumps({"format": _FORMAT, **_PREPARED.dump_python(prepared, mode="json")}, indent=1)
     write_file(path, text)
-    artifact_store.push(path)
+    artifact_store.current().push(path)
     return _plan(path, text.encode(), prepared.spans)
 
 
 def find_plan(runs: Path, run_id: str) -> str | None:
     """The plan of a run that is already prepared, for a retried `prepare`; None if it is not."""
     path = runs / run_id / FILE
-    artifact_store.pull(path)
+    artifact_store.current().pull(path)
     if not path.is_file():
         return None
     content = _read(path)
@@ -137,7 +137,7 @@ def read_prepared(plan: str, run_id: str) -> PreparedRun:
             f"--plan {plan[:80]!r}: not a plan written by prepare", "see docs/kubeflow-pods.md"
         ) from error
     with shared(path):
-        artifact_store.pull(path)
+        artifact_store.current().pull(path)
         content = _read(path)
     found = hashlib.sha256(content).hexdigest()
     if found != expected:

@@ -67,7 +67,7 @@ class Recorder:
 
     def _write(self, record: Record) -> None:
         write_file(self._path, _RECORD.dump_json(record, indent=1).decode() + "\n")
-        artifact_store.push(self._path)
+        artifact_store.current().push(self._path)
 
 
 @contextlib.contextmanager

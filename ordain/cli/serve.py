@@ -14,7 +14,7 @@ from ordain.common.memory import read_memory
 from ordain.common.process_exit import exit_process
 from ordain.config.loading import load_to_serve
 from ordain.config.project import Project
-from ordain.serving.registry.manifests import compose_file, kubernetes_manifest
+from ordain.serving.registry.manifests import compose_file, kserve_manifest, kubernetes_manifest
 from ordain.serving.registry.trust import Trust
 from ordain.serving.server.security import read_token
 from ordain.serving.server.settings import Settings
@@ -178,8 +178,8 @@ def _settings(project: Project, options: dict[str, Any]) -> Settings:
 def _emitted(project: Project, kind: str, claim: str) -> str:
     if kind == "docker":
         return compose_file(project.name, project.local_serving(_ELSEWHERE))
-    manifest = "deployment" if kind == "kubernetes" else "kserve"
-    return kubernetes_manifest(project.name, claim, kind=manifest)
+    make = kubernetes_manifest if kind == "kubernetes" else kserve_manifest
+    return make(project.name, claim)
 
 
 def _run(settings: Settings, trust: Trust) -> None:

@@ -5,9 +5,18 @@ from __future__ import annotations
 import json
 import math
 import re
-from dataclasses import MISSING, fields
-from typing import Any
+from collections.abc import Mapping
+from dataclasses import fields
+from typing import Annotated, Any, TypeVar
 
+import pydantic
+
+#: A whole number of a JSON file, from 0 to 2**63 - 1.
+WholeNumber = Annotated[int, pydantic.Field(ge=0, lt=2**63)]
+#: `__pydantic_config__` of a dataclass whose objects have no other keys.
+FORBID_EXTRA = pydantic.ConfigDict(extra="forbid", allow_inf_nan=False)
+T = TypeVar("T")
+_adapters: dict[type[Any], pydantic.TypeAdapter[Any]] = {}
 _SURROGATE = re.compile(r"\\u[dD][89a-fA-F]")
 
 
@@ -43,75 +52,54 @@ def parse_json(text: str | bytes) -> Any:
     return value
 
 
-def whole_number(value: object, what: str, least: int = 0) -> int:
-    """Validates a whole number from `least` to 2**63 - 1.
+def parse_record(text: str | bytes, kind: type[T]) -> T:
+    """Parses a JSON object into a dataclass, without conversions between types.
+
+    Args:
+        text: The JSON text; bytes are UTF-8.
+        kind: The dataclass. The object must have all of its fields, even those with a default;
+            objects inside it only need those without one. `FORBID_EXTRA` refuses unknown keys.
 
     Raises:
-        ValueError: It is anything else; `what` names it.
+        ValueError: It is not JSON, see `parse_json`, or not such an object; names the key.
     """
-    if type(value) is not int or not least <= value < 2**63:
-        raise ValueError(f"{what} is {_short(value)}, not a whole number from {least}")
-    return value
+    raw = parse_json(text)
+    try:
+        record: T = _adapter(kind).validate_json(text, strict=True)
+    except pydantic.ValidationError as error:
+        raise ValueError(_explain(error.errors(include_url=False)[0])) from None
+    require_keys(raw, kind)
+    return record
 
 
-def number(value: object, what: str) -> float:
-    """Validates a finite number.
-
-    Raises:
-        ValueError: It is anything else; `what` names it.
-    """
-    if type(value) not in (int, float) or not -1e308 <= value <= 1e308:  # type: ignore[operator]
-        raise ValueError(f"{what} is {_short(value)}, not a number")
-    return float(value)  # type: ignore[arg-type]
+def require_keys(raw: Mapping[str, Any], kind: type[Any]) -> None:
+    """Raises ValueError if an object lacks a field of a dataclass."""
+    for field in fields(kind):
+        if field.name not in raw:
+            raise ValueError(f"{field.name} is missing")
 
 
-def text_of(value: object, what: str) -> str:
-    """Validates a string.
-
-    Raises:
-        ValueError: It is anything else; `what` names it.
-    """
-    if not isinstance(value, str):
-        raise ValueError(f"{what} is {_short(value)}, not a string")
-    return value
+def object_of(record: Any) -> dict[str, Any]:
+    """The JSON object of a dataclass, as `parse_record` reads it."""
+    return dict(_adapter(type(record)).dump_python(record, by_alias=True))
 
 
-def object_of(value: object, what: str) -> dict[str, Any]:
-    """Validates an object.
-
-    Raises:
-        ValueError: It is anything else; `what` names it.
-    """
-    if not isinstance(value, dict):
-        raise ValueError(f"{what} is {_short(value)}, not an object")
-    return value
+def _adapter(kind: type[T]) -> pydantic.TypeAdapter[T]:
+    if kind not in _adapters:
+        _adapters[kind] = pydantic.TypeAdapter(kind)
+    return _adapters[kind]
 
 
-def record_of(value: object, kind: type[Any], what: str) -> dict[str, Any]:
-    """Validates an object whose keys are the fields of a dataclass, no other and none missing.
-
-    Raises:
-        ValueError: It is anything else; `what` names it.
-    """
-    found, known = object_of(value, what), {field.name: field for field in fields(kind)}
-    for key in found:
-        if key not in known:
-            raise ValueError(f"{what} has the unknown key {key!r:.60}")
-    for name, field in known.items():
-        if name not in found and field.default is MISSING and field.default_factory is MISSING:
-            raise ValueError(f"{what} has no {name!r}")
-    return found
-
-
-def list_of(value: object, what: str) -> list[Any]:
-    """Validates a list.
-
-    Raises:
-        ValueError: It is anything else; `what` names it.
-    """
-    if not isinstance(value, list):
-        raise ValueError(f"{what} is {_short(value)}, not a list")
-    return value
+def _explain(error: Any) -> str:
+    """One line for a validation error: the key, the problem, and the value."""
+    key = repr(".".join(map(str, error["loc"])))[1:-1][:200] or "the file"
+    if error["type"] == "missing":
+        return f"{key} is missing"
+    if error["type"] == "unexpected_keyword_argument":
+        return f"{key} is an unknown key"
+    problem = "must be an object" if error["type"] == "dataclass_type" else error["msg"]
+    problem = problem.replace("Input should", "must").removeprefix("Value error, ")
+    return f"{key} {problem}, got {_short(error['input'])}"
 
 
 def _short(value: object) -> str:

@@ -7,8 +7,8 @@ import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ordain.common.digests import size_of
 from ordain.config.project import Project
-from ordain.serving.registry.retention import size_of
 
 #: Age at which a measurement is repeated.
 FRESH_S = 300.0

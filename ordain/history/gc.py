@@ -16,12 +16,12 @@ from typing import Any
 
 from ml_metadata.proto import metadata_store_pb2 as pb
 
+from ordain.common.digests import size_of
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
 from ordain.history.retention import REFERENCES, Step, choose_kept, choose_runs
 from ordain.history.runs import History
 from ordain.serving.registry.label_file import read_labels
-from ordain.serving.registry.retention import size_of
 from ordain.serving.registry.versions import list_versions
 
 REMOVED_PREFIX = ".removed-"

@@ -245,7 +245,7 @@ def _leftovers(
     belongs to a dead run, because a run removes its own when it ends.
     """
     here = node.glob(f"*/{execution_id}")
-    for folder in sorted({*here, *artifact_store.outputs_of(node, execution_id)}):
+    for folder in sorted({*here, *artifact_store.current().outputs_of(node, execution_id)}):
         live = store.get_artifacts_by_uri(str(folder))
         if not any(artifact.state == pb.Artifact.LIVE for artifact in live):
             yield folder
@@ -255,7 +255,7 @@ def _leftovers(
 
 
 def _remove(folder: Path) -> bool:
-    was_shared = artifact_store.discard(str(folder))
+    was_shared = artifact_store.current().discard(str(folder))
     if not folder.is_dir():
         return was_shared
     shutil.rmtree(folder, ignore_errors=True)

@@ -202,7 +202,7 @@ def verdict_of(outputs: Iterable[Output]) -> Verdict | None:
             continue
         text = output.properties.get("verdict")
         if text is None:  # too long for a property
-            artifact_store.fetch(output.uri)
+            artifact_store.current().fetch(output.uri)
             text = (Path(output.uri) / "verdict.json").read_text(encoding="utf-8")
         return Verdict.from_json(text)
     return None

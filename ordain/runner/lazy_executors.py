@@ -49,7 +49,7 @@ class _Late(base_executor_operator.BaseExecutorOperator):
         for uri in dict.fromkeys(
             a.uri for found in execution_info.input_dict.values() for a in found
         ):
-            artifact_store.fetch(uri)
+            artifact_store.current().fetch(uri)
         _make_room(a.uri for made in execution_info.output_dict.values() for a in made)
         try:
             output = operator.run_executor(execution_info)
@@ -61,7 +61,7 @@ class _Late(base_executor_operator.BaseExecutorOperator):
         if output.execution_result.code == 0:
             check_verdicts(execution_info, output)
             for uri in _published(execution_info.output_dict, output):
-                artifact_store.keep(uri)
+                artifact_store.current().keep(uri)
         return output
 
 

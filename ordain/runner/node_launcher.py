@@ -22,6 +22,7 @@ from tfx.orchestration.portable import launcher
 from tfx.orchestration.portable.input_resolution import channel_resolver
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
+from ordain.common.digests import size_of
 from ordain.components.artifacts import pushed_model, served_model
 from ordain.config.model import NoBaseline
 from ordain.config.project import Project
@@ -36,7 +37,6 @@ from ordain.pipeline.own_nodes import VERDICT_TYPE
 from ordain.runner import lazy_executors, partial_run
 from ordain.runner.node_errors import as_known_error
 from ordain.runner.node_log import node_log
-from ordain.serving.registry.retention import size_of
 from ordain.upstream import tfx_cache, tfx_queries, tfx_store
 
 SUCCEEDED = ("complete", "cached")

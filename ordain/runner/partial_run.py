@@ -206,7 +206,7 @@ def _check_exists(name: str, outputs: _Artifacts, flag: str) -> None:
     kept = [artifact for artifacts in outputs.values() for artifact in artifacts]
     if any(artifact.mlmd_artifact.state != pb.Artifact.LIVE for artifact in kept):
         raise ConfigError(f"{flag}: the last output of {name} was removed by ordain gc", _RUN_ALL)
-    gone = [artifact.uri for artifact in kept if not artifact_store.has(artifact.uri)]
+    gone = [artifact.uri for artifact in kept if not artifact_store.current().has(artifact.uri)]
     if gone:
         raise ConfigError(
             f"{flag}: the last output of {name} is not in the workspace: {gone[0]} does not exist",

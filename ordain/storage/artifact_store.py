@@ -24,7 +24,8 @@ BUCKET_ROOT = Path("/tmp/ordain-gs")  # noqa: S108  mode 0700, and refused if an
 class Store:
     """The default: all tasks see the same files, so nothing is copied.
 
-    Every method of a subclass raises `InfrastructureError` if the store does not answer or refuses.
+    Every method of a subclass raises `InfrastructureError` if the store does not answer or refuses,
+    if an artifact is incomplete or changed there, or if the workspace cannot be read or written.
     """
 
     def fetch(self, uri: str) -> None:
@@ -33,6 +34,10 @@ class Store:
     def has(self, uri: str) -> bool:
         """Returns True if an artifact is in the workspace or can be fetched."""
         return bool(uri) and Path(uri).exists()
+
+    def is_missing(self, uri: str) -> bool:
+        """Returns True if files are known not to exist, without a request to a store."""
+        return not Path(uri).exists()
 
     def keep(self, uri: str) -> None:
         """Uploads an artifact; returns once all of its files are in the store."""
@@ -58,7 +63,7 @@ _STORE: ContextVar[Store] = ContextVar("store", default=_LOCAL)
 
 @contextlib.contextmanager
 def use_store(store: Store) -> Iterator[None]:
-    """Makes the functions below use a store while entered."""
+    """Makes a store the current one while entered."""
     token = _STORE.set(store)
     try:
         yield
@@ -66,41 +71,6 @@ def use_store(store: Store) -> Iterator[None]:
         _STORE.reset(token)
 
 
-def fetch(uri: str) -> None:
-    """See `Store.fetch`."""
-    _STORE.get().fetch(uri)
-
-
-def has(uri: str) -> bool:
-    """See `Store.has`."""
-    return _STORE.get().has(uri)
-
-
-def is_missing(uri: str) -> bool:
-    """Returns True if files are known not to exist, without a request to a store."""
-    return _STORE.get() is _LOCAL and not Path(uri).exists()
-
-
-def keep(uri: str) -> None:
-    """See `Store.keep`."""
-    _STORE.get().keep(uri)
-
-
-def discard(uri: str) -> bool:
-    """See `Store.discard`."""
-    return _STORE.get().discard(uri)
-
-
-def outputs_of(node: Path, execution_id: int) -> Iterable[Path]:
-    """See `Store.outputs_of`."""
-    return _STORE.get().outputs_of(node, execution_id)
-
-
-def pull(path: Path) -> None:
-    """See `Store.pull`."""
-    _STORE.get().pull(path)
-
-
-def push(path: Path) -> None:
-    """See `Store.push`."""
-    _STORE.get().push(path)
+def current() -> Store:
+    """The store of `use_store`; the default one outside of it."""
+    return _STORE.get()

@@ -11,8 +11,9 @@ verifies the checksum (CRC32C) of every transfer and repeats one that was interr
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path, PurePosixPath
@@ -110,8 +111,7 @@ class Bucket:
 
     def find(self, path: Path) -> list[Path]:
         """Lists the objects at a path or below it."""
-        bucket, name = self._object(path)
-        with named_errors(address_of(path)):
+        with self._object(path) as (bucket, name):
             blobs = [*self._client.list_blobs(bucket, prefix=name, **self._options)]
         found = [BUCKET_ROOT / bucket.name / blob.name for blob in blobs]
         # `logs/A` is a prefix of `logs/AB` too.
@@ -119,8 +119,7 @@ class Bucket:
 
     def folders(self, path: Path) -> list[Path]:
         """Lists the folders in the bucket directly below a path."""
-        bucket, name = self._object(path)
-        with named_errors(address_of(path)):
+        with self._object(path) as (bucket, name):
             found = self._client.list_blobs(
                 bucket, prefix=f"{name}/", delimiter="/", **self._options
             )
@@ -130,20 +129,17 @@ class Bucket:
 
     def upload(self, path: Path) -> None:
         """Uploads one file."""
-        bucket, name = self._object(path)
-        with named_errors(address_of(path)):
+        with self._object(path) as (bucket, name):
             bucket.blob(name).upload_from_filename(path, checksum="crc32c", **self._options)
 
     def write(self, path: Path, text: str) -> None:
         """Uploads a text, without a file in the workspace."""
-        bucket, name = self._object(path)
-        with named_errors(address_of(path)):
+        with self._object(path) as (bucket, name):
             bucket.blob(name).upload_from_string(text, checksum="crc32c", **self._options)
 
     def read(self, path: Path, most_bytes: int) -> bytes | None:
         """Returns the content of an object; None if it does not exist."""
-        bucket, name = self._object(path)
-        with named_errors(address_of(path)):
+        with self._object(path) as (bucket, name):
             blob = bucket.get_blob(name, **self._options)
             if blob is None:
                 return None
@@ -153,8 +149,7 @@ class Bucket:
 
     def download(self, path: Path, to: Path) -> None:
         """Downloads one object to a path whose folder exists."""
-        bucket, name = self._object(path)
-        with named_errors(address_of(path)):
+        with self._object(path) as (bucket, name):
             bucket.blob(name).download_to_filename(to, checksum="crc32c", **self._options)
 
     def remove(self, paths: Iterable[Path]) -> int:
@@ -163,8 +158,7 @@ class Bucket:
 
         removed = 0
         for path in paths:
-            bucket, name = self._object(path)
-            with named_errors(address_of(path)):
+            with self._object(path) as (bucket, name):
                 try:
                     bucket.blob(name).delete(**self._options)
                 except exceptions.NotFound:
@@ -172,10 +166,12 @@ class Bucket:
             removed += 1
         return removed
 
-    def _object(self, path: Path) -> tuple[Any, str]:
-        """The bucket and the name of the object at a path."""
+    @contextlib.contextmanager
+    def _object(self, path: Path) -> Iterator[tuple[Any, str]]:
+        """The bucket and the name of the object at a path; errors inside name its address."""
         bucket, _, name = path.relative_to(BUCKET_ROOT).as_posix().partition("/")
-        return self._client.bucket(bucket), name
+        with named_errors(address_of(path)):
+            yield self._client.bucket(bucket), name
 
     def _replace(self, path: Path) -> None:
         """Downloads one object to its own path with one rename."""

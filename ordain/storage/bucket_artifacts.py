@@ -40,12 +40,7 @@ class RunBucket(Bucket, Store):
     """
 
     def fetch(self, uri: str) -> None:
-        """Downloads an artifact unless it is in the workspace.
-
-        Raises:
-            InfrastructureError: It is incomplete in the bucket, a file differs from what was
-                uploaded, the store does not answer, or the workspace cannot be written.
-        """
+        """Downloads an artifact unless it is in the workspace, and checks each file."""
         folder = Path(uri)
         if not folder.is_relative_to(BUCKET_ROOT) or folder.is_dir():
             return
@@ -75,12 +70,12 @@ class RunBucket(Bucket, Store):
             return bool(uri) and path.exists()
         return self.read(_marker(path), _MARKER_BYTES) is not None
 
-    def keep(self, uri: str) -> None:
-        """Uploads an artifact, the marker last; a retry uploads all of it again.
+    def is_missing(self, uri: str) -> bool:
+        """Returns False: only a request tells."""
+        return False
 
-        Raises:
-            InfrastructureError: It cannot be read, or the store does not answer or refuses.
-        """
+    def keep(self, uri: str) -> None:
+        """Uploads an artifact, the marker last; a retry uploads all of it again."""
         folder = Path(uri)
         if not folder.is_relative_to(BUCKET_ROOT):
             return

@@ -107,7 +107,9 @@ def newest_cached_outputs(metadata_handle: Any, cache_context: Any) -> Any:
         if outputs is None:
             continue
         # TFX checks only the workspace (`artifact_utils.verify_artifacts`), not a bucket.
-        if all(artifact_store.has(a.uri) for artifacts in outputs.values() for a in artifacts):
+        if all(
+            artifact_store.current().has(a.uri) for artifacts in outputs.values() for a in artifacts
+        ):
             return outputs
     return None
 

@@ -130,7 +130,7 @@ class _Queries:
                 if artifact.state == pb.Artifact.LIVE
                 and artifact.uri.startswith(self._root)
                 # Machines with workspaces of their own may share the database.
-                and not artifact_store.is_missing(artifact.uri)
+                and not artifact_store.current().is_missing(artifact.uri)
             ]
             return list(artifact_utils.deserialize_artifacts(kind, mine))
 

@@ -248,7 +248,7 @@ def _split_files(uri: str, name: str) -> Iterable[tuple[str, Path]]:
     """Find files of a name in the splits of an artifact on this machine."""
     if "://" in uri:
         return
-    artifact_store.fetch(uri)
+    artifact_store.current().fetch(uri)
     for folder in sorted(Path(uri).glob("Split-*")):
         path = folder / name
         if path.is_file():

@@ -76,7 +76,7 @@ class Record:
         found = self.outputs(node, key)
         if not found or "://" in found[-1][1].uri:
             return None
-        artifact_store.fetch(found[-1][1].uri)
+        artifact_store.current().fetch(found[-1][1].uri)
         folder = Path(found[-1][1].uri)
         return folder if folder.is_dir() else None
 

@@ -7,19 +7,15 @@ does not contain. Needs no TensorFlow.
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Literal
+
+from pydantic import Field, FiniteFloat
 
 from ordain.common.atomic_files import read_plain
-from ordain.common.strict_json import (
-    list_of,
-    number,
-    object_of,
-    parse_json,
-    text_of,
-    whole_number,
-)
+from ordain.common.strict_json import WholeNumber, parse_json, parse_record, require_keys
 from ordain.errors import InfrastructureError
 
 #: The asset's path in the model's folder.
@@ -41,12 +37,13 @@ EXAMPLES_INPUT = "examples"
 
 #: Value for missing in an input of `serving_default`, by dtype. Inputs of a signature cannot be
 #: omitted, and TensorFlow Serving accepts neither null nor absent keys in JSON.
-MISSING: dict[str, str | float | int] = {
+MISSING: dict[Dtype, str | float | int] = {
     "string": "",
     "float32": float("nan"),
     "int64": -(2**63),
 }
 
+Dtype = Literal["string", "float32", "int64"]
 Task = Literal["binary", "multiclass", "regression"]
 
 
@@ -62,14 +59,39 @@ class Feature:
     """
 
     name: str
-    dtype: str
-    shape: tuple[int | None, ...] = (None,)
+    dtype: Dtype
+    shape: tuple[WholeNumber | None, ...] = (None,)
     is_required: bool = True
 
     @property
     def missing(self) -> str | float | int | None:
         """The value for missing; None for a required feature."""
         return None if self.is_required else MISSING[self.dtype]
+
+
+@dataclass(frozen=True)
+class Tensor:
+    """An input or output of a signature.
+
+    Attributes:
+        dtype: TensorFlow's name of the type, such as `float32` or `string`.
+        shape: Dimensions, None for any size; None as a whole for an unknown rank.
+    """
+
+    dtype: str
+    shape: tuple[WholeNumber | None, ...] | None
+
+    def __str__(self) -> str:
+        """Dtype and shape, such as `float32 [?, 2]`."""
+        return f"{self.dtype} {shape_text(self.shape)}"
+
+
+@dataclass(frozen=True)
+class Signature:
+    """One signature of the SavedModel, inputs and outputs by name."""
+
+    inputs: dict[str, Tensor]
+    outputs: dict[str, Tensor]
 
 
 @dataclass(frozen=True)
@@ -82,16 +104,16 @@ class Description:
         task: Kind of prediction.
         classes: Class vocabulary: the meaning of each output (or of 0 and 1); empty for regression.
         threshold: Outputs from this value on are the second class; None if not binary.
-        signatures: Dtype and shape of inputs and outputs, by signature.
+        signatures: Signatures of the graph by name.
         operations: Operations of the graph at its export, sorted.
     """
 
     features: tuple[Feature, ...]
     label: str
     task: Task
-    classes: tuple[str | int, ...] = ()
-    threshold: float | None = None
-    signatures: dict[str, Any] = field(default_factory=dict)
+    classes: tuple[str | Annotated[int, Field(ge=-(2**63), lt=2**63)], ...] = ()
+    threshold: FiniteFloat | None = None
+    signatures: dict[str, Signature] = field(default_factory=dict)
     operations: tuple[str, ...] = ()
 
     def to_json(self) -> str:
@@ -111,44 +133,14 @@ class Description:
         Raises:
             ValueError: The text is not a description, or has an unknown format.
         """
-        try:
-            raw = object_of(parse_json(text), "the description")
-            if type(raw["format"]) is not int or raw["format"] != FORMAT:
-                raise ValueError(f"format {raw['format']!r:.60}, this reader knows {FORMAT}")
-            task, threshold = text_of(raw["task"], "task"), raw["threshold"]
-            if task not in get_args(Task):
-                raise ValueError(f"task is {task!r:.60}, known are {', '.join(get_args(Task))}")
-            return cls(
-                features=tuple(map(_feature, list_of(raw["features"], "features"))),
-                label=text_of(raw["label"], "label"),
-                task=cast(Task, task),
-                classes=tuple(map(_class, list_of(raw["classes"], "classes"))),
-                threshold=None if threshold is None else number(threshold, "threshold"),
-                signatures=object_of(raw["signatures"], "signatures"),
-                operations=tuple(
-                    text_of(name, "an operation")
-                    for name in list_of(raw["operations"], "operations")
-                ),
-            )
-        except KeyError as error:
-            raise ValueError(f"not a model's description: it has no {error}") from error
-
-
-def _feature(raw: Any) -> Feature:
-    raw = object_of(raw, "a feature")
-    name = text_of(raw["name"], "a feature's name")
-    dtype, is_required = text_of(raw["dtype"], f"the dtype of {name!r:.60}"), raw["is_required"]
-    if dtype not in MISSING:
-        raise ValueError(f"dtype {dtype!r:.60}, known are {', '.join(MISSING)}")
-    if not isinstance(is_required, bool):
-        raise ValueError(f"is_required of {name!r:.60} is neither true nor false")
-    shape = list_of(raw["shape"], f"the shape of {name!r:.60}")
-    sizes = (n if n is None else whole_number(n, f"a size of {name!r:.60}") for n in shape)
-    return Feature(name, dtype, tuple(sizes), is_required)
-
-
-def _class(raw: Any) -> str | int:
-    return raw if isinstance(raw, str) else whole_number(raw, "a class", -(2**63))
+        raw = parse_json(text)
+        found = raw.get("format") if isinstance(raw, dict) else None
+        if type(found) is not int or found != FORMAT:
+            raise ValueError(f"format {found!r:.60}, this reader knows {FORMAT}")
+        description = parse_record(text, cls)
+        for feature in raw["features"]:
+            require_keys(feature, Feature)
+        return description
 
 
 def read_description(model: str | Path) -> Description | None:
@@ -170,3 +162,10 @@ def read_description(model: str | Path) -> Description | None:
         raise InfrastructureError(error.message, hint) from error
     except ValueError as error:
         raise InfrastructureError(f"{Path(model) / DESCRIPTION_FILE}: {error}", hint) from error
+
+
+def shape_text(shape: Sequence[int | None] | None) -> str:
+    """A shape such as `[?, 2]`; dimensions of any size are None or negative."""
+    if shape is None:
+        return "of any shape"
+    return "[" + ", ".join("?" if n is None or n < 0 else str(n) for n in shape) + "]"

@@ -12,7 +12,7 @@ from typing import Any
 import tensorflow as tf
 
 from ordain.errors import ConfigError
-from ordain.serving.export.description import MISSING, Feature
+from ordain.serving.export.description import MISSING, Dtype, Feature
 
 
 def features_of(spec: Mapping[str, Any], schema: Any, label: str) -> tuple[Feature, ...]:
@@ -85,7 +85,7 @@ def to_raw(
     return raw
 
 
-def _sparse(value: tf.Tensor, dtype: str) -> tf.SparseTensor:
+def _sparse(value: tf.Tensor, dtype: Dtype) -> tf.SparseTensor:
     """Converts `[batch]` or `[batch, n]` to sparse `[batch, longest row]`; drops missing values."""
     rows = value if len(value.shape) == 2 else tf.expand_dims(value, -1)
     has_value = (

@@ -19,7 +19,7 @@ from tensorflow.core.protobuf import saved_model_pb2
 from tensorflow.python.saved_model import fingerprinting_utils
 
 from ordain.serving.export.description import DESCRIPTION_FILE, Description
-from ordain.serving.export.saved_model_graph import operations_of
+from ordain.serving.export.saved_model_graph import operations_of, signatures_of
 
 
 def finish_export(
@@ -51,11 +51,7 @@ def finish_export(
 
     complete = dataclasses.replace(
         description,
-        signatures={
-            key: {"inputs": _tensors(value.inputs), "outputs": _tensors(value.outputs)}
-            for key, value in sorted(graph.signature_def.items())
-            if not key.startswith("__")
-        },
+        signatures=signatures_of(graph),
         operations=tuple(sorted(operations_of(saved))),
     )
     Path(folder, DESCRIPTION_FILE).write_text(complete.to_json(), encoding="utf-8")
@@ -89,16 +85,3 @@ def _rename_keys(fields: Any, columns: Mapping[str, str]) -> None:
     fields.clear()
     for key, value in renamed.items():
         fields[key].CopyFrom(value)
-
-
-def _tensors(infos: Any) -> dict[str, Any]:
-    """Dtype and shape by name; None for a dimension of any size, and for an unknown rank."""
-    return {
-        name: {
-            "dtype": tf.as_dtype(info.dtype).name,
-            "shape": None
-            if info.tensor_shape.unknown_rank
-            else [None if dim.size < 0 else dim.size for dim in info.tensor_shape.dim],
-        }
-        for name, info in sorted(infos.items())
-    }

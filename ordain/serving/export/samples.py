@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -99,6 +99,18 @@ def to_tensors(
     return tensors
 
 
+def predict_request(signature: str, inputs: Mapping[str, np.ndarray[Any, Any]]) -> Any:
+    """Makes a `PredictRequest` of TensorFlow Serving, without a model's name."""
+    from tensorflow_serving.apis import predict_pb2  # noqa: PLC0415  slow to import
+
+    request = predict_pb2.PredictRequest()
+    request.model_spec.signature_name = signature
+    for name, array in inputs.items():
+        dtype = tf.string if array.dtype == object else None
+        request.inputs[name].CopyFrom(tf.make_tensor_proto(array, dtype))
+    return request
+
+
 def _plain(value: Any) -> Any:
     """Converts strings and base64 objects to bytes, lists item by item."""
     if isinstance(value, list):
@@ -139,8 +151,7 @@ def _warmup(
     description: Description, instances: Sequence[dict[str, Any]], rows: Sequence[bytes]
 ) -> list[bytes]:
     """Serialized `PredictionLog`s of one batch, for each signature that predicts."""
-    # Slow to import, and only needed here.
-    from tensorflow_serving.apis import predict_pb2, prediction_log_pb2  # noqa: PLC0415
+    from tensorflow_serving.apis import prediction_log_pb2  # noqa: PLC0415  slow to import
 
     inputs: dict[str, dict[str, Any]] = {
         SERVING_DEFAULT: to_tensors(description, instances),
@@ -148,11 +159,7 @@ def _warmup(
     }
     logs = []
     for signature, tensors in inputs.items():
-        request = predict_pb2.PredictRequest()
-        request.model_spec.signature_name = signature
-        for name, tensor in tensors.items():
-            dtype = tf.string if tensor.dtype == object else None
-            request.inputs[name].CopyFrom(tf.make_tensor_proto(tensor, dtype))
+        request = predict_request(signature, tensors)
         predict = prediction_log_pb2.PredictLog(request=request)
         logs.append(prediction_log_pb2.PredictionLog(predict_log=predict).SerializeToString())
     return logs

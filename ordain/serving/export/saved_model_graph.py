@@ -16,6 +16,8 @@ from google.protobuf.message import DecodeError
 from tensorflow.core.framework import function_pb2, graph_pb2
 from tensorflow.core.protobuf import meta_graph_pb2
 
+from ordain.serving.export.description import Signature, Tensor
+
 #: Deepest nesting of graphs in attributes of nodes; regular models have less.
 MAX_DEPTH = 4
 #: Limit on all strings parsed as text graphs: parsing is slow, and regular models have none.
@@ -76,6 +78,26 @@ def operations_of(saved: Any) -> set[str]:
     return {located.node.op for located in nodes_of(saved)} - functions
 
 
+def signatures_of(graph: Any) -> dict[str, Signature]:
+    """Signatures of a `MetaGraphDef` by name, without that of the loader's init op."""
+    return {
+        name: Signature(_tensors(found.inputs), _tensors(found.outputs))
+        for name, found in sorted(graph.signature_def.items())
+        if not name.startswith("__")
+    }
+
+
+def _tensors(infos: Any) -> dict[str, Tensor]:
+    from tensorflow.python.framework import dtypes  # noqa: PLC0415  slow to import
+
+    found = {}
+    for name, info in sorted(infos.items()):
+        sizes = tuple(None if dim.size < 0 else int(dim.size) for dim in info.tensor_shape.dim)
+        shape = None if info.tensor_shape.unknown_rank else sizes
+        found[name] = Tensor(dtypes.as_dtype(info.dtype).name, shape)
+    return found
+
+
 def called_functions(attributes: Any) -> Iterator[str]:
     """Names of the functions that a map of attributes references, including nested ones."""
     for value in attributes.values():
@@ -93,10 +115,7 @@ class _Walk:
         self._text_left = MAX_TEXT_BYTES
 
     def graph(self, graph: Any, meta: int, nested: str, depth: int) -> Iterator[Located]:
-        for node in graph.node:
-            located = Located(node, meta, "", nested)
-            yield located
-            yield from self._inside(_texts(node.attr), located, node.name, depth)
+        yield from self._nodes(graph.node, Located(None, meta, "", nested), depth)
         yield from self.functions(graph.library.function, meta, nested, depth)
 
     def functions(
@@ -104,31 +123,32 @@ class _Walk:
     ) -> Iterator[Located]:
         for function in functions:
             name = function.signature.name
-            for node in function.node_def:
-                located = Located(node, meta, name, nested)
-                yield located
-                yield from self._inside(_texts(node.attr), located, node.name, depth)
+            place = Located(None, meta, name, nested)
+            yield from self._nodes(function.node_def, place, depth)
             for attributes in (function.attr, *(a.attr for a in function.arg_attr.values())):
-                place = Located(None, meta, name, nested)
-                yield from self._inside(_texts(attributes), place, f"function {name}", depth)
+                yield from self._inside(attributes, meta, f"function {name}", depth)
 
-    def _inside(
-        self, texts: Iterable[bytes], place: Located, holder: str, depth: int
-    ) -> Iterator[Located]:
-        """The nodes of graphs that are serialized in strings."""
-        for text in texts:
+    def _nodes(self, nodes: Iterable[Any], place: Located, depth: int) -> Iterator[Located]:
+        for node in nodes:
+            yield Located(node, place.meta, place.function, place.nested)
+            yield from self._inside(node.attr, place.meta, node.name, depth)
+
+    def _inside(self, attributes: Any, meta: int, holder: str, depth: int) -> Iterator[Located]:
+        """The nodes of graphs that are serialized in strings of attributes."""
+        for text in _texts(attributes):
             found = self._parsed(text)
             if found is None:
                 continue
             if depth == MAX_DEPTH:
                 raise ValueError(f"graphs are nested more than {MAX_DEPTH} deep, in {holder}")
             if isinstance(found, function_pb2.FunctionDefLibrary):
-                yield from self.functions(found.function, place.meta, holder, depth + 1)
+                yield from self.functions(found.function, meta, holder, depth + 1)
             elif isinstance(found, function_pb2.FunctionDef):
-                yield from self.functions([found], place.meta, holder, depth + 1)
+                yield from self.functions([found], meta, holder, depth + 1)
+            elif isinstance(found, meta_graph_pb2.MetaGraphDef):
+                yield from self.graph(found.graph_def, meta, holder, depth + 1)
             else:
-                graph = found.graph_def if isinstance(found, meta_graph_pb2.MetaGraphDef) else found
-                yield from self.graph(graph, place.meta, holder, depth + 1)
+                yield from self.graph(found, meta, holder, depth + 1)
 
     def _parsed(self, text: bytes) -> Any:
         """Parses a string that contains a graph or functions; None for other strings.

@@ -154,7 +154,7 @@ def _task(
     named = tuple(c.decode() if isinstance(c, bytes) else c for c in classes or ())
     width = model.outputs[0].shape[-1] if len(model.outputs) == 1 else None
     if width == 1:
-        is_binary = bool(named) or threshold is not None or _is_sigmoid(model)
+        is_binary = bool(named) or threshold is not None or _activation(model) == "sigmoid"
         if not is_binary:
             return "regression", (), None
         if named and len(named) != 2:
@@ -176,17 +176,9 @@ def _task(
             f"export_model: the model has {width} outputs, and classes names {len(named)}",
             "name one class for each output, in their order",
         )
-    if not named and not _is_softmax(model):
+    if not named and _activation(model) != "softmax":
         return "regression", (), None
     return "multiclass", named or tuple(range(width)), None
-
-
-def _is_sigmoid(model: Any) -> bool:
-    return _activation(model) == "sigmoid"
-
-
-def _is_softmax(model: Any) -> bool:
-    return _activation(model) == "softmax"
 
 
 def _activation(model: Any) -> str | None:

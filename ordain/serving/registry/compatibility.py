@@ -11,8 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from ordain.serving.export.description import TRANSFORM_FEATURES
-from ordain.serving.registry.manifest import shape_text
+from ordain.serving.export.description import TRANSFORM_FEATURES, shape_text
 from ordain.serving.server.codec.tensors import Signature, TensorSpec
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from ordain.serving.registry.manifest import Manifest, Signature
+from ordain.serving.export.description import Signature
+from ordain.serving.registry.manifest import Manifest
 
 
 @dataclass(frozen=True)

@@ -10,16 +10,16 @@ from __future__ import annotations
 import contextlib
 import datetime
 import errno
-import fcntl
+import math
 import os
 import shutil
-import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
 from ordain.common.atomic_files import locked, sync, sync_tree
 from ordain.common.digests import FileDigest, digest_file
+from ordain.common.owned_folder import make_owned_folder, remove_abandoned
 from ordain.errors import InfrastructureError
 from ordain.serving.registry import model_card
 from ordain.serving.registry.label_file import Labels
@@ -38,8 +38,6 @@ LOCK_FILE = ".publish.lock"
 STAGING_PREFIX = ".staging-"
 #: Prefix that `ordain.serving.registry.retention` gives a version before deleting it.
 REMOVED_PREFIX = ".removed-"
-#: Locked by the publisher; the lock ends with its process, even if the file stays.
-_OWNER_FILE = "owner"
 #: Attempts to find a free number, in case somebody publishes without the lock.
 MAX_ATTEMPTS = 100
 _RESERVED = (MANIFEST_FILE, SIGNATURE_FILE, MODEL_CARD_FILE)
@@ -75,14 +73,14 @@ def publish(
     try:
         base.mkdir(parents=True, exist_ok=True)
         with _staging(base) as staging:
-            whole = staging / "version"
-            files = copy_tree(Path(model), whole)
-            sync_tree(whole)
-            _check_copy(whole, files)
+            copy = staging / "version"
+            files = copy_tree(Path(model), copy)
+            sync_tree(copy)
+            _check_copy(copy, files)
             if check is not None:
-                check(whole)
+                check(copy)
             with locked(base / LOCK_FILE):
-                return _place(whole, base, about, files, settle(base, trust), key)
+                return _place(copy, base, about, files, settle(base, trust), key)
     except (OSError, shutil.Error) as error:
         raise InfrastructureError(
             f"publishing to {base} failed: {error}",
@@ -140,13 +138,9 @@ def next_version(base: Path, labels: Labels) -> int:
 
 
 def sweep(base: Path) -> None:
-    """Cleans up after killed publishers and removals; the caller holds the publishers' lock.
-
-    A publisher is alive if it holds its lock; age does not count, because a copy may take hours.
-    """
-    for folder in base.glob(f"{STAGING_PREFIX}*"):
-        if not _is_owned(folder):
-            shutil.rmtree(folder, ignore_errors=True)
+    """Cleans up after killed publishers and removals; the caller holds the publishers' lock."""
+    # Staging folders are made under that lock: none is in the making now.
+    remove_abandoned(base, STAGING_PREFIX, grace_s=-math.inf)
     for folder in base.glob(f"{REMOVED_PREFIX}*"):
         shutil.rmtree(folder, ignore_errors=True)
 
@@ -156,30 +150,12 @@ def _staging(base: Path) -> Iterator[Path]:
     """Creates a hidden folder on the directory's file system, with a lock held by this process."""
     with locked(base / LOCK_FILE):
         sweep(base)
-        staging = Path(tempfile.mkdtemp(prefix=STAGING_PREFIX, dir=base))
-        owner = os.open(staging / _OWNER_FILE, os.O_CREAT | os.O_RDWR, 0o600)
-        fcntl.flock(owner, fcntl.LOCK_EX)
+        staging, owner = make_owned_folder(base, STAGING_PREFIX)
     try:
         yield staging
     finally:
         shutil.rmtree(staging, ignore_errors=True)
         os.close(owner)
-
-
-def _is_owned(staging: Path) -> bool:
-    """True if the publisher that made a staging folder still lives."""
-    try:
-        owner = os.open(staging / _OWNER_FILE, os.O_RDWR)
-    except OSError:
-        # Folder and file are created under the lock held now: without the file, it was killed.
-        return False
-    try:
-        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
-    finally:
-        os.close(owner)
-    return False
 
 
 def _check_copy(copy: Path, files: tuple[FileDigest, ...]) -> None:
@@ -204,7 +180,7 @@ def _forget(path: Path) -> None:
 
 
 def _place(
-    whole: Path,
+    copy: Path,
     base: Path,
     about: Manifest,
     files: tuple[FileDigest, ...],
@@ -216,9 +192,9 @@ def _place(
     first = next_version(base, labels)
     for version in range(first, first + MAX_ATTEMPTS):
         known = replace(about, version=version, created=created, parent=labels.stable)
-        prepare(whole, known, files, key)
-        sync_tree(whole)
-        if _rename_new(whole, base / str(version)):
+        prepare(copy, known, files, key)
+        sync_tree(copy)
+        if _rename_new(copy, base / str(version)):
             sync(base)
             return base / str(version)
     raise InfrastructureError(f"{base}: no free version number in {MAX_ATTEMPTS} attempts")

@@ -6,14 +6,17 @@ nobody without the key can move a label.
 
 from __future__ import annotations
 
+import contextlib
 import datetime
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, Field
 
 from ordain.common.atomic_files import read_plain
-from ordain.common.strict_json import list_of, number, object_of, parse_json, text_of, whole_number
+from ordain.common.strict_json import WholeNumber, object_of, parse_json, parse_record
 from ordain.errors import InfrastructureError
 from ordain.serving.registry.manifest import MANIFEST_FILE
 from ordain.serving.registry.trust import Trust
@@ -35,8 +38,16 @@ class Canary:
         share: Its share of the requests that name neither version nor label, in (0, 1).
     """
 
-    version: int
-    share: float
+    version: WholeNumber
+    share: Annotated[float, Field(gt=0, lt=1)]
+
+
+def _check_time(text: str) -> str:
+    with contextlib.suppress(ValueError):
+        time = datetime.datetime.fromisoformat(text)
+        if time.tzinfo is not None and 1970 <= time.year < 9000:
+            return text
+    raise ValueError("must be a time with a time zone")
 
 
 @dataclass(frozen=True)
@@ -54,20 +65,18 @@ class Change:
         share: The canary's share, or None.
     """
 
-    at: str
+    at: Annotated[str, AfterValidator(_check_time)]
     who: str
     why: str
     action: str
-    before: int | None
-    after: int | None
-    version: int | None = None
-    share: float | None = None
+    before: Annotated[WholeNumber | None, Field(alias="from")]
+    after: Annotated[WholeNumber | None, Field(alias="to")]
+    version: WholeNumber | None = None
+    share: Annotated[float | None, Field(exclude_if=lambda share: share is None)] = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready form."""
-        raw = {"at": self.at, "who": self.who, "why": self.why, "action": self.action}
-        raw |= {"from": self.before, "to": self.after, "version": self.version}  # type: ignore[dict-item]
-        return raw | ({} if self.share is None else {"share": self.share})
+        return object_of(self)
 
 
 @dataclass(frozen=True)
@@ -81,7 +90,7 @@ class Labels:
         changes: Every change, oldest first.
     """
 
-    stable: int | None = None
+    stable: WholeNumber | None = None
     canary: Canary | None = None
     pinned: bool = False
     changes: tuple[Change, ...] = ()
@@ -139,13 +148,7 @@ class Labels:
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready dict, without the signature."""
-        canary = self.canary and {"version": self.canary.version, "share": self.canary.share}
-        return {
-            "stable": self.stable,
-            "canary": canary,
-            "pinned": self.pinned,
-            "changes": [change.to_dict() for change in self.changes],
-        }
+        return object_of(self)
 
     def to_json(self, signature: str | None = None) -> str:
         """The file's text, with the signature of `signed_text`, if any."""
@@ -175,8 +178,8 @@ def read_labels(base: str | Path, trust: Trust | None = None) -> Labels:
     """
     path = Path(base, LABELS_FILE)
     try:
-        raw = parse_json(read_plain(Path(base), LABELS_FILE, MAX_LABELS_BYTES))
-        labels = _read(raw)
+        text = read_plain(Path(base), LABELS_FILE, MAX_LABELS_BYTES)
+        labels = parse_record(text, Labels)
     except FileNotFoundError:
         versions = list_versions(base)
         if versions and trust is not None and trust.is_signed:
@@ -191,14 +194,11 @@ def read_labels(base: str | Path, trust: Trust | None = None) -> Labels:
                 _REPLACE if trust is not None and trust.is_signed else _RESTORE,
             ) from None
         return Labels(stable=versions[-1] if versions else None)
-    except (ValueError, KeyError) as error:
-        what = f"no {error}" if isinstance(error, KeyError) else str(error)
-        raise InfrastructureError(
-            f"{path} is damaged: {what}",
-            _RESTORE,
-        ) from error
+    except ValueError as error:
+        raise InfrastructureError(f"{path} is damaged: {error}", _RESTORE) from error
     if trust is not None and trust.public_key is not None:
-        _check_signature(path, labels, raw.get("signature"), trust.project, trust.public_key)
+        signature = parse_json(text).get("signature")
+        _check_signature(path, labels, signature, trust.project, trust.public_key)
     return labels
 
 
@@ -206,7 +206,7 @@ class FollowedLabels:
     """Labels for a process that reads them repeatedly; signed labels must not get older."""
 
     def __init__(self, base: Path, trust: Trust | None) -> None:
-        """Takes the serving directory and the required signer."""
+        """Reads nothing yet."""
         self._base, self._trust = base, trust
         self._newest: datetime.datetime | None = None
 
@@ -254,52 +254,3 @@ def _check_signature(
             f"and the key {public_key}",
             _REPLACE,
         )
-
-
-def _read(raw: Any) -> Labels:
-    """Parses the labels of a JSON document.
-
-    Raises:
-        ValueError, KeyError: It does not have the format of `Labels.to_json`.
-    """
-    raw = object_of(raw, "the file")
-    pinned = raw["pinned"]
-    if not isinstance(pinned, bool):
-        raise ValueError("pinned is neither true nor false")
-    return Labels(
-        stable=_version(raw["stable"], "stable"),
-        canary=None if raw["canary"] is None else _canary(object_of(raw["canary"], "canary")),
-        pinned=pinned,
-        changes=tuple(
-            _change(object_of(entry, "a change")) for entry in list_of(raw["changes"], "changes")
-        ),
-    )
-
-
-def _canary(raw: dict[str, Any]) -> Canary:
-    share = number(raw["share"], "the canary's share")
-    if not 0 < share < 1:
-        raise ValueError(f"the canary's share is {share:g}, not above 0 and below 1")
-    return Canary(whole_number(raw["version"], "the canary's version"), share)
-
-
-def _change(raw: dict[str, Any]) -> Change:
-    texts = {key: text_of(raw[key], f"a change's {key}") for key in ("at", "who", "why", "action")}
-    try:
-        at = datetime.datetime.fromisoformat(texts["at"])
-    except ValueError:
-        at = None
-    if at is None or at.tzinfo is None or not 1970 <= at.year < 9000:
-        raise ValueError(f"a change's at is {texts['at']!r:.40}, not a time with a time zone")
-    share = raw.get("share")
-    return Change(
-        **texts,
-        before=_version(raw["from"], "a change's from"),
-        after=_version(raw["to"], "a change's to"),
-        version=_version(raw.get("version"), "a change's version"),
-        share=None if share is None else number(share, "a change's share"),
-    )
-
-
-def _version(value: Any, what: str) -> int | None:
-    return None if value is None else whole_number(value, what)

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import datetime
 import getpass
 import socket
-from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal
@@ -29,11 +28,9 @@ LOCK_FILE = ".labels.lock"
 Action = Literal["publish", "promote", "rollback", "canary", "drop_canary"]
 
 
-@contextlib.contextmanager
-def labels_lock(base: Path) -> Iterator[None]:
+def labels_lock(base: Path) -> AbstractContextManager[None]:
     """Holds the lock of a serving directory's labels."""
-    with locked(base / LOCK_FILE):
-        yield
+    return locked(base / LOCK_FILE)
 
 
 def with_change(

@@ -159,7 +159,7 @@ def rollback(
 
     Raises:
         ConfigError: There is no such version, no earlier one, or it is stable already.
-        InfrastructureError: The version is not whole, or the labels cannot be written.
+        InfrastructureError: The version is incomplete, or the labels cannot be written.
     """
     base = Path(base)
     checked = to if to is not None else _previous(base, read_labels(base, trust))
@@ -189,7 +189,7 @@ def set_canary(
 
     Raises:
         ConfigError: There is no such version, it is stable, or the share is not in (0, 1).
-        InfrastructureError: The version is not whole, or the labels cannot be written.
+        InfrastructureError: The version is incomplete, or the labels cannot be written.
     """
     base = Path(base)
     if not 0 < share < 1:

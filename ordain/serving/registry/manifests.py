@@ -12,7 +12,6 @@ from typing import Any
 
 import yaml
 
-from ordain.errors import ConfigError
 from ordain.serving.registry.tensorflow_serving import (
     BATCHING_FILE,
     CONTAINER_BASE,
@@ -45,16 +44,15 @@ def server_arguments() -> list[str]:
     ]
 
 
-def compose_file(name: str, base: str | Path, image: str = IMAGE) -> str:
+def compose_file(name: str, base: str | Path) -> str:
     """Makes a compose file with one TensorFlow Serving, on this machine's loopback only.
 
     Args:
         name: The project's name.
         base: The serving directory.
-        image: The container image.
     """
     service = {
-        "image": image,
+        "image": IMAGE,
         "entrypoint": ["/usr/bin/tensorflow_model_server"],
         "command": server_arguments(),
         "ports": [f"127.0.0.1:{port}:{port}" for port in (GRPC_PORT, REST_PORT)],
@@ -73,52 +71,28 @@ def compose_file(name: str, base: str | Path, image: str = IMAGE) -> str:
     return _yaml({"name": f"{name}-serving", "services": {"tensorflow-serving": service}})
 
 
-def kubernetes_manifest(
-    name: str,
-    claim: str,
-    folder: str = "",
-    kind: str = "deployment",
-    replicas: int = 2,
-    image: str = IMAGE,
-) -> str:
-    """Makes Kubernetes manifests that serve a directory on a persistent volume.
+def kubernetes_manifest(name: str, claim: str) -> str:
+    """Makes a Deployment and its Service for a serving directory on a persistent volume.
 
     Args:
         name: Name of the project and of the objects.
-        claim: The PersistentVolumeClaim that holds the serving directory.
-        folder: The serving directory's folder on that volume; empty for its root.
-        kind: `deployment` for a plain Deployment and its Service, `kserve` for an
-            InferenceService.
-        replicas: Pods of the Deployment.
-        image: The container image of the Deployment.
-
-    Raises:
-        ConfigError: The kind is unknown.
+        claim: The PersistentVolumeClaim whose root is the serving directory.
     """
-    if kind == "deployment":
-        documents = [_deployment(name, claim, folder, replicas, image), _service(name)]
-    elif kind == "kserve":
-        documents = [_inference_service(name, claim, folder)]
-    else:
-        raise ConfigError(f"unknown kind of manifest: {kind!r}", "deployment or kserve")
-    return "---\n".join(_yaml(document) for document in documents)
+    return "---\n".join(_yaml(document) for document in (_deployment(name, claim), _service(name)))
 
 
-def _deployment(name: str, claim: str, folder: str, replicas: int, image: str) -> dict[str, Any]:
-    mount: dict[str, Any] = {"name": "models", "mountPath": CONTAINER_BASE, "readOnly": True}
-    if folder:
-        mount["subPath"] = folder
+def _deployment(name: str, claim: str) -> dict[str, Any]:
     probe = {"httpGet": {"path": _STATUS_PATH.format(name=name), "port": "rest"}}
     container = {
         "name": "tensorflow-serving",
-        "image": image,
+        "image": IMAGE,
         "command": ["/usr/bin/tensorflow_model_server"],
         "args": server_arguments(),
         "ports": [
             {"name": "grpc", "containerPort": GRPC_PORT},
             {"name": "rest", "containerPort": REST_PORT},
         ],
-        "volumeMounts": [mount],
+        "volumeMounts": [{"name": "models", "mountPath": CONTAINER_BASE, "readOnly": True}],
         "startupProbe": {**probe, "periodSeconds": 2, "failureThreshold": 60},
         "readinessProbe": {**probe, "periodSeconds": 5},
         "livenessProbe": {"tcpSocket": {"port": "grpc"}, "periodSeconds": 10},
@@ -150,7 +124,7 @@ def _deployment(name: str, claim: str, folder: str, replicas: int, image: str) -
         "kind": "Deployment",
         "metadata": {"name": name, "labels": _selector(name)},
         "spec": {
-            "replicas": replicas,
+            "replicas": 2,
             "selector": {"matchLabels": _selector(name)},
             "template": pod,
         },
@@ -170,7 +144,13 @@ def _service(name: str) -> dict[str, Any]:
     }
 
 
-def _inference_service(name: str, claim: str, folder: str) -> dict[str, Any]:
+def kserve_manifest(name: str, claim: str) -> str:
+    """Makes KServe's InferenceService for a serving directory on a persistent volume.
+
+    Args:
+        name: Name of the project and of the object.
+        claim: The PersistentVolumeClaim of the serving directory; behind a `/` the folder in it.
+    """
     # KServe mounts the claim at CONTAINER_BASE (`enableDirectPvcVolumeMount`) and appends these
     # arguments to those of its runtime. With --model_config_file the server ignores the runtime's
     # --model_base_path.
@@ -179,15 +159,17 @@ def _inference_service(name: str, claim: str, folder: str) -> dict[str, Any]:
         "modelFormat": {"name": "tensorflow"},
         # The runtime's default image is years older than the models.
         "runtimeVersion": IMAGE.rpartition(":")[2],
-        "storageUri": f"pvc://{claim}/{folder}".rstrip("/"),
+        "storageUri": f"pvc://{claim}",
         "args": ours,
     }
-    return {
-        "apiVersion": "serving.kserve.io/v1beta1",
-        "kind": "InferenceService",
-        "metadata": {"name": name},
-        "spec": {"predictor": {"model": model}},
-    }
+    return _yaml(
+        {
+            "apiVersion": "serving.kserve.io/v1beta1",
+            "kind": "InferenceService",
+            "metadata": {"name": name},
+            "spec": {"predictor": {"model": model}},
+        }
+    )
 
 
 def _selector(name: str) -> dict[str, str]:

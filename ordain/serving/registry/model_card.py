@@ -14,8 +14,8 @@ from typing import Any
 from ordain.common.atomic_files import read_plain
 from ordain.common.strict_json import parse_json
 from ordain.errors import InfrastructureError
-from ordain.serving.export.description import EXAMPLE_FILE
-from ordain.serving.registry.manifest import Manifest, Metric, Signature, shape_text
+from ordain.serving.export.description import EXAMPLE_FILE, Signature, shape_text
+from ordain.serving.registry.manifest import Manifest, Metric
 from ordain.verdict import Outcome, Verdict
 
 MAX_EXAMPLE_BYTES = 16_000_000
@@ -59,10 +59,10 @@ def read_example(folder: Path) -> dict[str, Any] | None:
     return {"instances": raw["instances"][:1]} if has_rows and raw["instances"] else None
 
 
-def curl(name: str, version: int, example: dict[str, Any] | None, url: str = DEFAULT_URL) -> str:
+def curl(name: str, version: int, example: dict[str, Any] | None) -> str:
     """A shell command that calls the REST API."""
     body = json.dumps(example or {"instances": [{}]}).replace("'", "'\\''")
-    return f"curl -d '{body}' {url}/v1/models/{name}/versions/{version}:predict"
+    return f"curl -d '{body}' {DEFAULT_URL}/v1/models/{name}/versions/{version}:predict"
 
 
 def name_spans(spans: tuple[int, ...]) -> str:

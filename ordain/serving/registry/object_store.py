@@ -111,8 +111,8 @@ def fetch_object_version(address: str, folder: Path) -> None:
 
 def _manifest(address: str) -> Manifest:
     try:
-        return Manifest.from_json(read_object_manifest(address).decode("utf-8"))
-    except (UnicodeDecodeError, InfrastructureError) as error:
+        return Manifest.from_json(read_object_manifest(address))
+    except InfrastructureError as error:
         raise InfrastructureError(f"{address}/{MANIFEST_FILE}: {error}") from error
 
 

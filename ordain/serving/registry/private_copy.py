@@ -16,17 +16,15 @@ import shutil
 import stat
 import tempfile
 import threading
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
+from ordain.common.owned_folder import make_owned_folder, remove_abandoned
 from ordain.common.process_exit import before_exit
 from ordain.errors import InfrastructureError
 
 PREFIX = "ordain-versions-"
-#: Locked while the process that owns the folder lives.
-_OWNER_FILE = "owner"
-#: Seconds after which a folder without owner file belongs to a killed process.
+#: Seconds after which a folder without a lock file belongs to a killed process.
 _MAKING_S = 3600.0
 #: A version has a few dozen files in a few levels.
 MAX_FILES, MAX_DEPTH = 10_000, 32
@@ -60,7 +58,7 @@ def copy_version(version: Path) -> PrivateCopy:
         version: The version's folder.
 
     Raises:
-        InfrastructureError: It holds something else or too much, or the disk is full.
+        InfrastructureError: It contains something else or too much, or the disk is full.
     """
     if version.is_symlink():
         raise InfrastructureError(f"{version.name} is a link, not a folder")
@@ -91,7 +89,7 @@ def _copy_tree(source: Path, target: Path) -> None:
         count += len(folders) + len(files)
         if count > MAX_FILES or len(below.parts) > MAX_DEPTH:
             raise InfrastructureError(
-                f"{source} holds more than {MAX_FILES} files, or more than {MAX_DEPTH} levels"
+                f"{source} contains more than {MAX_FILES} files, or more than {MAX_DEPTH} levels"
             )
         (target / below).mkdir(mode=0o700)
         for name in (*folders, *files):
@@ -133,14 +131,9 @@ def _own_folder() -> Path:
     """The folder of this process's copies; the first call creates it and cleans up."""
     with _lock:
         if os.getpid() not in _own:
-            _sweep(Path(tempfile.gettempdir()))
-            folder = Path(tempfile.mkdtemp(prefix=PREFIX))
-            making = folder / f"{_OWNER_FILE}.new"
-            owner = os.open(making, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC, 0o600)
-            fcntl.flock(owner, fcntl.LOCK_EX)
-            # Locked before it gets its name, so it is never visible unlocked.
-            making.rename(folder / _OWNER_FILE)
-            _own[os.getpid()] = folder, owner
+            temporary = Path(tempfile.gettempdir())
+            remove_abandoned(temporary, PREFIX, _MAKING_S)
+            _own[os.getpid()] = make_owned_folder(temporary, PREFIX)
             before_exit(remove_copies)
         return _own[os.getpid()][0]
 
@@ -152,31 +145,6 @@ def remove_copies() -> None:
         if folder is not None:
             shutil.rmtree(folder, ignore_errors=True)
             os.close(owner)
-
-
-def _sweep(parent: Path) -> None:
-    """Removes copies of this user's dead processes."""
-    for folder in parent.glob(f"{PREFIX}*"):
-        with contextlib.suppress(OSError):
-            found = folder.lstat()
-            if not stat.S_ISDIR(found.st_mode) or found.st_uid != os.getuid():
-                continue
-            if _is_left(folder, found.st_mtime):
-                shutil.rmtree(folder, ignore_errors=True)
-
-
-def _is_left(folder: Path, made: float) -> bool:
-    try:
-        owner = os.open(folder / _OWNER_FILE, os.O_RDWR | os.O_NOFOLLOW | os.O_CLOEXEC)
-    except FileNotFoundError:
-        return time.time() - made > _MAKING_S
-    try:
-        fcntl.flock(owner, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    finally:
-        os.close(owner)
-    return True
 
 
 def _no_room(error: OSError) -> InfrastructureError:

@@ -12,16 +12,14 @@ Kept are:
 
 from __future__ import annotations
 
-import contextlib
-import os
 import secrets
 import shutil
-import stat
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from ordain.common.atomic_files import sync
+from ordain.common.digests import size_of
 from ordain.errors import InfrastructureError
 from ordain.serving.registry import tensorflow_serving
 from ordain.serving.registry.directory import REMOVED_PREFIX
@@ -113,17 +111,6 @@ def prune(
 def _fates(base: Path, labels: Labels, keep: int, named: Mapping[int, str] | None) -> list[Fate]:
     reasons = decide(list_versions(base), labels, keep, named)
     return [Fate(version, size_of(base / str(version)), why) for version, why in reasons.items()]
-
-
-def size_of(folder: Path) -> int:
-    """Size of all files below a folder, in bytes; files that disappear meanwhile do not count."""
-    total = 0
-    for parent, _, files in os.walk(folder):
-        for name in files:
-            with contextlib.suppress(OSError):
-                found = Path(parent, name).lstat()
-                total += found.st_size if stat.S_ISREG(found.st_mode) else 0
-    return total
 
 
 def _hide(base: Path, version: int) -> Path:

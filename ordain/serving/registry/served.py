@@ -15,11 +15,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from ordain.common.atomic_files import read_plain
 from ordain.common.digests import FileDigest, digest_tree
 from ordain.errors import ConfigError, InfrastructureError
-from ordain.serving.registry.label_file import LABELS_FILE, STABLE, read_labels
-from ordain.serving.registry.manifest import MANIFEST_FILE, MODEL_CARD_FILE, Manifest
+from ordain.serving.registry.label_file import LABELS_FILE, STABLE, Labels, read_labels
+from ordain.serving.registry.manifest import MODEL_CARD_FILE, Manifest
 from ordain.serving.registry.object_store import (
     check_object_version,
     fetch_object_version,
@@ -27,7 +26,7 @@ from ordain.serving.registry.object_store import (
     read_object_manifest,
 )
 from ordain.serving.registry.trust import Trust
-from ordain.serving.registry.verification import MAX_MANIFEST_BYTES, summary, verify
+from ordain.serving.registry.verification import read_manifest_bytes, summary, verify
 from ordain.serving.registry.versions import list_versions
 from ordain.storage.gcs import is_object_store
 
@@ -79,14 +78,15 @@ def find_served(base: str, rule: str | int, trust: Trust | None = None) -> Serve
             directory or the store cannot be read.
     """
     try:
-        chosen = _in_bucket(base, rule) if is_object_store(base) else _in_folder(base, rule, trust)
+        chosen = _choose(base, rule, trust)
         if chosen is None:
             return None
         version, role = chosen
         address = address_of(base, version)
         try:
-            content = _manifest_of(address)
-            files = Manifest.from_json(content.decode("utf-8", "replace")).files
+            read = read_object_manifest if is_object_store(base) else read_manifest_bytes
+            content = read(address)
+            files = Manifest.from_json(content).files
         except InfrastructureError as error:
             raise _unusable(version, address, error.message) from error
     except OSError as error:
@@ -163,8 +163,7 @@ def address_of(base: str, version: int) -> str:
 
 def is_preceded(base: str, version: int) -> bool:
     """True if a version older than a given one is published."""
-    listed = list_object_versions(base) if is_object_store(base) else list_versions(base)
-    return any(other < version for other in listed)
+    return any(other < version for other in _listed(base))
 
 
 def holds_files(served: Served, model: Path) -> bool:
@@ -184,22 +183,21 @@ def holds_files(served: Served, model: Path) -> bool:
     return set(digest_tree(model)) == listed
 
 
-def _manifest_of(address: str) -> bytes:
-    if is_object_store(address):
-        return read_object_manifest(address)
-    try:
-        return read_plain(Path(address), MANIFEST_FILE, MAX_MANIFEST_BYTES)
-    except FileNotFoundError as error:
-        raise InfrastructureError(
-            f"it has no {MANIFEST_FILE}: it was not published completely"
-        ) from error
+def _listed(base: str) -> list[int]:
+    return list_object_versions(base) if is_object_store(base) else list_versions(base)
 
 
-def _in_folder(base: str, rule: str | int, trust: Trust | None) -> tuple[int, str] | None:
-    versions = list_versions(base)
-    labels = read_labels(base, trust)
+def _choose(base: str, rule: str | int, trust: Trust | None) -> tuple[int, str] | None:
+    """The version that a rule selects, and its role."""
+    versions = _listed(base)
+    labels = Labels() if is_object_store(base) else read_labels(base, trust)
     if isinstance(rule, int):
-        return _pinned(rule, versions, base)
+        if rule not in versions:
+            raise ConfigError(
+                f"evaluate.baseline: there is no version {rule} in {base}",
+                f"versions there: {', '.join(map(str, versions)) or 'none'}",
+            )
+        return rule, "pinned"
     if rule == STABLE and labels.stable is not None:
         if labels.stable not in versions:
             raise InfrastructureError(
@@ -214,25 +212,7 @@ def _in_folder(base: str, rule: str | int, trust: Trust | None) -> tuple[int, st
             f"{base}: every version was rolled back, so there is none to compare with",
             f"make a version stable: {_NEXT}",
         )
-    return _newest(published)
-
-
-def _in_bucket(base: str, rule: str | int) -> tuple[int, str] | None:
-    versions = list_object_versions(base)
-    return _pinned(rule, versions, base) if isinstance(rule, int) else _newest(versions)
-
-
-def _pinned(rule: int, versions: list[int], base: str) -> tuple[int, str]:
-    if rule not in versions:
-        raise ConfigError(
-            f"evaluate.baseline: there is no version {rule} in {base}",
-            f"versions there: {', '.join(map(str, versions)) or 'none'}",
-        )
-    return rule, "pinned"
-
-
-def _newest(versions: list[int]) -> tuple[int, str] | None:
-    return (versions[-1], "newest published") if versions else None
+    return (published[-1], "newest published") if published else None
 
 
 def _unusable(version: int | str, address: str, *problems: str) -> InfrastructureError:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,13 +84,10 @@ def sign_text(text: str, key: SigningKey) -> str:
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_private_key  # noqa: PLC0415
 
-    try:
-        password = key.password.encode() if key.password else None
-        private = load_pem_private_key(key.path.read_bytes(), password)
-        if not isinstance(private, ec.EllipticCurvePrivateKey) or private.curve.name not in _CURVES:
-            raise ValueError("it is not an elliptic-curve key")
-    except (OSError, ValueError, TypeError) as error:
-        raise _unusable("push.signing.private_key", key.path, error) from error
+    password = key.password.encode() if key.password else None
+    private = _curve_key(
+        "push.signing.private_key", key.path, lambda pem: load_pem_private_key(pem, password)
+    )
     return base64.b64encode(private.sign(text.encode(), ec.ECDSA(SHA256()))).decode()
 
 
@@ -104,18 +102,24 @@ def is_signature_of(text: str, signature: str, public_key: Path) -> bool:
     from cryptography.hazmat.primitives.hashes import SHA256  # noqa: PLC0415
     from cryptography.hazmat.primitives.serialization import load_pem_public_key  # noqa: PLC0415
 
-    try:
-        public = load_pem_public_key(public_key.read_bytes())
-        if not isinstance(public, ec.EllipticCurvePublicKey) or public.curve.name not in _CURVES:
-            raise ValueError("it is not an elliptic-curve key")
-    except (OSError, ValueError, TypeError) as error:
-        raise _unusable("push.signing.public_key", public_key, error) from error
+    public = _curve_key("push.signing.public_key", public_key, load_pem_public_key)
     try:
         decoded = base64.b64decode(signature, validate=True)
         public.verify(decoded, text.encode(), ec.ECDSA(SHA256()))
     except (InvalidSignature, binascii.Error, ValueError):
         return False
     return True
+
+
+def _curve_key(setting: str, path: Path, load: Callable[[bytes], Any]) -> Any:
+    """Loads an elliptic-curve key from a PEM file."""
+    try:
+        key = load(path.read_bytes())
+        if getattr(getattr(key, "curve", None), "name", None) not in _CURVES:
+            raise ValueError("it is not an elliptic-curve key")
+    except (OSError, ValueError, TypeError) as error:
+        raise _unusable(setting, path, error) from error
+    return key
 
 
 def _hashing() -> Any:

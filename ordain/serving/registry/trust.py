@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +21,8 @@ class SigningKey:
     """
 
     path: Path
-    password: str | None = None
-
-    def __repr__(self) -> str:
-        """Omits the password, which must not get into a log."""
-        return f"SigningKey({str(self.path)!r})"
+    #: Not in the representation: it must not get into a log.
+    password: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True)
@@ -43,11 +40,7 @@ class Trust:
     project: str
     public_key: Path | None = None
     private_key: Path | None = None
-    password: str | None = None
-
-    def __repr__(self) -> str:
-        """Omits the password, which must not get into a log."""
-        return f"Trust({self.project!r}, {str(self.public_key)!r}, {str(self.private_key)!r})"
+    password: str | None = field(default=None, repr=False)
 
     @classmethod
     def of(cls, project: str, signing: Mapping[str, Any] | None) -> Trust:

@@ -26,20 +26,27 @@ def read_manifest(folder: str | Path) -> Manifest:
     Raises:
         InfrastructureError: There is none, or it cannot be read; names the file.
     """
-    path = Path(folder, MANIFEST_FILE)
+    content = read_manifest_bytes(folder)
     try:
-        text = read_plain(Path(folder), MANIFEST_FILE, MAX_MANIFEST_BYTES).decode("utf-8")
+        return Manifest.from_json(content)
+    except InfrastructureError as error:
+        path = Path(folder, MANIFEST_FILE)
+        raise InfrastructureError(f"{path}: {error.message}", error.hint) from error
+
+
+def read_manifest_bytes(folder: str | Path) -> bytes:
+    """Reads the content of a version's manifest, which may be anything.
+
+    Raises:
+        InfrastructureError: There is none, or it cannot be read.
+    """
+    try:
+        return read_plain(Path(folder), MANIFEST_FILE, MAX_MANIFEST_BYTES)
     except FileNotFoundError as error:
         raise InfrastructureError(
             f"{folder} has no {MANIFEST_FILE}: it was not published completely, or by another tool",
             "publish it again: ordain run PROJECT --from Pusher",
         ) from error
-    except UnicodeDecodeError as error:
-        raise InfrastructureError(f"{path} cannot be read: {error}") from error
-    try:
-        return Manifest.from_json(text)
-    except InfrastructureError as error:
-        raise InfrastructureError(f"{path}: {error.message}", error.hint) from error
 
 
 def verify(folder: str | Path, trust: Trust | None = None) -> list[str]:

@@ -16,7 +16,6 @@ from typing import Any
 
 import numpy as np
 
-from ordain.errors import InfrastructureError
 from ordain.serving.export.description import (
     EXAMPLES_INPUT,
     SERVING_DEFAULT,
@@ -54,24 +53,6 @@ class Golden:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / GOLDEN_FILE).write_text(json.dumps(raw), encoding="utf-8")
 
-    @classmethod
-    def read(cls, folder: Path) -> Golden:
-        """Reads the file of `write`.
-
-        Raises:
-            InfrastructureError: The file is missing or damaged.
-        """
-        path = folder / GOLDEN_FILE
-        try:
-            raw = json.loads(path.read_text(encoding="utf-8"))
-            return cls(
-                tuple(base64.b64decode(example) for example in raw["examples"]),
-                tuple(raw["instances"]),
-                {name: _as_array(value) for name, value in raw["expected"].items()},
-            )
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            raise InfrastructureError(f"{path}: no golden requests: {error}") from error
-
 
 def predict(model: str | Path, examples: Sequence[bytes]) -> dict[str, np.ndarray[Any, Any]]:
     """Outputs of a model called directly, through the signature that the evaluation uses.
@@ -96,7 +77,11 @@ def make_requests(
     Each row alone and all rows at once, through REST and gRPC: as named columns, if the model
     describes them, and all rows as serialized tf.Examples too.
     """
-    from ordain.serving.export.samples import to_instance, to_tensors  # noqa: PLC0415
+    from ordain.serving.export.samples import (  # noqa: PLC0415
+        predict_request,
+        to_instance,
+        to_tensors,
+    )
 
     every = len(examples)
     # Each row alone, then all at once.
@@ -118,7 +103,9 @@ def make_requests(
         inputs: Arrays = {EXAMPLES_INPUT: _objects_of(list(examples[a:b]))}
         if description is not None and signature == SERVING_DEFAULT:
             inputs = to_tensors(description, instances[a:b])
-        by_tensor.append(_grpc(signature, inputs, a, b - a))
+        request = predict_request(signature, inputs)
+        request.model_spec.name = "candidate"
+        by_tensor.append(Request("grpc", request.SerializeToString(), a, b - a))
     return instances, by_json + by_tensor
 
 
@@ -133,19 +120,6 @@ def _is_even(instances: Sequence[dict[str, Any]]) -> bool:
 def _rest(signature: str, instances: Sequence[dict[str, Any]], first: int) -> Request:
     body = json.dumps({"signature_name": signature, "instances": list(instances)})
     return Request("rest", body.encode(), first, len(instances))
-
-
-def _grpc(signature: str, inputs: Arrays, first: int, rows: int) -> Request:
-    import tensorflow as tf  # noqa: PLC0415
-    from tensorflow_serving.apis import predict_pb2  # noqa: PLC0415
-
-    request = predict_pb2.PredictRequest()
-    request.model_spec.name = "candidate"
-    request.model_spec.signature_name = signature
-    for name, array in inputs.items():
-        kind = tf.string if array.dtype == object else None
-        request.inputs[name].CopyFrom(tf.make_tensor_proto(array, kind))
-    return Request("grpc", request.SerializeToString(), first, rows)
 
 
 def read_response(request: Request, body: bytes) -> dict[str, np.ndarray[Any, Any]]:

@@ -23,7 +23,7 @@ class MemoryWatch:
     """
 
     def __init__(self, pid: int, limit_bytes: int) -> None:
-        """Takes the process and the limit for it and its children."""
+        """Sets the process, and the limit for it and its children."""
         self._pid, self._limit = pid, limit_bytes
         self._done = threading.Event()
         self._thread = threading.Thread(target=self._run, daemon=True)

@@ -7,18 +7,18 @@ and exchanges requests and results with it.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, get_args
+
+from pydantic import ConfigDict, TypeAdapter
 
 from ordain.common.package import ROOT
 from ordain.serving.sandbox.process import kill_tree
@@ -27,7 +27,7 @@ TRIAL_FILE, RESULT_FILE = "trial.json", "result.json"
 LOG_FILE, TRIAL_LOG_FILE = "server.log", "trial.log"
 #: Folders of a trial that the server may read, and write.
 CANDIDATE_FOLDER, SCRATCH_FOLDER = "candidate", "scratch"
-#: Tells the supervisor that there is a candidate.
+#: Sent to the supervisor once there is a candidate.
 GO = b"go\n"
 #: Output of `ordain.serving.sandbox.server` after its imports, without or with access to files.
 IMPORTED = "imported"
@@ -50,6 +50,10 @@ Stop = Literal["imports", "load", "memory", "time", "crash"]
 Times = list[float]
 
 
+#: Bodies are base64 in the files that the processes exchange.
+_BASE64 = ConfigDict(ser_json_bytes="base64", val_json_bytes="base64")
+
+
 @dataclass(frozen=True)
 class Request:
     """One request.
@@ -60,6 +64,8 @@ class Request:
         first: Number of its first row among the golden rows.
         rows: Number of its rows.
     """
+
+    __pydantic_config__ = _BASE64
 
     protocol: Protocol
     body: bytes
@@ -101,6 +107,8 @@ class Response:
         error: Status and message of an error, or empty.
     """
 
+    __pydantic_config__ = _BASE64
+
     body: bytes = b""
     error: str = ""
 
@@ -129,6 +137,17 @@ class Outcome:
     peak_bytes: int = 0
     answers: list[Response] = field(default_factory=list)
     series: dict[str, list[Times]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Task:
+    """Content of `TRIAL_FILE`: the limits of the server, and the requests to it."""
+
+    bounds: Bounds
+    requests: tuple[Request, ...]
+
+
+TASK, OUTCOME = TypeAdapter(Task), TypeAdapter(Outcome)
 
 
 class Trial:
@@ -178,14 +197,7 @@ class Trial:
             requests: The requests.
             bounds: Limits of the server.
         """
-        raw = {
-            "bounds": asdict(bounds),
-            "requests": [
-                asdict(request) | {"body": base64.b64encode(request.body).decode()}
-                for request in requests
-            ],
-        }
-        (self.folder / TRIAL_FILE).write_text(json.dumps(raw))
+        (self.folder / TRIAL_FILE).write_bytes(TASK.dump_json(Task(bounds, tuple(requests))))
         self._bounds = bounds
         assert self._process.stdin is not None  # noqa: S101  it is a pipe
         # `finish` reports a trial that died.
@@ -205,12 +217,10 @@ class Trial:
         finally:
             kill_tree(self._process.pid)
         try:
-            raw = json.loads((self.folder / RESULT_FILE).read_text())
+            return OUTCOME.validate_json((self.folder / RESULT_FILE).read_bytes())
         except (OSError, ValueError):
             log = (self.folder / TRIAL_LOG_FILE).read_text(errors="replace").strip().splitlines()
             return Outcome("crash", f"the trial ended without a result: {''.join(log[-1:])[:300]}")
-        raw["answers"] = [Response(base64.b64decode(a["body"]), a["error"]) for a in raw["answers"]]
-        return Outcome(**raw)
 
     def close(self) -> None:
         """Kills the processes, and removes the trial's folder."""

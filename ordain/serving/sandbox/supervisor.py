@@ -8,9 +8,7 @@ outputs; `ordain.components.server_gate.component` evaluates the responses.
 
 from __future__ import annotations
 
-import base64
 import contextlib
-import json
 import os
 import re
 import shutil
@@ -18,7 +16,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 
 from ordain.serving.sandbox.client import Send, grpc_client, rest_client
@@ -31,9 +28,11 @@ from ordain.serving.sandbox.sandbox import (
     IMPORTS_S,
     LOG_FILE,
     MAX_SERIES,
+    OUTCOME,
     RESULT_FILE,
     SERIES_PAUSE_S,
     STOP_S,
+    TASK,
     TRIAL_FILE,
     Bounds,
     Outcome,
@@ -41,6 +40,7 @@ from ordain.serving.sandbox.sandbox import (
     Request,
     Response,
     Stop,
+    Task,
     Times,
 )
 
@@ -55,6 +55,56 @@ class _Stopped(Exception):
         self.why = why
 
 
+class _Server:
+    """The server's process; it imports TensorFlow and then waits for a line on its input."""
+
+    def __init__(self, folder: Path) -> None:
+        """Starts it for the folder of a trial."""
+        self._log = folder / LOG_FILE
+        command = [sys.executable, "-P", "-m", "ordain.serving.sandbox.server", str(folder)]
+        with self._log.open("wb") as log:
+            self.process = subprocess.Popen(  # noqa: S603  our own module
+                command, stdout=subprocess.PIPE, stderr=log, text=True, stdin=subprocess.PIPE
+            )
+        assert self.process.stdout is not None  # noqa: S101  it is a pipe
+        self._lines = Lines(self.process.stdout)
+
+    def write(self, text: str) -> None:
+        """Writes a line to its input; a process that has died is found by `wait_for`."""
+        assert self.process.stdin is not None  # noqa: S101  it is a pipe
+        with contextlib.suppress(OSError):
+            self.process.stdin.write(f"{text}\n")
+            self.process.stdin.flush()
+
+    def wait_for(self, pattern: re.Pattern[str], limit_s: float, why: Stop) -> re.Match[str]:
+        """Waits for a line of its output; raises `_Stopped` if it ends or the time is up."""
+        end = time.monotonic() + limit_s
+        while (left := end - time.monotonic()) > 0:
+            line = self._lines.next(min(left, 0.2))
+            found = pattern.search(line) if line is not None else None
+            if found:
+                return found
+            if line is None:
+                self.check_alive()
+        raise _Stopped(why, f"timed out after {limit_s:g} s")
+
+    def check_alive(self) -> None:
+        """Raises `_Stopped` with its exit code and the last line of its log if it has ended."""
+        code = self.process.poll()
+        if code is not None:
+            how = f"signal {-code}" if code < 0 else f"exit code {code}"
+            lines = self._log.read_text(errors="replace").strip().splitlines()
+            raise _Stopped("crash", f"{how}: {lines[-1][:400]}" if lines else how)
+
+    def stop(self) -> None:
+        """Ends it, and kills what is left of it."""
+        self.process.terminate()
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.process.wait(STOP_S)
+        kill_tree(self.process.pid)
+        self.process.wait()
+
+
 def run(folder: Path) -> Outcome | None:
     """Runs a trial in this process, which loses the network for good.
 
@@ -62,40 +112,31 @@ def run(folder: Path) -> Outcome | None:
         The result; None if standard input ended before `GO`.
     """
     outcome = Outcome(has_network=not isolate_network())
-    command = [sys.executable, "-P", "-m", "ordain.serving.sandbox.server", str(folder)]
-    with (folder / LOG_FILE).open("wb") as log:
-        server = subprocess.Popen(  # noqa: S603  our own module
-            command, stdout=subprocess.PIPE, stderr=log, text=True, stdin=subprocess.PIPE
-        )
+    server = _Server(folder)
     try:
         if sys.stdin.buffer.read(len(GO)) != GO:
             return None
-        _supervise(server, folder, outcome)
+        task = TASK.validate_json((folder / TRIAL_FILE).read_bytes())
+        _supervise(server, task, outcome)
     finally:
-        _stop(server)
+        server.stop()
     return outcome
 
 
-def _supervise(server: subprocess.Popen[str], folder: Path, outcome: Outcome) -> None:
+def _supervise(server: _Server, task: Task, outcome: Outcome) -> None:
     """Starts serving and sends the requests; fills in the outcome."""
-    raw = json.loads((folder / TRIAL_FILE).read_text())
-    bounds = Bounds(**raw["bounds"])
-    requests = [Request(**{**r, "body": base64.b64decode(r["body"])}) for r in raw["requests"]]
+    bounds = task.bounds
     cpu_s = (IMPORTS_S + bounds.whole_s) * (os.cpu_count() or 1)
-    watch = MemoryWatch(server.pid, bounds.memory_bytes)
-    assert server.stdin is not None and server.stdout is not None  # noqa: S101  they are pipes
+    watch = MemoryWatch(server.process.pid, bounds.memory_bytes)
     try:
         with watch:
-            lines = Lines(server.stdout)
-            imported = _wait_for(server, lines, _IMPORTED, IMPORTS_S, "imports", folder)
+            imported = server.wait_for(_IMPORTED, IMPORTS_S, "imports")
             outcome.has_files = imported["rest"] != ""
             began = time.monotonic()
-            with contextlib.suppress(OSError):  # it died, which is detected next
-                server.stdin.write(f"{int(cpu_s)}\n")
-                server.stdin.flush()
-            ready = _wait_for(server, lines, _READY, bounds.load_s, "load", folder)
+            server.write(str(int(cpu_s)))
+            ready = server.wait_for(_READY, bounds.load_s, "load")
             outcome.load_s = time.monotonic() - began
-            _ask_all(requests, ready["rest"], ready["grpc"], bounds, outcome, server, folder)
+            _send_all(server, ready, task, outcome)
     except _Stopped as stop:
         outcome.stopped, outcome.detail = stop.why, str(stop)
     finally:
@@ -106,46 +147,12 @@ def _supervise(server: subprocess.Popen[str], folder: Path, outcome: Outcome) ->
         outcome.peak_bytes = watch.peak_bytes
 
 
-def _wait_for(
-    server: subprocess.Popen[str],
-    lines: Lines,
-    pattern: re.Pattern[str],
-    limit_s: float,
-    why: Stop,
-    folder: Path,
-) -> re.Match[str]:
-    end = time.monotonic() + limit_s
-    while (left := end - time.monotonic()) > 0:
-        line = lines.next(min(left, 0.2))
-        found = pattern.search(line) if line is not None else None
-        if found:
-            return found
-        if line is None and server.poll() is not None:
-            raise _Stopped("crash", _end_of(server, folder))
-    raise _Stopped(why, f"timed out after {limit_s:g} s")
-
-
-def _end_of(server: subprocess.Popen[str], folder: Path) -> str:
-    """Exit code or signal of a server, and the last line of its log."""
-    code = server.wait()
-    how = f"signal {-code}" if code < 0 else f"exit code {code}"
-    lines = (folder / LOG_FILE).read_text(errors="replace").strip().splitlines()
-    return f"{how}: {lines[-1][:400]}" if lines else how
-
-
-def _ask_all(
-    requests: Sequence[Request],
-    rest: str,
-    grpc: str,
-    bounds: Bounds,
-    outcome: Outcome,
-    server: subprocess.Popen[str],
-    folder: Path,
-) -> None:
+def _send_all(server: _Server, ready: re.Match[str], task: Task, outcome: Outcome) -> None:
     """Sends each request once, then those with one row repeatedly to measure their times."""
+    bounds, requests = task.bounds, task.requests
     with (
-        rest_client(rest, bounds.answers_s) as by_rest,
-        grpc_client(grpc, bounds.answers_s) as by_grpc,
+        rest_client(ready["rest"], bounds.answers_s) as by_rest,
+        grpc_client(ready["grpc"], bounds.answers_s) as by_grpc,
     ):
         by: dict[Protocol, Send] = {"rest": by_rest, "grpc": by_grpc}
 
@@ -153,8 +160,7 @@ def _ask_all(
             try:
                 return Response(by[request.protocol](request.body))
             except Exception as error:  # client libraries may raise anything
-                if server.poll() is not None:
-                    raise _Stopped("crash", _end_of(server, folder)) from error
+                server.check_alive()
                 return Response(error=f"{type(error).__name__}: {error}"[:500])
 
         def timed(number: int) -> float:
@@ -191,27 +197,13 @@ def _take_all(timed: Callable[[int], float], single: Sequence[int], bounds: Boun
         time.sleep(SERIES_PAUSE_S)
 
 
-def _stop(server: subprocess.Popen[str]) -> None:
-    server.terminate()
-    try:
-        server.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        pass
-    finally:
-        kill_tree(server.pid)
-        server.wait()
-
-
 def main(folder: str) -> None:
     """Runs the trial of a folder and writes its result there."""
-    held = run(Path(folder))
-    if held is None:
+    outcome = run(Path(folder))
+    if outcome is None:
         shutil.rmtree(folder, ignore_errors=True)  # its creator has ended
-        return
-    outcome = asdict(held)
-    for answer in outcome["answers"]:
-        answer["body"] = base64.b64encode(answer["body"]).decode()
-    Path(folder, RESULT_FILE).write_text(json.dumps(outcome))
+    else:
+        Path(folder, RESULT_FILE).write_bytes(OUTCOME.dump_json(outcome))
 
 
 if __name__ == "__main__":

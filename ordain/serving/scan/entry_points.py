@@ -63,9 +63,8 @@ def _of_init_signature(graph: MetaGraph) -> Iterator[tuple[str, str, str]]:
         if signature.inputs or list(signature.outputs) != [INIT_SIGNATURE]:
             yield INIT_SIGNATURE, "signature", "takes or gives more than the init op"
     if not graph.has_objects:
-        library = graph.meta.graph_def.library.function
-        for nodes in (graph.meta.graph_def.node, *(f.node_def for f in library)):
-            for node in nodes:
+        for scope in graph.scopes:
+            for node in scope.nodes.values():
                 if node.op in _DESTROYING:
                     why = "would have a table filled again, from a path that nobody feeds"
                     yield node.op, f"node {node.name}", why

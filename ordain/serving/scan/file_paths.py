@@ -11,6 +11,7 @@ Each value is visited once, so the time is linear in the graph.
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -63,12 +64,12 @@ class Paths:
         name = graph.meta.saver_def.filename_tensor_name
         self.file_name = node_name(name) if self._is_fed(name) else ""
         self._variables: dict[str, str | None] = {}
-        self._handles: dict[str, int] = {}
-        for scope in (graph.graph, *graph.functions.values()):
-            for node in scope.nodes.values():
-                if node.op == "VarHandleOp":
-                    shared = _shared_name(node)
-                    self._handles[shared] = self._handles.get(shared, 0) + 1
+        self._handles = Counter(
+            _shared_name(node)
+            for scope in graph.scopes
+            for node in scope.nodes.values()
+            if node.op == "VarHandleOp"
+        )
         self._refused = self._trace()
 
     def why_refused(self, scope: str, node: Any) -> str | None:
@@ -169,7 +170,7 @@ class Paths:
 
     def _wanted(self) -> Iterator[_Value]:
         """The paths of all operations on files."""
-        for scope in (self._graph.graph, *self._graph.functions.values()):
+        for scope in self._graph.scopes:
             for node in scope.nodes.values():
                 for position, origin in PATHS.get(node.op, ()):
                     if position < len(node.input):

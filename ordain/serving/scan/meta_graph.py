@@ -127,6 +127,12 @@ class MetaGraph:
         """True for TensorFlow 2's format, whose objects `tf.saved_model.load` builds."""
         return bool(self.meta.HasField("object_graph_def"))
 
+    @property
+    def scopes(self) -> Iterator[Scope]:
+        """The graph, then all functions."""
+        yield self.graph
+        yield from self.functions.values()
+
     def scope(self, name: str) -> Scope:
         """The graph (empty name), or a function."""
         return self.functions[name] if name else self.graph
@@ -159,7 +165,7 @@ class MetaGraph:
         return scope
 
     def _index_calls(self) -> None:
-        for scope in (self.graph, *self.functions.values()):
+        for scope in self.scopes:
             place = f"function {scope.name}, " if scope.name else ""
             called = self._calls.setdefault(scope.name, set())
             for node in scope.nodes.values():

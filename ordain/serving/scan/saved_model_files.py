@@ -26,6 +26,8 @@ _MAGIC = (b"\x7fELF", b"\xcf\xfa\xed\xfe", b"\x80\x04\x95")
 #: Largest Keras metadata; larger files are refused unread.
 MAX_METADATA_BYTES = 256_000_000
 _MAX_DEPTH = 16
+#: Wire types of protobuf.
+_LENGTH_DELIMITED, _GROUP = 2, 3
 
 
 def unreadable_files(folder: Path) -> Iterator[tuple[str, str]]:
@@ -150,8 +152,8 @@ def _has_lambda(value: Any) -> bool:
 def metadata_texts(path: Path) -> list[bytes]:
     """Extracts the JSON texts of `keras_metadata.pb`.
 
-    The message type belongs to Keras, not to TensorFlow, so the wire format is read without it:
-    fields are numbers, strings or nested messages.
+    The message type belongs to Keras, not to TensorFlow, so all fields are unknown ones: numbers,
+    strings or nested messages.
 
     Raises:
         ValueError: The file is too large, or not a protobuf.
@@ -163,7 +165,20 @@ def metadata_texts(path: Path) -> list[bytes]:
 
 
 def _texts(data: bytes, depth: int) -> Iterator[bytes]:
-    for content in _fields(data):
+    from google.protobuf.empty_pb2 import Empty  # noqa: PLC0415
+    from google.protobuf.message import DecodeError  # noqa: PLC0415
+    from google.protobuf.unknown_fields import UnknownFieldSet  # noqa: PLC0415
+
+    try:
+        fields: Any = UnknownFieldSet(Empty.FromString(data))
+    except DecodeError as error:
+        raise ValueError("not a protobuf") from error
+    for field in fields:
+        if field.wire_type == _GROUP:
+            raise ValueError("not Keras metadata: it holds a group")
+        if field.wire_type != _LENGTH_DELIMITED:
+            continue
+        content = bytes(field.data)
         if content[:1] in (b"{", b"["):
             yield content
             continue
@@ -172,41 +187,3 @@ def _texts(data: bytes, depth: int) -> Iterator[bytes]:
         except ValueError:
             below = []
         yield from below or [content]
-
-
-def _fields(data: bytes) -> Iterator[bytes]:
-    """Contents of a message's length-delimited fields.
-
-    Raises:
-        ValueError: The bytes are not a message.
-    """
-    position = 0
-    while position < len(data):
-        key, position = _varint(data, position)
-        kind = key & 7
-        if key >> 3 == 0:
-            raise ValueError("not a protobuf: field number 0")
-        if kind == 0:
-            _, position = _varint(data, position)
-        elif kind == 2:
-            size, position = _varint(data, position)
-            if position + size > len(data):
-                raise ValueError("not a protobuf: it ends too early")
-            yield data[position : position + size]
-            position += size
-        elif kind in (1, 5):
-            position += 8 if kind == 1 else 4
-        else:
-            raise ValueError(f"not a protobuf: wire type {kind}")
-
-
-def _varint(data: bytes, position: int) -> tuple[int, int]:
-    value = shift = 0
-    while True:
-        if position >= len(data) or shift > 63:
-            raise ValueError("not a protobuf: it ends too early")
-        byte = data[position]
-        value |= (byte & 0x7F) << shift
-        position, shift = position + 1, shift + 7
-        if byte < 0x80:
-            return value, position

@@ -1,10 +1,17 @@
-"""JSON from files that others may have written."""
+"""Strict JSON: invalid text and records are errors that name the cause."""
 
 import json
+from dataclasses import dataclass
 
 import pytest
 
-from ordain.common.strict_json import number, parse_json, whole_number
+from ordain.common.strict_json import (
+    FORBID_EXTRA,
+    WholeNumber,
+    object_of,
+    parse_json,
+    parse_record,
+)
 
 
 @pytest.mark.parametrize(
@@ -44,12 +51,45 @@ def test_what_no_file_of_ours_holds_is_a_value_error(text, words):
         parse_json(text)
 
 
-def test_numbers_are_numbers_and_nothing_like_them():
-    for wrong in (True, 1.0, "1", None, [], -1, 2**63, 10**5000):
-        with pytest.raises(ValueError, match="^x is "):
-            whole_number(wrong, "x")
-    for wrong in (True, "1", None, {}, float("nan"), float("inf"), 10**5000):
-        with pytest.raises(ValueError, match="^x is "):
-            number(wrong, "x")
-    assert whole_number(2**63 - 1, "x") == 2**63 - 1
-    assert number(3, "x") == 3.0
+@dataclass(frozen=True)
+class Item:
+    __pydantic_config__ = FORBID_EXTRA
+
+    count: WholeNumber
+    share: float | None = None
+
+
+@dataclass(frozen=True)
+class Record:
+    name: str = ""
+    items: tuple[Item, ...] = ()
+
+
+def test_a_record_is_read_as_it_is_written():
+    record = Record("x", (Item(2**63 - 1), Item(0, 3.0)))
+    assert parse_record(json.dumps(object_of(record)), Record) == record
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("[]", "the file must be an object, got a list"),
+        ('{"name": "x"}', "items is missing"),
+        ('{"name": 1, "items": []}', "name must be a valid string, got 1"),
+        *(
+            (f'{{"name": "x", "items": [{{"count": {count}}}]}}', "items.0.count must be ")
+            for count in ("true", "1.0", '"1"', "null", "[]", "-1", str(2**63), "1" + "0" * 4000)
+        ),
+        *(
+            (f'{{"name": "x", "items": [{{"count": 1, "share": {share}}}]}}', "items.0.share must")
+            for share in ("true", '"1"', "{}", "1" + "0" * 4000)
+        ),
+        ('{"name": "x", "items": [{}]}', "items.0.count is missing"),
+        ('{"name": "x", "items": [{"count": 1, "a\\nb": 1}]}', r"items.0.a\nb is an unknown key"),
+    ],
+)
+def test_another_record_is_a_value_error_that_names_the_key(text, expected):
+    with pytest.raises(ValueError) as caught:
+        parse_record(text, Record)
+    message = str(caught.value)
+    assert message.startswith(expected) and len(message) < 300 and "\n" not in message

@@ -19,7 +19,11 @@ from kubernetes_objects import (
     restricted_problems,
 )
 
-from ordain.serving.registry.manifests import kubernetes_manifest, server_arguments
+from ordain.serving.registry.manifests import (
+    kserve_manifest,
+    kubernetes_manifest,
+    server_arguments,
+)
 
 ROOT = Path(__file__).parents[3]
 MANIFESTS = ROOT / "kubeflow" / "manifests"
@@ -274,10 +278,8 @@ def test_tensorflow_serving_starts_like_emit(find):
     assert ours["image"].endswith(theirs["image"])
 
 
-def test_kserve_starts_like_emit(find):
-    emitted = yaml.safe_load(
-        kubernetes_manifest("flights", "ordain-workspace", "serving/flights", "kserve")
-    )
+def test_kserve_starts_as_emit_says(find):
+    emitted = yaml.safe_load(kserve_manifest("flights", "ordain-workspace/serving/flights"))
     model = find("serve-kserve", "InferenceService", "flights")["spec"]["predictor"]["model"]
     theirs = emitted["spec"]["predictor"]["model"]
     assert {key: model[key] for key in theirs} == theirs

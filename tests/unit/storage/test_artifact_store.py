@@ -1,4 +1,4 @@
-"""Files that tasks share: through a store where one is named, and where they lie otherwise."""
+"""The current store: the local default, and another one inside `use_store`."""
 
 from pathlib import Path
 
@@ -6,7 +6,7 @@ from ordain.storage import artifact_store
 
 
 class Store:
-    """Notes what it is asked for."""
+    """Records its calls."""
 
     def __init__(self):
         self.asked = []
@@ -37,24 +37,24 @@ class Store:
 
 
 def ask(path):
-    artifact_store.fetch(str(path))
-    artifact_store.keep(str(path))
-    artifact_store.pull(path)
-    artifact_store.push(path)
-    return artifact_store.has(str(path))
+    artifact_store.current().fetch(str(path))
+    artifact_store.current().keep(str(path))
+    artifact_store.current().pull(path)
+    artifact_store.current().push(path)
+    return artifact_store.current().has(str(path))
 
 
-def test_without_a_store_a_file_is_where_it_is(tmp_path):
+def test_default_store_copies_nothing(tmp_path):
     (tmp_path / "here").write_text("x")
     assert ask(tmp_path / "here")
     assert not ask(tmp_path / "none")
-    assert not artifact_store.has("")
-    assert not artifact_store.discard(str(tmp_path))
-    assert list(artifact_store.outputs_of(tmp_path, 1)) == []
+    assert not artifact_store.current().has("")
+    assert not artifact_store.current().discard(str(tmp_path))
+    assert list(artifact_store.current().outputs_of(tmp_path, 1)) == []
     assert [path.name for path in tmp_path.iterdir()] == ["here"]
 
 
-def test_a_store_is_asked_while_it_is_named_and_no_longer():
+def test_store_is_current_inside_the_context_only():
     store, path = Store(), Path("/none/x")
     with artifact_store.use_store(store):
         assert ask(path)

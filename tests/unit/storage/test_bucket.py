@@ -1,4 +1,4 @@
-"""Files and artifacts in a bucket: a real server of the protocol, a network that is cut, a kill."""
+"""Files and artifacts in a bucket: a real server of the protocol, a broken network, a kill."""
 
 import http.server
 import json
@@ -58,7 +58,7 @@ def contents(folder):
 
 
 def lose(work):
-    """What a pod takes with it."""
+    """Deletes the local files, as when a pod ends."""
     shutil.rmtree(work)
 
 
@@ -81,7 +81,7 @@ class TestArtifacts:
         names = [blob.name for blob in bucket.list_blobs()]
         assert f"ml/toy/artifacts/Trainer/model/8{MARKER}" in names
 
-    def test_one_without_files_is_a_folder(self, work):
+    def test_artifact_without_files_is_a_folder(self, work):
         folder = work / "toy" / "artifacts" / "Pusher" / "pushed_model" / "9"
         folder.mkdir(parents=True)
         RunBucket(work).keep(str(folder))
@@ -89,7 +89,7 @@ class TestArtifacts:
         RunBucket(work).fetch(str(folder))
         assert contents(folder) == {}
 
-    def test_what_is_here_and_what_is_on_a_volume_is_left_alone(self, work, model, tmp_path):
+    def test_local_and_mounted_files_are_not_fetched(self, work, model, tmp_path):
         # No store is asked: the first has never been kept.
         RunBucket(work).fetch(str(model))
         RunBucket(work).fetch(str(tmp_path / "none"))
@@ -97,7 +97,7 @@ class TestArtifacts:
         assert RunBucket(work).outputs_of(tmp_path, 8) == []
         RunBucket(work).keep(str(tmp_path))
 
-    def test_there_is_what_is_here_or_has_its_marker(self, work, model, tmp_path):
+    def test_has_local_files_or_a_marker(self, work, model, tmp_path):
         store = RunBucket(work)
         assert store.has(str(model))
         assert store.has(str(tmp_path))
@@ -119,7 +119,7 @@ class TestArtifacts:
         RunBucket(work).fetch(str(model))
         assert contents(model) == before
 
-    def test_a_retry_leaves_nothing_of_the_try_before(self, bucket, work, model):
+    def test_retry_removes_files_of_the_attempt_before(self, bucket, work, model):
         RunBucket(work).keep(str(model))
         (model / "saved_model.pb").rename(model / "other.pb")
         RunBucket(work).keep(str(model))
@@ -159,7 +159,7 @@ class TestArtifacts:
         RunBucket(work).fetch(str(model))
         assert contents(model) == before
 
-    def test_what_a_dead_pod_left_is_found_and_removed_whole_or_not(self, bucket, work, model):
+    def test_outputs_of_a_killed_pod_are_found_and_removed(self, bucket, work, model):
         node = model.parents[1]
         beside = model.with_name("80")
         shutil.copytree(model, beside)
@@ -221,7 +221,7 @@ class TestArtifacts:
             ),
         ],
     )
-    def test_a_marker_of_somebody_else_is_refused(self, bucket, work, marker, problem):
+    def test_invalid_marker_is_refused(self, bucket, work, marker, problem):
         bucket.blob(f"ml/toy/5{MARKER}").upload_from_string(marker)
         with pytest.raises(InfrastructureError, match="is not a marker") as caught:
             RunBucket(work).fetch(str(work / "toy" / "5"))
@@ -230,7 +230,7 @@ class TestArtifacts:
 
 
 class TestFiles:
-    def test_what_one_pod_pushes_another_pulls(self, work):
+    def test_pulls_what_another_pod_pushed(self, work):
         log = work / "toy" / "runs" / "r" / "logs" / "A.log"
         beside = log.with_name("A.log.old")
         log.parent.mkdir(parents=True)
@@ -248,12 +248,12 @@ class TestFiles:
         RunBucket(work).pull(log.parents[1])
         assert beside.read_text() == "old"
 
-    def test_what_is_not_there_is_no_error(self, work):
+    def test_missing_files_are_no_error(self, work):
         RunBucket(work).pull(work / "toy" / "none")
         RunBucket(work).push(work / "toy" / "none")
         assert not (work / "toy").exists()
 
-    def test_what_was_pulled_and_is_gone_goes_and_what_others_left_stays(self, bucket, work):
+    def test_push_removes_deleted_files_that_were_pulled_only(self, bucket, work):
         outbox = work / "toy" / "outbox"
         for name in ("a", "b"):
             bucket.blob(f"ml/toy/outbox/{name}.json").upload_from_string(name)
@@ -311,7 +311,7 @@ class TestFailures:
             server.shutdown()
             server.server_close()
 
-    def test_a_network_that_is_cut_half_way_is_tried_again(self, client, work, model, monkeypatch):
+    def test_interrupted_transfer_is_retried(self, client, work, model, monkeypatch):
         host = urlsplit(os.environ["STORAGE_EMULATOR_HOST"])
         wire = Wire((host.hostname, host.port))
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", f"http://127.0.0.1:{wire.port}")
@@ -326,14 +326,14 @@ class TestFailures:
         finally:
             wire.close()
 
-    def test_a_store_that_stays_away_is_given_up(self, work, model, monkeypatch):
+    def test_unavailable_store_is_an_error(self, work, model, monkeypatch):
         monkeypatch.setattr(transfers, "PATIENCE_S", 0.5)
         monkeypatch.setenv("STORAGE_EMULATOR_HOST", "http://127.0.0.1:9")
         with pytest.raises(InfrastructureError, match=r"gs://.*8.objects.json: .*refused") as put:
             RunBucket(work).keep(str(model))
         assert "check the network" in put.value.hint
 
-    def test_a_disk_that_is_in_the_way_is_named(self, work, model):
+    def test_unwritable_workspace_is_named(self, work, model):
         RunBucket(work).keep(str(model))
         lose(work)
         work.parent.mkdir(parents=True, exist_ok=True)
@@ -342,6 +342,6 @@ class TestFailures:
             RunBucket(work).fetch(str(model))
         work.unlink()
 
-    def test_a_folder_that_is_not_there_cannot_be_kept(self, work):
+    def test_missing_folder_cannot_be_uploaded(self, work):
         with pytest.raises(InfrastructureError, match="toy/7 cannot be read: No such file"):
             RunBucket(work).keep(str(work / "toy" / "7"))

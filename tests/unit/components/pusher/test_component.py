@@ -19,9 +19,10 @@ from ordain.components.pusher import provenance
 from ordain.components.pusher.component import Executor
 from ordain.components.server_gate.infra_validator import InfraExecutor
 from ordain.errors import InfrastructureError
+from ordain.serving.export.description import Signature, Tensor
 from ordain.serving.registry.label_file import Labels, read_labels
 from ordain.serving.registry.label_writing import write_labels
-from ordain.serving.registry.manifest import Metric, Signature, Tensor
+from ordain.serving.registry.manifest import Metric
 from ordain.serving.registry.verification import read_manifest, verify
 from ordain.verdict import Outcome, Reason, Verdict
 

@@ -1,4 +1,4 @@
-"""A model's description that somebody made: a message, whatever it holds."""
+"""A model's description: invalid ones are one error that names the file."""
 
 import json
 import os
@@ -21,36 +21,65 @@ def _feature(**keys) -> str:
 
 HOSTILE = {
     "empty": ("", "Expecting value"),
-    "a list": ("[]", "the description is a list, not an object"),
-    "no format": ("{}", "it has no 'format'"),
+    "a list": ("[]", "format None, this reader knows 1"),
+    "no format": ("{}", "format None, this reader knows 1"),
     "another format": (_put(format=99), "format 99, this reader knows 1"),
     "a format that is a list": (_put(format=[1]), "format [1]"),
     "deep": ("[" * 10**6, "nested too deep"),
-    "a feature that is none": (_put(features=[3]), "a feature is 3, not an object"),
-    "a name that is none": (_feature(name=[1]), "a feature's name is a list"),
-    "a dtype that is none": (_feature(dtype=[]), "the dtype of 'x' is a list"),
-    "a dtype there is not": (_feature(dtype="complex"), "dtype 'complex', known are"),
-    "a shape that is none": (_feature(shape="ab"), "the shape of 'x' is 'ab'"),
-    "a size that is none": (_feature(shape=["a"]), "a size of 'x' is 'a'"),
-    "required or not": (_feature(is_required="no"), "is_required of 'x' is neither"),
-    "a task there is not": (_put(task="steal"), "task is 'steal', known are binary"),
-    "a task that is a list": (_put(task=[]), "task is a list"),
+    "a feature that is none": (_put(features=[3]), "features.0 must be an object, got 3"),
+    "a name that is none": (
+        _feature(name=[1]),
+        "features.0.name must be a valid string, got a list",
+    ),
+    "a dtype that is none": (
+        _feature(dtype=[]),
+        "features.0.dtype must be 'string', 'float32' or 'int64', got a list",
+    ),
+    "a dtype there is not": (_feature(dtype="complex"), "or 'int64', got 'complex'"),
+    "a shape that is none": (
+        _feature(shape="ab"),
+        "features.0.shape must be a valid array, got 'ab'",
+    ),
+    "a size that is none": (
+        _feature(shape=["a"]),
+        "features.0.shape.0 must be a valid integer, got 'a'",
+    ),
+    "required or not": (
+        _feature(is_required="no"),
+        "is_required must be a valid boolean, got 'no'",
+    ),
+    "a task there is not": (_put(task="steal"), "'multiclass' or 'regression', got 'steal'"),
+    "a task that is a list": (
+        _put(task=[]),
+        "task must be 'binary', 'multiclass' or 'regression', got a list",
+    ),
+    "a feature without a shape": (
+        _put(features=[{"name": "x", "dtype": "string", "is_required": True}]),
+        "shape is missing",
+    ),
+    "a size below 0": (_feature(shape=[-1]), "features.0.shape.0 must be greater than or equal"),
     "a threshold NaN": (_put(threshold=float("nan")), "it contains NaN"),
-    "a threshold that is none": (_put(threshold={}), "threshold is an object, not a number"),
-    "classes that are none": (_put(classes=4), "classes is 4, not a list"),
-    "a class that is none": (_put(classes=[[]]), "a class is a list"),
-    "signatures that are none": (_put(signatures=7), "signatures is 7, not an object"),
-    "operations that are none": (_put(operations=5), "operations is 5, not a list"),
-    "an operation that is none": (_put(operations=[None]), "an operation is None, not a string"),
+    "a threshold that is none": (
+        _put(threshold={}),
+        "threshold must be a valid number, got an object",
+    ),
+    "classes that are none": (_put(classes=4), "classes must be a valid array, got 4"),
+    "a class that is none": (_put(classes=[[]]), "must be a valid string, got a list"),
+    "signatures that are none": (_put(signatures=7), "signatures must be an object, got 7"),
+    "operations that are none": (_put(operations=5), "operations must be a valid array, got 5"),
+    "an operation that is none": (
+        _put(operations=[None]),
+        "operations.0 must be a valid string, got None",
+    ),
 }
 
 
-def test_what_is_written_is_read():
+def test_round_trip():
     assert Description.from_json(TEXT).to_json() == TEXT
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_each_is_one_line_that_names_the_file(tmp_path, name):
+def test_invalid_description_is_one_line_with_the_file(tmp_path, name):
     text, words = HOSTILE[name]
     (tmp_path / "assets").mkdir()
     (tmp_path / "assets" / "ordain.json").write_text(text)
@@ -61,7 +90,7 @@ def test_each_is_one_line_that_names_the_file(tmp_path, name):
 
 
 @pytest.mark.timeout(60)
-def test_a_pipe_is_not_waited_for(tmp_path):
+def test_pipe_is_not_opened(tmp_path):
     (tmp_path / "assets").mkdir()
     os.mkfifo(tmp_path / "assets" / "ordain.json")
     with pytest.raises(InfrastructureError, match=r"ordain\.json is a pipe, not a plain file"):

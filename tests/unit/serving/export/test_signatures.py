@@ -1,4 +1,4 @@
-"""Exported models: the same answer by every way in, with and without values."""
+"""Exported models: the signatures predict the same, with and without missing values."""
 
 import json
 import math
@@ -16,7 +16,7 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from ordain import export_model
 from ordain.errors import ConfigError, InfrastructureError
-from ordain.serving.export.description import MISSING, Description, read_description
+from ordain.serving.export.description import MISSING, Description, Tensor, read_description
 from ordain.serving.export.samples import to_instance, to_tensors, write_samples
 
 SERIALIZED = [serialize(row) for row in ROWS]
@@ -116,14 +116,14 @@ class TestInputs:
         assert np.isnan(expected).all() and np.isnan(found).all()
 
 
-def test_both_ways_in_predict_the_same_over_all_rows(loaded, description):
+def test_both_signatures_predict_the_same(loaded, description):
     found, expected = by_json(loaded, description, SERIALIZED), by_example(loaded, SERIALIZED)
     assert set(found) == set(expected) == {"outputs"}
     assert (found["outputs"] == expected["outputs"]).all()
     assert expected["outputs"].std() > 0.01
 
 
-def test_transform_features_hands_back_the_label(loaded):
+def test_transform_features_returns_the_label(loaded):
     assert by_example(loaded, SERIALIZED, "transform_features")["y"].tolist() == [
         row["y"][0] for row in ROWS
     ]
@@ -161,7 +161,7 @@ class TestDescription:
             exported / "assets" / "ordain.json"
         ).read_bytes()
 
-    def test_tells_what_a_graph_cannot(self, description):
+    def test_contains_what_a_graph_does_not(self, description):
         assert description.task == "binary"
         assert description.classes == ("on time", "late")
         assert description.threshold == 0.4
@@ -175,15 +175,15 @@ class TestDescription:
             "embed",
             "twice",
         }
-        shapes = description.signatures["embed"]["outputs"]
-        assert shapes == {"outputs": {"dtype": "float32", "shape": [None, 8]}}
+        shapes = description.signatures["embed"].outputs
+        assert shapes == {"outputs": Tensor("float32", (None, 8))}
         assert {"MatMul", "LookupTableFindV2", "ParseExampleV2"} <= set(description.operations)
 
     def test_survives_a_round_trip_and_is_plain_json(self, description):
         assert Description.from_json(description.to_json()) == description
         json.loads(description.to_json(), parse_constant=pytest.fail)
 
-    def test_there_is_none_in_a_model_of_somebody_else(self, tmp_path):
+    def test_is_none_for_a_model_of_another_exporter(self, tmp_path):
         assert read_description(tmp_path) is None
 
     @pytest.mark.parametrize("text", ["", "[]", "{}", '{"format": 99}', "[" * 100_000])

@@ -1,4 +1,4 @@
-"""Weights of a published model in a new one: by name, by order, and not at all."""
+"""Warm start: weights matched by name, by order, and not at all."""
 
 import keras
 import numpy as np

@@ -1,4 +1,4 @@
-"""Changes of signatures: which break a client of the version before, and which do not."""
+"""Changes of signatures that break a client of the previous version."""
 
 import numpy as np
 import pytest
@@ -80,17 +80,17 @@ def test_what_breaks_a_client(after, found):
         (None, (-1,), False),
     ],
 )
-def test_an_input_may_only_take_more(old, new, is_fine):
+def test_input_shapes_may_only_widen(old, new, is_fine):
     breaks = find_breaks(signature([spec("x", old)]), signature([spec("x", new)]))
     assert bool(breaks) == (not is_fine)
 
 
-def test_a_second_input_ends_bare_values():
+def test_second_input_breaks_bare_values():
     one, two = signature([AGE]), signature([AGE, CITY])
     assert [b.name for b in find_breaks(one, two)] == ["serving_default.inputs"]
     assert [b.name for b in find_breaks(two, one)] == ["serving_default.inputs.city"]
 
 
-def test_the_transformed_features_are_nobodys():
+def test_transform_features_is_not_compared():
     features = signature([spec("examples")], [spec("age_xf")], name="transform_features")
     assert find_breaks({**BEFORE, **features}, BEFORE) == []

@@ -1,4 +1,4 @@
-"""The serving directory: whole versions or none, whatever happens meanwhile."""
+"""The serving directory: complete versions or none, despite failures and concurrent publishers."""
 
 import os
 import shutil
@@ -67,7 +67,7 @@ class TestVersions:
         assert [publish(model, base).name for _ in range(3)] == ["1", "2", "3"]
         assert list_versions(base) == [1, 2, 3]
 
-    def test_are_whole_copies(self, model, base):
+    def test_are_complete_copies(self, model, base):
         version = publish(model, base)
         assert content(version) == content(model)
         assert (version / "assets").is_dir()
@@ -95,7 +95,7 @@ class TestVersions:
     def test_there_are_none_without_a_directory(self, base):
         assert list_versions(base) == []
 
-    def test_a_file_in_the_place_of_the_next_is_left_alone(self, model, base):
+    def test_file_with_the_next_number_is_not_replaced(self, model, base):
         base.mkdir(parents=True)
         (base / "1").write_text("a file")
         assert publish(model, base).name == "2"
@@ -103,7 +103,7 @@ class TestVersions:
 
 
 class TestManifest:
-    def test_tells_what_is_known_and_every_file(self, model, base):
+    def test_contains_the_provenance_and_every_file(self, model, base):
         first = publish(model, base)
         record_push(base, 1, "a test", "auto")
         second = publish(model, base)
@@ -139,13 +139,13 @@ class TestManifest:
 
 
 class TestSweep:
-    def test_leaves_a_living_publishers_folder_alone(self, model, base):
+    def test_keeps_the_folder_of_a_running_publisher(self, model, base):
         with directory._staging(base) as staging:
             publish(model, base)
             assert staging.is_dir()
         assert left(base) == {"1"}
 
-    def test_removes_what_no_publisher_holds(self, model, base):
+    def test_removes_abandoned_folders(self, model, base):
         for name in (".staging-unmarked", ".staging-marked", ".removed-3-abcd"):
             (base / name).mkdir(parents=True)
         (base / ".staging-marked" / "owner").touch()
@@ -219,7 +219,7 @@ class TestFailures:
         assert content(publish(model, base)) == content(model)
         assert left(base) == {"1"}
 
-    def test_what_was_served_before_stays(self, model, base):
+    def test_served_versions_stay(self, model, base):
         before = content(publish(model, base))
         (model / "broken").symlink_to("nowhere")
         self.refused(model, base)
@@ -251,7 +251,7 @@ class TestConcurrency:
         "    print(done.name, flush=True)\n"
     )
 
-    def test_publishers_at_once_get_a_whole_version_each(self, tmp_path, base):
+    def test_concurrent_publishers_get_a_complete_version_each(self, tmp_path, base):
         models = [write_model(tmp_path / f"model-{c}", c.encode() * 1000, 20) for c in "ab"]
         processes = [
             subprocess.Popen(
@@ -275,7 +275,7 @@ class TestConcurrency:
                 assert content(base / name) == content(model)
         assert left(base) == set(map(str, range(1, 11)))
 
-    def test_a_reader_never_sees_a_part_of_one(self, tmp_path, base):
+    def test_reader_sees_complete_versions_only(self, tmp_path, base):
         model = write_model(tmp_path / "model", b"w" * 1000, 50)
         expected = len(content(model)) + len(ADDED)
         parts, done = [], threading.Event()

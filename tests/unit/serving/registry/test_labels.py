@@ -1,4 +1,4 @@
-"""Labels: what moves them, what does not, and that no change is lost."""
+"""Labels: which actions move them, which do not, and concurrent changes."""
 
 import json
 import os
@@ -41,42 +41,60 @@ def _change(**keys) -> str:
     return _labels(changes=[{**whole, **keys}])
 
 
-#: Files that somebody made, and what is said of each.
+#: Invalid files, and the message for each.
 DAMAGED = {
     "empty": ("", "Expecting value"),
-    "a list": ("[]", "the file is a list, not an object"),
-    "nothing in it": ("{}", "no 'pinned'"),
-    "no changes": ('{"stable": 1, "canary": null, "pinned": false}', "no 'changes'"),
+    "a list": ("[]", "the file must be an object, got a list"),
+    "nothing in it": ("{}", "stable is missing"),
+    "no changes": ('{"stable": 1, "canary": null, "pinned": false}', "changes is missing"),
     "deep": ("[" * 200_000, "nested too deep"),
     "deep inside": (_labels().replace("[]", "[" * 10**5 + "]" * 10**5), "nested too deep"),
-    "stable a text": (_labels(stable="1"), "stable is '1', not a whole number"),
-    "stable true": (_labels(stable=True), "stable is True"),
-    "stable a part": (_labels(stable=1.9), "stable is 1.9"),
-    "stable below zero": (_labels(stable=-5), "stable is -5"),
-    "stable a list": (_labels(stable=[1]), "stable is a list"),
+    "stable a text": (_labels(stable="1"), "stable must be a valid integer, got '1'"),
+    "stable true": (_labels(stable=True), "stable must be a valid integer, got True"),
+    "stable a part": (_labels(stable=1.9), "stable must be a valid integer, got 1.9"),
+    "stable below zero": (_labels(stable=-5), "stable must be greater than or equal to 0, got -5"),
+    "stable a list": (_labels(stable=[1]), "stable must be a valid integer, got a list"),
     "stable too large": (_labels().replace("1", "1e400", 1), "1e400, which is too large"),
     "stable of 5000 digits": (_labels().replace("1", "9" * 5000, 1), "more than 4300 digits"),
-    "stable beyond 64 bits": (_labels(stable=2**63), "stable is 9223372036854775808"),
+    "stable beyond 64 bits": (_labels(stable=2**63), "got 9223372036854775808"),
     "stable NaN": (_labels(stable=float("nan")), "it contains NaN"),
     "stable twice": ('{"stable": 2,' + _labels()[1:], "the key 'stable' twice"),
-    "pinned a text": (_labels(pinned="false"), "pinned is neither true nor false"),
-    "canary a number": (_labels(canary=2), "canary is 2, not an object"),
-    "canary without share": (_labels(canary={"version": 2}), "no 'share'"),
-    "a share of 7": (_labels(canary={"version": 2, "share": 7}), "the canary's share is 7, not"),
-    "a share of 1": (_labels(canary={"version": 2, "share": 1}), "the canary's share is 1, not"),
-    "a share below 0": (_labels(canary={"version": 2, "share": -0.1}), "share is -0.1, not"),
+    "pinned a text": (_labels(pinned="false"), "pinned must be a valid boolean, got 'false'"),
+    "canary a number": (_labels(canary=2), "canary must be an object, got 2"),
+    "canary without share": (_labels(canary={"version": 2}), "canary.share is missing"),
+    "a share of 7": (
+        _labels(canary={"version": 2, "share": 7}),
+        "share must be less than 1, got 7",
+    ),
+    "a share of 1": (
+        _labels(canary={"version": 2, "share": 1}),
+        "share must be less than 1, got 1",
+    ),
+    "a share below 0": (
+        _labels(canary={"version": 2, "share": -0.1}),
+        "must be greater than 0, got -0.1",
+    ),
     "a share NaN": (_labels(canary={"version": 2, "share": float("nan")}), "it contains NaN"),
     "a share infinite": (
         _labels(canary={"version": 2, "share": float("inf")}),
         "contains Infinity",
     ),
-    "a share as text": (_labels(canary={"version": 2, "share": "0.1"}), "share is '0.1', not a"),
-    "a change that is none": (_labels(changes=[3]), "a change is 3, not an object"),
-    "who a list": (_change(who=[]), "a change's who is a list, not a string"),
-    "no time": (_change(at="yesterday"), "a change's at is 'yesterday', not a time"),
-    "the end of time": (_change(at="9999-12-31T23:59:59.999+00:00"), "not a time with a time zone"),
-    "a time without zone": (_change(at="2026-11-21T10:00:00"), "not a time with a time zone"),
-    "from a text": (_change(**{"from": "a"}), "a change's from is 'a'"),
+    "a share as text": (
+        _labels(canary={"version": 2, "share": "0.1"}),
+        "must be a valid number, got '0.1'",
+    ),
+    "a change that is none": (_labels(changes=[3]), "changes.0 must be an object, got 3"),
+    "who a list": (_change(who=[]), "changes.0.who must be a valid string, got a list"),
+    "no time": (
+        _change(at="yesterday"),
+        "changes.0.at must be a time with a time zone, got 'yesterday'",
+    ),
+    "the end of time": (
+        _change(at="9999-12-31T23:59:59.999+00:00"),
+        "must be a time with a time zone",
+    ),
+    "a time without zone": (_change(at="2026-11-21T10:00:00"), "must be a time with a time zone"),
+    "from a text": (_change(**{"from": "a"}), "changes.0.from must be a valid integer, got 'a'"),
     "half a character": (_change(why="\ud800"), "is not valid UTF-8"),
 }
 
@@ -188,7 +206,7 @@ UNSERVABLE = {
 
 
 @pytest.mark.parametrize("name", UNSERVABLE)
-def test_what_no_server_could_serve_gets_no_label(three, saved, tmp_path, name):
+def test_unservable_version_gets_no_label(three, saved, tmp_path, name):
     damage, expected = UNSERVABLE[name]
     shutil.copytree(saved, tmp_path / "bad")
     damage(tmp_path / "bad")
@@ -247,7 +265,7 @@ class TestPush:
         push()
         assert read_labels(three).stable == 5
 
-    def test_that_ends_after_a_later_one_does_not_move_stable_back(self, three):
+    def test_does_not_move_stable_back_from_a_later_push(self, three):
         done = record_push(three, 2, "run slow", "auto")
         assert (done.is_stable, done.reason) == (False, "version 3, pushed meanwhile, is stable")
         assert read_labels(three).stable == 3
@@ -322,7 +340,7 @@ class TestReading:
 
     @pytest.mark.parametrize("kind", ["pipe", "folder", "link", "device", "large"])
     @pytest.mark.timeout(60)
-    def test_what_is_no_small_plain_file_is_not_opened(self, three, tmp_path, kind):
+    def test_only_small_plain_files_are_opened(self, three, tmp_path, kind):
         path = three / "labels.json"
         path.rename(tmp_path / "labels.json")
         make = {
@@ -369,7 +387,7 @@ class TestRollback:
         with pytest.raises(ConfigError, match="stable already"):
             rollback(three, "ada", "bad", to=1)
 
-    def test_goes_to_what_was_stable_not_to_what_is_older(self, push, base):
+    def test_moves_to_the_previous_stable_not_to_the_previous_number(self, push, base):
         push()
         push("manual")
         push()
@@ -379,11 +397,11 @@ class TestRollback:
         write_labels(three, Labels(stable=3), None)
         assert rollback(three, "ada", "bad").stable == 2
 
-    def test_passes_by_a_version_that_is_gone(self, three):
+    def test_skips_removed_versions(self, three):
         shutil.rmtree(three / "2")
         assert rollback(three, "ada", "bad").stable == 1
 
-    def test_never_to_a_version_that_is_not_whole(self, three):
+    def test_refuses_an_incomplete_version(self, three):
         (three / "2" / "saved_model.pb").unlink()
         with pytest.raises(InfrastructureError, match=r"version 2 gets no label.*missing"):
             rollback(three, "ada", "bad")
@@ -422,7 +440,7 @@ class TestCanary:
             drop_canary(three, "ada", "")
 
     @pytest.mark.parametrize("share", [0, 1, -0.1, 1.5, float("nan")])
-    def test_has_a_share_between_nothing_and_all(self, three, share):
+    def test_share_is_between_0_and_1(self, three, share):
         with pytest.raises(ConfigError, match="above 0 and below 1"):
             set_canary(three, 1, share, "ada", "")
 
@@ -433,7 +451,7 @@ class TestCanary:
             set_canary(three, 8, 0.1, "ada", "")
 
     @pytest.mark.parametrize("move", ["promote", "rollback"])
-    def test_that_becomes_stable_is_the_canary_no_more(self, three, move):
+    def test_promoted_canary_is_no_longer_the_canary(self, three, move):
         set_canary(three, 2, 0.1, "ada", "")
         if move == "promote":
             labels = promote(three, 2, "ada", "it is good")
@@ -443,7 +461,7 @@ class TestCanary:
 
 
 @pytest.mark.parametrize("move", ["promote", "rollback", "canary"])
-def test_what_a_server_would_refuse_gets_no_label(push, base, hostile, move):
+def test_version_that_a_server_refuses_gets_no_label(push, base, hostile, move):
     push()
     push("manual", content=hostile)
     push()
@@ -459,7 +477,7 @@ def test_what_a_server_would_refuse_gets_no_label(push, base, hostile, move):
 
 
 class TestSigned:
-    """Labels where signing is on: who has no key moves none."""
+    """Labels where signing is on: without the key none can be moved."""
 
     @pytest.fixture
     def signed(self, push, base, trust) -> Path:
@@ -497,9 +515,7 @@ class TestSigned:
         assert read_labels(signed, trust).stable == 2
 
     @pytest.mark.parametrize("name", ["moved", "unsigned", "no signature", "other", "removed"])
-    def test_what_somebody_without_the_key_wrote_is_refused(
-        self, signed, reader, push, trust, name
-    ):
+    def test_labels_written_without_the_key_are_refused(self, signed, reader, push, trust, name):
         path = signed / "labels.json"
         raw = json.loads(path.read_text())
         if name == "other":  # the labels of another project with the same key
@@ -526,9 +542,7 @@ class TestSigned:
                 move()
         assert len(list(signed.glob("[0-9]*"))) == 2
 
-    def test_refused_labels_are_replaced_by_who_has_the_key_and_says_so(
-        self, signed, trust, reader
-    ):
+    def test_refused_labels_are_replaced_on_request_with_the_key(self, signed, trust, reader):
         path = signed / "labels.json"
         planted = json.dumps(
             {**json.loads(path.read_text()), "canary": {"version": 1, "share": 0.9}}
@@ -542,7 +556,7 @@ class TestSigned:
         assert (labels.stable, labels.canary, len(labels.changes)) == (2, None, 1)
         assert (signed / "labels.json.refused").read_text() == planted
 
-    def test_whoever_follows_takes_no_older_ones(self, signed, trust, reader):
+    def test_followers_refuse_older_labels(self, signed, trust, reader):
         followed = FollowedLabels(signed, reader)
         first = (signed / "labels.json").read_text()
         assert followed.read().stable == 2
@@ -555,7 +569,7 @@ class TestSigned:
         promote(signed, 2, "ada", "x", trust)
         assert followed.read().stable == 2
 
-    def test_a_clock_that_is_behind_does_not_make_a_change_old(self, signed, trust, reader):
+    def test_change_is_later_than_the_last_despite_a_slow_clock(self, signed, trust, reader):
         ahead = "2999-01-01T00:00:00.000+00:00"
         labels = read_labels(signed)
         labels = replace(
@@ -568,7 +582,7 @@ class TestSigned:
         promote(signed, 1, "ada", "x", trust)
         assert followed.read().stable == 1
 
-    def test_pruning_goes_by_signed_labels_only(self, signed, reader):
+    def test_pruning_reads_signed_labels_only(self, signed, reader):
         path = signed / "labels.json"
         path.write_text(json.dumps({**json.loads(path.read_text()), "stable": 1}))
         with pytest.raises(InfrastructureError, match="does not verify"):
@@ -591,7 +605,7 @@ def test_a_version_without_the_right_signature_gets_no_label(three, push, trust,
     assert promote(three, 1, "ada", "", trust).stable == 1
 
 
-def test_a_label_that_cannot_be_written_stays(three):
+def test_unwritable_labels_are_unchanged(three):
     (three / ".labels.json.staged").mkdir()  # in the way, also of root
     with pytest.raises(InfrastructureError, match="cannot be written.*the labels are unchanged"):
         promote(three, 1, "ada", "x")
@@ -599,8 +613,8 @@ def test_a_label_that_cannot_be_written_stays(three):
 
 
 @pytest.mark.timeout(60)
-def test_what_somebody_put_in_the_way_leads_nowhere(three, tmp_path):
-    """Links where a label's move writes: what they lead to is not the mover's to change."""
+def test_links_in_place_of_written_files_are_not_followed(three, tmp_path):
+    """Files behind links are not changed when a label moves."""
     victim, folder = tmp_path / "victim", tmp_path / "folder"
     victim.write_text("mine")
     folder.mkdir()
@@ -621,7 +635,7 @@ def test_what_somebody_put_in_the_way_leads_nowhere(three, tmp_path):
     assert victim.read_text() == "mine"
 
 
-def test_two_writers_lose_no_change_and_a_reader_sees_no_part(three):
+def test_concurrent_writers_lose_no_change_and_readers_see_complete_files(three):
     script = (
         "import sys\n"
         "from ordain.serving.registry.labels import promote, set_canary\n"

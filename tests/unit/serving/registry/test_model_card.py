@@ -5,8 +5,9 @@ import os
 
 import pytest
 
+from ordain.serving.export.description import Signature, Tensor
 from ordain.serving.registry.diff import compare
-from ordain.serving.registry.manifest import Manifest, Metric, Signature, Tensor
+from ordain.serving.registry.manifest import Manifest, Metric
 from ordain.serving.registry.model_card import MAX_SLICES, read_example, render
 from ordain.verdict import Outcome, Reason, Verdict
 

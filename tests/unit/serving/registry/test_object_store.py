@@ -50,7 +50,7 @@ def model(tmp_path) -> Path:
     return folder
 
 
-def test_a_version_is_whole_and_told_by_its_address(bucket, model, tmp_path):
+def test_version_is_complete_and_returned_by_address(bucket, model, tmp_path):
     assert publish_objects(model, ADDRESS, ABOUT) == f"{ADDRESS}/1"
     assert publish_objects(model, f"{ADDRESS}/", ABOUT) == f"{ADDRESS}/2"
     assert list_object_versions(ADDRESS) == [1, 2]
@@ -63,7 +63,7 @@ def test_a_version_is_whole_and_told_by_its_address(bucket, model, tmp_path):
     assert json.loads((fetched / "manifest.json").read_text())["parent"] == 1
 
 
-def test_publishers_at_once_get_a_version_each(bucket, model):
+def test_concurrent_publishers_get_a_version_each(bucket, model):
     given, threads = [], []
     for _ in range(4):
         push = lambda: given.append(publish_objects(model, ADDRESS, ABOUT))  # noqa: E731
@@ -76,7 +76,7 @@ def test_publishers_at_once_get_a_version_each(bucket, model):
     assert list_object_versions(ADDRESS) == [1, 2, 3, 4]
 
 
-def test_a_publisher_killed_before_the_manifest_leaves_no_version(bucket, model):
+def test_publisher_killed_before_the_manifest_leaves_no_version(bucket, model):
     script = (
         "import os, signal, sys\n"
         "from ordain.serving.registry.manifest import Manifest\n"
@@ -122,7 +122,7 @@ class TestBaseline:
         return tmp_path / "saved"
 
     @pytest.mark.parametrize("rule", ["stable", "latest"])
-    def test_it_is_the_newest_that_has_a_manifest(self, bucket, model, rule):
+    def test_is_the_newest_version_with_a_manifest(self, bucket, model, rule):
         assert check_served(ADDRESS, rule, None) is None
         publish_objects(model, ADDRESS, ABOUT)
         publish_objects(model, ADDRESS, ABOUT)
@@ -134,7 +134,7 @@ class TestBaseline:
             check_served(ADDRESS, 3, None)
         assert [is_preceded(ADDRESS, version) for version in (1, 2)] == [False, True]
 
-    def test_it_is_loaded_from_a_checked_copy(self, bucket, saved):
+    def test_is_loaded_from_a_checked_copy(self, bucket, saved):
         publish_objects(saved, ADDRESS, ABOUT)
         assert holds_files(find_served(ADDRESS, "stable"), saved)
         with private_copy(f"{ADDRESS}/1", None) as copy:
@@ -148,7 +148,7 @@ class TestBaseline:
             (b"grapH", "saved_model.pb was changed after", False),
         ],
     )
-    def test_one_that_is_damaged_is_refused(self, bucket, model, content, words, is_seen_before):
+    def test_damaged_version_is_refused(self, bucket, model, content, words, is_seen_before):
         publish_objects(model, ADDRESS, ABOUT)
         blob = bucket.blob("serving/toy/1/saved_model.pb")
         blob.delete()
@@ -163,9 +163,7 @@ class TestBaseline:
         ):
             pass
 
-    def test_one_that_is_not_signed_is_refused_where_signing_is_on(
-        self, bucket, saved, trust, reader
-    ):
+    def test_unsigned_version_is_refused_when_signing_is_on(self, bucket, saved, trust, reader):
         publish_objects(saved, ADDRESS, ABOUT)
         publish_objects(saved, ADDRESS, ABOUT, trust.key())
         with private_copy(f"{ADDRESS}/2", reader):

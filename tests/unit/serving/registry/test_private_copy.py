@@ -1,4 +1,4 @@
-"""Private copies: what is not copied, what is left, and who removes it."""
+"""Private copies: refused files, and removal after the process ends."""
 
 import os
 import shutil
@@ -33,7 +33,7 @@ def content(folder: Path) -> dict[str, bytes | None]:
     }
 
 
-def test_is_the_same_for_nobody_else_and_no_link(version):
+def test_copy_is_equal_private_and_not_linked(version):
     copy = copy_version(version)
     assert copy.folder.name == "3" and content(copy.folder) == content(version)
     assert copy.folder.parents[1].stat().st_mode & 0o777 == 0o700
@@ -141,7 +141,7 @@ def _start(version: Path, temporary: Path, how: str) -> subprocess.Popen[str]:
     )
 
 
-def test_what_a_process_leaves_is_removed_and_what_lives_stays(version, tmp_path):
+def test_copies_of_killed_processes_are_removed(version, tmp_path):
     temporary = tmp_path / "tmp"
     temporary.mkdir()
     (temporary / "ordain-versions-link").symlink_to(version.parent)

@@ -1,11 +1,9 @@
 """TensorFlow Serving's configuration, parsed by its own protos."""
 
-import pytest
 import yaml
 from google.protobuf import text_format
 from tensorflow_serving.config import model_server_config_pb2
 
-from ordain.errors import ConfigError
 from ordain.serving.registry import manifests
 from ordain.serving.registry.label_file import Labels
 from ordain.serving.registry.labels import promote, rollback, set_canary
@@ -83,16 +81,16 @@ class TestEmit:
         assert "--model_config_file_poll_wait_seconds=1" in service["command"]
 
     def test_a_deployment_and_its_service_belong_together(self):
-        text = manifests.kubernetes_manifest("toy", "models-claim", "serving/toy", replicas=3)
+        text = manifests.kubernetes_manifest("toy", "models-claim")
         deployment, service = yaml.safe_load_all(text)
         assert (deployment["kind"], service["kind"]) == ("Deployment", "Service")
         spec = deployment["spec"]
-        assert spec["replicas"] == 3
+        assert spec["replicas"] == 2
         assert spec["selector"]["matchLabels"] == spec["template"]["metadata"]["labels"]
         assert service["spec"]["selector"] == spec["selector"]["matchLabels"]
         (container,) = spec["template"]["spec"]["containers"]
         (mount,) = container["volumeMounts"]
-        assert (mount["mountPath"], mount["subPath"]) == ("/mnt/models", "serving/toy")
+        assert (mount["mountPath"], mount["readOnly"]) == ("/mnt/models", True)
         (volume,) = spec["template"]["spec"]["volumes"]
         assert volume["persistentVolumeClaim"]["claimName"] == "models-claim"
         names = {port["name"] for port in container["ports"]}
@@ -100,14 +98,10 @@ class TestEmit:
         assert container["readinessProbe"]["httpGet"]["path"] == "/v1/models/toy/labels/stable"
 
     def test_an_inference_service_follows_the_labels(self):
-        text = manifests.kubernetes_manifest("toy", "claim", "serving/toy", kind="kserve")
+        text = manifests.kserve_manifest("toy", "claim/serving/toy")
         service = yaml.safe_load(text)
         assert service["kind"] == "InferenceService"
         model = service["spec"]["predictor"]["model"]
         assert model["storageUri"] == "pvc://claim/serving/toy"
         assert any(argument.startswith("--model_config_file=") for argument in model["args"])
         assert not any(argument.startswith("--port=") for argument in model["args"])
-
-    def test_an_unknown_kind_is_refused(self):
-        with pytest.raises(ConfigError, match="deployment or kserve"):
-            manifests.kubernetes_manifest("toy", "claim", kind="swarm")

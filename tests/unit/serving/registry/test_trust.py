@@ -1,4 +1,4 @@
-"""Whose versions are taken, and what signs; no secret is looked up before it is needed."""
+"""Signing keys: secrets are resolved only when they are needed."""
 
 from pathlib import Path
 

@@ -1,4 +1,4 @@
-"""Verification: whatever is done to a published version is found, and named."""
+"""Verification reports every change of a published version."""
 
 import json
 import os
@@ -57,14 +57,17 @@ TAMPERING = {
     "a link": (replace_link, "saved_model.pb is not a plain file"),
     "a linked folder": (lambda f: (f / "assets").symlink_to("/"), "assets is not a plain file"),
     "no manifest": (lambda f: (f / "manifest.json").unlink(), "has no manifest.json"),
-    "a manifest cut off": (lambda f: os.truncate(f / "manifest.json", 99), "is not JSON"),
+    "a manifest cut off": (
+        lambda f: os.truncate(f / "manifest.json", 99),
+        "the manifest is damaged",
+    ),
     "a manifest of another version": (edit_manifest, "is that of version 2, not 1"),
     "no folder at all": (shutil.rmtree, "has no manifest.json"),
 }
 
 
 @pytest.mark.parametrize("name", TAMPERING)
-def test_what_is_not_as_it_was_published_is_named(push, name):
+def test_changed_version_is_reported(push, name):
     folder = push()
     assert verify(folder) == []
     tamper, expected = TAMPERING[name]
@@ -73,20 +76,20 @@ def test_what_is_not_as_it_was_published_is_named(push, name):
     assert any(expected in problem for problem in problems), problems
 
 
-def test_all_problems_are_told_at_once(push):
+def test_all_problems_are_reported(push):
     folder = push()
     (folder / "saved_model.pb").unlink()
     (folder / "extra").touch()
     assert verify(folder) == ["saved_model.pb is missing", "extra is not listed"]
 
 
-def test_a_version_renamed_is_found(push, base):
+def test_renamed_version_is_reported(push, base):
     push()
     (base / "1").rename(base / "9")
     assert verify(base / "9") == ["the manifest is that of version 1, not 9"]
 
 
-def test_a_manifest_too_large_is_not_read(push, monkeypatch):
+def test_too_large_manifest_is_not_read(push, monkeypatch):
     folder = push()
     monkeypatch.setattr("ordain.serving.registry.verification.MAX_MANIFEST_BYTES", 10)
     with pytest.raises(InfrastructureError, match="larger than 10 bytes"):
@@ -94,13 +97,13 @@ def test_a_manifest_too_large_is_not_read(push, monkeypatch):
 
 
 class TestSignature:
-    def test_of_the_right_key_verifies_and_of_another_does_not(self, push, trust, keys):
+    def test_verifies_with_its_key_only(self, push, trust, keys):
         folder = push(trust=trust)
         assert verify(folder) == verify(folder, trust) == []
         (problem,) = verify(folder, Trust("toy", keys / "b.pub.pem"))
         assert "Key mismatch" in problem
 
-    def test_is_asked_for_when_signing_is_on(self, push, reader):
+    def test_is_required_when_signing_is_on(self, push, reader):
         (problem,) = verify(push(), reader)
         assert problem == "it is not signed, and signing is on"
 
@@ -135,7 +138,7 @@ class TestSignature:
     @pytest.mark.parametrize(
         "content", [b"", b"{}", b"\xff\xfe", b'{"mediaType": 3}', b"[" * 10**6]
     )
-    def test_that_is_damaged_does_not_verify(self, push, trust, content):
+    def test_damaged_signature_does_not_verify(self, push, trust, content):
         folder = push(trust=trust)
         (folder / "manifest.json.sig").write_bytes(content)
         (problem,) = verify(folder, trust)
@@ -157,11 +160,11 @@ class TestSignature:
         assert "wrong secret" not in str(caught.value) + repr(bad)
         assert not list(base.glob("[0-9]*")) and not list(base.glob(".staging-*"))
 
-    def test_a_public_key_that_cannot_be_used_is_the_callers_fault(self, push, trust, tmp_path):
+    def test_unusable_public_key_is_a_config_error(self, push, trust, tmp_path):
         with pytest.raises(ConfigError, match=r"push\.signing\.public_key"):
             verify(push(trust=trust), Trust("toy", tmp_path / "none.pem"))
 
-    def test_is_one_that_the_packages_own_command_reads(self, push, trust, keys):
+    def test_model_signing_command_verifies_it(self, push, trust, keys):
         folder = push(trust=trust)
         signature = folder / "manifest.json.sig"
         command = [sys.executable, "-m", "model_signing", "verify", "key", str(folder)]
@@ -193,54 +196,66 @@ def _reason(**keys):
     return _changed(verdicts=[{"gate": "g", "outcome": "passed", "reasons": [reason]}])
 
 
-#: Manifests that somebody made, and what is said of each.
+#: Invalid manifests, and the message for each.
 HOSTILE = {
     "deep": (lambda _: "[" * 200_000, "nested too deep"),
     "deep inside": (_put("metrics", "[" * 10**5 + "]" * 10**5), "nested too deep"),
     "a number of 5000 digits": (_put("version", "9" * 5000), "more than 4300 digits"),
-    "a number of 4000 digits": (_put("version", "9" * 4000), "version is a very large number"),
+    "a number of 4000 digits": (_put("version", "9" * 4000), "got a very large number"),
     "version NaN": (_put("version", "NaN"), "it contains NaN"),
-    "version true": (_changed(version=True), "version is True, not a whole number"),
-    "version below zero": (_changed(version=-1), "version is -1"),
+    "version true": (_changed(version=True), "version must be a valid integer, got True"),
+    "version below zero": (
+        _changed(version=-1),
+        "greater than or equal to 0, got -1",
+    ),
     "a metric NaN": (_metric("NaN"), "it contains NaN"),
     "a metric infinite": (_metric("-Infinity"), "it contains -Infinity"),
     "a metric too large": (_metric("1e999"), "1e999, which is too large"),
-    "a metric as text": (_metric('"x"'), "the value of 'auc' is 'x', not a number"),
-    "a metric as list": (_metric("[]"), "the value of 'auc' is a list, not a number"),
-    "metrics no list": (_changed(metrics={"a": 1}), "metrics is an object, not a list"),
-    "spans as text": (_changed(spans="12"), "spans is '12', not a list"),
+    "a metric as text": (_metric('"x"'), "metrics.0.value must be a valid number, got 'x'"),
+    "a metric as list": (_metric("[]"), "metrics.0.value must be a valid number, got a list"),
+    "metrics no list": (_changed(metrics={"a": 1}), "metrics must be a valid array, got an object"),
+    "spans as text": (_changed(spans="12"), "spans must be a valid array, got '12'"),
     "a span infinite": (_put("spans", "[1e999]"), "1e999, which is too large"),
-    "signatures as list": (_changed(signatures=[1]), "signatures is a list, not an object"),
+    "signatures as list": (_changed(signatures=[1]), "signatures must be an object, got a list"),
     "a shape as text": (
         _changed(
             signatures={"a": {"inputs": {"x": {"dtype": "f", "shape": "abc"}}, "outputs": {}}}
         ),
-        "a tensor's shape is 'abc', not a list",
+        "signatures.a.inputs.x.shape must be a valid array, got 'abc'",
     ),
-    "no files": (_changed(files=None), "files is None, not a list"),
-    "a path that is none": (_file(path=3), "a file's path is 3, not a string"),
+    "no files": (_changed(files=None), "files must be a valid array, got None"),
+    "a path that is none": (_file(path=3), "files.0.path must be a valid string, got 3"),
     "a path with a zero": (_file(path="a\0b"), "is not inside the version's folder"),
     "a path that leads out": (_file(path="../x"), "is not inside the version's folder"),
     "half a character": (_put("run_id", r'"\ud800"'), "is not valid UTF-8"),
-    "a digest that is none": (_file(sha256=3), "the digest of 'a' is 3, not a string"),
-    "a size that is none": (_file(size_bytes=True), "the size of 'a' is True"),
-    "a verdict as text": (_changed(verdicts=["x"]), "a verdict is 'x', not an object"),
+    "a digest that is none": (_file(sha256=3), "files.0.sha256 must be a valid string, got 3"),
+    "a size that is none": (
+        _file(size_bytes=True),
+        "size_bytes must be a valid integer, got True",
+    ),
+    "a verdict as text": (_changed(verdicts=["x"]), "verdicts.0 must be an object, got 'x'"),
     "reasons that are none": (
         _changed(verdicts=[{"gate": "g", "outcome": "passed", "reasons": 3}]),
-        "a verdict's reasons is 3, not a list",
+        "verdicts.0.reasons must be a valid array, got 3",
     ),
-    "a text that is none": (_reason(text=["x"]), "a reason's text is a list, not a string"),
-    "a measure that is none": (_reason(measured="x"), "a reason's measured is 'x', not a number"),
-    "an outcome there is not": (_reason(outcome="great"), "'great' is not a valid Outcome"),
+    "a text that is none": (
+        _reason(text=["x"]),
+        "0.text must be a valid string, got a list",
+    ),
+    "a measure that is none": (
+        _reason(measured="x"),
+        "measured must be a valid number, got 'x'",
+    ),
+    "an outcome there is not": (_reason(outcome="great"), "'warned' or 'blocked', got 'great'"),
     "a key twice": (lambda raw: '{"version": 1,' + json.dumps(raw)[1:], "key 'version' twice"),
     "a format that is a list": (_changed(format=[1]), "the manifest's format is [1]"),
-    "no object": (lambda _: "[]", "the manifest is a list, not an object"),
-    "no text": (lambda _: b"\xff\xfe", "cannot be read"),
+    "no object": (lambda _: "[]", "the manifest's format is None"),
+    "no text": (lambda _: b"\xff\xfe", "not valid UTF-8"),
 }
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-def test_a_manifest_that_somebody_made_is_one_problem(push, name):
+def test_hostile_manifest_is_one_problem(push, name):
     folder = push()
     make, expected = HOSTILE[name]
     made = make(json.loads((folder / "manifest.json").read_text()))
@@ -279,7 +294,7 @@ NO_FILES = {
     ["manifest.json", "manifest.json.sig", "saved_model.pb", "MODEL_CARD.md", "assets/ordain.json"],
 )
 @pytest.mark.timeout(60)
-def test_what_is_no_plain_file_is_never_opened(push, reader, kind, name):
+def test_only_plain_files_are_opened(push, reader, kind, name):
     folder = push()
     (folder / name).parent.mkdir(exist_ok=True)
     try:
@@ -292,7 +307,7 @@ def test_what_is_no_plain_file_is_never_opened(push, reader, kind, name):
             read_manifest(folder)
 
 
-def test_a_version_that_is_a_link_is_refused(push, base):
+def test_linked_version_is_refused(push, base):
     push()
     (base / "2").symlink_to(base / "1")
     assert verify(base / "2") == ["2 is a link, not a folder"]

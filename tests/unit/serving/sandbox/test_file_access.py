@@ -1,4 +1,4 @@
-"""A process that left the files: what it can still do, tried by real processes."""
+"""Restricted file access, tried by real processes."""
 
 import json
 import os
@@ -32,7 +32,7 @@ print(json.dumps(found))
 
 @pytest.fixture
 def trial(tmp_path) -> Path:
-    """A trial's folder, and beside it what is none of its business."""
+    """A trial's folder, and files beside it that must stay closed to it."""
     folder = tmp_path / "trial"
     for name in ("candidate/1", "scratch"):
         (folder / name).mkdir(parents=True)
@@ -71,7 +71,7 @@ def tried(folder: Path, tries: dict[str, str]) -> dict[str, str]:
     return found
 
 
-def test_it_reads_the_candidate_and_writes_its_scratch_folder(trial):
+def test_reads_the_candidate_and_writes_its_scratch_folder(trial):
     found = tried(
         trial,
         {
@@ -150,7 +150,7 @@ print(json.dumps(found))
 """
 
 
-def test_a_model_that_reads_and_writes_files_gets_at_none(tmp_path):
+def test_model_that_reads_and_writes_files_is_denied(tmp_path):
     from tiny_models import save_doubler
 
     secret, written = tmp_path / "secret", tmp_path / "written"

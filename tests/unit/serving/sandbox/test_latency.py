@@ -1,4 +1,4 @@
-"""Latency samples: what a series says, and when it ends."""
+"""Latency samples: the text of a series, and its end."""
 
 import itertools
 import time
@@ -41,7 +41,7 @@ def test_the_highest_quantile_named_is_not_the_maximum(count):
         ([LIMIT] * 10, False, SAMPLES),
     ],
 )
-def test_a_series_ends_when_its_answer_is_settled(times, is_over, asked):
+def test_series_ends_once_the_result_is_certain(times, is_over, asked):
     waiting = itertools.chain(times, itertools.repeat(FAST))
     kinds = []
 
@@ -56,7 +56,7 @@ def test_a_series_ends_when_its_answer_is_settled(times, is_over, asked):
         assert (percentile(series.times_ms, 0.99) > LIMIT) == is_over
 
 
-def test_a_series_that_has_no_time_names_no_p99():
+def test_interrupted_series_reports_no_p99():
     def ask(_):
         time.sleep(0.02)
         return 20.0
