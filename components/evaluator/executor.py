@@ -39,7 +39,7 @@ from ordain.components.examples.reader import (
 )
 from ordain.errors import DataBlockedError, NodeFailedError
 from ordain.serving.export.description import EXAMPLES_INPUT, SERVING_TF_EXAMPLE
-from ordain.serving.server.models.loaded_model import essence
+from ordain.serving.server.models.loaded_model import brief_message
 
 _LOG = logging.getLogger(__name__)
 
@@ -184,7 +184,7 @@ def _explain(error: Exception, baseline: str, model: Any, folders: list[tuple[st
             except tf.errors.OpError as fault:
                 raise NodeFailedError(
                     f"the baseline, {baseline}, cannot predict rows of span {span}: "
-                    f"{essence(fault)}",
+                    f"{brief_message(fault)}",
                     "to publish without a comparison: --set 'evaluate.baseline={none: REASON}'; "
                     "or name a version that can, in evaluate.baseline",
                 ) from error

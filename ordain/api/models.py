@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
+from ordain.common.digests import size_of
 from ordain.common.html_tables import html_table
 from ordain.config.project import Project
 from ordain.errors import InfrastructureError
 from ordain.serving.registry.label_file import CANARY, STABLE, Labels, read_labels
 from ordain.serving.registry.manifest import Manifest
 from ordain.serving.registry.model_card import read_example
-from ordain.serving.registry.retention import size_of
 from ordain.serving.registry.verification import read_manifest
 from ordain.serving.registry.versions import list_versions
 

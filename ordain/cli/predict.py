@@ -90,12 +90,11 @@ def predict(
     from ordain.serving.predict.scorer import (  # noqa: PLC0415
         LocalScorer,
         RemoteScorer,
-        Scorer,
         find_version,
     )
 
     with RowWriter(output, sys.stdout) as writer:
-        scorer: Scorer
+        scorer: LocalScorer | RemoteScorer
         if url is not None:
             path = f"/versions/{version}" if version is not None else f"/labels/{label}"
             token = read_token(token_file) if token_file else ""

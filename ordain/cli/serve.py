@@ -160,7 +160,6 @@ def serve(
 
 def _settings(project: Project, options: dict[str, Any]) -> Settings:
     token = options.pop("token_file")
-    client_timeout_s = options.pop("client_timeout_s")
     memory_mb = options.pop("load_memory_mb") or read_memory().total_bytes / 2e6
     return Settings(
         base=project.local_serving(_ELSEWHERE),
@@ -169,8 +168,6 @@ def _settings(project: Project, options: dict[str, Any]) -> Settings:
         batch_wait_s=options.pop("batch_wait_ms") / 1000,
         max_body_bytes=int(options.pop("max_body_mb") * 1_000_000),
         load_memory_bytes=int(memory_mb * 1_000_000),
-        header_timeout_s=client_timeout_s,
-        body_timeout_s=client_timeout_s,
         **options,
     )
 

@@ -46,7 +46,6 @@ async def serve_forever(
         host=HOST,
         rest_port=port,
         max_body_bytes=MAX_BODY_BYTES,
-        body_timeout_s=10.0,
     )
     front = Router(site, Guard(token), settings)
     runner = web.ServerRunner(Server(front.handle, settings))

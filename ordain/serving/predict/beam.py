@@ -3,7 +3,7 @@
 As in TFX's BulkInferrer, workers load the SavedModel once and run it on batches. Its `RunInference`
 (tfx_bsl) is not used, because it takes serialized tf.Examples and returns PredictionLogs, while
 rows here are columns before and after. An element is one row group of a Parquet file; other formats
-are converted first. Each attempt at an element writes a part of its own (`ordain.common.commit`);
+are converted first. Each attempt at an element writes its own part (`ordain.common.commit`);
 one part per element is appended in the order of the rows.
 """
 

@@ -102,8 +102,8 @@ def _convert(column: pa.Array, spec: TensorSpec) -> Array:
         array = column.to_numpy(zero_copy_only=False)
     wanted = spec.type.numpy
     if array.dtype.kind not in "biuf" or (wanted.kind == "b") != (array.dtype.kind == "b"):
-        raise TypeError("another kind of value")
+        raise TypeError("incompatible type")
     narrow = array.astype(wanted)
     if wanted.kind in "iu" and not np.array_equal(narrow, array):
-        raise ValueError("a value does not fit")
+        raise ValueError("a value is out of range or not a whole number")
     return narrow

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import fcntl
 import glob
 import json
@@ -58,17 +57,12 @@ def read_batches(
             with pq.ParquetFile(path) as file:
                 yield from file.iter_batches(size)
         elif form.startswith(".csv"):
-            yield from _rebatch(_read_csv(path, inputs), size)
+            for batch in _read_csv(path, inputs):
+                yield from pa.Table.from_batches([batch]).to_batches(size)
         else:
             yield from pa.Table.from_pylist(_read_json(path, form)).to_batches(size)
     except (pa.ArrowException, ValueError, UnicodeDecodeError) as error:
         raise DataBlockedError(f"{path} cannot be read: {error}") from error
-
-
-def _rebatch(batches: Iterator[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
-    for batch in batches:
-        for start in range(0, batch.num_rows, size):
-            yield batch.slice(start, size)
 
 
 def _read_csv(path: Path, inputs: Mapping[str, TensorSpec]) -> Iterator[pa.RecordBatch]:
@@ -136,8 +130,7 @@ class RowWriter:
             if kind is None:
                 self._part.replace(self._path)
         finally:
-            with contextlib.suppress(FileNotFoundError):
-                self._part.unlink()
+            self._part.unlink(missing_ok=True)
             os.close(self._lock)
 
     def _close(self) -> None:

@@ -8,7 +8,7 @@ import urllib.error
 import urllib.parse
 import urllib.request
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,15 +22,6 @@ from ordain.serving.server.codec.json_values import decode_tensor, encode_tensor
 from ordain.serving.server.codec.tensors import BY_TF, Signature, TensorSpec
 
 TIMEOUT_S = 120.0
-
-
-class Scorer(Protocol):
-    """Scores rows with one signature of one version."""
-
-    signature: Signature
-
-    def score(self, batch: pa.RecordBatch) -> pa.RecordBatch:
-        """The rows with the outputs added."""
 
 
 def find_version(base: Path, version: int | None, label: str, trust: Trust | None = None) -> Path:
@@ -125,13 +116,11 @@ class RemoteScorer:
             for n, a in inputs.items()
         }
         document = {"signature_name": self.signature.name, "inputs": columns}
-        answer = self._request(":predict", document)["outputs"]
+        response = self._request(":predict", document)["outputs"]
         if len(self.signature.outputs) == 1:
-            answer = {next(iter(self.signature.outputs)): answer}
-        outputs = {}
-        for name, spec in self.signature.outputs.items():
-            outputs[name] = decode_tensor(answer[name], spec.type)
-        return add_outputs(batch, outputs)
+            response = {next(iter(self.signature.outputs)): response}
+        specs = self.signature.outputs
+        return add_outputs(batch, {n: decode_tensor(response[n], s.type) for n, s in specs.items()})
 
     def _request(self, suffix: str, document: dict[str, Any] | None) -> Any:
         body = None if document is None else json.dumps(document).encode()
@@ -142,8 +131,8 @@ class RemoteScorer:
         try:
             with urllib.request.urlopen(  # noqa: S310
                 request, timeout=TIMEOUT_S, context=self._context
-            ) as answer:
-                return json.load(answer)
+            ) as response:
+                return json.load(response)
         except urllib.error.HTTPError as error:
             raise InfrastructureError(
                 f"{self._url}{suffix}: HTTP {error.code}: {_reason(error)}"

@@ -9,7 +9,6 @@ import logging
 import signal
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
 from functools import partial
 
 import grpc
@@ -30,9 +29,9 @@ from ordain.serving.server.models.loading import load_version
 from ordain.serving.server.models.reloader import Reloader
 from ordain.serving.server.models.routing import State
 from ordain.serving.server.models.workers import MAX_EXTRA, Workers
+from ordain.serving.server.rest import tfserving as rest_tfserving
+from ordain.serving.server.rest import v2 as rest_v2
 from ordain.serving.server.rest.router import Router
-from ordain.serving.server.rest.tfserving import TFServingRest
-from ordain.serving.server.rest.v2 import InferenceRest
 from ordain.serving.server.security import tls_context
 from ordain.serving.server.service import Service
 from ordain.serving.server.settings import Settings
@@ -45,19 +44,6 @@ SETTLE_S = 0.5
 CLOSE_S = 2.0
 #: Seconds from the end of the drain to the end of the process, even if threads hang.
 EXIT_S = CLOSE_S + 3.0
-
-
-@dataclass(frozen=True)
-class Addresses:
-    """Addresses of a running server.
-
-    Attributes:
-        rest: Base URL of both REST protocols.
-        grpc: `host:port` of all gRPC services.
-    """
-
-    rest: str
-    grpc: str
 
 
 def serve(
@@ -113,13 +99,10 @@ async def _serve(
         runner, listener = await _listen_http(settings, service, stack)
         server, grpc_port = await _listen_grpc(settings, service)
         stack.push_async_callback(server.stop, 0)
-        addresses = _addresses(settings, runner, grpc_port)
         following = asyncio.create_task(reloader.follow())
         stable = reloader.routing.stable
-        announce(
-            f"serving {settings.name} version {stable} ({STABLE}) on {addresses.rest} "
-            f"and grpc {addresses.grpc}"
-        )
+        addresses = _addresses(settings, runner, grpc_port)
+        announce(f"serving {settings.name} version {stable} ({STABLE}) on {addresses}")
         await stop.wait()
         _limit_shutdown(settings)
         following.cancel()
@@ -151,7 +134,7 @@ async def _load_first(settings: Settings, reloader: Reloader) -> None:
 async def _listen_http(
     settings: Settings, service: Service, stack: contextlib.AsyncExitStack
 ) -> tuple[web.ServerRunner, Listener]:
-    router = Router(service, (TFServingRest(service), InferenceRest(service)))
+    router = Router(service, {"v1": rest_tfserving.respond, "v2": rest_v2.respond})
     # Short, because the drain has already waited for open requests.
     runner = web.ServerRunner(Server(router.handle, settings), shutdown_timeout=CLOSE_S)
     await runner.setup()
@@ -199,11 +182,11 @@ async def _listen_grpc(settings: Settings, service: Service) -> tuple[grpc.aio.S
     return server, port
 
 
-def _addresses(settings: Settings, runner: web.ServerRunner, grpc_port: int) -> Addresses:
+def _addresses(settings: Settings, runner: web.ServerRunner, grpc_port: int) -> str:
     host, port = runner.addresses[0][:2]
     scheme = "https" if settings.tls_cert is not None else "http"
     shown = f"[{host}]" if ":" in host else host
-    return Addresses(f"{scheme}://{shown}:{port}", f"{shown}:{grpc_port}")
+    return f"{scheme}://{shown}:{port} and grpc {shown}:{grpc_port}"
 
 
 async def _drain(
@@ -217,7 +200,9 @@ async def _drain(
     stopping = asyncio.create_task(server.stop(settings.drain_timeout_s))
     # Connected clients that have not sent a request yet (for example in a TLS handshake) may.
     await asyncio.sleep(SETTLE_S)
-    if not await service.drained(settings.drain_timeout_s):
+    try:
+        await asyncio.wait_for(service.open_requests.ended(), settings.drain_timeout_s)
+    except TimeoutError:
         log.error("drain timed out after %g s with open requests", settings.drain_timeout_s)
     await stopping
     log.info("drained")

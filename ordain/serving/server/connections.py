@@ -25,6 +25,8 @@ _TOO_SLOW = (
 )
 #: Seconds to read the rest of a rejected body, so that the client receives the response.
 LINGER_S = 1.0
+#: Seconds after which an idle connection is closed.
+KEEP_ALIVE_S = 75.0
 
 #: Silences aiohttp's traceback for each malformed head; the client gets a 400.
 _quiet = logging.getLogger("ordain.serve.heads")
@@ -46,12 +48,12 @@ class Server(web.Server):
 
         super().__init__(
             handle,
-            keepalive_timeout=settings.keep_alive_s,
+            keepalive_timeout=KEEP_ALIVE_S,
             lingering_time=LINGER_S,
             access_log=None,
             logger=_quiet,
         )
-        self._limit_s = settings.header_timeout_s
+        self._limit_s = settings.client_timeout_s
         self._timers: dict[Any, asyncio.TimerHandle] = {}
 
     def connection_made(self, handler: Any, transport: asyncio.Transport) -> None:
@@ -96,7 +98,7 @@ class Listener:
         await self._site.start()
 
     async def close(self) -> None:
-        """Stops listening; clients that are connected by then are answered.
+        """Stops listening; clients that are connected by then get their responses.
 
         The kernel resets connections in the backlog when the socket is closed, so they are accepted
         first.

@@ -6,16 +6,8 @@ version one that was loaded or empty.
 
 from __future__ import annotations
 
-from prometheus_client import (
-    CONTENT_TYPE_LATEST,
-    CollectorRegistry,
-    Counter,
-    Gauge,
-    Histogram,
-    generate_latest,
-)
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-CONTENT_TYPE = CONTENT_TYPE_LATEST
 _SECONDS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 30)
 _ROWS = (1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 4096)
 
@@ -27,13 +19,13 @@ class Metrics:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "ordain_requests",
-            "Requests answered.",
+            "Completed requests.",
             ("model", "version", "protocol", "method", "code"),
             registry=self.registry,
         )
         self.seconds = Histogram(
             "ordain_request_seconds",
-            "Time from a request's head to its answer.",
+            "Time from a request's head to its response.",
             ("protocol", "method"),
             buckets=_SECONDS,
             registry=self.registry,
@@ -48,7 +40,7 @@ class Metrics:
             "ordain_queue_depth", "Requests waiting for the model.", registry=self.registry
         )
         self.in_flight = Gauge(
-            "ordain_requests_in_flight", "Requests being answered.", registry=self.registry
+            "ordain_requests_in_flight", "Open requests.", registry=self.registry
         )
         self.loaded = Gauge(
             "ordain_version_loaded",
@@ -71,14 +63,3 @@ class Metrics:
             ("work",),
             registry=self.registry,
         )
-
-    def observe(
-        self, protocol: str, method: str, model: str, version: str, code: str, seconds: float
-    ) -> None:
-        """Counts one answered request."""
-        self.requests.labels(model, version, protocol, method, code).inc()
-        self.seconds.labels(protocol, method).observe(seconds)
-
-    def render(self) -> bytes:
-        """Renders the metrics in Prometheus' text format."""
-        return bytes(generate_latest(self.registry))

@@ -1,4 +1,4 @@
-"""A request while a server answers it: authorization, version lease, outcome, metrics.
+"""One request to the server: authorization, version lease, outcome, metrics.
 
 Shared by REST and gRPC, so that both count, authorize and fail requests alike.
 """
@@ -17,7 +17,7 @@ from ordain.serving.server.service import Service
 
 log = logging.getLogger("ordain.serve")
 
-#: Header (or gRPC metadata) that names the version that answered.
+#: Header (or gRPC metadata) that names the version that responded.
 VERSION_HEADER = "X-Model-Version"
 #: Header (or gRPC metadata) that keeps a client on one side of the canary split.
 REQUEST_ID_HEADER = "X-Request-Id"
@@ -79,26 +79,30 @@ class Request:
 
     @contextlib.contextmanager
     def lease(
-        self, name: str, version: int | None, label: str = "", request_id: str | None = ""
+        self, name: str, version: int | None, label: str = "", request_id: str | None = None
     ) -> Iterator[ServedVersion]:
-        """Leases the version that answers, see `Service.lease`.
+        """Chooses the version that answers, and keeps it in memory until the end.
+
+        The arguments are those of `Routing.choose`.
 
         Raises:
             RequestError: No such model, version or label is served.
         """
-        with self.service.lease(self.set_model(name), version, label, request_id) as served:
-            self.version = str(served.version)
+        routing = self.service.routing
+        served = routing.choose(self.set_model(name), version, label, request_id)
+        self.version = str(served.version)
+        with served.open_requests.one():
             yield served
 
     @contextlib.contextmanager
-    def answering(self, what: str) -> Iterator[None]:
+    def recorded(self, what: str) -> Iterator[None]:
         """Counts the request, and records in `code` and `error` why it failed.
 
         Args:
             what: The request, for the log.
         """
         started = time.monotonic()
-        with self.service.flight():
+        with self.service.open_requests.one():
             try:
                 yield
             except RequestError as error:
@@ -106,11 +110,8 @@ class Request:
             except Exception:
                 log.exception("%s failed", what)
                 self.code, self.error = Code.INTERNAL, "internal server error; see the server's log"
-        self.service.metrics.observe(
-            self.protocol,
-            self.method,
-            self.model,
-            self.version,
-            self.code.name,
-            time.monotonic() - started,
-        )
+        seconds = time.monotonic() - started
+        self.service.metrics.requests.labels(
+            self.model, self.version, self.protocol, self.method, self.code.name
+        ).inc()
+        self.service.metrics.seconds.labels(self.protocol, self.method).observe(seconds)

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-from collections.abc import Iterator
 
 from ordain.serving.server.codec.tensors import Arrays
 from ordain.serving.server.errors import Code, RequestError, invalid, not_found
 from ordain.serving.server.metrics import Metrics
 from ordain.serving.server.models.reloader import Reloader
-from ordain.serving.server.models.routing import ServedVersion, VersionStatus
+from ordain.serving.server.models.routing import OpenRequests, Routing, ServedVersion, VersionStatus
 from ordain.serving.server.models.workers import Workers
 from ordain.serving.server.settings import Settings
 
@@ -22,6 +20,7 @@ class Service:
         settings: The server's settings.
         metrics: The server's metrics.
         is_draining: Whether the server is stopping: it still answers, but is not ready.
+        open_requests: Open requests, which the drain waits for.
     """
 
     def __init__(
@@ -32,9 +31,13 @@ class Service:
         self.is_draining = False
         self._reloader = reloader
         self._workers = workers
-        self._in_flight = 0
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
+        self.open_requests = OpenRequests()
+        metrics.in_flight.set_function(lambda: self.open_requests.count)
+
+    @property
+    def routing(self) -> Routing:
+        """The current routing."""
+        return self._reloader.routing
 
     @property
     def is_live(self) -> bool:
@@ -45,7 +48,7 @@ class Service:
     def is_ready(self) -> bool:
         """True if requests should be sent here."""
         is_serving = not self.is_draining and self.is_live
-        return is_serving and self._reloader.routing.stable is not None
+        return is_serving and self.routing.stable is not None
 
     @property
     def problems(self) -> list[str]:
@@ -59,44 +62,7 @@ class Service:
     @property
     def versions(self) -> list[int]:
         """Versions in memory, newest first."""
-        return sorted(self._reloader.routing.loaded, reverse=True)
-
-    @contextlib.contextmanager
-    def flight(self) -> Iterator[None]:
-        """Counts an open request, which the drain waits for."""
-        self._in_flight += 1
-        self._is_idle.clear()
-        self.metrics.in_flight.set(self._in_flight)
-        try:
-            yield
-        finally:
-            self._in_flight -= 1
-            self.metrics.in_flight.set(self._in_flight)
-            if not self._in_flight:
-                self._is_idle.set()
-
-    async def drained(self, timeout_s: float) -> bool:
-        """Waits until no request is open; False after the timeout."""
-        try:
-            await asyncio.wait_for(self._is_idle.wait(), timeout_s)
-        except TimeoutError:
-            return False
-        return True
-
-    @contextlib.contextmanager
-    def lease(
-        self, name: str, version: int | None = None, label: str = "", request_id: str | None = ""
-    ) -> Iterator[ServedVersion]:
-        """Chooses the version that answers a request, and keeps it in memory until the end.
-
-        The arguments are those of `Routing.choose`.
-
-        Raises:
-            RequestError: Nothing of that name, version or label is served.
-        """
-        chosen = self._reloader.routing.choose(name, version, label, request_id)
-        with chosen.lease():
-            yield chosen
+        return sorted(self.routing.loaded, reverse=True)
 
     async def call(
         self,
@@ -148,7 +114,7 @@ class Service:
         if name != self.settings.name or not states:
             raise not_found(f"Could not find any versions of model {name}")
         if label:
-            version = self._reloader.routing.choose(name, label=label).version
+            version = self.routing.choose(name, label=label).version
         if version is None:
             return [states[number] for number in sorted(states, reverse=True)]
         if version not in states:
@@ -163,9 +129,8 @@ class Service:
         """
         if name != self.settings.name:
             raise not_found(f"Could not find any versions of model {name}")
-        routing = self._reloader.routing
-        wanted = routing.stable if version is None else version
-        return not self.is_draining and self.is_live and wanted in routing.loaded
+        wanted = self.routing.stable if version is None else version
+        return not self.is_draining and self.is_live and wanted in self.routing.loaded
 
     def why_not_ready(self, version: int | None = None) -> str:
         """Reason why a version, or the stable one, answers no requests, as far as known."""

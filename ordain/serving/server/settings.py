@@ -29,17 +29,14 @@ class Settings:
         max_queue: Most requests waiting for the model; further ones get 429.
         max_request_rows: Most rows in one request; more get 400.
         max_body_bytes: Largest body or message of a request; larger ones get 413.
-        max_depth: Deepest nesting of a JSON body.
         request_timeout_s: Time limit of a request and of a call of the model; then 504.
         load_timeout_s: Time limit to check, load and warm a version, in the trial process and again
             in this one; then the version is refused.
         load_memory_bytes: Memory limit of a version's trial load.
-        header_timeout_s: Time limit for the head of a connection's first request.
-        body_timeout_s: Time limit for a body to arrive; then 408.
-        keep_alive_s: Time after which an idle connection is closed.
+        client_timeout_s: Time limit for the head of a connection's first request, and for a body to
+            arrive; then 408.
         drain_grace_s: After SIGTERM, time in which requests are accepted while not ready.
         drain_timeout_s: After that, time limit of open requests.
-        poll_s: Interval between two checks of labels and versions.
         threads: TensorFlow's threads for one call, and concurrent calls.
         keep_loaded: Versions that lost their label and stay in memory for an instant rollback.
         all_versions: Whether every version in the directory is loaded.
@@ -59,16 +56,12 @@ class Settings:
     max_queue: int = 1000
     max_request_rows: int = 4096
     max_body_bytes: int = 16_000_000
-    max_depth: int = 32
     request_timeout_s: float = 30.0
     load_timeout_s: float = 120.0
     load_memory_bytes: int = 4_000_000_000
-    header_timeout_s: float = 10.0
-    body_timeout_s: float = 30.0
-    keep_alive_s: float = 75.0
+    client_timeout_s: float = 10.0
     drain_grace_s: float = 1.0
     drain_timeout_s: float = 30.0
-    poll_s: float = 0.2
     threads: int = os.cpu_count() or 1
     keep_loaded: int = 1
     all_versions: bool = False

@@ -71,8 +71,8 @@ class TestLimits:
         assert (status, "has 9 rows, allowed are 8" in answer["error"]) == (400, True)
 
     def test_depth(self, locked):
-        status, answer = locked.ask(PREDICT, b'{"instances": ' + b"[" * 40 + b"]" * 40 + b"}")
-        assert (status, "nested deeper than 32 levels" in answer["error"]) == (400, True)
+        status, answer = locked.ask(PREDICT, b'{"instances": ' + b"[" * 300 + b"]" * 300 + b"}")
+        assert (status, "recursion limit exceeded" in answer["error"]) == (400, True)
 
     def test_time_and_queue(self, locked):
         # More rounds than the time limit allows keep the model busy; two more may wait.

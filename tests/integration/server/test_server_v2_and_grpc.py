@@ -74,6 +74,7 @@ class TestRest:
             ({"inputs": [X, {**S, "shape": [3]}]}, "does not match shape"),
             ({"inputs": [X, {**S, "shape": [-1]}]}, "non-negative"),
             ({"inputs": [X, {**S, "shape": [10**30]}]}, "too many elements"),
+            ({"inputs": [{**X, "shape": [1] * 65}, S]}, "at most 64"),
             ({"inputs": [{**X, "datatype": "FLOAT"}, S]}, "datatype 'FLOAT' is not one of"),
             ({"inputs": [{**X, "datatype": "FP64"}, S]}, "is DT_DOUBLE, expected"),
             ({"inputs": [{**X, "data": ["1", "2"]}, S]}, "is not of expected type: float"),

@@ -1,4 +1,4 @@
-"""A server without Keras loads a SavedModel that Keras made, and answers as Keras does."""
+"""A server without Keras loads a SavedModel made by Keras, and predicts as Keras does."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ assert "pandas" not in sys.modules
 """
 
 
-def test_a_model_of_keras_is_served_without_it(tmp_path: Path) -> None:
+def test_a_keras_model_is_served_without_keras(tmp_path: Path) -> None:
     # A normalisation has more to save than what is trained.
     layers = [keras.layers.Dense(4, "relu"), keras.layers.BatchNormalization()]
     model = keras.Sequential([keras.Input((3,)), *layers, keras.layers.Dense(1)])
@@ -43,7 +43,7 @@ def test_a_model_of_keras_is_served_without_it(tmp_path: Path) -> None:
     np.testing.assert_allclose(np.load(saved), model.predict(np.ones((2, 3)), verbose=0), 1e-5)
 
 
-def test_where_tensorflow_is_imported_nothing_changes() -> None:
+def test_nothing_changes_after_tensorflow_was_imported() -> None:
     code = """
 import keras, tensorflow
 from ordain.upstream.tensorflow_import import hide_keras

@@ -1,1 +1,1 @@
-"""Values of requests and answers, between JSON, protos and arrays."""
+"""Converts values of requests and responses between JSON, protobuf and arrays."""

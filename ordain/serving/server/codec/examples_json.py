@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import tensorflow as tf
 
-from ordain.serving.server.codec.json_values import decode_base64, is_base64
-from ordain.serving.server.codec.tensors import Array, Arrays, Signature
+from ordain.serving.server.codec.json_values import decode_base64, encode_tensor, is_base64
+from ordain.serving.server.codec.tensors import Arrays, Signature, strings
 from ordain.serving.server.errors import Code, RequestError, invalid
 from ordain.serving.server.rest.json_text import quote
 
@@ -43,15 +43,17 @@ def merge(example: tf.train.Example, context: tf.train.Example | None) -> bytes:
     return bytes(example.SerializeToString())
 
 
-def check_method(signature: Signature, method: str) -> None:
-    """Refuses a signature that was not exported for a method, as TensorFlow Serving does.
+def examples_input(signature: Signature, method: str, examples: list[bytes]) -> Arrays:
+    """Makes the single input of a classify or regress signature.
 
     Args:
         signature: The requested signature.
         method: `classify` or `regress`.
+        examples: Serialized tf.Examples.
 
     Raises:
-        RequestError: It was exported for another method.
+        RequestError: The signature was exported for another method, as in TensorFlow Serving, or
+            does not take serialized tf.Examples.
     """
     wanted = _METHODS + method
     if signature.method != wanted:
@@ -59,22 +61,12 @@ def check_method(signature: Signature, method: str) -> None:
             f"Expected {method} signature method_name to be {wanted}. Was: {signature.method}; "
             "this model answers :predict"
         )
-
-
-def examples_input(signature: Signature, examples: list[bytes]) -> Arrays:
-    """Makes the single input of a classify or regress signature.
-
-    Raises:
-        RequestError: The signature does not take serialized tf.Examples.
-    """
     if len(signature.inputs) != 1 or not next(iter(signature.inputs.values())).type.is_string:
         raise RequestError(
             Code.FAILED_PRECONDITION,
             f"signature {signature.name!r} does not take serialized tf.Examples",
         )
-    array = np.empty(len(examples), dtype=object)
-    array[:] = examples
-    return {next(iter(signature.inputs)): array}
+    return {next(iter(signature.inputs)): strings(examples)}
 
 
 def classes_of(outputs: Arrays) -> list[list[tuple[str, float]]]:
@@ -89,10 +81,10 @@ def classes_of(outputs: Arrays) -> list[list[tuple[str, float]]]:
         raise RequestError(
             Code.INVALID_ARGUMENT, "the model returned neither 'classes' nor 'scores' per example"
         )
-    count = shape.shape[0]
-    labels = [[""] * shape.shape[1]] * count if classes is None else _texts(classes)
-    values = [[0.0] * shape.shape[1]] * count if scores is None else _shortest(scores)
-    return [list(zip(ls, vs, strict=True)) for ls, vs in zip(labels, values, strict=True)]
+    labels = np.full(shape.shape, b"", object) if classes is None else classes
+    texts = [[item.decode("utf-8", "replace") for item in row] for row in labels]
+    values = encode_tensor(np.zeros(shape.shape) if scores is None else scores, "scores")
+    return [list(zip(ts, vs, strict=True)) for ts, vs in zip(texts, values, strict=True)]
 
 
 def values_of(outputs: Arrays) -> list[float]:
@@ -106,15 +98,8 @@ def values_of(outputs: Arrays) -> list[float]:
         raise RequestError(
             Code.INVALID_ARGUMENT, "the model did not return one value in 'outputs' per example"
         )
-    return _shortest(found.reshape(-1))
-
-
-def _texts(array: Array) -> list[list[str]]:
-    return [[item.decode("utf-8", "replace") for item in row] for row in array]
-
-
-def _shortest(array: Array) -> Any:
-    return np.array(array.astype(str), dtype=object).astype(float).tolist()
+    values: list[float] = encode_tensor(found.reshape(-1), "outputs")
+    return values
 
 
 def _make_example(raw: Any) -> tf.train.Example:

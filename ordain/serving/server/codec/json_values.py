@@ -14,15 +14,13 @@ from typing import Any
 
 import numpy as np
 
-from ordain.serving.server.codec.tensors import Array, ElementType
+from ordain.serving.server.codec.tensors import MAX_RANK, Array, ElementType, strings
 from ordain.serving.server.errors import invalid
 from ordain.serving.server.rest.json_text import quote
 
 B64 = "b64"
 #: Outputs whose name ends like this hold bytes, and are returned as base64.
 BYTES_SUFFIX = "_bytes"
-#: TensorFlow's own limit on a tensor's rank.
-MAX_RANK = 254
 
 
 def is_base64(value: Any) -> bool:
@@ -57,19 +55,12 @@ def decode_tensor(value: Any, kind: ElementType) -> Array:
                     f"expected size: {size}"
                 )
         flat = list(itertools.chain.from_iterable(flat))
-    return decode_elements(flat, kind).reshape(shape)
+    return _decode_elements(flat, kind).reshape(shape)
 
 
-def decode_elements(values: list[Any], kind: ElementType) -> Array:
-    """Decodes JSON scalars into a flat array.
-
-    Raises:
-        RequestError: An element has another type or does not fit.
-    """
+def _decode_elements(values: list[Any], kind: ElementType) -> Array:
     if kind.is_string:
-        array = np.empty(len(values), dtype=object)
-        array[:] = [_decode_bytes(value, kind) for value in values]
-        return array
+        return strings([_decode_bytes(value, kind) for value in values])
     family = kind.numpy.kind
     allowed: tuple[type, ...] = {"b": (bool,), "f": (float, int)}.get(family, (int,))
     if not set(map(type, values)) <= set(allowed):

@@ -149,17 +149,5 @@ def _decode_columns(inputs: Any, signature: Signature) -> Arrays:
             )
         ((name, spec),) = signature.inputs.items()
         return {name: decode_tensor(inputs, spec.type)}
-    decoded = {}
-    for name, spec in signature.inputs.items():
-        if name in inputs:
-            decoded[name] = decode_tensor(inputs[name], spec.type)
-        elif spec.default is None:
-            raise invalid(f"Missing named input: {name} in 'inputs' object.")
     # TensorFlow Serving ignores unknown names, which would hide a misspelt optional input.
-    unknown = sorted(inputs.keys() - signature.inputs.keys())
-    if unknown:
-        raise invalid(
-            f"signature {signature.name!r} has no input {unknown[0]!r}; "
-            f"it takes {', '.join(sorted(signature.inputs))}"
-        )
-    return decoded
+    return {n: decode_tensor(value, signature.input(n).type) for n, value in inputs.items()}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,8 @@ from ordain.serving.server.errors import invalid
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Arrays = dict[str, Array]
+#: Most dimensions of an array in NumPy.
+MAX_RANK = 64
 
 
 @dataclass(frozen=True)
@@ -57,12 +59,19 @@ BY_V2 = {kind.v2: kind for kind in _TYPES}
 BY_NUMPY = {kind.numpy: kind for kind in _TYPES}
 
 
+def strings(items: Sequence[bytes]) -> Array:
+    """Makes a flat array of byte strings."""
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array
+
+
 @dataclass(frozen=True)
 class TensorSpec:
     """One input or output of a signature.
 
     Attributes:
-        name: Its name in requests and answers.
+        name: Its name in requests and responses.
         type: Type of its elements.
         shape: Sizes, -1 for any size; None if the rank is unknown.
         default: Value if a request omits it, `[1, ...]` or a scalar; None if it is required.
@@ -92,15 +101,17 @@ class TensorSpec:
         return value.item() if isinstance(value, np.generic) else value
 
     def check(self, array: Array) -> None:
-        """Checks an array's shape.
+        """Checks an array's type and shape.
 
         Raises:
-            RequestError: It does not match; names both shapes.
+            RequestError: They do not match; names both.
         """
-        if self.shape is None:
-            return
-        if array.ndim != len(self.shape) or any(
-            want not in (-1, got) for want, got in zip(self.shape, array.shape, strict=True)
+        if array.dtype != self.type.numpy:
+            got = BY_NUMPY[array.dtype].tf if array.dtype in BY_NUMPY else str(array.dtype)
+            raise invalid(f"input {self.name!r} is {got}, expected {self.type.tf}")
+        if self.shape is not None and (
+            array.ndim != len(self.shape)
+            or any(want not in (-1, got) for want, got in zip(self.shape, array.shape, strict=True))
         ):
             raise invalid(
                 f"input {self.name!r} has shape {list(array.shape)}, expected {list(self.shape)}"
@@ -129,6 +140,19 @@ class Signature:
         specs = (*self.inputs.values(), *self.outputs.values())
         return bool(self.inputs) and all(spec.has_batch for spec in specs)
 
+    def input(self, name: str) -> TensorSpec:
+        """An input by name.
+
+        Raises:
+            RequestError: There is none.
+        """
+        if name not in self.inputs:
+            raise invalid(
+                f"signature {self.name!r} has no input {name!r}; "
+                f"it takes {', '.join(sorted(self.inputs))}"
+            )
+        return self.inputs[name]
+
     def complete(self, given: Mapping[str, Array]) -> tuple[Arrays, int]:
         """Checks the inputs of a request, and fills in defaults.
 
@@ -139,22 +163,14 @@ class Signature:
             RequestError: An input is missing or unknown, has another type or shape, or another
                 number of rows than the others.
         """
-        unknown = sorted(given.keys() - self.inputs.keys())
-        if unknown:
-            raise invalid(
-                f"signature {self.name!r} has no input {unknown[0]!r}; "
-                f"it takes {', '.join(sorted(self.inputs))}"
-            )
+        specs = {name: self.input(name) for name in given}
         missing = [n for n, s in self.inputs.items() if n not in given and s.default is None]
         if missing:
-            raise invalid(f"Missing named input: {missing[0]} of signature {self.name!r}")
+            raise invalid(f"Missing named input: {missing[0]} in 'inputs' object.")
         rows = 1
         first = ""
         for name, array in given.items():
-            spec = self.inputs[name]
-            if array.dtype != spec.type.numpy:
-                got = BY_NUMPY[array.dtype].tf if array.dtype in BY_NUMPY else str(array.dtype)
-                raise invalid(f"input {name!r} is {got}, expected {spec.type.tf}")
+            spec = specs[name]
             spec.check(array)
             if not spec.has_batch:
                 continue

@@ -1,4 +1,4 @@
-"""Shared by REST and gRPC of the Open Inference Protocol: parameters, metadata, datatypes.
+"""Shared by REST and gRPC of the Open Inference Protocol: parameters, inputs, metadata.
 
 The protocol has neither signatures nor labels. Both are request parameters here:
 `signature_name` (default `serving_default`) and `label`.
@@ -6,26 +6,26 @@ The protocol has neither signatures nor labels. Both are request parameters here
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from importlib import metadata
 from typing import Any
 
-import numpy as np
-
 from ordain.serving.server.codec.predict_json import DEFAULT_SIGNATURE
-from ordain.serving.server.codec.tensors import BY_NUMPY, BY_V2, Array, ElementType, TensorSpec
+from ordain.serving.server.codec.tensors import (
+    BY_NUMPY,
+    BY_V2,
+    MAX_RANK,
+    Array,
+    Arrays,
+    ElementType,
+    TensorSpec,
+)
 from ordain.serving.server.errors import invalid, not_found
 from ordain.serving.server.models.loaded_model import LoadedModel
 
-PLATFORM = "tensorflow_savedmodel"
-SERVER = "ordain"
 #: Most elements in one tensor's declared shape.
 MAX_ELEMENTS = 1 << 28
-
-
-def server_version() -> str:
-    """The version of this package."""
-    return metadata.version("ordain")
 
 
 def parse_version(text: str) -> int | None:
@@ -54,45 +54,39 @@ def parameters_of(raw: Mapping[str, Any]) -> tuple[str, str]:
     return signature or DEFAULT_SIGNATURE, label
 
 
-def element_type(name: str, datatype: Any) -> ElementType:
-    """The element type of a request's tensor.
+def add_input(
+    arrays: Arrays, name: str, datatype: Any, shape: Any, decode: Callable[[ElementType], Array]
+) -> None:
+    """Adds a tensor of a request.
+
+    Args:
+        arrays: The request's inputs so far.
+        name: The tensor's name.
+        datatype: Its datatype, as sent.
+        shape: Its shape, as sent.
+        decode: Decodes its elements into a flat array.
 
     Raises:
-        RequestError: The datatype is unknown.
+        RequestError: Name, datatype, shape or elements violate the protocol.
     """
+    if name in arrays:
+        raise invalid(f"input {name!r} is given twice")
     if not isinstance(datatype, str) or datatype not in BY_V2:
         raise invalid(f"input {name!r}: datatype {datatype!r} is not one of {', '.join(BY_V2)}")
-    return BY_V2[datatype]
-
-
-def check_shape(name: str, shape: Any) -> tuple[int, ...]:
-    """The declared shape of a request's tensor.
-
-    Raises:
-        RequestError: It is not a list of sizes, or has too many elements.
-    """
-    is_list = isinstance(shape, (list, tuple)) and len(shape) <= 254
+    is_list = isinstance(shape, list) and len(shape) <= MAX_RANK
     if not is_list or any(type(size) is not int or size < 0 for size in shape):
-        raise invalid(f"input {name!r}: 'shape' must be a list of non-negative sizes")
-    elements = 1
-    for size in shape:
-        elements *= size
-    if elements > MAX_ELEMENTS or any(size > MAX_ELEMENTS for size in shape):
-        raise invalid(f"input {name!r}: shape {list(shape)} has too many elements")
-    return tuple(shape)
-
-
-def fit(name: str, flat: Array, shape: tuple[int, ...]) -> Array:
-    """Reshapes flat elements to the declared shape.
-
-    Raises:
-        RequestError: Their number does not match the shape.
-    """
-    if flat.size != int(np.prod(shape, dtype=np.int64)):
         raise invalid(
-            f"input {name!r} has {flat.size} elements, which does not match shape {list(shape)}"
+            f"input {name!r}: 'shape' must be a list of at most {MAX_RANK} non-negative sizes"
         )
-    return flat.reshape(shape)
+    elements = math.prod(shape)
+    if elements > MAX_ELEMENTS or any(size > MAX_ELEMENTS for size in shape):
+        raise invalid(f"input {name!r}: shape {shape} has too many elements")
+    flat = decode(BY_V2[datatype])
+    if flat.size != elements:
+        raise invalid(
+            f"input {name!r} has {flat.size} elements, which does not match shape {shape}"
+        )
+    arrays[name] = flat.reshape(shape)
 
 
 def datatype_of(name: str, array: Array) -> str:
@@ -118,14 +112,25 @@ def select_outputs(outputs: Mapping[str, Array], wanted: list[str]) -> dict[str,
     return {name: outputs[name] for name in wanted or sorted(outputs)}
 
 
-def described(model: LoadedModel) -> tuple[list[TensorSpec], list[TensorSpec]]:
-    """Inputs and outputs in the metadata: of the default signature, or else of the first."""
+def server_metadata() -> dict[str, Any]:
+    """`ServerMetadataResponse` as JSON."""
+    return {"name": "ordain", "version": metadata.version("ordain"), "extensions": []}
+
+
+def model_metadata(name: str, versions: list[int], model: LoadedModel) -> dict[str, Any]:
+    """`ModelMetadataResponse` as JSON: the default signature, or else the first."""
     names = sorted(model.signatures)
-    name = DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in names else names[0]
-    signature = model.signatures[name]
-    return list(signature.inputs.values()), list(signature.outputs.values())
+    signature = model.signatures[DEFAULT_SIGNATURE if DEFAULT_SIGNATURE in names else names[0]]
+    return {
+        "name": name,
+        "versions": [str(version) for version in versions],
+        "platform": "tensorflow_savedmodel",
+        "inputs": [_describe(spec) for spec in signature.inputs.values()],
+        "outputs": [_describe(spec) for spec in signature.outputs.values()],
+    }
 
 
-def shape_of(spec: TensorSpec) -> list[int]:
-    """A shape in the metadata: -1 for any size, and `[-1]` for an unknown rank."""
-    return [-1] if spec.shape is None else list(spec.shape)
+def _describe(spec: TensorSpec) -> dict[str, Any]:
+    """A tensor's metadata; sizes are -1 for any size, and `[-1]` for an unknown rank."""
+    shape = [-1] if spec.shape is None else list(spec.shape)
+    return {"name": spec.name, "datatype": spec.type.v2, "shape": shape}

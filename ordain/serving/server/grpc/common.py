@@ -15,7 +15,7 @@ _STATUS = {status.value[0]: status for status in grpc.StatusCode}
 
 
 class GrpcRequest(Request):
-    """One RPC while it is answered; its message is passed separately."""
+    """One RPC; its message is passed separately."""
 
     def __init__(
         self, service: Service, protocol: str, method: str, context: grpc.aio.ServicerContext
@@ -57,7 +57,7 @@ def handler(
     async def handle(message: Any, context: grpc.aio.ServicerContext) -> Any:
         request = GrpcRequest(service, protocol, name, context)
         response = None
-        with request.answering(name):
+        with request.recorded(name):
             if not is_public:
                 request.authorize()
             response = await method(message, request)

@@ -23,7 +23,7 @@ from tensorflow_serving.apis import (
 
 from ordain.serving.server.codec import examples_json as examples
 from ordain.serving.server.codec.predict_json import DEFAULT_SIGNATURE
-from ordain.serving.server.codec.tensor_protos import decode_inputs, encode_proto
+from ordain.serving.server.codec.tensor_protos import decode_proto, encode_proto
 from ordain.serving.server.codec.tensors import Arrays
 from ordain.serving.server.errors import invalid
 from ordain.serving.server.grpc.common import GrpcRequest, handler
@@ -52,7 +52,7 @@ def add_services(server: grpc.aio.Server, service: Service) -> None:
 async def _predict(message: Any, request: GrpcRequest) -> Any:
     with _lease(message.model_spec, request, request.request_id) as served:
         name = message.model_spec.signature_name or DEFAULT_SIGNATURE
-        given = decode_inputs(message.inputs)
+        given = {n: decode_proto(proto, n) for n, proto in message.inputs.items()}
         outputs = await request.service.call(served, name, given, request.timeout_s)
         wanted = list(message.output_filter) or sorted(outputs)
         unknown = [output for output in wanted if output not in outputs]
@@ -67,34 +67,31 @@ async def _predict(message: Any, request: GrpcRequest) -> Any:
 
 async def _classify(message: Any, request: GrpcRequest) -> Any:
     response = classification_pb2.ClassificationResponse()
-    with _lease(message.model_spec, request, request.request_id) as served:
-        outputs = await _call_examples(message, request, served, "classify")
-        for row in examples.classes_of(outputs):
-            classes = response.result.classifications.add()
-            for label, score in row:
-                classes.classes.add(label=label, score=score)
-        _fill_spec(response.model_spec, message.model_spec, served)
+    outputs = await _call_examples(message, request, "classify", response.model_spec)
+    for row in examples.classes_of(outputs):
+        classes = response.result.classifications.add()
+        for label, score in row:
+            classes.classes.add(label=label, score=score)
     return response
 
 
 async def _regress(message: Any, request: GrpcRequest) -> Any:
     response = regression_pb2.RegressionResponse()
-    with _lease(message.model_spec, request, request.request_id) as served:
-        outputs = await _call_examples(message, request, served, "regress")
-        for value in examples.values_of(outputs):
-            response.result.regressions.add(value=value)
-        _fill_spec(response.model_spec, message.model_spec, served)
+    outputs = await _call_examples(message, request, "regress", response.model_spec)
+    for value in examples.values_of(outputs):
+        response.result.regressions.add(value=value)
     return response
 
 
 async def _call_examples(
-    message: Any, request: GrpcRequest, served: ServedVersion, method: str
+    message: Any, request: GrpcRequest, method: str, filled: model_pb2.ModelSpec
 ) -> Arrays:
     name = message.model_spec.signature_name or DEFAULT_SIGNATURE
-    signature = served.model.signature(name)
-    examples.check_method(signature, method)
-    inputs = examples.examples_input(signature, _serialize(message.input))
-    return await request.service.call(served, name, inputs, request.timeout_s)
+    with _lease(message.model_spec, request, request.request_id) as served:
+        signature = served.model.signature(name)
+        inputs = examples.examples_input(signature, method, _serialize(message.input))
+        _fill_spec(filled, message.model_spec, served)
+        return await request.service.call(served, name, inputs, request.timeout_s)
 
 
 def _serialize(given: input_pb2.Input) -> list[bytes]:
@@ -116,7 +113,7 @@ def _serialize(given: input_pb2.Input) -> list[bytes]:
 async def _metadata(message: Any, request: GrpcRequest) -> Any:
     if list(message.metadata_field) != ["signature_def"]:
         raise invalid("metadata_field must be ['signature_def']")
-    with _lease(message.model_spec, request, None) as served:
+    with _lease(message.model_spec, request) as served:
         definitions = get_model_metadata_pb2.SignatureDefMap()
         for name, definition in served.model.signature_defs.items():
             definitions.signature_def[name].CopyFrom(definition)
@@ -144,7 +141,7 @@ async def _status(message: Any, request: GrpcRequest) -> Any:
 
 
 def _lease(
-    spec: model_pb2.ModelSpec, request: GrpcRequest, request_id: str | None
+    spec: model_pb2.ModelSpec, request: GrpcRequest, request_id: str | None = None
 ) -> contextlib.AbstractContextManager[ServedVersion]:
     if not spec.name:
         raise invalid("Missing ModelSpec")

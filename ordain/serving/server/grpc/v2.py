@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import struct
+from functools import partial
 from typing import Any
 
 import grpc
 import numpy as np
 
 from ordain.serving.server.codec import v2 as inference
-from ordain.serving.server.codec.tensors import Array, Arrays, ElementType, TensorSpec
+from ordain.serving.server.codec.tensors import Array, Arrays, ElementType, strings
 from ordain.serving.server.errors import invalid
 from ordain.serving.server.grpc.common import GrpcRequest, Method, handler
 from ordain.serving.server.protocol import open_inference_pb2 as messages
@@ -77,22 +78,14 @@ async def _model_ready(message: Any, request: GrpcRequest) -> Any:
 
 async def _server_metadata(message: Any, request: GrpcRequest) -> Any:
     del message, request
-    return messages.ServerMetadataResponse(
-        name=inference.SERVER, version=inference.server_version()
-    )
+    return messages.ServerMetadataResponse(**inference.server_metadata())
 
 
 async def _model_metadata(message: Any, request: GrpcRequest) -> Any:
     version = inference.parse_version(message.version)
-    with request.lease(message.name, version, request_id=None) as served:
-        inputs, outputs = inference.described(served.model)
-        return messages.ModelMetadataResponse(
-            name=message.name,
-            versions=[str(v) for v in request.service.versions],
-            platform=inference.PLATFORM,
-            inputs=[_describe(spec) for spec in inputs],
-            outputs=[_describe(spec) for spec in outputs],
-        )
+    with request.lease(message.name, version) as served:
+        document = inference.model_metadata(message.name, request.service.versions, served.model)
+        return messages.ModelMetadataResponse(**document)
 
 
 async def _infer(message: Any, request: GrpcRequest) -> Any:
@@ -119,30 +112,22 @@ async def _infer(message: Any, request: GrpcRequest) -> Any:
         return response
 
 
-def _describe(spec: TensorSpec) -> Any:
-    return messages.ModelMetadataResponse.TensorMetadata(
-        name=spec.name, datatype=spec.type.v2, shape=inference.shape_of(spec)
-    )
-
-
 def _decode(message: Any) -> Arrays:
     raw = message.raw_input_contents
     if raw and len(raw) != len(message.inputs):
         raise invalid(f"{len(raw)} raw contents for {len(message.inputs)} inputs")
     arrays: Arrays = {}
     for position, tensor in enumerate(message.inputs):
-        name = tensor.name
-        if not name or name in arrays:
-            raise invalid(f"input {position} has no name or a duplicate name")
-        kind = inference.element_type(name, tensor.datatype)
-        shape = inference.check_shape(name, list(tensor.shape))
-        if raw:
-            if tensor.HasField("contents"):
-                raise invalid(f"input {name!r} has both contents and raw contents")
-            flat = decode_raw(name, raw[position], kind)
-        else:
-            flat = _decode_contents(name, tensor.contents, kind)
-        arrays[name] = inference.fit(name, flat, shape)
+        if not tensor.name:
+            raise invalid(f"input {position} has no name")
+        if raw and tensor.HasField("contents"):
+            raise invalid(f"input {tensor.name!r} has both contents and raw contents")
+        decode = (
+            partial(_decode_raw, tensor.name, raw[position])
+            if raw
+            else partial(_decode_contents, tensor.name, tensor.contents)
+        )
+        inference.add_input(arrays, tensor.name, tensor.datatype, list(tensor.shape), decode)
     return arrays
 
 
@@ -155,21 +140,15 @@ def _decode_contents(name: str, contents: Any, kind: ElementType) -> Array:
         raise invalid(f"input {name!r}: {kind.v2} elements belong in {field}, not in {given[0]}")
     values = getattr(contents, field)
     if kind.is_string:
-        array = np.empty(len(values), dtype=object)
-        array[:] = list(values)
-        return array
+        return strings(values)
     try:
         return np.array(values, dtype=kind.numpy)
     except OverflowError:
         raise invalid(f"input {name!r} holds a value out of range for {kind.v2}") from None
 
 
-def decode_raw(name: str, data: bytes, kind: ElementType) -> Array:
-    """Decodes raw contents: little-endian elements; a byte string follows its 4-byte length.
-
-    Raises:
-        RequestError: The bytes do not divide into elements.
-    """
+def _decode_raw(name: str, data: bytes, kind: ElementType) -> Array:
+    """Decodes raw contents: little-endian elements; a byte string follows its 4-byte length."""
     if not kind.is_string:
         if len(data) % kind.numpy.itemsize:
             raise invalid(
@@ -187,13 +166,11 @@ def decode_raw(name: str, data: bytes, kind: ElementType) -> Array:
         if position > len(data):
             raise invalid(f"input {name!r}: an element exceeds the remaining bytes")
         items.append(data[start:position])
-    array = np.empty(len(items), dtype=object)
-    array[:] = items
-    return array
+    return strings(items)
 
 
-def encode_raw(array: Array) -> bytes:
-    """Encodes an output as raw contents, see `decode_raw`."""
+def _encode_raw(array: Array) -> bytes:
+    """Encodes an output as raw contents, see `_decode_raw`."""
     if array.dtype != object:
         return array.astype(array.dtype.newbyteorder("<")).tobytes()
     items = [bytes(item) for item in array.ravel()]
@@ -204,6 +181,6 @@ def _encode(response: Any, name: str, array: Array, is_raw: bool) -> None:
     datatype = inference.datatype_of(name, array)
     tensor = response.outputs.add(name=name, datatype=datatype, shape=list(array.shape))
     if is_raw:
-        response.raw_output_contents.append(encode_raw(array))
+        response.raw_output_contents.append(_encode_raw(array))
         return
     getattr(tensor.contents, _FIELDS[datatype]).extend(array.ravel().tolist())

@@ -1,4 +1,4 @@
-"""Adaptive batching: concurrent requests are answered by one call of the model.
+"""Adaptive batching: concurrent requests share one call of the model.
 
 Requests to one version and signature are merged if their rows have the same shape and type. Each
 such group makes one call at a time; requests that arrive meanwhile are the next batch. A lone
@@ -15,7 +15,7 @@ import asyncio
 import time
 from collections import deque
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 
 import numpy as np
@@ -39,7 +39,7 @@ class QueueLimit:
     def __init__(self, limit: int, metrics: Metrics) -> None:
         self._limit = limit
         self._waiting = 0
-        self._gauge = metrics.queue_depth
+        metrics.queue_depth.set_function(lambda: self._waiting)
 
     def enter(self) -> None:
         """Counts a waiting request.
@@ -53,19 +53,17 @@ class QueueLimit:
                 f"the queue is full with {self._waiting} requests; try again later",
             )
         self._waiting += 1
-        self._gauge.set(self._waiting)
 
-    def release(self, count: int) -> None:
-        """Counts requests that no longer wait."""
-        self._waiting -= count
-        self._gauge.set(self._waiting)
+    def leave(self) -> None:
+        """Counts a request that no longer waits."""
+        self._waiting -= 1
 
 
 @dataclass(eq=False)
 class _Item:
     inputs: Arrays
     rows: int
-    answer: asyncio.Future[Arrays]
+    response: asyncio.Future[Arrays]
 
 
 class Batcher:
@@ -86,7 +84,7 @@ class Batcher:
         self._wait_s = settings.batch_wait_s
         self._metrics = metrics
         self._groups: dict[Key, _Group] = {}
-        self._answering: set[asyncio.Task[None]] = set()
+        self._running: set[asyncio.Task[None]] = set()
         self._unsplittable: set[str] = set()
 
     async def run(self, signature: Signature, inputs: Arrays, rows: int) -> Arrays:
@@ -112,7 +110,7 @@ class Batcher:
         group.items.append(item)
         group.rows += rows
         group.arrived.set()
-        return await item.answer
+        return await item.response
 
     async def close(self) -> None:
         """Removes the groups, when no request waits any more; a blocked call is abandoned."""
@@ -142,13 +140,13 @@ class Batcher:
                 self._workers.release()
                 continue
             is_busy = len(batch) > 1
-            answering = asyncio.create_task(self._answer(group.signature, batch))
-            self._answering.add(answering)
-            answering.add_done_callback(self._answering.discard)
-            done, _ = await asyncio.wait({answering}, timeout=SLOW_S)
+            running = asyncio.create_task(self._run_batch(group.signature, batch))
+            self._running.add(running)
+            running.add_done_callback(self._running.discard)
+            done, _ = await asyncio.wait({running}, timeout=SLOW_S)
             if not done:
                 group.slow += 1
-                answering.add_done_callback(group.end_slow)
+                running.add_done_callback(group.end_slow)
             if isinstance(key[1], int):  # the group of a request that merges with no other
                 del self._groups[key]
                 return
@@ -171,34 +169,33 @@ class Batcher:
         while group.items and (not batch or rows + group.items[0].rows <= most):
             item = group.items.popleft()
             group.rows -= item.rows
-            self._limit.release(1)
-            if not item.answer.done():
+            self._limit.leave()
+            if not item.response.done():
                 batch.append(item)
                 rows += item.rows
         if batch:
             self._metrics.batch_rows.observe(rows)
         return batch
 
-    async def _answer(self, signature: str, batch: list[_Item]) -> None:
+    async def _run_batch(self, signature: str, batch: list[_Item]) -> None:
         inputs = [(item.inputs, item.rows) for item in batch]
-        answers: Sequence[Arrays | RequestError]
+        responses: Sequence[Arrays | RequestError]
         try:
-            answers = await self._workers.run(partial(self._run, signature, inputs))
+            responses = await self._workers.run(partial(self._run_split, signature, inputs))
         except RequestError as error:
-            answers = [error] * len(batch)
-        except Exception as error:
-            # Every waiting request gets an answer.
+            responses = [error] * len(batch)
+        except Exception as error:  # every waiting request gets a response
             failure = RequestError(Code.INTERNAL, f"{type(error).__name__}: {error}")
-            answers = [failure] * len(batch)
-        for item, answer in zip(batch, answers, strict=True):
-            if item.answer.done():
+            responses = [failure] * len(batch)
+        for item, response in zip(batch, responses, strict=True):
+            if item.response.done():
                 continue
-            if isinstance(answer, RequestError):
-                item.answer.set_exception(answer)
+            if isinstance(response, RequestError):
+                item.response.set_exception(response)
             else:
-                item.answer.set_result(answer)
+                item.response.set_result(response)
 
-    def _run(
+    def _run_split(
         self, signature: str, batch: Sequence[tuple[Arrays, int]]
     ) -> list[Arrays | RequestError]:
         """Calls the model, in a thread; a failing batch is halved to find the faulty request."""
@@ -216,7 +213,9 @@ class Batcher:
             except RequestError:
                 pass
         middle = len(batch) // 2
-        return self._run(signature, batch[:middle]) + self._run(signature, batch[middle:])
+        return self._run_split(signature, batch[:middle]) + self._run_split(
+            signature, batch[middle:]
+        )
 
     def _split(
         self, signature: str, outputs: Arrays, batch: Sequence[tuple[Arrays, int]]
@@ -234,16 +233,16 @@ class Batcher:
         ]
 
 
+@dataclass(eq=False)
 class _Group:
     """Requests that can be merged with each other."""
 
-    def __init__(self, signature: str) -> None:
-        self.signature = signature
-        self.items: deque[_Item] = deque()
-        self.rows = 0
-        self.arrived = asyncio.Event()
-        self.slow = 0
-        self.worker: asyncio.Task[None] | None = None
+    signature: str
+    items: deque[_Item] = field(default_factory=deque)
+    rows: int = 0
+    arrived: asyncio.Event = field(default_factory=asyncio.Event)
+    slow: int = 0
+    worker: asyncio.Task[None] | None = None
 
     def end_slow(self, _: object) -> None:
         """Counts the end of a slow call."""

@@ -53,11 +53,10 @@ def find_unservable(model: Path) -> list[str]:
     try:
         read_servable(model)
     except LoadError as error:
-        return [" ".join(str(error).split())]
+        return [str(error)]
     except Exception as error:
         # The model is untrusted input: the reader may raise anything.
-        what = " ".join(str(error).split())[:200]
-        return [f"saved_model.pb cannot be read: {type(error).__name__}: {what}"]
+        return [str(LoadError(f"saved_model.pb cannot be read: {type(error).__name__}: {error}"))]
     return []
 
 

@@ -1,4 +1,4 @@
-"""Trial load of a version in a process of its own, so that a bad version cannot harm the server.
+"""Trial load of a version in a separate process, so that a bad version cannot harm the server.
 
 A blocked thread cannot be ended, and a process that runs out of memory ends as a whole, so the
 first load does not happen in the serving process. `Trials` forks a process before TensorFlow has
@@ -20,12 +20,11 @@ import json
 import logging
 import os
 import select
-import shutil
 import signal
 import socket
 import tempfile
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -34,6 +33,7 @@ import psutil
 from ordain.serving.sandbox.process import MemoryWatch, kill_tree
 from ordain.serving.server.models.loaded_model import LoadedModel
 from ordain.serving.server.models.signature_defs import LoadError
+from ordain.serving.server.settings import Settings
 
 #: Loads a version, given its folder and number; raises if it cannot be served.
 Load = Callable[[Path, int], LoadedModel]
@@ -52,22 +52,7 @@ _FIRST_TRY = 0.25
 #: Seconds for the supervising processes to start and to end.
 _GRACE_S = 30.0
 #: Result for a version that can be served.
-_FINE = b"\0"
-#: Prefix of the folder for temporary files of a trial.
-_FOLDER_PREFIX = "ordain-load-"
-
-
-@dataclass(frozen=True)
-class Limits:
-    """Limits on the load of a version.
-
-    Attributes:
-        seconds: From the start of its check to the end of its warm-up.
-        memory_bytes: Resident memory beyond that of the imported modules.
-    """
-
-    seconds: float
-    memory_bytes: int
+_SERVABLE = b"\0"
 
 
 class Trials:
@@ -93,20 +78,22 @@ class Trials:
             return os.waitpid(self._pid, os.WNOHANG) == (0, 0)
         return False
 
-    async def find_fault(self, folder: Path, version: int, limits: Limits) -> str:
+    async def find_fault(self, folder: Path, version: int, settings: Settings) -> str:
         """Loads a version in a trial process; cancellation ends the process.
 
         Args:
             folder: The version's folder.
             version: Its number.
-            limits: Limits of the load.
+            settings: Limit the time of the load, and its memory beyond that of the imported
+                modules.
 
         Returns:
             Why it cannot be served, or an empty string.
         """
         ours, theirs = socket.socketpair()
         try:
-            request = json.dumps([str(folder), version, asdict(limits)]).encode()
+            limits = settings.load_timeout_s, settings.load_memory_bytes
+            request = json.dumps([str(folder), version, *limits]).encode()
             socket.send_fds(self._ours, [request], [theirs.fileno()])
         except OSError as error:
             ours.close()
@@ -115,15 +102,15 @@ class Trials:
             theirs.close()
         reader, writer = await asyncio.open_connection(sock=ours)
         try:
-            async with asyncio.timeout(limits.seconds * (1 + _FIRST_TRY) + _GRACE_S):
-                answer = await reader.read(_MAX_BYTES)
+            async with asyncio.timeout(settings.load_timeout_s * (1 + _FIRST_TRY) + _GRACE_S):
+                result = await reader.read(_MAX_BYTES)
         except (TimeoutError, OSError):
-            answer = b""
+            result = b""
         finally:
             writer.close()
-        if answer == _FINE:
+        if result == _SERVABLE:
             return ""
-        return answer.decode(errors="replace") or "the trial load gave no result"
+        return result.decode(errors="replace") or "the trial load gave no result"
 
 
 def _fork_forever(server: int, requests: socket.socket, load: Load) -> NoReturn:
@@ -150,65 +137,57 @@ def _fork_forever(server: int, requests: socket.socket, load: Load) -> NoReturn:
         os.close(descriptors[0])
 
 
-def _supervise(parent: int, request: bytes, answers: socket.socket, load: Load) -> NoReturn:
+def _supervise(parent: int, request: bytes, results: socket.socket, load: Load) -> NoReturn:
     """Runs the trial of one version under its limits, and sends the result."""
     _end_with(parent)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     try:
-        folder = Path(tempfile.mkdtemp(prefix=_FOLDER_PREFIX))
-        path, version, raw = json.loads(request)
-        reason = _try(Path(path), version, Limits(**raw), answers, folder, load)
-        shutil.rmtree(folder, ignore_errors=True)
+        folder, version, seconds, memory_bytes = json.loads(request)
+        with tempfile.TemporaryDirectory(prefix="ordain-load-", ignore_cleanup_errors=True) as tmp:
+            start = partial(_load, os.getpid(), partial(load, Path(folder), version), tmp)
+            reason = _try(start, seconds, memory_bytes, results)
     except BaseException as error:
         reason = f"the trial load failed: {_text_of(error)}"
     with contextlib.suppress(OSError):  # the server no longer waits
-        answers.sendall(reason.encode(errors="replace")[:_MAX_REASON] or _FINE)
+        results.sendall(reason.encode(errors="replace")[:_MAX_REASON] or _SERVABLE)
     os._exit(0)
 
 
-def _try(
-    path: Path, version: int, limits: Limits, answers: socket.socket, folder: Path, load: Load
-) -> str:
+#: Loads the version under a scheduling policy, and writes the result to a descriptor.
+_Start = Callable[[int, int], NoReturn]
+
+
+def _try(start: _Start, seconds: float, memory_bytes: int, results: socket.socket) -> str:
     """Loads a version in a further process; returns why it cannot be served, or an empty string.
 
     The first attempt uses idle processor time only, so that it does not slow requests. On a machine
     that is never idle it does not finish; the second attempt runs at low priority.
     """
-    policies = ((os.SCHED_IDLE, limits.seconds * _FIRST_TRY), (os.SCHED_BATCH, limits.seconds))
-    for policy, seconds in policies:
-        reason = _try_once(
-            path, version, replace(limits, seconds=seconds), answers, folder, load, policy
-        )
+    for policy, share in ((os.SCHED_IDLE, _FIRST_TRY), (os.SCHED_BATCH, 1.0)):
+        reason = _try_once(partial(start, policy), seconds * share, memory_bytes, results)
         if reason is not None:
             return reason
-    return f"loading timed out after {limits.seconds:g} s"
+    return f"loading timed out after {seconds:g} s"
 
 
 def _try_once(
-    path: Path,
-    version: int,
-    limits: Limits,
-    answers: socket.socket,
-    folder: Path,
-    load: Load,
-    policy: int,
+    start: Callable[[int], NoReturn], seconds: float, memory_bytes: int, results: socket.socket
 ) -> str | None:
-    """One attempt under a scheduling policy; None if it did not finish in time."""
+    """One attempt; None if it did not finish in time."""
     theirs, ours = os.pipe()
-    me = os.getpid()
     shared = psutil.Process().memory_info().rss
     pid = os.fork()
     if not pid:
         try:
             os.close(theirs)
-            answers.close()
-            _load(me, ours, path, version, folder, load, policy)
+            results.close()
+            start(ours)
         finally:
             os._exit(1)
     os.close(ours)
-    with MemoryWatch(pid, shared + limits.memory_bytes) as watch:
+    with MemoryWatch(pid, shared + memory_bytes) as watch:
         # Readable: a result, its end, or the server no longer waits.
-        ready, _, _ = select.select([theirs, answers], [], [], limits.seconds)
+        ready, _, _ = select.select([theirs, results], [], [], seconds)
         output = os.read(theirs, _MAX_BYTES) if theirs in ready else b""
     os.close(theirs)
     kill_tree(pid)
@@ -216,11 +195,11 @@ def _try_once(
     if watch.is_exceeded:
         taken = max(watch.peak_bytes - shared, 0) / 1e6
         return (
-            f"loading it takes more than {limits.memory_bytes / 1e6:.0f} MB of memory; killed at "
+            f"loading it takes more than {memory_bytes / 1e6:.0f} MB of memory; killed at "
             f"{taken:.0f} MB"
         )
     if output:
-        return "" if output == _FINE else output.decode(errors="replace")
+        return "" if output == _SERVABLE else output.decode(errors="replace")
     if not ready:
         return None
     code = os.waitstatus_to_exitcode(status)
@@ -231,25 +210,25 @@ def _try_once(
 
 
 def _load(
-    parent: int, answers: int, path: Path, version: int, folder: Path, load: Load, policy: int
+    parent: int, load: Callable[[], object], folder: str, policy: int, results: int
 ) -> NoReturn:
-    """Loads the version, in its own process."""
+    """Loads the version, in its own process, with a folder for its temporary files."""
     _end_with(parent)
     with contextlib.suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text(_OOM_SCORE, encoding="ascii")
     os.nice(_NICE)
     with contextlib.suppress(OSError):
         os.sched_setscheduler(0, policy, os.sched_param(0))
-    tempfile.tempdir = str(folder)
+    tempfile.tempdir = folder
     # TensorFlow would claim all GPU memory, which the server holds already.
     os.environ["CUDA_VISIBLE_DEVICES"] = "-1"
     logging.disable()  # the server logs the same, or the reason
     try:
-        load(path, version)
-        output = _FINE
+        load()
+        output = _SERVABLE
     except BaseException as error:
         output = _text_of(error).encode(errors="replace")[:_MAX_REASON]
-    os.write(answers, output)
+    os.write(results, output)
     os._exit(0)
 
 

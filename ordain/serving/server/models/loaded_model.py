@@ -31,18 +31,15 @@ class LoadedModel:
         """
         self.version = version
         try:
-            self._read(folder)
+            self.signature_defs, self.signatures = read_servable(folder)
+            self._loaded = tf.saved_model.load(str(folder), tags=[SERVE_TAG])
+            self._functions = {name: self._loaded.signatures[name] for name in self.signatures}
         except LoadError:
             raise
         except Exception as error:
             # The model is untrusted input: loading it may raise anything.
-            text = essence(error) if isinstance(error, tf.errors.OpError) else str(error)
+            text = brief_message(error) if isinstance(error, tf.errors.OpError) else str(error)
             raise LoadError(f"{type(error).__name__}: {text}") from error
-
-    def _read(self, folder: Path) -> None:
-        self.signature_defs, self.signatures = read_servable(folder)
-        self._loaded = tf.saved_model.load(str(folder), tags=[SERVE_TAG])
-        self._functions = {name: self._loaded.signatures[name] for name in self.signatures}
 
     def signature(self, name: str) -> Signature:
         """A signature by name.
@@ -76,12 +73,12 @@ class LoadedModel:
             outputs = self._functions[signature](**tensors)
             return {name: _from_tf(tensor) for name, tensor in outputs.items()}
         except tf.errors.OpError as error:
-            raise RequestError(Code.of_number(error.error_code), essence(error)) from error
+            raise RequestError(Code.of_number(error.error_code), brief_message(error)) from error
         except (TypeError, ValueError, UnicodeError) as error:
             raise invalid(str(error).partition("\n")[0]) from error
 
 
-def essence(error: tf.errors.OpError) -> str:
+def brief_message(error: tf.errors.OpError) -> str:
     """The message of a TensorFlow error without its graph and file traces."""
     before = str(error.message).partition("[[")[0]
     lines = [line.strip() for line in before.splitlines() if line.strip()]

@@ -12,7 +12,7 @@ from ordain.errors import InfrastructureError
 from ordain.serving.registry.trust import Trust
 from ordain.serving.server.metrics import Metrics
 from ordain.serving.server.models.checks import copy_checked
-from ordain.serving.server.models.load_trial import Limits, Load, Trials
+from ordain.serving.server.models.load_trial import Load, Trials
 from ordain.serving.server.models.loaded_model import LoadedModel
 from ordain.serving.server.models.signature_defs import LoadError
 from ordain.serving.server.models.threads import Threads
@@ -23,8 +23,6 @@ from ordain.serving.server.settings import Settings
 MAX_LOST = 4
 #: Concurrent loads: the stable version, the canary, another one.
 AT_A_TIME = 3
-#: Longest reason for a refusal, in characters.
-MAX_REASON = 1000
 
 log = logging.getLogger("ordain.serve")
 
@@ -47,22 +45,17 @@ class Loader:
         """
         self._load = load
         self._trials = trials
-        self._limits = Limits(settings.load_timeout_s, settings.load_memory_bytes)
+        self._settings = settings
         self._threads = Threads("load", MAX_LOST + AT_A_TIME, metrics.threads_lost.labels("load"))
         self._passed: dict[int, Fingerprint] = {}
         self._here: set[asyncio.Task[LoadedModel]] = set()
 
     @property
-    def lost(self) -> int:
-        """Threads blocked in a cancelled load that does not end."""
-        return self._threads.lost
-
-    @property
     def problems(self) -> list[str]:
         """Reasons why versions cannot be loaded, or soon cannot."""
         found = []
-        if self.lost:
-            found.append(f"{self.lost} of at most {MAX_LOST} loads are blocked in this process")
+        if lost := self._threads.lost:
+            found.append(f"{lost} of at most {MAX_LOST} loads are blocked in this process")
         if self._trials is not None and not self._trials.is_alive:
             found.append("the trial process has died: restart the server to load another version")
         return found
@@ -70,7 +63,7 @@ class Loader:
     async def load(self, folder: Path, version: int, content: Fingerprint) -> LoadedModel:
         """Checks, loads and warms a version.
 
-        Cancellation ends the trial; a thread that already loads finishes by itself.
+        Cancellation ends the trial; a load that has started in this process runs to its end.
 
         Args:
             folder: The version's folder.
@@ -82,13 +75,13 @@ class Loader:
         """
         has_passed = bool(content) and self._passed.get(version) == content
         if self._trials is not None and not has_passed:
-            fault = await self._trials.find_fault(folder, version, self._limits)
+            fault = await self._trials.find_fault(folder, version, self._settings)
             if fault:
-                raise LoadError(_short(fault))
+                raise LoadError(fault)
             self._passed[version] = content
-        if self.lost >= MAX_LOST:
+        if (lost := self._threads.lost) >= MAX_LOST:
             raise LoadError(
-                f"not loaded: {self.lost} loads are blocked in this process; restart the server"
+                f"not loaded: {lost} loads are blocked in this process; restart the server"
             )
         task = asyncio.create_task(self._load_here(folder, version))
         self._here.add(task)
@@ -98,17 +91,18 @@ class Loader:
 
     async def _load_here(self, folder: Path, version: int) -> LoadedModel:
         call = self._threads.start(partial(self._load, folder, version))
-        if not await call.wait(self._limits.seconds):
+        limit_s = self._settings.load_timeout_s
+        if not await call.wait(limit_s):
             if not await call.cancel():
                 self._threads.lose(call)
                 log.error("version %d: its load does not end; a thread is blocked", version)
-            raise LoadError(f"loading timed out after {self._limits.seconds:g} s")
+            raise LoadError(f"loading timed out after {limit_s:g} s")
         try:
             return call.result.result()
-        except LoadError as error:
-            raise LoadError(_short(str(error))) from error
+        except LoadError:
+            raise
         except Exception as error:
-            raise LoadError(_short(f"{type(error).__name__}: {error}")) from error
+            raise LoadError(f"{type(error).__name__}: {error}") from error
 
 
 def load_version(folder: Path, version: int, trust: Trust | None) -> LoadedModel:
@@ -131,8 +125,3 @@ def load_version(folder: Path, version: int, trust: Trust | None) -> LoadedModel
         raise
     weakref.finalize(model, copy.remove)
     return model
-
-
-def _short(reason: str) -> str:
-    reason = " ".join(reason.split())
-    return reason if len(reason) <= MAX_REASON else reason[: MAX_REASON - 3] + "..."

@@ -13,7 +13,6 @@ import gc
 import logging
 import time
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 
 from ordain.errors import OrdainError
@@ -32,16 +31,8 @@ from ordain.serving.server.settings import Settings
 
 log = logging.getLogger("ordain.serve")
 
-#: Ended versions kept on the status page.
-MAX_ENDED = 20
-
-
-@dataclass
-class _Loading:
-    """A version that is being loaded, for the label `role`, or for none."""
-
-    role: str
-    task: asyncio.Task[None]
+#: Seconds between two checks of labels and versions.
+POLL_S = 0.2
 
 
 class Reloader:
@@ -69,21 +60,21 @@ class Reloader:
         self._limit = QueueLimit(settings.max_queue, metrics)
         load = partial(load_version, trust=trust)
         self._loader = Loader(load, trials, settings, metrics)
-        self._loading: dict[int, _Loading] = {}
+        self._loading: dict[int, asyncio.Task[None]] = {}
         self._snapshot = Snapshot()
         self._contents: dict[int, Fingerprint] = {}
         self._refused: dict[int, tuple[Fingerprint, Fingerprint]] = {}
         self._former: list[int] = []
         self._ending: set[asyncio.Task[None]] = set()
-        self._complaint = ""
+        self._fault = ""
         self._is_closed = False
 
     @property
     def problems(self) -> list[str]:
         """Differences between the labels and what is served, each with its reason."""
         found = []
-        if self._complaint:
-            found.append(f"the serving directory cannot be followed: {self._complaint}")
+        if self._fault:
+            found.append(f"the serving directory cannot be followed: {self._fault}")
         for version, label in self._snapshot.labelled:
             status = self.states.get(version)
             if version in self.routing.loaded:
@@ -102,24 +93,24 @@ class Reloader:
         """
         await self.refresh()
         while (loading := self._loading.get(self._snapshot.labels.stable or 0)) is not None:
-            await asyncio.wait({loading.task})
+            await asyncio.wait({loading})
 
     async def follow(self) -> None:
         """Polls the directory until cancelled."""
         while True:
-            await asyncio.sleep(self._settings.poll_s)
+            await asyncio.sleep(POLL_S)
             try:
                 await self.refresh()
             except Exception as error:
                 # For example a disk that is briefly away: versions in memory keep serving.
-                complaint = _in_one_line(error)
-                if complaint != self._complaint:
-                    log.error("the serving directory cannot be followed: %s", complaint)
-                self._complaint = complaint
+                fault = _in_one_line(error)
+                if fault != self._fault:
+                    log.error("the serving directory cannot be followed: %s", fault)
+                self._fault = fault
             else:
-                if self._complaint:
+                if self._fault:
                     log.info("the serving directory can be followed again")
-                self._complaint = ""
+                self._fault = ""
 
     async def refresh(self) -> None:
         """Follows the directory if it has changed: starts loads, and routes to what is loaded.
@@ -139,7 +130,7 @@ class Reloader:
     async def close(self) -> None:
         """Starts no further load, and cancels running ones with their trial processes."""
         self._is_closed = True
-        tasks = [loading.task for loading in self._loading.values()]
+        tasks = list(self._loading.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -149,22 +140,19 @@ class Reloader:
         if self._is_closed:
             return
         wanted = dict(self._snapshot.wanted(self._settings.all_versions))
-        for version, loading in self._loading.items():
-            if version in wanted:
-                loading.role = wanted[version]
-            else:
-                loading.task.cancel()
-        busy = {self._loading[v].role for v in self._loading if v in wanted}
+        for version in self._loading.keys() - wanted.keys():
+            self._loading[version].cancel()
+        busy = {wanted[version] for version in self._loading if version in wanted}
         is_first = self.routing.stable is None
-        for version, role in wanted.items():
+        for version, label in wanted.items():
             if version in self.routing.loaded or version in self._loading:
                 continue
             # One load per label at a time, so that a hanging canary does not delay the stable
             # version. At the start the stable version loads first, alone.
-            if self._is_refused(version) or role in busy or (is_first and STABLE in busy):
+            if self._is_refused(version) or label in busy or (is_first and STABLE in busy):
                 continue
-            busy.add(role)
-            self._loading[version] = _Loading(role, asyncio.create_task(self._load(version)))
+            busy.add(label)
+            self._loading[version] = asyncio.create_task(self._load(version))
         self._switch(dict(self.routing.loaded))
 
     def _is_refused(self, version: int) -> bool:
@@ -234,7 +222,10 @@ class Reloader:
         self._report(old)
         for version, served in loaded.items():
             if version not in keep:
-                self._retire(served)
+                self.states[version] = VersionStatus(version, State.UNLOADING)
+                task = asyncio.create_task(self._end(served))
+                self._ending.add(task)
+                task.add_done_callback(self._ending.discard)
 
     def _forget(self, present: Iterable[int]) -> None:
         """Drops states of versions that are neither in the directory nor in memory."""
@@ -256,13 +247,6 @@ class Reloader:
         for label, version in new.labels().items():
             self._metrics.labels.labels(label).set(version)
 
-    def _retire(self, served: ServedVersion) -> None:
-        self.states[served.version] = VersionStatus(served.version, State.UNLOADING)
-
-        task = asyncio.create_task(self._end(served))
-        self._ending.add(task)
-        task.add_done_callback(self._ending.discard)
-
     async def _end(self, served: ServedVersion) -> None:
         await served.end()
         version = served.version
@@ -272,9 +256,6 @@ class Reloader:
         if version not in self.routing.loaded and version not in self._loading:
             self.states[version] = VersionStatus(version, State.END)
             log.info("version %d: unloaded", version)
-        ended = [v for v, status in self.states.items() if status.state is State.END]
-        for old in ended[:-MAX_ENDED]:
-            del self.states[old]
 
 
 def _in_one_line(error: Exception) -> str:

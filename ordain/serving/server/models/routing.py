@@ -46,36 +46,51 @@ class VersionStatus:
     message: str = ""
 
 
+class OpenRequests:
+    """Counts open requests, and waits for their end.
+
+    Attributes:
+        count: How many are open.
+    """
+
+    def __init__(self) -> None:
+        self.count = 0
+        self._is_idle = asyncio.Event()
+        self._is_idle.set()
+
+    @contextlib.contextmanager
+    def one(self) -> Iterator[None]:
+        """Counts a request while it is open."""
+        self.count += 1
+        self._is_idle.clear()
+        try:
+            yield
+        finally:
+            self.count -= 1
+            if not self.count:
+                self._is_idle.set()
+
+    async def ended(self) -> None:
+        """Waits until none is open."""
+        await self._is_idle.wait()
+
+
 class ServedVersion:
     """One loaded version with its open requests."""
 
     def __init__(self, model: LoadedModel, batcher: Batcher) -> None:
         self.model = model
         self.batcher = batcher
-        self._in_flight = 0
-        self._is_idle = asyncio.Event()
-        self._is_idle.set()
+        self.open_requests = OpenRequests()
 
     @property
     def version(self) -> int:
         """Its number."""
         return self.model.version
 
-    @contextlib.contextmanager
-    def lease(self) -> Iterator[ServedVersion]:
-        """Keeps the version in memory for one request."""
-        self._in_flight += 1
-        self._is_idle.clear()
-        try:
-            yield self
-        finally:
-            self._in_flight -= 1
-            if not self._in_flight:
-                self._is_idle.set()
-
     async def end(self) -> None:
         """Waits for its last request, then closes the batcher; it must get no new requests."""
-        await self._is_idle.wait()
+        await self.open_requests.ended()
         await self.batcher.close()
 
 
@@ -122,27 +137,21 @@ class Routing:
             if version not in self.loaded:
                 raise not_found(f"Servable not found for request: Specific({name}, {version})")
             return self.loaded[version]
-        number = self._labelled(label) if label else self._any(request_id)
-        return self.loaded[number]
+        if label:
+            if label not in self.labels():
+                # TensorFlow Serving's message and code for a label without a version.
+                raise invalid(f"Unrecognized servable version label: {label}")
+            return self.loaded[self.labels()[label]]
+        if self.stable is None:
+            raise RequestError(Code.UNAVAILABLE, f"no version of {self.name} is loaded yet")
+        if self.canary is None or request_id is None or _draw(request_id) >= self.share:
+            return self.loaded[self.stable]
+        return self.loaded[self.canary]
 
     def labels(self) -> dict[str, int]:
         """Labels of versions in memory."""
         found = {STABLE: self.stable, CANARY: self.canary}
         return {label: version for label, version in found.items() if version is not None}
-
-    def _labelled(self, label: str) -> int:
-        version = self.labels().get(label)
-        if version is None:
-            # TensorFlow Serving's message and code for a label without a version.
-            raise invalid(f"Unrecognized servable version label: {label}")
-        return version
-
-    def _any(self, request_id: str | None) -> int:
-        if self.stable is None:
-            raise RequestError(Code.UNAVAILABLE, f"no version of {self.name} is loaded yet")
-        if self.canary is None or request_id is None:
-            return self.stable
-        return self.canary if _draw(request_id) < self.share else self.stable
 
 
 def _draw(request_id: str) -> float:

@@ -11,25 +11,28 @@ from typing import Any
 
 import numpy as np
 from google.protobuf.message import DecodeError
-from tensorflow.core.framework import types_pb2
 from tensorflow.core.protobuf import meta_graph_pb2, saved_model_pb2
 
 from ordain.errors import InfrastructureError
 from ordain.serving.export.description import SERVING_DEFAULT, read_description
 from ordain.serving.registry.checkpoint import INDEX_FILE, checkpoint_fault
-from ordain.serving.server.codec.tensor_protos import decode_proto
+from ordain.serving.server.codec.tensor_protos import TYPE_NAMES, decode_proto
 from ordain.serving.server.codec.tensors import BY_TF, Array, Signature, TensorSpec
 from ordain.serving.server.errors import RequestError
 
 SERVE_TAG = "serve"
 #: Most elements in all defaults of a model's signatures; they stay in memory with the model.
 MAX_DEFAULT_ELEMENTS = 1 << 22
-
-_TYPE_NAMES = {number: name for name, number in types_pb2.DataType.items()}
+#: Longest reason for a refusal, in characters.
+MAX_REASON = 1000
 
 
 class LoadError(Exception):
-    """A version cannot be served; the text is the reason."""
+    """A version cannot be served; the text is the reason, in one line."""
+
+    def __init__(self, reason: str) -> None:
+        line = " ".join(reason.split())
+        super().__init__(line if len(line) <= MAX_REASON else line[: MAX_REASON - 3] + "...")
 
 
 def read_signatures(folder: Path) -> dict[str, Signature]:
@@ -102,7 +105,12 @@ def _offered(
     Raises:
         LoadError: The model's description cannot be read, or a default does not fit.
     """
-    missing = _missing_values(folder)
+    try:
+        description = read_description(folder)
+    except InfrastructureError as error:
+        raise LoadError(error.message) from error
+    features = description.features if description is not None else ()
+    missing = {f.name: _scalar(f.missing) for f in features if not f.is_required}
     found, elements = {}, 0
     for name, raw in definitions.items():
         defaults = {}
@@ -122,25 +130,11 @@ def _offered(
     return found
 
 
-def _missing_values(folder: Path) -> dict[str, Any]:
-    """Values that mean "no value" in the optional inputs of `serving_default`.
-
-    Raises:
-        LoadError: The model's description cannot be read.
-    """
-    try:
-        description = read_description(folder)
-    except InfrastructureError as error:
-        raise LoadError(error.message) from error
-    features = description.features if description is not None else ()
-    return {f.name: f.missing for f in features if not f.is_required}
-
-
 def _read_signature(
     name: str,
     raw: meta_graph_pb2.SignatureDef,
     defaults: Mapping[str, Array],
-    missing: Mapping[str, Any],
+    missing: Mapping[str, Array],
 ) -> Signature | None:
     """Reads a signature; None if one of its types cannot be sent in a request.
 
@@ -150,13 +144,12 @@ def _read_signature(
     Raises:
         LoadError: A default does not fit its input.
     """
-    fillers = {alias: _scalar(value) for alias, value in missing.items()}
-    fillers = {**defaults, **(fillers if name == SERVING_DEFAULT else {})}
+    fillers = {**defaults, **(missing if name == SERVING_DEFAULT else {})}
     sides: list[dict[str, TensorSpec]] = []
     for infos in (raw.inputs, raw.outputs):
         specs = {}
         for alias, info in infos.items():
-            kind = BY_TF.get(_TYPE_NAMES.get(info.dtype, ""))
+            kind = BY_TF.get(TYPE_NAMES.get(info.dtype, ""))
             if kind is None or info.WhichOneof("encoding") != "name":
                 return None
             unknown = info.tensor_shape.unknown_rank

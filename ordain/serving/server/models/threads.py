@@ -1,4 +1,4 @@
-"""Thread pool for calls into TensorFlow that can be given up.
+"""Thread pool for calls into TensorFlow that can be abandoned.
 
 A thread cannot be killed. A call that exceeds its time limit is cancelled; if it still does not end
 (a single kernel that runs for minutes, a disk that does not respond), its thread counts as lost and
@@ -13,7 +13,7 @@ import queue
 import threading
 from collections.abc import Callable
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from prometheus_client import Gauge
 
@@ -71,18 +71,21 @@ class Threads:
 
     Attributes:
         most: Most threads.
-        lost: Threads blocked in a cancelled call that has not ended.
     """
 
     def __init__(self, name: str, most: int, gauge: Gauge) -> None:
         self.most = most
-        self.lost = 0
         self._name = name
-        self._gauge = gauge
-        self._gauge.set(0)
+        self._lost: set[asyncio.Future[Any]] = set()
+        gauge.set_function(lambda: self.lost)
         self._queue: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._idle = threading.Semaphore(0)
         self._count = 0
+
+    @property
+    def lost(self) -> int:
+        """Threads blocked in a cancelled call that has not ended."""
+        return len(self._lost)
 
     def start(self, function: Callable[[], T]) -> Call[T]:
         """Calls a function in a thread."""
@@ -96,12 +99,8 @@ class Threads:
 
     def lose(self, call: Call[T]) -> None:
         """Counts a call's thread as lost until the call ends, if it ever does."""
-        self._change(1)
-        call.result.add_done_callback(lambda _: self._change(-1))
-
-    def _change(self, by: int) -> None:
-        self.lost += by
-        self._gauge.set(self.lost)
+        self._lost.add(call.result)
+        call.result.add_done_callback(self._lost.discard)
 
     def _run(self) -> None:
         while True:

@@ -21,7 +21,7 @@ from ordain.common.atomic_files import read_plain
 from ordain.errors import InfrastructureError
 from ordain.serving.export.description import WARMUP_FILE
 from ordain.serving.server.codec.predict_json import DEFAULT_SIGNATURE
-from ordain.serving.server.codec.tensor_protos import decode_inputs
+from ordain.serving.server.codec.tensor_protos import decode_proto
 from ordain.serving.server.codec.tensors import Arrays, Signature, TensorSpec
 from ordain.serving.server.errors import RequestError
 from ordain.serving.server.models.loaded_model import LoadedModel
@@ -39,17 +39,17 @@ def warm_up(model: LoadedModel, folder: Path) -> int:
     Returns:
         How many calls succeeded.
     """
-    answered = 0
-    met = set()
+    succeeded = 0
+    called = set()
     for name, inputs in _recorded(folder):
         if name in model.signatures and _call(model, name, inputs):
-            met.add(name)
-            answered += 1
+            called.add(name)
+            succeeded += 1
     for name, signature in model.signatures.items():
         # The model may reject a row of zeros; its first real request is slower then.
-        if name not in met and _call(model, name, _zeros(signature)):
-            answered += 1
-    return answered
+        if name not in called and _call(model, name, _zeros(signature)):
+            succeeded += 1
+    return succeeded
 
 
 def _call(model: LoadedModel, name: str, inputs: Arrays) -> bool:
@@ -70,7 +70,7 @@ def _recorded(folder: Path) -> Iterator[tuple[str, Arrays]]:
             if entry.WhichOneof("log_type") == "predict_log":
                 request = entry.predict_log.request
                 name = request.model_spec.signature_name or DEFAULT_SIGNATURE
-                yield name, decode_inputs(request.inputs)
+                yield name, {n: decode_proto(p, n) for n, p in request.inputs.items()}
     except FileNotFoundError:
         return
     except (ValueError, InfrastructureError, DecodeError, RequestError) as error:

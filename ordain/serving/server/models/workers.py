@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from ordain.serving.server.errors import Code, RequestError
 from ordain.serving.server.metrics import Metrics
@@ -42,7 +42,7 @@ class Workers:
         )
         self._free = asyncio.Semaphore(at_a_time)
         self._limit_s = limit_s
-        self._passed = 0
+        self._slow: set[asyncio.Future[Any]] = set()
 
     @property
     def lost(self) -> int:
@@ -75,43 +75,32 @@ class Workers:
             Exception: Raised by the function.
         """
         call = self._threads.start(function)
-        turn = _Turn(self)
-        call.result.add_done_callback(turn.end)
+        call.result.add_done_callback(self._end)
         loop = asyncio.get_running_loop()
         until = loop.time() + self._limit_s
         while (left := until - loop.time()) > 0:
             if await call.wait(min(SLOW_S, left)):
                 return call.result.result()
-            turn.pass_on()
+            self._pass_on(call)
         if not await call.cancel():
-            self._lose(call)
-        turn.pass_on()
+            self._threads.lose(call)
+            log.error(
+                "a call of the model does not end: %d of %d threads are blocked",
+                self.lost,
+                self.most,
+            )
+        self._pass_on(call)
         raise RequestError(Code.DEADLINE_EXCEEDED, f"the model timed out after {self._limit_s:g} s")
 
-    def _lose(self, call: Call[T]) -> None:
-        self._threads.lose(call)
-        log.error(
-            "a call of the model does not end: %d of %d threads are blocked", self.lost, self.most
-        )
+    def _pass_on(self, call: Call[T]) -> None:
+        """Frees the slot of a slow call for the next one, unless `MAX_EXTRA` run already."""
+        if call.result not in self._slow and len(self._slow) < MAX_EXTRA:
+            self._slow.add(call.result)
+            self.release()
 
-
-class _Turn:
-    """A slot, until its call ends or becomes slow."""
-
-    def __init__(self, workers: Workers) -> None:
-        self._workers = workers
-        self._is_passed = False
-
-    def pass_on(self) -> None:
-        """Frees the slot for the next call, unless `MAX_EXTRA` slow calls run already."""
-        if not self._is_passed and self._workers._passed < MAX_EXTRA:
-            self._is_passed = True
-            self._workers._passed += 1
-            self._workers.release()
-
-    def end(self, _: object) -> None:
-        """Frees the slot at the end of the call."""
-        if self._is_passed:
-            self._workers._passed -= 1
+    def _end(self, result: asyncio.Future[T]) -> None:
+        """Frees the slot at the end of a call, unless that happened before."""
+        if result in self._slow:
+            self._slow.remove(result)
         else:
-            self._workers.release()
+            self.release()

@@ -25,7 +25,7 @@ async def read_body(request: web.BaseRequest, settings: Settings) -> bytes:
     parts: list[bytes] = []
     size = 0
     try:
-        async with asyncio.timeout(settings.body_timeout_s):
+        async with asyncio.timeout(settings.client_timeout_s):
             async for part in request.content.iter_any():
                 size += len(part)
                 if size > limit:
@@ -34,7 +34,7 @@ async def read_body(request: web.BaseRequest, settings: Settings) -> bytes:
     except TimeoutError:
         raise RequestError(
             Code.REQUEST_TIMEOUT,
-            f"timed out after {settings.body_timeout_s:g} s waiting for the request body",
+            f"timed out after {settings.client_timeout_s:g} s waiting for the request body",
         ) from None
     except web.RequestPayloadError as error:
         raise invalid(f"invalid request body: {error}") from None

@@ -45,7 +45,7 @@ def write(tmp_path):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
-def test_each_form_gives_the_same_inputs(write, suffix):
+def test_each_format_gives_the_same_inputs(write, suffix):
     (batch,) = read_batches(write(suffix), INPUTS, 10)
     inputs = to_inputs(batch, SIGNATURE)
     assert inputs["x"].dtype == np.float32
@@ -57,7 +57,7 @@ def test_each_form_gives_the_same_inputs(write, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
-def test_batches_have_the_size_that_is_asked_for(write, suffix):
+def test_batches_have_the_given_size(write, suffix):
     assert [b.num_rows for b in read_batches(write(suffix), INPUTS, 1)] == [1, 1]
 
 
@@ -72,7 +72,7 @@ def test_batches_have_the_size_that_is_asked_for(write, suffix):
         ("rows.parquet", "no", DataBlockedError),
     ],
 )
-def test_files_that_cannot_be_read_are_named(tmp_path, name, text, error):
+def test_unreadable_files_are_named(tmp_path, name, text, error):
     (tmp_path / name).write_text(text)
     with pytest.raises(error, match="rows"):
         list(read_batches(tmp_path / name, INPUTS, 10))
@@ -81,13 +81,13 @@ def test_files_that_cannot_be_read_are_named(tmp_path, name, text, error):
 @pytest.mark.parametrize(
     ("column", "words"),
     [
-        (pa.array([1.5]), "does not fit"),
-        (pa.array(["1"]), "another kind"),
+        (pa.array([1.5]), "out of range"),
+        (pa.array(["1"]), "incompatible type"),
         (pa.array([None], pa.int64()), "no value in row 0"),
-        (pa.array([True]), "another kind"),
+        (pa.array([True]), "incompatible type"),
     ],
 )
-def test_columns_that_do_not_fit_are_named(column, words):
+def test_incompatible_columns_are_named(column, words):
     batch = pa.RecordBatch.from_arrays([column], names=["i"])
     with pytest.raises(DataBlockedError, match=words) as caught:
         to_inputs(batch, SIGNATURE)
@@ -107,7 +107,7 @@ OUTPUTS = {
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
-def test_outputs_are_written_behind_the_rows(tmp_path, suffix):
+def test_outputs_are_appended_to_the_rows(tmp_path, suffix):
     batch = pa.RecordBatch.from_pylist(ROWS)
     path = tmp_path / f"out{suffix}"
     with RowWriter(path) as writer:
@@ -123,13 +123,13 @@ def test_outputs_are_written_behind_the_rows(tmp_path, suffix):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".json", ".jsonl", ".parquet"])
-def test_after_an_error_the_old_file_stays_and_nothing_else(tmp_path, suffix):
+def test_after_an_error_only_the_old_file_is_left(tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
-    path.write_text("yesterday's")
+    path.write_text("the old rows")
     with pytest.raises(ZeroDivisionError), RowWriter(path) as writer:
         writer.write(pa.RecordBatch.from_pylist(ROWS))
         _ = 1 / 0
-    assert path.read_text() == "yesterday's"
+    assert path.read_text() == "the old rows"
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
@@ -138,7 +138,7 @@ def test_after_an_error_the_old_file_stays_and_nothing_else(tmp_path, suffix):
 )
 def test_without_a_row_the_new_file_is_empty(tmp_path, suffix, content):
     path = tmp_path / f"out{suffix}"
-    path.write_text("yesterday's")
+    path.write_text("the old rows")
     with RowWriter(path):
         pass
     if content is None:
@@ -161,9 +161,9 @@ with RowWriter(Path(sys.argv[1])) as writer:
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl", ".parquet"])
-def test_a_killed_writer_leaves_the_old_file_and_the_next_one_tidies_up(tmp_path, suffix):
+def test_a_killed_writer_leaves_the_old_file_and_the_next_writer_cleans_up(tmp_path, suffix):
     path = tmp_path / f"out{suffix}"
-    path.write_text("yesterday's")
+    path.write_text("the old rows")
     killed, live = (
         subprocess.Popen(
             [sys.executable, "-c", KILLED, path],
@@ -178,13 +178,13 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_one_tidies_up(tmp_path
             assert process.stdout.readline() == b"half\n"
         killed.kill()
         killed.wait()
-        assert path.read_text() == "yesterday's"
+        assert path.read_text() == "the old rows"
         assert len(list(tmp_path.glob(".*"))) == 2
         with RowWriter(path) as writer:
             writer.write(pa.RecordBatch.from_pylist(ROWS[:1]))
         rows = [row for b in read_batches(path, {}, 10) for row in b.to_pylist()]
         assert [row["id"] for row in rows] in ([ROWS[0]["id"]], [str(ROWS[0]["id"])])
-        # The one that lives is untouched, and whole in its turn.
+        # The live writer's file is untouched, and complete at its end.
         assert len(list(tmp_path.glob(".*"))) == 1
         live.communicate(b"")
         assert live.returncode == 0
@@ -192,7 +192,7 @@ def test_a_killed_writer_leaves_the_old_file_and_the_next_one_tidies_up(tmp_path
     assert [p.name for p in tmp_path.iterdir()] == [path.name]
 
 
-def test_without_a_file_rows_are_lines_of_json():
+def test_without_a_file_rows_are_json_lines():
     stream = io.StringIO()
     with RowWriter(None, stream) as writer:
         writer.write(pa.RecordBatch.from_pylist(ROWS))

@@ -26,25 +26,25 @@ SETTINGS = Settings(Path("base"), "toy")
         (None, False),
     ],
 )
-def test_the_header_has_to_carry_the_token(header, fine):
+def test_the_header_must_carry_the_token(header, fine):
     assert is_authorized(header, "secret") is fine
     assert is_authorized(header, "")
 
 
 class TestToken:
-    def test_of_a_file_and_of_a_variable(self, tmp_path, monkeypatch):
+    def test_is_read_from_a_file_or_a_variable(self, tmp_path, monkeypatch):
         (tmp_path / "t").write_text("secret\n")
         assert read_token(str(tmp_path / "t")) == "secret"
         monkeypatch.setenv("SERVE_TOKEN", "other")
         assert read_token("${env:SERVE_TOKEN}") == "other"
 
     @pytest.mark.parametrize("text", ["", "\n", "two words", "caf\xe9"])
-    def test_that_is_none(self, tmp_path, text):
+    def test_must_be_one_ascii_word(self, tmp_path, text):
         (tmp_path / "t").write_text(text)
         with pytest.raises(ConfigError, match="--token-file"):
             read_token(str(tmp_path / "t"))
 
-    def test_that_is_not_there(self, tmp_path, monkeypatch):
+    def test_must_exist(self, tmp_path, monkeypatch):
         monkeypatch.delenv("NO_TOKEN", raising=False)
         with pytest.raises(ConfigError, match="cannot be read"):
             read_token(str(tmp_path / "t"))
@@ -57,7 +57,7 @@ def test_loopback():
     assert not any(map(is_loopback, ["0.0.0.0", "::", "10.0.0.1", "example.org"]))
 
 
-def test_settings_that_should_not_be_served(tmp_path):
+def test_insecure_or_incomplete_settings_are_refused(tmp_path):
     SETTINGS.check()
     for fine in ({"token": "x"}, {"insecure": True}):
         replace(SETTINGS, host="0.0.0.0", **fine).check()
@@ -69,7 +69,7 @@ def test_settings_that_should_not_be_served(tmp_path):
         replace(SETTINGS, tls_cert=tmp_path, tls_key=tmp_path).check()
 
 
-def test_tls_files_that_are_none(tmp_path):
+def test_invalid_tls_files_are_refused(tmp_path):
     (tmp_path / "cert").write_text("no")
     with pytest.raises(ConfigError, match="--tls-cert"):
         tls_context(tmp_path / "cert", tmp_path / "cert")

@@ -1,4 +1,6 @@
-"""JSON values to arrays and back."""
+"""Decodes JSON values to arrays, and encodes arrays."""
+
+from functools import reduce
 
 import numpy as np
 import pytest
@@ -32,7 +34,7 @@ def test_shapes_and_types(value, tf, shape):
     assert (array.shape, array.dtype) == (shape, BY_TF[tf].numpy)
 
 
-def test_bytes_are_texts_or_base64_of_either_alphabet():
+def test_bytes_are_decoded_from_text_or_either_base64_alphabet():
     assert decode(["é", {"b64": "-_8"}, {"b64": "+/8="}], "DT_STRING").tolist() == [
         "é".encode(),
         b"\xfb\xff",
@@ -65,6 +67,7 @@ def test_bytes_are_texts_or_base64_of_either_alphabet():
         ([1, [2]], "DT_FLOAT"),
         ([[1, 2], [3]], "DT_FLOAT"),
         ([[], [1]], "DT_FLOAT"),
+        (reduce(lambda inner, _: [inner], range(70), 1), "DT_FLOAT"),
     ],
 )
 def test_refuses(value, tf):
@@ -75,14 +78,14 @@ def test_refuses(value, tf):
 
 
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
-def test_a_float_is_answered_by_its_shortest_text_and_comes_back_the_same(dtype):
+def test_floats_are_encoded_by_their_shortest_text(dtype):
     values = np.array([0.1, 1 / 3, 1e-5, 2.0, -0.0, 12345.678], dtype=dtype)
     encoded = encode_tensor(values, "y")
     assert encoded[0] == 0.1
     assert np.array_equal(np.array(encoded, dtype=dtype), values)
 
 
-def test_shapes_come_back():
+def test_encoding_keeps_the_shape():
     for shape in ((), (3,), (2, 3), (2, 0), (0, 2), (2, 1, 2)):
         for dtype in ("float32", "int64", "object"):
             array = np.zeros(shape, dtype) if dtype != "object" else np.full(shape, b"a", object)
@@ -90,7 +93,7 @@ def test_shapes_come_back():
             assert encode_tensor(np.zeros((2, 3), "float32"), "y") == [[0.0] * 3] * 2
 
 
-def test_bytes_out():
+def test_bytes_are_encoded_as_text_or_base64():
     array = np.array([b"a", b"\xff"], dtype=object)
     assert encode_tensor(array, "t") == ["a", {"b64": "/w=="}]
     assert encode_tensor(array, "t_bytes") == [{"b64": "YQ=="}, {"b64": "/w=="}]

@@ -27,7 +27,7 @@ def rows(*instances):
     return SIGNATURE.complete(inputs)
 
 
-def test_what_may_be_missing_may_be_left_out_or_null_in_any_row():
+def test_optional_inputs_may_be_absent_or_null_in_any_row():
     inputs, count = rows({"x": 1, "gap": 2.5}, {"x": 2, "word": "a"}, {"x": 3, "gap": None})
     assert count == 3
     assert inputs["gap"].dtype == np.float32
@@ -37,13 +37,13 @@ def test_what_may_be_missing_may_be_left_out_or_null_in_any_row():
     assert inputs["many"].tolist() == [[-1]] * 3
 
 
-def test_what_has_to_be_there_has_to_be_there():
+def test_required_inputs_are_required_in_every_row():
     for row in ({"gap": 1}, {"x": None}, {"x": 1, "other": 2}):
         with pytest.raises(RequestError):
             rows({"x": 1}, row)
 
 
-def test_lists_have_no_filler():
+def test_lists_have_no_default_per_row():
     assert rows({"x": 1, "many": [1, 2]}, {"x": 1, "many": [3, 4]})[0]["many"].shape == (2, 2)
     with pytest.raises(RequestError):
         rows({"x": 1, "many": [1]}, {"x": 1})

@@ -1,4 +1,4 @@
-"""Adaptive batching, with a plain function in the model's place."""
+"""Adaptive batching, with a plain function as the model."""
 
 import asyncio
 import threading
@@ -27,12 +27,12 @@ class Model:
     def __init__(self, seconds: float = 0.0) -> None:
         self.sizes: list[int] = []
         self.seconds = seconds
-        self.hold = threading.Event()
-        self.hold.set()
+        self.open = threading.Event()
+        self.open.set()
         self.never = threading.Event()
 
     def __call__(self, signature, inputs):
-        self.hold.wait(10)
+        self.open.wait(10)
         x = inputs["x"]
         self.sizes.append(len(x))
         if (x == 13).any():
@@ -46,7 +46,7 @@ class Model:
 
 
 def run(model, work, **settings):
-    """Runs `work(ask)` in an event loop; `ask(values)` is one request's answer as a list."""
+    """Runs `work(call)` in an event loop; `call(values)` returns the outputs of one request."""
 
     async def main():
         metrics = Metrics()
@@ -55,64 +55,64 @@ def run(model, work, **settings):
         limit = QueueLimit(made.max_queue, metrics)
         batcher = Batcher(model, workers, limit, made, metrics)
 
-        async def ask(*values, signature=ROWS, dtype="float32"):
+        async def call(*values, signature=ROWS, dtype="float32"):
             array = np.array(values, dtype=dtype)
             answer = await batcher.run(signature, {"x": array}, len(values))
             return answer["y"].tolist()
 
         try:
-            return await work(ask)
+            return await work(call)
         finally:
             await batcher.close()
 
     return asyncio.run(main())
 
 
-def held(model, ask, *requests):
-    """Answers of requests that come while the model is at work on another one."""
+def queued(model, call, *requests):
+    """Outputs of requests that arrive while the model computes another one."""
 
     async def work():
-        model.hold.clear()
-        first = asyncio.create_task(ask(100))
+        model.open.clear()
+        first = asyncio.create_task(call(100))
         await asyncio.sleep(0.05)
         others = [asyncio.create_task(request) for request in requests]
         await asyncio.sleep(0.05)
-        model.hold.set()
+        model.open.set()
         await first
         return await asyncio.gather(*others, return_exceptions=True)
 
     return work()
 
 
-def test_what_comes_while_the_model_works_is_one_batch():
+def test_requests_during_a_call_form_one_batch():
     model = Model()
-    answers = run(model, lambda ask: held(model, ask, ask(1), ask(2, 3), ask(4)))
+    answers = run(model, lambda call: queued(model, call, call(1), call(2, 3), call(4)))
     assert answers == [[2.0], [4.0, 6.0], [8.0]]
     assert model.sizes == [1, 4]
 
 
-def test_a_batch_is_no_larger_than_allowed():
+def test_batches_keep_the_size_limit():
     model = Model()
-    requests = lambda ask: held(model, ask, *[ask(i) for i in range(20, 30)])  # noqa: E731
+    requests = lambda call: queued(model, call, *[call(i) for i in range(20, 30)])  # noqa: E731
     run(model, requests, max_batch_size=4)
     assert model.sizes == [1, 4, 4, 2]
 
 
-def test_a_lone_request_is_not_held_up():
-    async def work(ask):
+def test_a_lone_request_does_not_wait():
+    async def work(call):
         started = time.monotonic()
         for value in range(20, 25):
-            await ask(value)
+            await call(value)
         return time.monotonic() - started
 
     assert run(Model(), work, batch_wait_s=10) < 10
 
 
-def test_other_shapes_and_types_are_not_mixed():
+def test_other_shapes_are_not_merged():
     model = Model()
 
-    async def work(ask):
-        return await held(model, ask, ask([1, 2]), ask([1, 2, 3]), ask([3, 4]))
+    async def work(call):
+        return await queued(model, call, call([1, 2]), call([1, 2, 3]), call([3, 4]))
 
     answers = run(model, work)
     assert answers == [[[2.0, 4.0]], [[2.0, 4.0, 6.0]], [[6.0, 8.0]]]
@@ -122,7 +122,7 @@ def test_other_shapes_and_types_are_not_mixed():
 def test_a_bad_request_fails_alone():
     model = Model()
     values = [1, 2, -1, 3, 4, 5, -2, 6]
-    answers = run(model, lambda ask: held(model, ask, *[ask(v) for v in values]))
+    answers = run(model, lambda call: queued(model, call, *[call(v) for v in values]))
     for value, answer in zip(values, answers, strict=True):
         if value < 0:
             assert answer.code is Code.INVALID_ARGUMENT
@@ -131,12 +131,12 @@ def test_a_bad_request_fails_alone():
             assert answer == [2.0 * value]
 
 
-def test_a_bug_in_the_model_is_an_answer_and_no_end():
-    async def work(ask):
+def test_an_error_of_the_model_fails_its_request_only():
+    async def work(call):
         with pytest.raises(RequestError, match="a bug") as caught:
-            await ask(7)
+            await call(7)
         assert caught.value.code is Code.INTERNAL
-        return await ask(1)
+        return await call(1)
 
     assert run(Model(), work) == [2.0]
 
@@ -144,22 +144,22 @@ def test_a_bug_in_the_model_is_an_answer_and_no_end():
 def test_a_signature_without_rows_is_called_for_each_request():
     model = Model()
 
-    async def work(ask):
-        return await asyncio.gather(*[ask(1, v, signature=ONE) for v in (20, 30)])
+    async def work(call):
+        return await asyncio.gather(*[call(1, v, signature=ONE) for v in (20, 30)])
 
     assert run(model, work) == [[2.0, 40.0], [2.0, 60.0]]
     assert model.sizes == [2, 2]
 
 
-def test_answers_that_cannot_be_told_apart_are_asked_for_one_by_one():
+def test_outputs_that_cannot_be_split_are_computed_one_by_one():
     model = Model()
     odd = Signature("odd", "", ROWS.inputs, ROWS.outputs)
 
-    async def work(ask):
-        model.hold.clear()
-        tasks = [asyncio.create_task(ask(v, signature=odd)) for v in (1, 2, 3)]
+    async def work(call):
+        model.open.clear()
+        tasks = [asyncio.create_task(call(v, signature=odd)) for v in (1, 2, 3)]
         await asyncio.sleep(0.05)
-        model.hold.set()
+        model.open.set()
         return await asyncio.gather(*tasks)
 
     assert run(model, work) == [[1.0], [2.0], [3.0]]
@@ -168,48 +168,48 @@ def test_answers_that_cannot_be_told_apart_are_asked_for_one_by_one():
 def test_a_full_queue_refuses():
     model = Model()
 
-    async def work(ask):
-        return await held(model, ask, *[ask(v) for v in (1, 2, 3)])
+    async def work(call):
+        return await queued(model, call, *[call(v) for v in (1, 2, 3)])
 
     answers = run(model, work, max_queue=2)
     assert answers[:2] == [[2.0], [4.0]]
     assert answers[2].code.http == 429
 
 
-def test_who_gave_up_is_not_worked_for():
+def test_cancelled_requests_are_dropped_from_the_queue():
     model = Model()
 
-    async def work(ask):
-        model.hold.clear()
-        first = asyncio.create_task(ask(1))
+    async def work(call):
+        model.open.clear()
+        first = asyncio.create_task(call(1))
         await asyncio.sleep(0.05)
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.05):
-                await ask(2)
-        model.hold.set()
+                await call(2)
+        model.open.set()
         await first
-        return await ask(3)
+        return await call(3)
 
     assert run(model, work) == [6.0]
     assert model.sizes == [1, 1]
 
 
-def test_a_group_that_ended_is_made_again():
-    async def work(ask):
-        answers = [await ask(1)]
+def test_an_idle_group_is_created_again():
+    async def work(call):
+        answers = [await call(1)]
         await asyncio.sleep(1.2)
-        return [*answers, await ask(2)]
+        return [*answers, await call(2)]
 
     assert run(Model(), work) == [[2.0], [4.0]]
 
 
-def test_a_call_that_hangs_holds_nobody_up_and_merges_with_nobody():
+def test_a_hanging_call_delays_and_merges_with_no_other():
     model = Model()
 
-    async def work(ask):
-        hanging = asyncio.create_task(ask(13))
+    async def work(call):
+        hanging = asyncio.create_task(call(13))
         await asyncio.sleep(0.05)
-        answers = await asyncio.gather(*[ask(v) for v in (1, 2, 3)])
+        answers = await asyncio.gather(*[call(v) for v in (1, 2, 3)])
         assert not hanging.done()
         model.never.set()
         assert await hanging == [26.0]
@@ -219,14 +219,14 @@ def test_a_call_that_hangs_holds_nobody_up_and_merges_with_nobody():
     assert model.sizes == [1, 1, 1, 1]
 
 
-def test_a_call_without_end_is_given_up():
+def test_a_call_without_end_times_out():
     model = Model()
 
-    async def work(ask):
+    async def work(call):
         with pytest.raises(RequestError, match="timed out after 0.2 s") as caught:
-            await ask(13)
+            await call(13)
         assert caught.value.code is Code.DEADLINE_EXCEEDED
-        return await ask(1)
+        return await call(1)
 
     assert run(model, work, request_timeout_s=0.2) == [2.0]
     model.never.set()

@@ -40,7 +40,7 @@ def masked_crc32c(data: bytes) -> int:
 
 
 def _record(length: int) -> bytes:
-    """The head of a record that says it is so long, and sixteen bytes of it."""
+    """Head of a record of this length, followed by sixteen bytes only."""
     head = struct.pack("<Q", length)
     return head + struct.pack("<I", masked_crc32c(head)) + b"x" * 16
 
@@ -107,7 +107,7 @@ def test_a_call(model):
     assert outputs["word"].tolist() == [b"a", b"\xff"]
 
 
-def test_a_feature_that_may_be_missing_has_the_models_filler(model):
+def test_an_optional_feature_has_the_default_of_the_model(model):
     assert ask(model, x=[1, 2])["word"].tolist() == [b"", b""]
     with pytest.raises(RequestError, match="Missing named input: x"):
         ask(model, word=[b"a"])
@@ -117,7 +117,7 @@ def test_no_rows(model):
     assert ask(model, x=[], word=[])["y"].shape == (0,)
 
 
-def test_what_the_graph_refuses_is_told_without_its_trace(model):
+def test_errors_of_the_graph_are_reported_without_trace(model):
     with pytest.raises(RequestError) as caught:
         ask(model, x=[5000.0])
     assert caught.value.code is Code.INVALID_ARGUMENT
@@ -125,7 +125,7 @@ def test_what_the_graph_refuses_is_told_without_its_trace(model):
     assert ".py" not in caught.value.message
 
 
-def test_warm_up_replays_what_was_recorded_and_calls_the_rest_once(model, folder):
+def test_warm_up_replays_recorded_requests_and_calls_the_rest_once(model, folder):
     assert warm_up(model, folder) == 4
     assert model.run("count", {})["calls"] == 3
 
@@ -135,34 +135,34 @@ def test_warm_up_replays_what_was_recorded_and_calls_the_rest_once(model, folder
     [
         b"no record",
         b"x" * 11,
-        # Lengths that a reader could believe, with their right checksums where it looks at them.
+        # Lengths with correct checksums, which a reader could trust.
         _record(1 << 60),
         _record((1 << 64) - 1),
         _record(17),
     ],
 )
-def test_a_damaged_warm_up_file_is_no_obstacle(model, tmp_path, content):
+def test_a_damaged_warm_up_file_is_skipped(model, tmp_path, content):
     (tmp_path / WARMUP_FILE).parent.mkdir()
     (tmp_path / WARMUP_FILE).write_bytes(content)
     assert warm_up(model, tmp_path) == 2
 
 
 @pytest.mark.timeout(60)
-def test_a_warm_up_file_that_is_a_pipe_is_no_obstacle(model, tmp_path):
+def test_a_warm_up_file_that_is_a_pipe_is_skipped(model, tmp_path):
     (tmp_path / WARMUP_FILE).parent.mkdir()
     os.mkfifo(tmp_path / WARMUP_FILE)
     assert warm_up(model, tmp_path) == 2
 
 
 @pytest.mark.parametrize("data", [None, b"\xff\xff", b""])
-def test_a_folder_that_holds_no_model(tmp_path, data):
+def test_a_folder_without_a_model_is_refused(tmp_path, data):
     if data is not None:
         (tmp_path / "saved_model.pb").write_bytes(data)
     with pytest.raises(LoadError):
         read_signatures(tmp_path)
 
 
-def test_what_is_not_published_whole_is_not_loaded(folder, tmp_path):
+def test_an_incomplete_version_is_not_loaded(folder, tmp_path):
     class Plain(tf.Module):
         @tf.function(input_signature=[tf.TensorSpec([None], tf.float32, name="x")])
         def serve(self, x):
@@ -197,8 +197,8 @@ def test_a_hostile_model_is_refused_before_any_of_it_runs(tmp_path):
     assert not target.exists()
 
 
-def test_what_is_loaded_is_what_was_checked(tmp_path):
-    """The graph is swapped all the time: what loads is the published one, or nothing does."""
+def test_the_checked_files_are_loaded(tmp_path):
+    """While the graph is swapped again and again, only the published one loads, or none."""
     version = publish(save_doubler(tmp_path / "honest"), tmp_path / "base", Manifest("toy", 0, ""))
     other = save_doubler(tmp_path / "other", factor=3.0)
     graphs = [(folder / "saved_model.pb").read_bytes() for folder in (other, tmp_path / "honest")]
@@ -230,7 +230,7 @@ def test_what_is_loaded_is_what_was_checked(tmp_path):
     assert all(refusal.startswith(words) for refusal in refusals), refusals
 
 
-def test_a_graph_swapped_between_check_and_load_is_not_what_loads(tmp_path, monkeypatch):
+def test_a_graph_swapped_between_check_and_load_is_not_loaded(tmp_path, monkeypatch):
     version = publish(save_doubler(tmp_path / "honest"), tmp_path / "base", Manifest("toy", 0, ""))
     other = save_doubler(tmp_path / "other", factor=3.0)
 
@@ -244,8 +244,8 @@ def test_a_graph_swapped_between_check_and_load_is_not_what_loads(tmp_path, monk
     assert model.run("serving_default", {"x": np.ones(1, "f4")})["y"].tolist() == [2.0]
 
 
-def test_a_file_that_changes_after_it_was_opened_is_not_what_loads(tmp_path):
-    """Written in place, as a hard link or a share of blocks would let through."""
+def test_a_file_that_changes_after_it_was_opened_is_not_loaded(tmp_path):
+    """Written in place, which a hard link or shared blocks would pass on."""
     version = publish(save_doubler(tmp_path / "honest"), tmp_path / "base", Manifest("toy", 0, ""))
     model = load_version(version, 1, None)
     for path in version.rglob("*"):
@@ -256,7 +256,7 @@ def test_a_file_that_changes_after_it_was_opened_is_not_what_loads(tmp_path):
         load_version(version, 1, None)
 
 
-def test_the_copy_goes_with_the_model(tmp_path):
+def test_the_copy_is_removed_with_the_model(tmp_path):
     version = publish(save_doubler(tmp_path / "honest"), tmp_path / "base", Manifest("toy", 0, ""))
     before = _copies()
     model = load_version(version, 1, None)
@@ -277,7 +277,7 @@ def _copies() -> set[Path]:
     return {p for p in own[0].iterdir() if p.is_dir()} if own else set()
 
 
-def test_an_unsigned_version_is_refused_where_a_key_is_asked_for(folder, tmp_path):
+def test_an_unsigned_version_is_refused_while_signing_is_on(folder, tmp_path):
     from cryptography.hazmat.primitives import serialization
     from cryptography.hazmat.primitives.asymmetric import ec
 

@@ -45,7 +45,7 @@ def test_by_version_and_label(routing):
     assert routing.choose("toy", label="canary").version == 3
 
 
-def test_what_is_not_there(routing):
+def test_unknown_names_versions_and_labels_are_refused(routing):
     assert code(routing, "other") == 404
     assert code(routing, "toy", 9) == 404
     assert code(routing, "toy", label="other") == 400
@@ -54,17 +54,17 @@ def test_what_is_not_there(routing):
     assert code(Routing("toy"), "toy", label="canary") == 400
 
 
-def test_the_same_id_goes_the_same_way_and_the_share_is_kept(routing):
+def test_equal_ids_get_the_same_version_and_the_share_is_kept(routing):
     chosen = [routing.choose("toy", request_id=f"r{i}").version for i in range(4000)]
     assert chosen == [routing.choose("toy", request_id=f"r{i}").version for i in range(4000)]
     assert abs(chosen.count(3) / 4000 - 0.25) < 0.03
     about = {routing.choose("toy", request_id=None).version for _ in range(4000)}
-    assert about == {2}, "a question about the model goes to the stable version"
+    assert about == {2}, "requests about the model go to the stable version"
     anonymous = [routing.choose("toy").version for _ in range(4000)]
     assert abs(anonymous.count(3) / 4000 - 0.25) < 0.04
 
 
-def test_a_larger_share_keeps_who_was_in_it(routing, loaded):
+def test_a_larger_share_keeps_its_ids(routing, loaded):
     larger = Routing("toy", stable=2, canary=3, share=0.5, loaded=loaded)
     for i in range(1000):
         if routing.choose("toy", request_id=f"r{i}").version == 3:
@@ -80,8 +80,8 @@ def test_a_version_ends_after_its_last_request():
     async def work():
         batcher = Batcher()
         served = ServedVersion(Model(1), batcher)
-        with served.lease():
-            with served.lease():
+        with served.open_requests.one():
+            with served.open_requests.one():
                 ending = asyncio.create_task(served.end())
                 await asyncio.sleep(0.01)
             assert not ending.done()

@@ -1,4 +1,4 @@
-"""Threads that call models: those that do not come back are counted, and others go on."""
+"""Threads that call models: blocked ones are counted and replaced."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from ordain.serving.server.models.workers import MAX_EXTRA, Workers
 
 
 class Stuck:
-    """A call that no cancellation ends, until it is let go."""
+    """A call that ignores cancellation until it is released."""
 
     def __init__(self) -> None:
         self.released = threading.Event()
@@ -22,17 +22,17 @@ class Stuck:
 
 
 def run(work, at_a_time=2, limit_s=0.05):
-    """Runs `work(workers, metrics, ask)`; `ask(function)` waits for its turn and calls."""
+    """Runs `work(workers, metrics, call)`; `call(function)` waits for a slot and calls."""
 
     async def main():
         metrics = Metrics()
         workers = Workers(at_a_time, limit_s, metrics)
 
-        async def ask(function):
+        async def call(function):
             await workers.acquire()
             return await workers.run(function)
 
-        return await work(workers, metrics, ask)
+        return await work(workers, metrics, call)
 
     return asyncio.run(main())
 
@@ -41,39 +41,39 @@ def lost(metrics) -> float:
     return metrics.registry.get_sample_value("ordain_threads_lost", {"work": "model"})
 
 
-def test_lost_threads_are_counted_replaced_and_welcome_back():
+def test_lost_threads_are_counted_replaced_and_reused():
     stuck = Stuck()
 
-    async def work(workers, metrics, ask):
-        for number in (1, 2, 3):  # more than there are at a time
+    async def work(workers, metrics, call):
+        for number in (1, 2, 3):  # more than the concurrency limit
             with pytest.raises(RequestError, match="timed out after 0.05 s") as caught:
-                await ask(stuck)
+                await call(stuck)
             assert caught.value.code is Code.DEADLINE_EXCEEDED
             assert (workers.lost, lost(metrics)) == (number, number)
-            assert await ask(lambda: "fine") == "fine"
+            assert await call(lambda: "fine") == "fine"
         stuck.released.set()
         while workers.lost:
             await asyncio.sleep(0.01)
         assert lost(metrics) == 0
-        return await ask(lambda: "again")
+        return await call(lambda: "reused")
 
-    assert run(work) == "again"
+    assert run(work) == "reused"
 
 
-def test_there_is_an_end_to_replacing_and_it_is_known():
+def test_replacements_are_limited_and_exhaustion_is_reported():
     stuck = Stuck()
 
-    async def work(workers, metrics, ask):
-        calls = [ask(stuck) for _ in range(1 + MAX_EXTRA)]
+    async def work(workers, metrics, call):
+        calls = [call(stuck) for _ in range(1 + MAX_EXTRA)]
         failures = await asyncio.gather(*calls, return_exceptions=True)
         assert {f.code for f in failures} == {Code.DEADLINE_EXCEEDED}
         assert (workers.lost, workers.is_exhausted) == (workers.most, True)
         assert threading.active_count() < 60
         with pytest.raises(TimeoutError):
             async with asyncio.timeout(0.1):
-                await ask(lambda: "no thread is left")
+                await call(lambda: "no thread is left")
         stuck.released.set()
-        answer = await ask(lambda: "fine")
+        answer = await call(lambda: "fine")
         assert not workers.is_exhausted
         return answer
 
@@ -81,13 +81,13 @@ def test_there_is_an_end_to_replacing_and_it_is_known():
 
 
 @pytest.mark.parametrize("error", [ValueError("a bug"), MemoryError("much"), SystemExit(3)])
-def test_whatever_a_call_raises_is_its_answer(error):
+def test_an_error_of_a_call_reaches_its_caller(error):
     def fail():
         raise error
 
-    async def work(workers, metrics, ask):
+    async def work(workers, metrics, call):
         with pytest.raises(Exception, match=str(error)):
-            await ask(fail)
-        return await ask(lambda: "fine")
+            await call(fail)
+        return await call(lambda: "fine")
 
     assert run(work) == "fine"
