@@ -16,6 +16,7 @@ Exit code: 0; 1 if an execution failed; 2 for arguments.
 from __future__ import annotations
 
 import argparse
+import copy
 import importlib
 import json
 import resource
@@ -57,12 +58,14 @@ class Piece:
         node: The node that it speeds up.
         without: Runs in the measured process before the node and takes the piece away.
         is_spread: True for a piece that moves work to other processes or threads.
+        prepare: Called with inputs and outputs of each execution with the piece.
     """
 
     name: str
     node: str
     without: Callable[[], None] | None
     is_spread: bool = False
+    prepare: Callable[[dict[str, Any], dict[str, Any]], None] | None = None
 
 
 def _set(target: str, value: Any) -> Callable[[], None]:
@@ -93,6 +96,28 @@ def _without_prefetch() -> None:
         _set(f"ordain.components.transform.{name}:prefetch", lambda batches: batches)()
 
 
+def _give_cache(inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+    """Gives Transform the run's analyzer cache without the newest span, as if that were new."""
+    from ordain.components.transform import analyzer_cache  # noqa: PLC0415  as above
+
+    read = analyzer_cache.read_entries
+    newest = f"span-{max(artifact.span for artifact in inputs['examples'])}-"
+
+    def read_older(folder: str | None, datasets: Any) -> Any:
+        return read(folder, [name for name in datasets if not name.startswith(newest)])
+
+    _set("ordain.components.transform.analyzer_cache:read_entries", read_older)()
+    inputs["analyzer_cache"] = copy.deepcopy(outputs["updated_analyzer_cache"])
+
+
+_without_passes = _set("ordain.components.transform.analysis:_analyze_in_passes", lambda *_: None)
+
+
+def _give_cache_to_beam(inputs: dict[str, Any], outputs: dict[str, Any]) -> None:
+    _without_passes()
+    _give_cache(inputs, outputs)
+
+
 def _by_example(*_: Any) -> Any:
     from ordain.components.evaluator.metrics import ByExample  # noqa: PLC0415  as above
 
@@ -102,11 +127,9 @@ def _by_example(*_: Any) -> Any:
 _EXECUTOR = "ordain.components.evaluator.executor"
 PIECES = (
     *(Piece(f"executor-{node}", node, None) for node in STOCK),
-    Piece(
-        "transform-passes",
-        "Transform",
-        _set("ordain.components.transform.analysis:_analyze_in_passes", lambda *_: None),
-    ),
+    Piece("transform-passes", "Transform", _without_passes),
+    Piece("analyzer-cache", "Transform", lambda: None, prepare=_give_cache),
+    Piece("analyzer-cache-in-beam", "Transform", _without_passes, prepare=_give_cache_to_beam),
     Piece("evaluator-batches", "Evaluator", _set(f"{_EXECUTOR}:needs_examples", _by_example)),
     Piece(
         "evaluator-histogram",
@@ -118,6 +141,11 @@ PIECES = (
         "trainer-dataset",
         "Trainer",
         _set("ordain.components.trainer.component:faster", lambda stock, _: stock),
+    ),
+    Piece(
+        "trainer-kept-rows",
+        "Trainer",
+        _set("ordain.components.trainer.dataset:KEPT_BYTES", 0),
     ),
     *(
         Piece(
@@ -164,6 +192,8 @@ def measure(workspace: Path, piece: Piece, is_without: bool) -> Cost:
         context = base_beam_executor.BaseBeamExecutor if is_beam else base_executor.BaseExecutor
         before, main_before = _cpu(), time.thread_time()
         for number, (inputs, outputs, properties) in enumerate(jobs):
+            if piece.prepare is not None and not is_without:
+                piece.prepare(inputs, outputs)
             for key, artifacts in outputs.items():
                 for place, artifact in enumerate(artifacts):
                     artifact.uri = f"{folder}/{number}/{key}/{place}"

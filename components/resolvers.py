@@ -20,10 +20,10 @@ from ordain.components.artifacts.pushed_model import DESTINATION_PROPERTY, PUSHE
 from ordain.components.artifacts.served_model import DIGEST_PROPERTY as DIGEST
 from ordain.components.artifacts.served_model import VERSION_PROPERTY as VERSION
 from ordain.components.artifacts.served_model import look_up, registered
+from ordain.components.artifacts.types import Artifacts
 from ordain.serving.registry.label_file import STABLE
 from ordain.serving.registry.served import Served, address_of, holds_files, is_preceded
 
-Artifacts = dict[str, list[Any]]
 #: Models that a warm start searches for one of the same examples; if older, it trains again.
 _MODELS_LOOKED_AT = 100
 #: Caches per query: a repeated run finds its own among the newest.
@@ -74,11 +74,9 @@ class BaselineModel(resolver.ResolverStrategy):
         baseline = newest.get_int_custom_property("baseline_model_id")
         known = store.get_artifacts_by_id([baseline]) if baseline else []
         return [
-            registered(
-                store, address_of(self._base, version), version, properties[DIGEST].string_value
-            )
-            for properties in (artifact.custom_properties for artifact in known)
-            if (version := int(properties[VERSION].int_value))
+            _registered_again(store, self._base, artifact)
+            for artifact in known
+            if artifact.custom_properties[VERSION].int_value
         ]
 
 
@@ -107,9 +105,7 @@ class ServedModel(resolver.ResolverStrategy):
                 found = [registered(store, served.address, served.version, served.digest)]
         elif seen:
             (known,) = store.get_artifacts_by_id(seen[:1])
-            version = int(known.custom_properties[VERSION].int_value)
-            digest = known.custom_properties[DIGEST].string_value
-            found = [registered(store, address_of(self._base, version), version, digest)]
+            found = [_registered_again(store, self._base, known)]
         return {key: (found if key == "model" else []) for key in input_dict}
 
     def _seen(self, store: mlmd.MetadataStore, input_dict: Artifacts) -> list[int] | None:
@@ -156,6 +152,13 @@ class SeenAnalyzerCache(resolver.ResolverStrategy):
             key: ([caches[i] for i in chosen] if key == "analyzer_cache" else [])
             for key in input_dict
         }
+
+
+def _registered_again(store: mlmd.MetadataStore, base: str, known: Any) -> Any:
+    """The artifact of a version that an earlier run registered, at its current address."""
+    version = int(known.custom_properties[VERSION].int_value)
+    digest = known.custom_properties[DIGEST].string_value
+    return registered(store, address_of(base, version), version, digest)
 
 
 def _holds(

@@ -11,10 +11,11 @@ from tfx.components.schema_gen.component import SchemaGen
 from tfx.components.schema_gen.import_schema_gen import executor as import_executor
 from tfx.components.statistics_gen import stats_artifact_utils
 from tfx.dsl.components.base import base_component, base_executor, executor_spec
-from tfx.types import artifact_utils, standard_artifacts
-from tfx.types.component_spec import ChannelParameter, ExecutionParameter
+from tfx.types import artifact_utils, standard_artifacts, standard_component_specs
+from tfx.types.component_spec import ExecutionParameter
 from tfx.utils import io_utils
 
+from ordain.components.artifacts.types import Artifacts
 from ordain.components.schema_inference import infer_schema
 from ordain.errors import DataBlockedError
 
@@ -26,12 +27,7 @@ class WindowExecutor(base_executor.BaseExecutor):
     in it.
     """
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
         """Same output as `tfx.components.schema_gen.executor`."""
         by_span = sorted(input_dict["statistics"], key=lambda artifact: artifact.span)
         measured = [
@@ -52,16 +48,14 @@ class WindowSchemaGen(SchemaGen):
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(WindowExecutor)
 
 
-class CuratedSchemaSpec(types.ComponentSpec):
+class CuratedSchemaSpec(standard_component_specs.ImportSchemaGenSpec):
     """ImportSchemaGen's spec, with a fingerprint of the file's content."""
 
     PARAMETERS: ClassVar[dict[str, Any]] = {
-        "schema_file": ExecutionParameter(type=str),
+        **standard_component_specs.ImportSchemaGenSpec.PARAMETERS,
         # TFX's cache key has only the file's path: an edited schema would be ignored.
         "schema_fingerprint": ExecutionParameter(type=str),
     }
-    INPUTS: ClassVar[dict[str, Any]] = {}
-    OUTPUTS: ClassVar[dict[str, Any]] = {"schema": ChannelParameter(type=standard_artifacts.Schema)}
 
 
 class CuratedSchema(base_component.BaseComponent):

@@ -5,6 +5,9 @@ computing a month of flights. The generators are those that TFDV uses in memory;
 are sketches, so memory does not grow with the rows. Up to 16,384 distinct values per feature the
 result equals TFDV's (`tests/integration/test_parity.py` compares the protos); beyond that the
 number of distinct values is an estimate, as with TFDV's `use_sketch_based_topk_uniques`.
+
+Measured gain: 89 % of StatisticsGen's CPU time over a year of flights, 63.1 s with TFX's executor
+and 6.9 s with this one (`benchmarks/node_gains.py`, piece `executor-StatisticsGen`).
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from tfx.utils import json_utils
 
 from ordain.common.commit import Staging, Written
 from ordain.components.artifacts.fileio import FileioFiles
+from ordain.components.artifacts.types import Artifacts
 from ordain.components.beam.executor import BeamExecutor
 from ordain.components.examples.reader import tfxio_for
 
@@ -31,12 +35,7 @@ FILE = "FeatureStats.pb"
 class Executor(BeamExecutor):
     """Computes the statistics of every split of one span."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
         """See `tfx.components.statistics_gen.executor` for the contract."""
         (examples,) = input_dict["examples"]
         (statistics,) = output_dict["statistics"]

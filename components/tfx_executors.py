@@ -25,14 +25,12 @@ from tfx.types import artifact_utils, standard_component_specs
 from tfx.utils import json_utils, proto_utils
 
 from ordain.components.artifacts.served_model import private_inputs
-from ordain.components.artifacts.types import model_folder
+from ordain.components.artifacts.types import Artifacts, model_folder
 from ordain.components.evaluator.conclusion import BASELINE, read_verdict, write_conclusion
 from ordain.components.evaluator.thresholds import read_configs
 from ordain.components.examples.example_gen import ROWS_PROPERTY, read_rows
 from ordain.components.examples.reader import BATCH_ROWS, read_records, read_schema, split_files
 from ordain.errors import NodeFailedError
-
-Artifacts = dict[str, list[Any]]
 
 
 class _Counting:

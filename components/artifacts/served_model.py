@@ -23,6 +23,7 @@ from tfx import version as tfx_version
 from tfx.types import artifact_utils, standard_artifacts
 from tfx.utils import path_utils
 
+from ordain.components.artifacts.types import Artifacts
 from ordain.errors import OrdainError
 from ordain.serving.registry.label_file import STABLE
 from ordain.serving.registry.served import Served, find_served, private_copy
@@ -132,7 +133,7 @@ def version_of(artifact: Any) -> int | None:
 
 
 @contextlib.contextmanager
-def private_inputs(inputs: Mapping[str, list[Any]], key: str) -> Iterator[dict[str, list[Any]]]:
+def private_inputs(inputs: Mapping[str, list[Any]], key: str) -> Iterator[Artifacts]:
     """An executor's inputs, with a published version replaced by a verified private copy.
 
     Args:

@@ -11,6 +11,8 @@ from tfx.utils import path_utils
 
 from ordain.verdict import Verdict
 
+#: An executor's inputs or outputs: artifacts by key.
+Artifacts = dict[str, list[Any]]
 VERDICT_FILE = "verdict.json"
 #: Results of an evaluation, in its artifact (`evaluator/results_json.py`).
 READOUT_FILE = "readout.json"

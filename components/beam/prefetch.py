@@ -1,4 +1,8 @@
-"""Prefetches a stream: the next batch is made while the caller processes the current one."""
+"""Prefetches a stream: the next batch is made while the caller processes the current one.
+
+Measured gain: 28 % of the CPU time of Transform's main thread over a year of flights, 11.0 s
+without and 7.9 s with (`benchmarks/node_gains.py`, piece `prefetch-Transform`).
+"""
 
 from __future__ import annotations
 

@@ -6,6 +6,11 @@ starts in milliseconds and shares that memory. Each piece of work goes to the pr
 
 There is no worker on a single processor, or when TensorFlow's threads run already, for example
 after another node in the same process; this process then does all pieces.
+
+Measured gain over a year of flights, CPU time of the main thread, which is the least time that a
+node takes with a free core: 45 % of ExampleGen's, 3.7 s without and 2.1 s with; 47 % of
+StatisticsGen's, 6.0 s and 3.2 s; 20 % of Transform's, 12.4 s and 9.9 s
+(`benchmarks/node_gains.py`, pieces `worker-process-NODE`).
 """
 
 from __future__ import annotations
@@ -55,11 +60,6 @@ def stop() -> None:
     if _pool is not None:
         _pool.shutdown()
         _pool = None
-
-
-def is_running() -> bool:
-    """True if there is a worker."""
-    return _pool is not None
 
 
 def run(dofn: beam.DoFn, elements: Sequence[Any]) -> list[Any]:

@@ -19,7 +19,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 from tfx.utils import io_utils
 
-from ordain.components.artifacts.types import GateVerdict, keep_verdict
+from ordain.components.artifacts.types import Artifacts, GateVerdict, keep_verdict
 from ordain.components.data_gate.rules import judge
 from ordain.components.data_gate.span_facts import SpanFacts
 from ordain.components.examples.example_gen import read_rows
@@ -45,12 +45,7 @@ class DataGateSpec(types.ComponentSpec):
 class Executor(base_executor.BaseExecutor):
     """Collects the facts of each span and judges them."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
         """Writes `verdict.json` and sets the outcome as a property of the artifact."""
         statistics = {a.span: a for a in input_dict["statistics"]}
         anomalies = {a.span: a for a in input_dict["anomalies"]}
@@ -85,25 +80,14 @@ class DataGate(base_component.BaseComponent):
     SPEC_CLASS = DataGateSpec
     EXECUTOR_SPEC = executor_spec.ExecutorClassSpec(Executor)
 
-    def __init__(
-        self,
-        examples: Any,
-        statistics: Any,
-        anomalies: Any,
-        schema: Any,
-        policy: dict[str, Any],
-        training: dict[str, Any],
-    ) -> None:
-        """Takes the channels of earlier nodes, the policy and the training settings."""
+    def __init__(self, policy: dict[str, Any], training: dict[str, Any], **channels: Any) -> None:
+        """Takes the policy, the training settings, and the channels of `DataGateSpec.INPUTS`."""
         super().__init__(
             DataGateSpec(
-                examples=examples,
-                statistics=statistics,
-                anomalies=anomalies,
-                schema=schema,
                 policy=json.dumps(policy, sort_keys=True),
                 training=json.dumps(training, sort_keys=True),
                 verdict=types.Channel(type=GateVerdict),
+                **channels,
             )
         )
 

@@ -13,6 +13,7 @@ import logging
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 import tensorflow as tf
 import tensorflow_model_analysis as tfma
 from tfx.components.evaluator import constants
@@ -21,11 +22,11 @@ from tfx.types import standard_component_specs
 from tfx.utils import json_utils
 
 from ordain.components.artifacts.served_model import compared_with, private_inputs
-from ordain.components.artifacts.types import model_folder
+from ordain.components.artifacts.types import Artifacts, model_folder
 from ordain.components.beam.executor import BeamExecutor
 from ordain.components.evaluator.conclusion import BASELINE, read_verdict, write_conclusion
 from ordain.components.evaluator.metrics import batched, needs_examples
-from ordain.components.evaluator.reader import SPAN_FEATURE, ReadWindow
+from ordain.components.evaluator.reader import SPAN_FEATURE, read_split
 from ordain.components.evaluator.results_json import folders_of
 from ordain.components.evaluator.slices import slice_keys
 from ordain.components.evaluator.tfma_internals import UNBATCH_STAGE
@@ -47,21 +48,16 @@ _LOG = logging.getLogger(__name__)
 class Executor(BeamExecutor):
     """Evaluates a candidate, and a baseline if there is one, and blesses it or not."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
         """See `tfx.components.evaluator.executor` for the contract."""
         with private_inputs(input_dict, BASELINE) as inputs:
             self._do(inputs, output_dict, exec_properties, input_dict.get(BASELINE, []))
 
     def _do(
         self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        input_dict: Artifacts,
+        output_dict: Artifacts,
+        exec_properties: Any,
         published: list[Any],
     ) -> None:
         """Evaluates; `published` is the baseline's artifact, not its private copy."""
@@ -135,10 +131,13 @@ class Executor(BeamExecutor):
             _LOG.info("evaluating example by example, for %s", by_example.reason)
             kept = None if reads_features else frozenset(slice_keys(config.slicing_specs))
             extractors = lean(extractors, kept)
+        # Two steps for any number of splits: Beam is slow to build many.
+        read = beam.FlatMap(read_split, schema, columns, tfma.ARROW_INPUT_COLUMN)
         with self._pipeline() as pipeline:
             _ = (
                 pipeline
-                | "Window" >> ReadWindow(folders, schema, columns, tfma.ARROW_INPUT_COLUMN)
+                | "Splits" >> beam.Create(folders)
+                | "Read" >> read.with_output_types(pa.RecordBatch)
                 | "Evaluate"
                 >> tfma.ExtractEvaluateAndWriteResults(
                     eval_shared_model=one_or_all,

@@ -31,11 +31,11 @@ class Buckets:
 
     __slots__ = ("ids", "loose", "sums")
 
-    def __init__(self, ids: Any, sums: Any, loose: dict[int, Any] | None = None) -> None:
-        """Takes the attributes."""
+    def __init__(self, ids: Any, sums: Any) -> None:
+        """Takes numbers and sums."""
         self.ids = ids
         self.sums = sums
-        self.loose = {} if loose is None else loose
+        self.loose: dict[int, Any] = {}
 
 
 def merge_buckets(parts: Iterable[Buckets]) -> Buckets:

@@ -13,9 +13,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from ordain.components.evaluator import tfma_internals as inside
 from ordain.components.evaluator.rows import CLASS_NAME, NAME, SliceRows
-from ordain.components.evaluator.thresholds import class_of as configured_class
+from ordain.components.evaluator.thresholds import classes_of
 from ordain.components.evaluator.trivial import TrivialMetrics, constants_of
 
 #: A slice: its columns with their values, sorted by column; empty for the whole window.
@@ -137,7 +136,7 @@ def read_measures(config: Any, metrics: Iterable[Any]) -> Measures:
                     rows[where] = found
                 elif not where:
                     baseline_nan = found.nan
-    classes = _classes(config)
+    classes = classes_of(config)
     parts: dict[str, set[str]] = defaultdict(set)
     for entry in entries:
         for pair in entry.metric_keys_and_values:
@@ -181,15 +180,6 @@ def slice_key(key: Any) -> SliceKey:
 def slice_name(where: SliceKey) -> str:
     """Name of a slice in verdicts: `origin=JFK`; empty for the whole window."""
     return ", ".join(f"{column}={value}" for column, value in where)
-
-
-def _classes(config: Any) -> dict[str, str]:
-    """Class of each metric by its name."""
-    return {
-        inside.name_of(metric): configured_class(metric)
-        for spec in config.metrics_specs
-        for metric in spec.metrics
-    }
 
 
 def _why_undefined(kind: str, key: Any, value: float, rows: SliceRows | None) -> str:

@@ -11,7 +11,6 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-import apache_beam as beam
 import numpy as np
 
 from ordain.components.evaluator import tfma_internals as inside
@@ -49,23 +48,8 @@ class Moments(NamedTuple):
         )
 
 
-class R2Combiner(beam.CombineFn):
+class R2Combiner(inside.OwnCombiner):
     """Labels and predictions -> `1 - errors / variance`; NaN where all labels are equal."""
-
-    def __init__(
-        self,
-        key: Any,
-        eval_config: Any,
-        aggregation_type: Any,
-        class_weights: Any,
-        example_weighted: bool,
-    ) -> None:
-        """Takes TFMA's arguments of a combiner; `tfma_internals.inputs_of` reads them."""
-        self._key = key
-        self._eval_config = eval_config
-        self._aggregation_type = aggregation_type
-        self._class_weights = class_weights
-        self._example_weighted = example_weighted
 
     def create_accumulator(self) -> Moments:
         """Moments of no rows."""
@@ -73,15 +57,7 @@ class R2Combiner(beam.CombineFn):
 
     def add_input(self, accumulator: Moments, element: Any) -> Moments:
         """Adds one example, prepared as in TFMA."""
-        for found in inside.pairs_of_example(
-            element,
-            eval_config=self._eval_config,
-            model_name=self._key.model_name,
-            output_name=self._key.output_name,
-            aggregation_type=self._aggregation_type,
-            class_weights=self._class_weights,
-            example_weighted=self._example_weighted,
-        ):
+        for found in self._prepared(element):
             columns = (np.asarray(values, np.float64).ravel() for values in found)
             accumulator = self.add_rows(accumulator, *columns)
         return accumulator
@@ -112,26 +88,4 @@ class R2Score(inside.Metric):
 
     def __init__(self, name: str = "r2_score") -> None:
         """Takes the name that thresholds use."""
-        super().__init__(inside.merge_per_key_computations(_computations), name=name)
-
-
-def _computations(
-    name: str,
-    eval_config: Any = None,
-    model_name: str = "",
-    output_name: str = "",
-    sub_key: Any = None,
-    aggregation_type: Any = None,
-    class_weights: Any = None,
-    example_weighted: bool = False,
-) -> list[Any]:
-    """Computations of the metric; TFMA inspects the names of the parameters."""
-    key = inside.MetricKey(
-        name=name,
-        model_name=model_name,
-        output_name=output_name,
-        sub_key=sub_key,
-        example_weighted=example_weighted,
-    )
-    combiner = R2Combiner(key, eval_config, aggregation_type, class_weights, example_weighted)
-    return [inside.MetricComputation(keys=[key], preprocessors=None, combiner=combiner)]
+        super().__init__(inside.computed_by(R2Combiner), name=name)

@@ -16,9 +16,8 @@ from tfx.dsl.io import fileio
 from tfx.types import artifact_utils
 
 from ordain.components.artifacts.types import READOUT_FILE
-from ordain.components.evaluator import tfma_internals as inside
 from ordain.components.evaluator.measures import Measures, slice_key, slice_name
-from ordain.components.evaluator.thresholds import MATRIX, class_of, thresholds_of
+from ordain.components.evaluator.thresholds import MATRIX, classes_of, thresholds_of
 from ordain.components.examples.reader import split_files
 
 _BASELINE = "baseline"
@@ -93,11 +92,7 @@ def evaluated_rows(folders: Iterable[tuple[str, int]], measures: Measures) -> st
 
 def _metrics(measures: Measures, config: Any) -> list[dict[str, Any]]:
     thresholds = thresholds_of(config)
-    classes = {
-        inside.name_of(metric): class_of(metric)
-        for spec in config.metrics_specs
-        for metric in spec.metrics
-    }
+    classes = classes_of(config)
     found: dict[tuple[str, str], dict[str, Any]] = {}
     for (name, where, is_baseline), measure in measures.values.items():
         entry = {"slice": slice_name(where), "name": name, "class": classes.get(name, "")}

@@ -12,7 +12,6 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-import apache_beam as beam
 import numpy as np
 
 from ordain.components.evaluator import tfma_internals as inside
@@ -106,14 +105,8 @@ def _grouped(labels: Any, groups: int) -> Any:
     return np.stack([means, around, total], axis=1)
 
 
-class RowsCombiner(beam.CombineFn):
+class RowsCombiner(inside.OwnCombiner):
     """Labels, predictions and weights -> `SliceRows` as JSON text."""
-
-    def __init__(self, key: Any, eval_config: Any, example_weighted: bool) -> None:
-        """Takes TFMA's arguments of a combiner; `tfma_internals.inputs_of` reads them."""
-        self._key = key
-        self._eval_config = eval_config
-        self._example_weighted = example_weighted
 
     def create_accumulator(self) -> SliceRows:
         """Returns counts of no rows."""
@@ -123,15 +116,7 @@ class RowsCombiner(beam.CombineFn):
         """Adds one example, prepared as in TFMA."""
         try:
             # Not flattened: one triple for any number of classes.
-            ((label, prediction, weight),) = inside.pairs_of_example(
-                element,
-                eval_config=self._eval_config,
-                model_name=self._key.model_name,
-                output_name=self._key.output_name,
-                example_weighted=self._example_weighted,
-                flatten=False,
-                squeeze=False,
-            )
+            ((label, prediction, weight),) = self._prepared(element, flatten=False, squeeze=False)
         except (KeyError, TypeError, ValueError):  # a structure that only the metrics know
             return _merge([accumulator, SliceRows(rows=1, weight=1.0)])
         return self.add_rows(
@@ -180,23 +165,5 @@ class SliceRowsMetric(inside.Metric):
 
     def __init__(self, name: str = NAME, limits: Any = None) -> None:
         """Takes the name, and policies of `pipeline.eval_config` that only the verdict reads."""
-        super().__init__(inside.merge_per_key_computations(_computations), name=name)
+        super().__init__(inside.computed_by(RowsCombiner), name=name)
         del limits
-
-
-def _computations(
-    name: str,
-    eval_config: Any = None,
-    model_name: str = "",
-    output_name: str = "",
-    example_weighted: bool = False,
-) -> list[Any]:
-    """Computations of the metric; TFMA inspects the names of the parameters."""
-    key = inside.MetricKey(
-        name=name,
-        model_name=model_name,
-        output_name=output_name,
-        example_weighted=example_weighted,
-    )
-    combiner = RowsCombiner(key, eval_config, example_weighted)
-    return [inside.MetricComputation(keys=[key], preprocessors=None, combiner=combiner)]

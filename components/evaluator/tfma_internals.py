@@ -9,9 +9,11 @@ from __future__ import annotations
 
 import inspect
 import json
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+import apache_beam as beam
 from tensorflow_model_analysis.evaluators import metrics_plots_and_validations_evaluator as _steps
 from tensorflow_model_analysis.evaluators import metrics_validator
 from tensorflow_model_analysis.extractors import slice_key_extractor, unbatch_extractor
@@ -43,7 +45,6 @@ remove_private_metrics = _steps._remove_private_metrics
 filter_by_key_type = _steps._filter_by_key_type
 merge_per_key_computations = metric_util.merge_per_key_computations
 Metric = metric_types.Metric
-MetricComputation = metric_types.MetricComputation
 DerivedMetricComputation = metric_types.DerivedMetricComputation
 MetricKey = metric_types.MetricKey
 PlotKey = metric_types.PlotKey
@@ -213,6 +214,65 @@ def inputs_of(combiner: Any, **changes: Any) -> Inputs:
         "example_weighted": combiner._example_weighted,
     }
     return Inputs(**(fields | changes))
+
+
+class OwnCombiner(beam.CombineFn):
+    """Base of our combiners: the inputs of a metric, as TFMA's combiners keep them."""
+
+    def __init__(
+        self,
+        key: Any,
+        eval_config: Any,
+        aggregation_type: Any = None,
+        class_weights: Any = None,
+        example_weighted: bool = False,
+    ) -> None:
+        """Takes TFMA's arguments of a combiner; `inputs_of` reads them."""
+        self._key = key
+        self._eval_config = eval_config
+        self._aggregation_type = aggregation_type
+        self._class_weights = class_weights
+        self._example_weighted = example_weighted
+
+    def _prepared(self, element: Any, **options: Any) -> Iterable[Any]:
+        """Label, prediction and weight of one example, prepared as in TFMA."""
+        return pairs_of_example(
+            element,
+            eval_config=self._eval_config,
+            model_name=self._key.model_name,
+            output_name=self._key.output_name,
+            aggregation_type=self._aggregation_type,
+            class_weights=self._class_weights,
+            example_weighted=self._example_weighted,
+            **options,
+        )
+
+
+def computed_by(combiner: type[OwnCombiner]) -> Callable[..., Any]:
+    """Computations of a metric with a combiner of our own, for `Metric`."""
+
+    # TFMA inspects the names of the parameters.
+    def compute(
+        name: str,
+        eval_config: Any = None,
+        model_name: str = "",
+        output_name: str = "",
+        sub_key: Any = None,
+        aggregation_type: Any = None,
+        class_weights: Any = None,
+        example_weighted: bool = False,
+    ) -> list[Any]:
+        key = MetricKey(
+            name=name,
+            model_name=model_name,
+            output_name=output_name,
+            sub_key=sub_key,
+            example_weighted=example_weighted,
+        )
+        made = combiner(key, eval_config, aggregation_type, class_weights, example_weighted)
+        return [metric_types.MetricComputation(keys=[key], preprocessors=None, combiner=made)]
+
+    return merge_per_key_computations(compute)
 
 
 def name_of(metric: Any) -> str:

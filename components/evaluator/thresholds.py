@@ -259,9 +259,14 @@ def thresholds_of(config: Any) -> dict[tuple[str, bool], float]:
     return found
 
 
-def class_of(metric: Any) -> str:
-    """The class of a metric in the project's configuration."""
+def classes_of(config: Any) -> dict[str, str]:
+    """The class of each metric in the project's configuration, by the metric's name."""
+    metrics = [metric for spec in config.metrics_specs for metric in spec.metrics]
+    return {inside.name_of(metric): _class_of(metric) for metric in metrics}
+
+
+def _class_of(metric: Any) -> str:
+    settings = json.loads(metric.config)
     if metric.class_name == AtThreshold.__name__:
-        return str(json.loads(metric.config)["of"])
-    curve = json.loads(metric.config).get("curve")
-    return "AUCPrecisionRecall" if curve == "PR" else str(metric.class_name)
+        return str(settings["of"])
+    return "AUCPrecisionRecall" if settings.get("curve") == "PR" else str(metric.class_name)

@@ -4,6 +4,9 @@ Input and output configuration, spans, versions and ranges are those of TFX's fi
 ExampleGens, and the driver is TFX's, so fingerprints, span resolution and the artifact (gzipped
 TFRecords of tf.Example under `Split-*`) are TFX's. Only the executor differs: it processes a file
 at a time and encodes and writes rows in batches.
+
+Measured gain: 94 % of ExampleGen's CPU time over a year of flights, 88.6 s with TFX's executor for
+Parquet and 5.5 s with this one (`benchmarks/node_gains.py`, piece `executor-ExampleGen`).
 """
 
 from __future__ import annotations
@@ -25,6 +28,7 @@ from tfx.utils import proto_utils
 
 from ordain.common.commit import Staging
 from ordain.components.artifacts.fileio import FileioFiles
+from ordain.components.artifacts.types import Artifacts
 from ordain.components.beam.executor import BeamExecutor
 from ordain.components.examples import arrow_files
 from ordain.components.examples.arrow_types import FeatureType
@@ -73,12 +77,7 @@ class IngestOptions:
 class Executor(BeamExecutor):
     """Reads the files of one span and writes its splits."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
         """See `tfx.components.example_gen.base_example_gen_executor` for the contract.
 
         Raises:

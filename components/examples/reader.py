@@ -10,7 +10,6 @@ import logging
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-import apache_beam as beam
 import pyarrow as pa
 import tensorflow as tf
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -115,26 +114,6 @@ def tfxio_for(
     if schema is not None and columns is not None:
         schema = tensor_representation_util.ProjectTensorRepresentationsInSchema(schema, columns)
     return Split(uri, schema, raw_column)
-
-
-class ReadBatches(beam.PTransform):
-    """Pipeline -> record batches of one split."""
-
-    def __init__(self, tfxio: Split) -> None:
-        """Takes the result of `tfxio_for`."""
-        super().__init__()
-        self._tfxio = tfxio
-
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
-        """One impulse, one reader."""
-        return (
-            pipeline
-            | "Split" >> beam.Create([0])
-            | "Decode"
-            >> beam.FlatMap(lambda _, tfxio: tfxio.batches(), self._tfxio).with_output_types(
-                pa.RecordBatch
-            )
-        )
 
 
 def _with_raw(batch: pa.RecordBatch, name: str, records: Any) -> pa.RecordBatch:

@@ -31,7 +31,7 @@ from ordain.components.artifacts.pushed_model import (
     unrecorded_version,
 )
 from ordain.components.artifacts.served_model import compared_by
-from ordain.components.artifacts.types import JUDGED_PROPERTY, GateVerdict, ids_of
+from ordain.components.artifacts.types import JUDGED_PROPERTY, Artifacts, GateVerdict, ids_of
 from ordain.components.pusher import provenance
 from ordain.errors import InfrastructureError
 from ordain.serving.registry.directory import publish
@@ -60,12 +60,7 @@ NO_LABELS = "an object store has no labels: its reader chooses the version"
 class Executor(pusher_executor.Executor):
     """Publishes a blessed model as a new version, completely or not at all."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
         """Same properties as `tfx.components.pusher.executor`."""
         pushed = artifact_utils.get_single_instance(
             output_dict[standard_component_specs.PUSHED_MODEL_KEY]
@@ -87,7 +82,7 @@ class Executor(pusher_executor.Executor):
     def _publish(
         self,
         model: str,
-        input_dict: dict[str, list[Any]],
+        input_dict: Artifacts,
         pushed: Any,
         base: str,
         settings: dict[str, Any],
@@ -158,7 +153,7 @@ def _recorded_before(base: str, folder: Path, trust: Trust) -> Pushed | None:
     return None
 
 
-def _refuse_others_verdicts(inputs: dict[str, list[Any]]) -> None:
+def _refuse_others_verdicts(inputs: Artifacts) -> None:
     """Refuses blessings and verdicts of another model or other examples.
 
     Raises:

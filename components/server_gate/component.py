@@ -23,7 +23,7 @@ from tfx.types import artifact_utils, standard_artifacts
 from tfx.types.component_spec import ChannelParameter, ExecutionParameter
 
 from ordain.components.artifacts.served_model import note_compared, private_inputs, version_of
-from ordain.components.artifacts.types import keep_verdict, model_folder
+from ordain.components.artifacts.types import Artifacts, keep_verdict, model_folder
 from ordain.components.examples.sample_rows import read_raw_rows
 from ordain.components.server_gate.rules import (
     Limits,
@@ -81,12 +81,7 @@ class ServerGateSpec(types.ComponentSpec):
 class Executor(base_executor.BaseExecutor):
     """Serves the candidate in the sandbox and judges the results."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
         """Marks the blessing and writes `verdict.json` into it."""
         policy = json.loads(exec_properties["policy"])
         requests = int(policy.pop("requests"))
@@ -129,9 +124,7 @@ class ServerGate(base_component.BaseComponent):
         )
 
 
-def try_model(
-    model: Path, examples: Sequence[bytes], limits: Limits, keep: Path | None = None
-) -> Verdict:
+def try_model(model: Path, examples: Sequence[bytes], limits: Limits, keep: Path) -> Verdict:
     """Checks a model in the sandbox.
 
     Args:
@@ -188,11 +181,7 @@ def mark(blessing: Any, verdict: Verdict, model: Any) -> None:
 
 
 def _serve(
-    server: sandbox.Trial,
-    model: Path,
-    examples: Sequence[bytes],
-    limits: Limits,
-    keep: Path | None,
+    server: sandbox.Trial, model: Path, examples: Sequence[bytes], limits: Limits, keep: Path
 ) -> list[Reason]:
     publish(model, server.base, Manifest(project="candidate", version=0, created=""))
     write_labels(server.base, Labels(stable=1), None)
@@ -218,13 +207,11 @@ def _serve(
         text = f"called directly, the model fails: {failure}"
         return [*reasons, Reason(Outcome.BLOCKED, "golden", text)]
     golden = Golden(tuple(examples), tuple(instances), expected)
-    if keep is not None:
-        golden.write(keep / GOLDEN_FOLDER)
+    golden.write(keep / GOLDEN_FOLDER)
     results = [
         _compare(protocol, golden, requests, outcome, limits) for protocol in ("rest", "grpc")
     ]
-    if keep is not None:
-        _write_measurements(keep, outcome, results)
+    _write_measurements(keep, outcome, results)
     return [*reasons, *judge_run(outcome.load_s, outcome.peak_bytes, results, limits)]
 
 

@@ -13,7 +13,7 @@ from tfx.dsl.components.base import executor_spec
 from tfx.proto import infra_validator_pb2
 
 from ordain.common.node_id import NodeId
-from ordain.components.artifacts.types import keep_verdict
+from ordain.components.artifacts.types import Artifacts, keep_verdict
 from ordain.components.server_gate.component import BLESSED_PROPERTY
 from ordain.components.server_gate.rules import GATE
 from ordain.verdict import Outcome, Reason, Verdict
@@ -22,12 +22,7 @@ from ordain.verdict import Outcome, Reason, Verdict
 class InfraExecutor(infra_executor.Executor):
     """TFX's executor, with its result also as a verdict."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
         """See `tfx.components.infra_validator.executor`."""
         super().Do(input_dict, output_dict, exec_properties)
         (blessing,) = output_dict["blessing"]

@@ -28,6 +28,7 @@ from tfx.utils import json_utils, path_utils
 
 from ordain.common.env_references import resolve_references
 from ordain.components.artifacts.served_model import private_inputs
+from ordain.components.artifacts.types import Artifacts
 from ordain.components.beam import worker_process
 from ordain.components.examples.example_gen import read_rows
 from ordain.components.examples.sample_rows import read_raw_rows
@@ -58,10 +59,7 @@ class Executor(trainer_executor.GenericExecutor):
     """Runs the project's `run_fn`."""
 
     def _GetFnArgs(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
+        self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: dict[str, Any]
     ) -> Any:
         arguments = super()._GetFnArgs(input_dict, output_dict, exec_properties)
         config = dict(arguments.custom_config or {})
@@ -81,12 +79,7 @@ class Executor(trainer_executor.GenericExecutor):
         )
         return arguments
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
         """See `tfx.components.trainer.executor`."""
         worker_process.stop()  # training needs its memory
         try:
@@ -130,32 +123,22 @@ class Trainer(base_component.BaseComponent):
 
     def __init__(
         self,
-        examples: Any,
-        raw_examples: Any,
-        transform_graph: Any,
-        schema: Any,
         module_file: str,
         train_steps: int,
         eval_steps: int,
         custom_config: dict[str, Any],
-        hyperparameters: Any = None,
-        base_model: Any = None,
+        **channels: Any,
     ) -> None:
-        """Takes the channels of earlier nodes, and the training settings."""
+        """Takes the training settings, and the channels of `TrainerSpec.INPUTS`."""
         super().__init__(
             TrainerSpec(
-                examples=examples,
-                raw_examples=raw_examples,
-                transform_graph=transform_graph,
-                schema=schema,
-                hyperparameters=hyperparameters,
-                base_model=base_model,
                 module_file=module_file,
                 train_args=trainer_pb2.TrainArgs(num_steps=train_steps),
                 eval_args=trainer_pb2.EvalArgs(num_steps=eval_steps),
                 custom_config=json_utils.dumps(custom_config),
                 model=types.Channel(type=standard_artifacts.Model),
                 model_run=types.Channel(type=standard_artifacts.ModelRun),
+                **channels,
             )
         )
 
@@ -244,22 +227,6 @@ class HistoryCallback(keras.callbacks.Callback):
         self.step = self._steps_before = 0
         self._reported = 0.0
         self._began = time.monotonic()
-
-    def on_train_begin(self, logs: dict[str, Any] | None = None) -> None:
-        """Builds the optimizer, for which Keras would otherwise trace the training step once more.
-
-        Only for a model with defined inputs: a subclassed model may create variables in its first
-        step.
-        """
-        del logs
-        model = self.model
-        optimizer = getattr(model, "optimizer", None)
-        if not (model.built and getattr(model, "inputs", None) and model.trainable_variables):
-            return
-        if optimizer is None or getattr(optimizer, "built", True):
-            return
-        with model.distribute_strategy.scope():
-            optimizer.build(model.trainable_variables)
 
     def on_epoch_begin(self, epoch: int, logs: dict[str, Any] | None = None) -> None:
         """Remembers the steps of earlier epochs: an epoch counts from 0."""

@@ -6,6 +6,10 @@ permutation of it. Data that fits is read in the background and stays parsed in 
 later epochs read nothing. Rows of all files are interleaved before they are shuffled: read span by
 span, a model would end on the last month. With more files than are open at a time, each epoch takes
 them in another order, which follows the seed.
+
+Measured gain: 39 % of the Trainer's CPU time over a year of flights, 30.5 s with TFX's factory and
+18.7 s with this one. Keeping rows in memory alone gains 15 %, 20.0 s without and 17.1 s with
+(`benchmarks/node_gains.py`, pieces `trainer-dataset` and `trainer-kept-rows`).
 """
 
 from __future__ import annotations

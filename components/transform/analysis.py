@@ -29,7 +29,7 @@ from ordain.components.transform.data_pass import (
     AccumulateDataset,
     Pass,
     Spread,
-    run_pass,
+    load,
 )
 from ordain.components.transform.operations import Context
 
@@ -106,9 +106,10 @@ def _analyze_in_passes(
     def run(saved_model: str, work: Pass) -> dict[str, Accumulated]:
         _log.info("analyzing %d of %d datasets", len(work), len(datasets))
         accumulate = AccumulateDataset(saved_model, schema, traced.columns, work, staging)
-        return run_pass(spread, accumulate, datasets, work.keys(), staging)
+        paths = spread(accumulate, [(name, datasets[name]) for name in work], staging)
+        return {name: load(path) for name, path in zip(work, paths, strict=True)}
 
-    evaluate = analysis_graph.Evaluator(planned, Context(traced, staging.folder, known), run)
+    evaluate = analysis_graph.evaluator(planned, Context(traced, staging.folder, known), run)
     # Entries first: merging may modify the accumulator that an entry is made of.
     computed = {entry: evaluate(node) for entry, node in new.items()}
     (saved_model,) = evaluate(finished)

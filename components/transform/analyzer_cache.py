@@ -3,6 +3,9 @@
 TFT's own cache is a folder of gzipped TFRecords per dataset and analyzer, each written and read
 by a dozen Beam stages: on 12 spans and 27 analyzers that takes longer than the analysis. The
 entries here are the same bytes, in one TFRecord file of tf.Examples.
+
+Measured gain: 31 % of Transform's CPU time where one of twelve months of flights is new, 19.9 s
+without a cache and 13.8 s with one (`benchmarks/node_gains.py`, piece `analyzer-cache`).
 """
 
 from __future__ import annotations

@@ -133,30 +133,6 @@ class AccumulateDataset(beam.DoFn):
         yield target
 
 
-def run_pass(
-    spread: Spread,
-    accumulate: AccumulateDataset,
-    datasets: Mapping[str, str],
-    names: Iterable[str],
-    staging: Staging,
-) -> dict[str, Accumulated]:
-    """Accumulates datasets, each in one element.
-
-    Args:
-        spread: Takes the datasets through `accumulate`.
-        accumulate: The DoFn.
-        datasets: Folders of examples by dataset.
-        names: The datasets to accumulate.
-        staging: The execution's temporary folder.
-
-    Returns:
-        The accumulated elements by dataset.
-    """
-    elements = [(name, datasets[name]) for name in names]
-    paths = spread(accumulate, elements, staging)
-    return {name: _load(path) for (name, _), path in zip(elements, paths, strict=True)}
-
-
 class KeyedCombine:
     """`beam.CombinePerKey`, in memory."""
 
@@ -182,7 +158,8 @@ class KeyedCombine:
         ]
 
 
-def _load(path: str) -> Accumulated:
+def load(path: str) -> Accumulated:
+    """The results in a file of `AccumulateDataset`."""
     with fileio.open(path, "rb") as file:
         return pickle.loads(file.read())  # noqa: S301 - our own worker wrote it in this execution
 

@@ -26,6 +26,7 @@ from tfx_bsl.tfxio import tensor_to_arrow
 from ordain.common.commit import Staging, Written
 from ordain.components.artifacts.fileio import FileioFiles
 from ordain.components.artifacts.record_writer import RecordWriter
+from ordain.components.artifacts.types import Artifacts
 from ordain.components.beam import worker_process
 from ordain.components.beam.executor import BeamExecutor
 from ordain.components.beam.prefetch import prefetch
@@ -47,12 +48,7 @@ FILE = "transformed_examples-00000-of-00001.gz"
 class Executor(BeamExecutor):
     """Runs the project's `preprocessing_fn` over the window."""
 
-    def Do(
-        self,
-        input_dict: dict[str, list[Any]],
-        output_dict: dict[str, list[Any]],
-        exec_properties: dict[str, Any],
-    ) -> None:
+    def Do(self, input_dict: Artifacts, output_dict: Artifacts, exec_properties: Any) -> None:
         """See `tfx.components.transform.executor` for the contract.
 
         Raises:
@@ -102,7 +98,7 @@ class Executor(BeamExecutor):
         self,
         splits: list[str],
         examples: list[Any],
-        output_dict: dict[str, list[Any]],
+        output_dict: Artifacts,
         graph: str,
         staging: Staging,
     ) -> None:

@@ -52,21 +52,23 @@ def plan(roots: Iterable[Any], datasets: Iterable[str]) -> Plan:
     return found
 
 
-class Evaluator:
-    """Evaluates nodes of the graph, each once.
+def evaluator(
+    planned: Plan, context: operations.Context, run_pass: RunPass
+) -> Callable[[Any], list[Any]]:
+    """Makes a function that evaluates nodes of the graph, each once.
 
     Args:
         planned: The graph's plan, without unknown operations.
         context: What operations need besides their inputs.
         run_pass: Runs a pass.
+
+    Returns:
+        Takes a node and returns its elements.
     """
-
-    def __init__(self, planned: Plan, context: operations.Context, run_pass: RunPass) -> None:
-        self._traverser = tft_internals.nodes.Traverser(_Evaluation(planned, context, run_pass))
-
-    def __call__(self, node: Any) -> list[Any]:
-        """Returns the elements of a node."""
-        return self._traverser.visit_value_node(node)
+    evaluation = _Evaluation(planned, context, run_pass)
+    evaluate: Callable[[Any], list[Any]]
+    evaluate = tft_internals.nodes.Traverser(evaluation).visit_value_node
+    return evaluate
 
 
 @dataclass(frozen=True)

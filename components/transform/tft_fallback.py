@@ -11,13 +11,14 @@ from contextlib import AbstractContextManager
 from typing import Any
 
 import apache_beam as beam
+import pyarrow as pa
 import tensorflow_transform as tft
 import tensorflow_transform.beam as tft_beam
 from tensorflow_transform.beam import analysis_graph_builder
 from tensorflow_transform.beam import analyzer_cache as tft_cache
 
 from ordain.common.commit import Staging
-from ordain.components.examples.reader import ReadBatches, tfxio_for
+from ordain.components.examples.reader import Split, tfxio_for
 from ordain.components.transform import analyzer_cache
 
 
@@ -59,7 +60,9 @@ def analyze(
         for number, key in enumerate(keys):
             if key in unread:
                 tfxio = tfxio_for(datasets[key.key], schema, columns)
-                data[key] = pipeline | f"Read[{number}]" >> ReadBatches(tfxio)
+                split = pipeline | f"Split[{number}]" >> beam.Create([tfxio])
+                read = beam.FlatMap(Split.batches).with_output_types(pa.RecordBatch)
+                data[key] = split | f"Read[{number}]" >> read
             else:
                 data[key] = None
         adapter = first.Project(columns).TensorAdapterConfig()

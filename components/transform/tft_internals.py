@@ -15,55 +15,24 @@ from typing import Any
 
 import tensorflow as tf
 import tensorflow_transform as tft
+from tensorflow_transform import analyzer_nodes as _analyzer_nodes
 from tensorflow_transform import (
-    analyzer_nodes,
     analyzers,
     annotators,
     graph_tools,
     impl_helper,
-    nodes,
     tf2_utils,
     tf_utils,
 )
-from tensorflow_transform.beam import (
-    analysis_graph_builder,
-    analyzer_impls,
-    beam_nodes,
-    impl,
-)
+from tensorflow_transform import nodes as _nodes
+from tensorflow_transform.beam import analysis_graph_builder, analyzer_impls, impl
+from tensorflow_transform.beam import beam_nodes as _beam_nodes
 from tensorflow_transform.beam.tft_beam_io import transform_fn_io
 from tensorflow_transform.tf_metadata import metadata_io
 from tfx.dsl.io import fileio
 
-__all__ = [
-    "GLOBAL_Y_COUNT_SENTINEL_INT",
-    "GLOBAL_Y_COUNT_SENTINEL_STRING",
-    "CombinerWrapper",
-    "OrderElementsFn",
-    "PackedCombinerWrapper",
-    "RunMetaGraphDoFn",
-    "TensorBinding",
-    "Trace",
-    "VocabOrderingType",
-    "WeightedMeanCombineFn",
-    "analyzer_nodes",
-    "beam_nodes",
-    "build_graph",
-    "create_saved_model",
-    "empty_vocabulary_dummy",
-    "join_boundary_rows",
-    "key_and_means",
-    "merge_outputs_by_key",
-    "mutual_information",
-    "nodes",
-    "publish",
-    "recommended_min_diff_from_avg",
-    "reserved_tokens",
-    "split_inputs_by_key",
-    "trace",
-    "values_and_weights",
-]
-
+# The operations and their graph.
+analyzer_nodes, beam_nodes, nodes = _analyzer_nodes, _beam_nodes, _nodes
 # How an analyzer accumulates and merges, on batches of numpy arrays.
 CombinerWrapper = analyzer_impls._CombinerWrapper
 PackedCombinerWrapper = analyzer_impls._PackedCombinerWrapper
@@ -146,7 +115,11 @@ def trace(function: Any, specs: Mapping[str, Any], temporary: str) -> Trace | No
 
 
 def _analyzed_columns(graph: Any, inputs: Any, outputs: Any) -> list[str]:
-    """`tft.get_analyze_input_columns` on a graph already traced; tracing takes a second or two."""
+    """`tft.get_analyze_input_columns` on a graph already traced.
+
+    Another trace takes a second or two, and its lookup tables may have the names of the first one's
+    with other types, which TensorFlow refuses.
+    """
     visitor = graph_tools.SourcedTensorsVisitor()
     for sink in graph.get_collection(analyzer_nodes.TENSOR_REPLACEMENTS):
         nodes.Traverser(visitor).visit_value_node(sink.future)

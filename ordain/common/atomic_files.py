@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -69,29 +70,39 @@ def _kind(mode: int) -> str:
     return names.get(stat.S_IFMT(mode), "a device or socket")
 
 
-def write_atomic(path: Path, text: str) -> None:
-    """Replaces a small file by one rename; the caller has to be its only writer."""
-    staged = path.with_name(f".{path.name}.staged")
+def write_atomic(path: Path, text: str, writer: str = "staged") -> None:
+    """Replaces a small file by one rename.
+
+    Args:
+        path: The file.
+        text: Its content.
+        writer: Who writes; no two at a time may have the same name.
+    """
+    staged = path.with_name(f".{path.name}.{writer}")
     # A new file, never one that others put there: a link would lead elsewhere.
     staged.unlink(missing_ok=True)
     descriptor = os.open(staged, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o666)
-    with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a descriptor
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    staged.replace(path)
+    try:
+        with open(descriptor, "w", encoding="utf-8") as file:  # noqa: PTH123  a descriptor
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        staged.replace(path)
+    except BaseException:
+        staged.unlink(missing_ok=True)
+        raise
     sync(path.parent)
 
 
 def write_file(path: Path, text: str) -> None:
-    """Writes a small file atomically, and makes its folder.
+    """Writes a small file atomically, and makes its folder; several pods may do so at a time.
 
     Raises:
         InfrastructureError: It cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text)
+        write_atomic(path, text, writer=secrets.token_hex(4))
     except OSError as error:
         raise InfrastructureError(
             f"{path} cannot be written: {error}", "free space or correct permissions"

@@ -174,18 +174,18 @@ class TestBeforeLoading:
         monkeypatch.setattr("ordain.components.server_gate.component._serve", never)
 
     def test_a_malicious_operation(self, tmp_path, never_served):
-        verdict = try_model(malicious(tmp_path / "m"), EXAMPLES, LIMITS)
+        verdict = try_model(malicious(tmp_path / "m"), EXAMPLES, LIMITS, tmp_path / "kept")
         assert "ReadFile reads files" in blocking(verdict)["scan"]
 
     def test_too_large(self, tmp_path, never_served):
         model = export_of_one_number(tmp_path / "m")
         limits = dataclasses.replace(LIMITS, max_size_mb=0.01)
-        found = blocking(try_model(model, EXAMPLES, limits))
+        found = blocking(try_model(model, EXAMPLES, limits, tmp_path / "kept"))
         assert set(found) == {"size"} and "may be at most 0.01 MB" in found["size"]
 
     def test_nothing_to_ask(self, tmp_path, never_served):
         model = export_of_one_number(tmp_path / "m")
-        assert set(blocking(try_model(model, [], LIMITS))) == {"golden"}
+        assert set(blocking(try_model(model, [], LIMITS, tmp_path / "kept"))) == {"golden"}
 
 
 def artifact(kind: Any, folder: Path) -> Any:

@@ -15,6 +15,7 @@ from typing import Any
 
 import apache_beam as beam
 import numpy as np
+import pyarrow as pa
 import pytest
 import tensorflow as tf
 import tensorflow_transform as tft
@@ -26,7 +27,7 @@ from tfx.types import standard_artifacts
 from tfx.utils import io_utils
 
 from ordain.components.examples.example_gen import ROWS_PROPERTY
-from ordain.components.examples.reader import ReadBatches, tfxio_for
+from ordain.components.examples.reader import Split, tfxio_for
 from ordain.components.transform import executor as transform
 from ordain.components.transform.analyzer_cache import read_entries
 from ordain.config.project import DEFAULT_BEAM_ARGS
@@ -268,9 +269,8 @@ class Window:
                 tfxio_for(str(self.folder / f"span{span}" / "Split-train"), self.schema)
                 for span in spans
             ]
-            data = [
-                pipeline | f"Read[{n}]" >> ReadBatches(tfxio) for n, tfxio in enumerate(splits)
-            ] | beam.Flatten()
+            read = beam.FlatMap(Split.batches).with_output_types(pa.RecordBatch)
+            data = pipeline | "Splits" >> beam.Create(splits) | "Read" >> read
             analyzed = (data, splits[0].TensorAdapterConfig()) | tft_beam.AnalyzeDataset(
                 globals()[case]
             )

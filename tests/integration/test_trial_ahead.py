@@ -68,7 +68,7 @@ def test_it_is_taken_once_and_a_dead_one_not_at_all(tmp_path: Path) -> None:
         process.send_signal(signal.SIGKILL)
     wait(lambda: not ahead.is_waiting)
 
-    verdict = try_model(tmp_path / "model", EXAMPLES, LIMITS)
+    verdict = try_model(tmp_path / "model", EXAMPLES, LIMITS, tmp_path / "kept")
 
     assert not verdict.is_blocked, verdict
     assert not ahead.folder.exists()
@@ -81,7 +81,7 @@ def test_one_that_waits_serves_the_candidate(tmp_path: Path) -> None:
     ahead = trial._ahead
     assert ahead is not None
 
-    verdict = try_model(tmp_path / "model", EXAMPLES, LIMITS)
+    verdict = try_model(tmp_path / "model", EXAMPLES, LIMITS, tmp_path / "kept")
 
     assert not verdict.is_blocked, verdict
     assert not ahead.is_waiting and not ahead.folder.exists()

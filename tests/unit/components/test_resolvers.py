@@ -235,7 +235,7 @@ class TestBaseline:
             chain.publish(promote="manual")
         assert chain.baseline(chain.train(), rule) == [version]
 
-    def test_a_pinned_version_is_itself_whatever_the_candidate_is(self, chain):
+    def test_pinned_version_does_not_depend_on_the_candidate(self, chain):
         chain.publish()
         second = chain.publish()
         assert chain.baseline(second, "2") == [2]

@@ -52,7 +52,7 @@ def test_the_newest_span_has_no_say(infer):
     assert infer(window) == {"color": ["blue", "red"], "y": None}
 
 
-def test_the_newest_is_told_by_its_number_not_its_place(infer):
+def test_newest_span_is_found_by_its_number(infer):
     window = {1: colors("red"), 2: colors("blue"), 3: colors("green")}
     assert infer(window, order=[3, 1, 2])["color"] == ["blue", "red"]
 

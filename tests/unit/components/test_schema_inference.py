@@ -126,7 +126,7 @@ class TestRelaxing:
         assert entry(schema, "text").lifecycle_stage == schema_pb2.DEPRECATED
         assert entry(schema, "number") == entry(self.FROZEN, "number")
 
-    def test_what_its_author_left_open_stays_open(self):
+    def test_features_without_a_shape_stay_without_one(self):
         frozen = schema_pb2.Schema()
         frozen.CopyFrom(self.FROZEN)
         entry(frozen, "number").ClearField("shape")

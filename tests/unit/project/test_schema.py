@@ -1,5 +1,8 @@
 """The curated schema file: read, written whole, compared, and taken over feature by feature."""
 
+import errno
+import os
+
 import pytest
 from google.protobuf import text_format
 from tensorflow_metadata.proto.v0 import schema_pb2
@@ -100,13 +103,18 @@ class TestFile:
         assert read_schema(path) == schema(FROZEN.replace("red", "röd \\n"))
         assert [p.name for p in path.parent.iterdir()] == ["schema.pbtxt"]
 
-    def test_a_failed_write_leaves_the_old_one(self, tmp_path):
+    def test_a_failed_write_leaves_the_old_one(self, tmp_path, monkeypatch):
         path = tmp_path / "schema.pbtxt"
         write_schema(schema(), path)
-        (tmp_path / ".schema.pbtxt.staged").mkdir()
-        with pytest.raises(InfrastructureError, match="schema.pbtxt.staged"):
+
+        def fail(descriptor):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "fsync", fail)
+        with pytest.raises(InfrastructureError, match="schema.pbtxt cannot be written.*No space"):
             write_schema(schema_pb2.Schema(), path)
         assert read_schema(path) == schema()
+        assert list(tmp_path.iterdir()) == [path]
 
     @pytest.mark.parametrize(
         ("content", "problem"),

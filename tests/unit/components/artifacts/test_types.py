@@ -14,7 +14,7 @@ def verdict(reasons: int) -> Verdict:
 
 @pytest.mark.parametrize(("reasons", "has_property"), [(1, True), (100, True), (1000, False)])
 @pytest.mark.parametrize("kind", [GateVerdict, standard_artifacts.ModelEvaluation])
-def test_it_reads_back_whatever_its_length(tmp_path, kind, reasons, has_property):
+def test_verdicts_of_any_length_are_read_back(tmp_path, kind, reasons, has_property):
     artifact = kind()
     artifact.uri = str(tmp_path / "verdict")
     keep_verdict(verdict(reasons), artifact, [])

@@ -50,7 +50,7 @@ MODES = [(), ("--direct_running_mode=multi_threading", "--direct_num_workers=2")
         (ConfigError, "a.yaml: first\na.yaml: second", "see docs"),
     ],
 )
-def test_an_error_of_ours_is_itself_again(flags, kind, message, hint):
+def test_our_error_is_restored(flags, kind, message, hint):
     with pytest.raises(kind) as caught:
         run(Raise(lambda: kind(message, hint)), *flags)
     assert type(caught.value) is kind
@@ -58,25 +58,25 @@ def test_an_error_of_ours_is_itself_again(flags, kind, message, hint):
 
 
 @pytest.mark.parametrize("flags", MODES, ids=["in memory", "workers"])
-def test_one_that_another_caused_is_itself_again(flags):
+def test_our_error_is_restored_from_a_chain(flags):
     with pytest.raises(DataBlockedError) as caught:
         run(RaiseFrom(), *flags)
     assert (caught.value.message, caught.value.hint) == ("row 3: not a number", "correct it")
 
 
 @pytest.mark.parametrize("flags", MODES, ids=["in memory", "workers"])
-def test_a_strangers_error_stays_what_beam_makes_of_it(flags):
+def test_other_errors_stay_as_beam_raises_them(flags):
     with pytest.raises((ValueError, RuntimeError), match="foreign") as caught:
         run(Raise(lambda: ValueError("foreign")), *flags)
     assert not isinstance(caught.value, (DataBlockedError, NodeFailedError))
 
 
-def test_nothing_happens_to_a_pipeline_that_is_fine():
+def test_pipeline_without_errors_is_unaffected():
     with restored(), beam.Pipeline(options=PipelineOptions(list(DEFAULT_BEAM_ARGS))) as pipeline:
         _ = pipeline | beam.Create([1]) | beam.Map(lambda x: x)
 
 
-def test_an_error_raised_outside_beam_is_not_touched():
+def test_error_outside_of_beam_is_unchanged():
     error = DataBlockedError("what", "next")
     with pytest.raises(DataBlockedError) as caught, restored():
         raise error
@@ -92,5 +92,5 @@ def test_an_error_raised_outside_beam_is_not_touched():
         "he said ordain.errors.DataBlockedError: x",
     ],
 )
-def test_a_text_that_holds_none_of_ours_restores_nothing(text):
+def test_text_without_our_errors_restores_nothing(text):
     assert restore(RuntimeError(text)) is None

@@ -26,7 +26,7 @@ def test_next_batch_is_made_while_the_caller_has_the_one_before():
     assert next(stream) == "second"
 
 
-def test_error_reaches_the_caller_behind_the_batches_before_it():
+def test_error_reaches_the_caller_in_order():
     def batches():
         yield "first"
         raise ValueError("broken record")

@@ -55,13 +55,13 @@ def test_two_processes_share_the_pieces_and_the_order_stays() -> None:
         assert [number for number, _ in found] == list(range(12)), found
         assert len({pid for _, pid in found}) == 2, found
         worker_process.stop()
-        assert not worker_process.is_running()
+        assert worker_process._pool is None
     """)
     assert done.returncode == 0, done.stderr
 
 
 @pytest.mark.parametrize("where", ["here", "there"])
-def test_an_error_arrives_as_it_was_and_nothing_more_is_begun(where: str) -> None:
+def test_error_is_reraised_and_no_piece_is_started(where: str) -> None:
     done = run(f"""
         parent = os.getpid()
         def fail(element):
@@ -103,7 +103,7 @@ def test_an_error_that_cannot_be_pickled_keeps_its_text() -> None:
     assert done.returncode == 0, done.stderr
 
 
-def test_a_killed_worker_fails_the_node_and_the_next_work_is_done_here() -> None:
+def test_killed_worker_fails_the_node_and_later_work_runs_here() -> None:
     done = run("""
         parent = os.getpid()
         def die(element):
@@ -118,7 +118,7 @@ def test_a_killed_worker_fails_the_node_and_the_next_work_is_done_here() -> None
             assert "worker process was killed" in error.message
         else:
             raise AssertionError("no error")
-        assert not worker_process.is_running()
+        assert worker_process._pool is None
         found = worker_process.run(Work(pid_of), [1, 2])
         assert found == [(1, parent), (2, parent)]
     """)
@@ -156,7 +156,7 @@ def test_without_a_worker_the_work_is_done_here(why: str) -> None:
         f"""
         {first}
         worker_process.start()
-        assert not worker_process.is_running()
+        assert worker_process._pool is None
         found = worker_process.run(Work(pid_of), [1, 2, 3])
         assert found == [(n, os.getpid()) for n in (1, 2, 3)]
         """,

@@ -95,7 +95,7 @@ def only(verdict: Verdict, kind: str) -> Reason:
     return reason
 
 
-def test_good_data_passes_without_a_word():
+def test_good_data_passes_without_reasons():
     assert verdict_on() == Verdict("data", PASSED)
 
 
@@ -110,7 +110,7 @@ class TestConservation:
             verdict = verdict_on(facts(rows=rows))
             assert (kinds(verdict) == set()) is is_fine
 
-    def test_what_was_lost_is_named(self):
+    def test_lost_rows_are_named(self):
         reason = only(verdict_on(facts(span=7, rows={"train": 120, "eval": 50})), "conservation")
         assert (reason.outcome, reason.span) == (BLOCKED, 7)
         assert (reason.measured, reason.limit) == (100, 120)
@@ -195,7 +195,7 @@ class TestLabel:
         assert "label_constant" not in kinds(verdict_on(*window))
 
     @pytest.mark.parametrize("policy", POLICIES)
-    def test_one_outside_its_domain_blocks_whatever_the_policy(self, policy):
+    def test_label_outside_its_domain_blocks_with_any_policy(self, policy):
         train = good(y=[0, 2] * 50)
         verdict = verdict_on(facts(train=train), anomalies={"out_of_range": policy})
         reason = only(verdict, "out_of_range")
@@ -207,7 +207,7 @@ class TestLabel:
         assert verdict.outcome is PASSED
         assert only(verdict, "out_of_range").where == "x"
 
-    def test_of_an_inferred_schema_nobody_decided_the_labels_domain(self):
+    def test_label_domain_of_an_inferred_schema_follows_the_policy(self):
         train = good(y=[0, 2] * 50)
         assert verdict_on(facts(train=train), is_curated=False).outcome is WARNED
 
@@ -323,11 +323,11 @@ class TestAnomalies:
         verdict = verdict_on(*window, schema=schema, is_curated=False, anomalies={kind: "block"})
         assert verdict.outcome is BLOCKED
 
-    def test_the_same_in_both_splits_is_told_once(self):
+    def test_same_anomaly_in_both_splits_is_one_reason(self):
         verdict = verdict_on(facts(good(c=None), good(50, c=None)))
         assert "split 'train'" in only(verdict, "missing_column").advice
 
-    def test_one_of_the_eval_split_alone_is_told(self):
+    def test_anomaly_of_the_eval_split_alone_is_a_reason(self):
         verdict = verdict_on(facts(good(), good(50, c=None)))
         assert "split 'eval'" in only(verdict, "missing_column").advice
 
@@ -370,7 +370,7 @@ class TestDrift:
         assert reason.measured == pytest.approx(0.3)
         assert "L-infinity distance to span 1" in reason.text
 
-    def test_within_the_limit_it_passes_and_is_still_told(self):
+    def test_drift_within_the_limit_is_a_passed_reason(self):
         drift = {**POLICY["drift"], "categorical": 0.31, "policy": "block"}
         verdict = verdict_on(*pair(*self.categorical, SCHEMA), drift=drift)
         assert verdict.outcome is PASSED
@@ -453,7 +453,7 @@ class TestSkew:
         assert reason.measured == pytest.approx(0.3)
         assert "its eval split" in reason.text
 
-    def test_within_the_limit_passes_and_is_told(self):
+    def test_skew_within_the_limit_is_a_passed_reason(self):
         verdict = verdict_on(facts(schema=self.schema), schema=self.schema, skew_policy="block")
         assert only(verdict, "skew").outcome is PASSED
 
@@ -462,7 +462,7 @@ class TestSkew:
         assert "skew" not in kinds(verdict_on(window))
 
 
-def test_rows_left_out_for_want_of_a_label_are_told():
+def test_rows_left_out_without_a_label_are_a_reason():
     reason = only(verdict_on(facts(left_out=12)), "unlabelled")
     assert (reason.outcome, reason.span) == (PASSED, 1)
     assert reason.text.startswith("12 rows without a label were left out")

@@ -114,7 +114,7 @@ def added(monkeypatch, combiner, batch: dict, is_batched: bool) -> dict:
 
 
 @pytest.mark.parametrize(("kind", "metrics", "options"), CASES)
-def test_a_batch_adds_what_its_examples_add(monkeypatch, kind, metrics, options):
+def test_batch_equals_single_examples(monkeypatch, kind, metrics, options):
     batch = extracts(kind)
     for combiner in combiners(metrics, options):
         found = added(monkeypatch, combiner, batch, is_batched=True)
@@ -140,7 +140,7 @@ def add_all(combiner, batch: dict) -> None:
         ),
     ],
 )
-def test_values_that_tfma_refuses_are_refused(change, error, said):
+def test_values_refused_by_tfma_are_refused(change, error, said):
     (combiner,) = combiners(metric("AUC"))
     with pytest.raises(error, match=said):
         add_rows(
@@ -209,7 +209,7 @@ def test_slices_are_those_of_each_example(keys, values):
         ("", None),
     ],
 )
-def test_what_needs_examples(change, reason):
+def test_evaluations_that_need_single_examples(change, reason):
     config = text_format.Parse(
         f"model_specs {{ }} metrics_specs {{ {metric('AUC')} }} {change}", config_pb2.EvalConfig()
     )

@@ -51,7 +51,7 @@ def expected(combiner) -> np.ndarray:
 
 @pytest.mark.parametrize("is_by_prediction", [True, False])
 @pytest.mark.parametrize("way", ["rows", "examples", "both"])
-def test_buckets_are_those_of_tfma(is_by_prediction, way):
+def test_buckets_equal_tfma(is_by_prediction, way):
     combiner = with_arrays(stock(is_by_prediction))
     parts = []
     for number, part in enumerate(np.array_split(rows(), 5)):
@@ -70,13 +70,13 @@ def test_buckets_are_those_of_tfma(is_by_prediction, way):
     np.testing.assert_allclose(found, wanted, rtol=1e-12)
 
 
-def test_added_in_the_same_order_they_are_equal_to_the_last_digit():
+def test_same_order_gives_exactly_equal_sums():
     combiner = with_arrays(stock())
     accumulator = combiner.add_rows(combiner.create_accumulator(), *rows().T)
     np.testing.assert_array_equal(buckets(combiner, accumulator), expected(stock()))
 
 
-def test_merging_changes_none_of_the_parts():
+def test_merging_does_not_change_its_inputs():
     combiner = with_arrays(stock())
     part = combiner.add_inputs(combiner.create_accumulator(), examples(rows()[:9]))
     part = combiner.add_rows(part, *rows()[9:20].T)
@@ -91,7 +91,7 @@ def test_no_rows_are_no_buckets():
     assert buckets(combiner, combiner.merge_accumulators([accumulator])).size == 0
 
 
-def test_it_takes_less_to_pickle():
+def test_pickle_is_smaller():
     plain, ours = stock(), with_arrays(stock())
     for combiner in (plain, ours):
         combiner._num_buckets = 10_000
@@ -100,7 +100,7 @@ def test_it_takes_less_to_pickle():
     assert len(pickle.dumps(found)) < len(pickle.dumps(whole)) / 1.4
 
 
-def test_only_tfmas_own_is_replaced():
+def test_subclasses_are_not_replaced():
     class Other(inside.CalibrationHistogram):
         pass
 

@@ -31,7 +31,7 @@ def value(metric: R2Combiner, accumulator: Moments) -> float:
 
 @pytest.mark.parametrize("mean", [0.0, 3.0, 1e6])
 @pytest.mark.parametrize("cuts", [(), (1,), (20, 21, 50)])
-def test_it_is_scikit_learns_however_the_rows_are_cut(mean, cuts):
+def test_equals_scikit_learn_for_any_batches(mean, cuts):
     metric, columns = combiner(), rows(mean)
     parts = []
     for pieces in zip(*(np.split(column, cuts) for column in columns), strict=True):

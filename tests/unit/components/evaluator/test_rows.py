@@ -22,7 +22,7 @@ def batch_of(label, prediction, weight=None) -> Batch:
 
 def combiner(is_weighted: bool = False) -> RowsCombiner:
     key = inside.MetricKey("slice_rows")
-    return RowsCombiner(key, config_pb2.EvalConfig(model_specs=[{}]), is_weighted)
+    return RowsCombiner(key, config_pb2.EvalConfig(model_specs=[{}]), example_weighted=is_weighted)
 
 
 def read(counter: RowsCombiner, accumulator) -> SliceRows:
@@ -70,7 +70,7 @@ def test_classes_are_counted_as_ids_or_places(label, prediction, expected):
     assert not found.is_binary
 
 
-def test_texts_are_counted_as_rows_alone():
+def test_text_labels_are_counted_as_rows_only():
     found = counted(np.array([["a"], ["b"]], object), np.ones((2, 1), np.float32))
     assert (found.rows, found.label_width, len(found.labels)) == (2, 0, 0)
     assert constants_of(found) == []
@@ -113,7 +113,7 @@ def test_a_number_is_predicted_by_its_mean_and_its_median():
 
 
 @pytest.mark.parametrize("metric", ["ExampleCount", "MeanLabel", "MinLabelPosition", "NoSuch"])
-def test_what_asks_no_skill_or_more_than_labels_is_not_measured(metric):
+def test_metrics_without_skill_or_with_other_inputs_are_skipped(metric):
     rows = counted(np.array([[0], [1], [0]]), np.full((3, 1), 0.4, np.float32))
     known = metrics_of(metric) if metric != "NoSuch" else metrics_of("AUC")
     assert known.measure(metric, rows, constants_of(rows)[0]) is None

@@ -28,12 +28,12 @@ def spec(name: str, **settings: object) -> config_pb2.MetricsSpec:
         ("MinLabelPosition", "a query_key is required"),
     ],
 )
-def test_what_cannot_be_computed_is_known_before_there_is_data(name, problem):
+def test_uncomputable_metrics_are_found_without_data(name, problem):
     model = config_pb2.ModelSpec(label_key="y")
     assert problem in inside.cannot_compute(spec(name), model)
 
 
-def test_what_can_be_computed_is_let_pass_and_starts_nothing():
+def test_computable_metrics_pass_and_start_no_threads():
     """In a process of its own: in this one TensorFlow may run already."""
     code = """
 from tensorflow.python.eager import context

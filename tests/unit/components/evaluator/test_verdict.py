@@ -111,7 +111,7 @@ class TestValues:
     def test_min_and_max(self, limit, value, outcome):
         assert judge(config(limit), metrics({WHOLE: value}), 1).outcome is outcome
 
-    def test_everything_about_it_is_told(self):
+    def test_reason_has_every_detail(self):
         verdict = judge(config(MIN % 0.7), metrics({WHOLE: 0.6}), 1)
         (reason,) = verdict.reasons
         assert (verdict.gate, reason.kind, reason.where) == ("evaluation", "auc.min", "")
@@ -119,7 +119,7 @@ class TestValues:
         assert reason.text == "auc: 0.6000, must be at least 0.7"
         assert reason.advice
 
-    def test_a_threshold_that_holds_is_told_too(self):
+    def test_passed_threshold_is_a_reason(self):
         (reason,) = judge(config(MIN % 0.5), metrics({WHOLE: 0.6}), 1).reasons
         assert (reason.outcome, reason.measured, reason.advice) == (PASSED, 0.6, "")
 
@@ -187,7 +187,7 @@ class TestChanges:
         assert judge(config(MIN % 0.7, has_baseline=True), measured, 1).outcome is PASSED
 
     @pytest.mark.parametrize("limit", [DROP % 0.0, RISE % 0.0])
-    def test_without_a_baseline_they_pass_and_say_so(self, limit):
+    def test_change_limits_pass_without_a_baseline(self, limit):
         (reason,) = judge(config(limit), metrics({WHOLE: 0.6}), 1).reasons
         assert (reason.outcome, reason.measured, reason.baseline) == (PASSED, 0.6, None)
         assert "no baseline to compare with" in reason.text
@@ -260,7 +260,7 @@ class TestSlices:
         assert verdict.outcome is PASSED
 
     @pytest.mark.parametrize("slicing", [by_origin, only_jfk])
-    def test_one_that_no_example_belongs_to_blocks(self, slicing):
+    def test_slice_without_examples_blocks(self, slicing):
         (reason,) = judge(config("", slicing), metrics({WHOLE: 0.9}), 1).reasons
         assert reason.outcome is BLOCKED
         assert "no example in the eval split belongs to slice origin" in reason.text
@@ -343,7 +343,7 @@ class TestUndefined:
             ("DiagnosticOddsRatio", math.inf, MIXED, "26 rows, the metric is infinite"),
         ],
     )
-    def test_the_reason_stands_in_the_place_of_a_number(self, kind, value, labels, why):
+    def test_undefined_value_has_a_reason(self, kind, value, labels, why):
         _, reason = self.line(kind, value, labels)
         assert (reason.measured, reason.undefined) == (None, why)
         assert reason.text == f"auc on origin=JFK: undefined ({why}); must be at least 0.6"
@@ -368,7 +368,7 @@ class TestUndefined:
             ('feature_values { key: "origin" value: "JFK" }', {"undefined": "skip"}, SKIPPED),
         ],
     )
-    def test_the_limit_says_what_becomes_of_it(self, slicing, policy, outcome):
+    def test_policy_of_the_limit_decides(self, slicing, policy, outcome):
         verdict, reason = self.line("AUC", 0.0, NO_POSITIVE, policy, slicing)
         assert reason.outcome is outcome
         assert verdict.outcome is (PASSED if outcome is SKIPPED else outcome)
@@ -403,7 +403,7 @@ class TestUndefined:
             assert verdict.outcome is (PASSED if why else outcome)
             assert f"not judged ({why})" in reason.text or not why
 
-    def test_a_metric_that_was_not_computed_blocks_whatever_the_policy(self):
+    def test_metric_not_computed_blocks_with_any_policy(self):
         asked = config("", ('feature_keys: "origin"', MIN % 0.0), policy={"undefined": "skip"})
         assert judge(asked, counted({WHOLE: MIXED, JFK: MIXED}), 1).outcome is BLOCKED
 
@@ -413,7 +413,7 @@ class TestUndefined:
         assert verdict.outcome is BLOCKED
         assert verdict.reasons[0].text == "the model predicts NaN for 12 of 100 rows"
 
-    def test_rows_stand_in_every_line(self):
+    def test_every_reason_has_rows(self):
         found = metrics({WHOLE: 0.9, JFK: 0.8})
         found += counted({WHOLE: {0.0: 900, 1.0: 400}, JFK: {0.0: 1, 1.0: 0}})
         asked = config(MIN % 0.7, ('feature_keys: "origin"', MIN % 0.7), kind="BinaryAccuracy")
@@ -453,7 +453,7 @@ class TestTrivialPredictors:
         assert reason.trivial == pytest.approx(trivial, abs=1e-4)
         assert ("would be passed by" in reason.text) is (outcome is not PASSED)
 
-    def test_it_is_named_and_its_value_said(self):
+    def test_text_has_predictor_and_value(self):
         found = metrics({WHOLE: 0.84}) + counted({WHOLE: {0.0: 82, 1.0: 18}})
         (reason,) = judge(config(MIN % 0.7, kind="BinaryAccuracy"), found, 1).reasons
         assert reason.text == (
@@ -461,7 +461,7 @@ class TestTrivialPredictors:
             "always answering '0' (0.8200)"
         )
 
-    def test_it_answers_the_same_to_every_slice(self):
+    def test_prediction_is_the_same_for_every_slice(self):
         found = metrics({WHOLE: 0.9, JFK: 0.9})
         found += counted({WHOLE: {0.0: 82, 1.0: 18}, JFK: {0.0: 3, 1.0: 7}})
         by_origin = ('feature_keys: "origin"', MIN % 0.5)

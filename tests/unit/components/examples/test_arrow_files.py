@@ -68,11 +68,11 @@ class TestFormat:
             ("gs://bucket/a.parquet", "parquet"),
         ],
     )
-    def test_is_told_by_the_name(self, name, kind):
+    def test_format_follows_the_name(self, name, kind):
         assert arrow_files.format_of(name) == kind
 
     @pytest.mark.parametrize("name", ["a", "a.json", "x.csv/a", "a.xlsx"])
-    def test_a_name_that_says_none_is_refused(self, name):
+    def test_unknown_suffix_is_refused(self, name):
         with pytest.raises(DataBlockedError) as caught:
             arrow_files.format_of(name)
         assert caught.value.message.startswith(f"{name}: cannot tell the format from the name")
@@ -102,7 +102,7 @@ class TestCsv:
         ],
         ids=lambda value: json.dumps(value)[:30] if isinstance(value, str) else "",
     )
-    def test_what_survives(self, write, content, types, rows):
+    def test_content_is_read_exactly(self, write, content, types, rows):
         found, read = read_all(write(content))
         assert tuple(found.values()) == types
         if rows is None:
@@ -137,7 +137,7 @@ class TestCsv:
             ),
         ],
     )
-    def test_what_is_refused(self, write, content, problem):
+    def test_invalid_content_is_refused(self, write, content, problem):
         assert problem in refusal(write(content))
 
     def test_text_where_numbers_were_is_refused_with_its_row(self, write):
@@ -183,7 +183,7 @@ class TestCsv:
         types = arrow_files.inspect(str(write(content)), "csv")
         assert types == {"a": INT, "b": BYTES}
 
-    def test_only_the_columns_asked_for_are_read(self, write):
+    def test_only_requested_columns_are_read(self, write):
         path = write("a,b,c\n1,2,3\n")
         (batch,) = arrow_files.read(str(path), "csv", {"c": INT, "a": INT, "missing": INT})
         assert batch.to_pylist() == [{"c": [3], "a": [1]}]
@@ -196,7 +196,7 @@ class TestGzip:
     def whole(self) -> bytes:
         return gzip.compress(self.content)
 
-    def test_is_read_as_what_is_inside(self, write):
+    def test_gzip_is_read_as_its_content(self, write):
         path = write(gzip.compress(b"a,b\n1,x\n"), "a.csv.gz")
         assert read_all(path) == ({"a": INT, "b": BYTES}, [{"a": [1], "b": [b"x"]}])
 
@@ -232,7 +232,7 @@ class TestParquet:
 
         return make
 
-    def test_every_column_comes_as_it_is(self, save):
+    def test_every_column_is_read_exactly(self, save):
         table = pa.table(
             {
                 "int": [2**53 + 1, None],
@@ -276,7 +276,7 @@ class TestParquet:
     @pytest.mark.parametrize(
         "kind", [pa.decimal128(5, 2), pa.struct([("x", pa.int64())]), pa.time32("ms")], ids=str
     )
-    def test_a_type_without_a_form_is_refused_with_its_column(self, save, kind):
+    def test_unsupported_type_is_refused_with_its_column(self, save, kind):
         path = save(pa.table({"ok": [1], "odd": pa.nulls(1, kind)}))
         assert f"column 'odd': {kind} has no lossless representation" in refusal(path, "parquet")
 
@@ -287,7 +287,7 @@ class TestParquet:
     def test_one_without_columns_is_refused(self, save):
         assert "has no columns" in refusal(save(pa.table({})), "parquet")
 
-    def test_one_without_rows_has_types_and_nothing_else(self, save):
+    def test_file_without_rows_has_types_only(self, save):
         table = pa.table({"a": pa.array([], pa.int64())})
         assert read_all(save(table), "parquet") == ({"a": INT}, [])
 
@@ -303,7 +303,7 @@ class TestParquet:
         assert "not a valid Parquet file" in refusal(path, "parquet")
 
     @pytest.mark.parametrize("content", [b"", b"PAR1", b"a,b\n1,2\n"])
-    def test_what_is_none_is_refused(self, write, content):
+    def test_other_content_is_refused(self, write, content):
         assert "not a valid Parquet file" in refusal(write(content, "a.parquet"), "parquet")
 
     def test_a_missing_one_is_refused(self, tmp_path):

@@ -42,10 +42,10 @@ class TestSettleTypes:
             (["a,b\n1,x\n", "b,a\nx,1\n"], {"a": INT, "b": BYTES}),
         ],
     )
-    def test_all_files_of_a_span_have_a_say(self, settle, contents, expected):
+    def test_types_are_settled_over_all_files_of_a_span(self, settle, contents, expected):
         assert settle(*contents) == expected
 
-    def test_a_frozen_schema_has_the_last_word(self, settle):
+    def test_frozen_schema_overrides_inferred_types(self, settle):
         assert settle("a,b\n1,2\n", a="FLOAT", z="INT") == {"a": FLOAT, "b": INT}
 
     @pytest.mark.parametrize(
@@ -83,11 +83,11 @@ class TestOptions:
             IngestOptions("csv", {"größe": "INT", "a": "BYTES"}, "größe", True),
         ],
     )
-    def test_survive_the_form_tfx_keeps_them_in(self, options):
+    def test_options_survive_tfx_serialization(self, options):
         generator = ArrowExampleGen("/data", "*", options, {"train": 2, "eval": 1})
         assert IngestOptions.from_property(generator.exec_properties["custom_config"]) == options
 
-    def test_none_are_the_defaults(self):
+    def test_missing_options_are_the_defaults(self):
         assert IngestOptions.from_property(None) == IngestOptions()
 
     def test_the_order_of_types_does_not_change_the_cache_key(self):
@@ -96,7 +96,7 @@ class TestOptions:
         assert one == other
 
     @pytest.mark.parametrize(("by", "is_set"), [("day", True), (None, False), ("", False)])
-    def test_splits_are_told_as_tfx_wants_them(self, by, is_set):
+    def test_splits_are_configured_as_in_tfx(self, by, is_set):
         from tfx.proto import example_gen_pb2
         from tfx.utils import proto_utils
 
@@ -111,13 +111,13 @@ class TestOptions:
 
 
 class TestFiles:
-    def test_come_sorted_and_without_what_is_hidden(self, tmp_path):
+    def test_files_are_sorted_without_hidden_ones(self, tmp_path):
         for name in ("b.csv", "a.csv", ".hidden", "_SUCCESS", "folder/c.csv"):
             (tmp_path / name).parent.mkdir(exist_ok=True)
             (tmp_path / name).write_text("x")
         assert _files(str(tmp_path), "*") == [f"{tmp_path}/a.csv", f"{tmp_path}/b.csv"]
 
-    def test_none_are_refused_by_pattern(self, tmp_path):
+    def test_no_match_is_refused_with_the_pattern(self, tmp_path):
         with pytest.raises(DataBlockedError, match=r"\*.csv: no file matches"):
             _files(str(tmp_path), "*.csv")
 

@@ -137,19 +137,19 @@ def assert_sides_are_tfxs(shard: Shards, by: str | None, splits=SPLITS) -> None:
 
 class TestSplits:
     @pytest.mark.parametrize("by", ["day", "group", "id", None])
-    def test_are_tfxs_own(self, save, make_writer, by):
+    def test_splits_equal_tfx(self, save, make_writer, by):
         shard = write(make_writer(by), save(rows()))
         assert_sides_are_tfxs(shard, by)
         assert sum(rows_of(shard).values()) == 300
 
     @pytest.mark.parametrize("by", ["day", None])
-    def test_are_tfxs_own_with_any_names_and_shares(self, save, make_writer, by):
+    def test_splits_equal_tfx_with_any_names_and_shares(self, save, make_writer, by):
         splits = (("train", 8), ("eval", 1), ("test", 3))
         shard = write(make_writer(by, splits=splits), save(rows()))
         assert_sides_are_tfxs(shard, by, splits)
 
     @pytest.mark.parametrize("by", ["day", None])
-    def test_are_tfxs_own_for_tfrecords_too(self, tmp_path, save, make_writer, by):
+    def test_splits_equal_tfx_for_tfrecords(self, tmp_path, save, make_writer, by):
         source = write(make_writer(splits=(("all", 1),)), save(rows())).written["all"].path
         path = tmp_path / "a.tfrecord.gz"
         Path(source).rename(path)
@@ -160,7 +160,7 @@ class TestSplits:
         ]
 
     @pytest.mark.parametrize("by", ["day", None])
-    def test_a_row_keeps_its_side_in_any_company_and_order(self, save, make_writer, by):
+    def test_split_of_a_row_depends_on_the_row_only(self, save, make_writer, by):
         table = rows()
         first = set(ids(write(make_writer(by), save(table)).written["eval"].path))
         turned = list(reversed(TYPES))
@@ -214,7 +214,7 @@ class TestRefusals:
 
     @pytest.mark.parametrize("by", ["day", None])
     @pytest.mark.parametrize("damage", ["truncated", "garbage", "csv", "other records"])
-    def test_what_is_no_whole_tfrecord_of_examples(self, tmp_path, make_writer, by, damage):
+    def test_invalid_tfrecord_is_refused(self, tmp_path, make_writer, by, damage):
         path = tmp_path / "a.tfrecord"
         with tf.io.TFRecordWriter(str(path)) as writer:
             feature = {"day": tf.train.Feature(bytes_list=tf.train.BytesList(value=[b"d"]))}
@@ -246,7 +246,7 @@ class TestRefusals:
 
 class TestLabels:
     @pytest.mark.parametrize("by", ["day", None])
-    def test_rows_without_one_are_left_out_and_counted(self, save, make_writer, by):
+    def test_rows_without_a_label_are_left_out_and_counted(self, save, make_writer, by):
         table = rows()
         shard = write(make_writer(by, required="y"), save(table))
         kept = ids(shard.written["train"].path) + ids(shard.written["eval"].path)
@@ -254,14 +254,14 @@ class TestLabels:
         assert shard.left_out == 30
         assert sum(rows_of(shard).values()) == 270
 
-    def test_leaving_rows_out_moves_no_other(self, save, make_writer):
+    def test_leaving_rows_out_moves_no_other_row(self, save, make_writer):
         path = save(rows())
         with_all = set(ids(write(make_writer(), path).written["eval"].path))
         labelled = set(ids(write(make_writer(required="y"), path).written["eval"].path))
         assert labelled == {i for i in with_all if i % 10 != 3}
 
     @pytest.mark.parametrize("fixed", [None, "train"])
-    def test_of_tfrecords_too(self, tmp_path, save, make_writer, fixed):
+    def test_rows_of_tfrecords_are_left_out_too(self, tmp_path, save, make_writer, fixed):
         source = write(make_writer(splits=(("all", 1),)), save(rows())).written["all"].path
         path = tmp_path / "a.tfrecord.gz"
         Path(source).rename(path)
@@ -274,7 +274,7 @@ class TestLabels:
 
 
 class TestContent:
-    def test_values_are_what_they_were(self, save, make_writer):
+    def test_values_are_unchanged(self, save, make_writer):
         shard = write(make_writer(splits=(("all", 1),)), save(rows(20)))
         examples = {
             e.features.feature["id"].int64_list.value[0]: e.features.feature
@@ -287,7 +287,7 @@ class TestContent:
             value = [] if row["value"] is None else [pytest.approx(row["value"], rel=1e-6)]
             assert list(features["value"].float_list.value) == value
 
-    def test_a_null_is_a_feature_without_a_kind_as_tfx_has_it(self, save, make_writer):
+    def test_null_is_a_feature_without_a_kind_as_in_tfx(self, save, make_writer):
         shard = write(make_writer(splits=(("all", 1),)), save(rows(1)))
         (example,) = read(shard.written["all"].path)
         assert example.features.feature["value"] == tf.train.Feature()
@@ -319,7 +319,7 @@ class TestFinish:
         """Matches of a reader's pattern (`Split-train/*`), including hidden names, as in TFX."""
         return sorted(str(Path(p).relative_to(out)) for p in fileio.glob(f"{out}/Split-*/*"))
 
-    def test_nothing_is_visible_before_everything_is_written(self, save, make_writer, out, commit):
+    def test_no_file_is_visible_before_the_commit(self, save, make_writer, out, commit):
         shard = write(make_writer("day"), save(rows()))
         assert self.visible(out) == []
         commit([shard])
@@ -339,7 +339,7 @@ class TestFinish:
             path = out / "Split-train" / f"data_tfrecord-{i:05d}-of-00003.gz"
             assert {n // 100 for n in ids(path)} == {i}
 
-    def test_parts_of_a_file_hold_what_the_file_holds(self, save, make_writer, out, commit):
+    def test_parts_add_up_to_the_file(self, save, make_writer, out, commit):
         path, writer = save(rows()), make_writer("day", required="y")
         whole = write(writer, path)
         wanted = {name: sorted(ids(path)) for name, path in paths_of(whole).items()}
@@ -367,7 +367,7 @@ class TestFinish:
         (path,) = (out / f"Split-{empty}").iterdir()
         assert read(path) == []
 
-    def test_a_second_try_of_a_bundle_does_not_mix_with_the_first(
+    def test_retried_bundle_does_not_mix_with_the_first_attempt(
         self, save, make_writer, out, commit
     ):
         writer, path = make_writer(), save(rows())

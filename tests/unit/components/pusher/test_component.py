@@ -97,7 +97,7 @@ def push(tmp_path):
     return run
 
 
-def test_a_blessed_model_is_published_and_told_as_tfx_tells_it(push, tmp_path):
+def test_blessed_model_is_published_with_tfx_properties(push, tmp_path):
     pushed = push(True)
     version = tmp_path / "serving" / "1"
     assert (version / "saved_model.pb").read_bytes() == SAVED_MODEL.SerializeToString()
@@ -118,9 +118,7 @@ def test_a_blessed_model_is_published_and_told_as_tfx_tells_it(push, tmp_path):
         ("data_verdict", GateVerdict, {"judged": "3,4"}, "3,4", "DataGate"),
     ],
 )
-def test_what_was_said_of_another_model_or_window_is_refused(
-    push, tmp_path, key, kind, told, judged, node
-):
+def test_verdicts_on_other_artifacts_are_refused(push, tmp_path, key, kind, told, judged, node):
     examples = [artifact(standard_artifacts.Examples, tmp_path / f"e{n}") for n in (3, 5)]
     for made, number in zip(examples, (3, 5), strict=True):
         made.id = number
@@ -152,7 +150,7 @@ def test_a_blessing_of_vertex_ai_names_its_model_by_address(push, tmp_path):
                 push(True, {"model_blessing": [blessing]})
 
 
-def test_tfx_own_infra_validator_says_which_model_it_was(monkeypatch, tmp_path):
+def test_tfx_infra_validator_records_its_model(monkeypatch, tmp_path):
     """Its server needs docker; the blessing is marked as TFX marks it."""
 
     def validate(self, input_dict, output_dict, exec_properties):
@@ -250,7 +248,7 @@ class TestAKilledPublishersVersion:
         assert self.versions(tmp_path) == ["1", "2"]
 
 
-def test_the_push_and_what_it_did_to_the_labels_are_told(push, tmp_path):
+def test_push_and_label_change_are_recorded(push, tmp_path):
     first = push(True)
     assert first.get_int_custom_property("stable") == 1
     assert first.get_string_custom_property("stable_reason") == "it is the first"
@@ -269,7 +267,7 @@ def artifact(kind, folder: Path, **files: str):
     return made
 
 
-def test_the_manifest_tells_what_the_inputs_say(push, tmp_path):
+def test_manifest_describes_the_inputs(push, tmp_path):
     examples = [artifact(standard_artifacts.Examples, tmp_path / f"e{n}") for n in (7, 5)]
     for made, span in zip(examples, (7, 5), strict=True):
         made.span = made.id = span
@@ -310,7 +308,7 @@ def test_the_manifest_tells_what_the_inputs_say(push, tmp_path):
     assert "# toy, version 1" in card and "5, 7" in card and "drifted" in card
 
 
-def test_metrics_stand_beside_the_baselines_and_undefined_ones_with_their_reason():
+def test_metrics_have_baselines_and_reasons():
     entries = [
         {"slice": "origin=EWR", "name": "auc", "value": 0.75, "baseline": 0.5},
         {"slice": "", "name": "auc", "undefined": "26 rows, no positive"},
@@ -322,7 +320,7 @@ def test_metrics_stand_beside_the_baselines_and_undefined_ones_with_their_reason
     )
 
 
-def test_what_is_no_saved_model_is_refused(tmp_path):
+def test_folder_without_a_saved_model_is_refused(tmp_path):
     (tmp_path / "saved_model.pb").write_bytes(b"\xff\xff not a model")
     with pytest.raises(InfrastructureError, match="cannot be read as a SavedModel"):
         provenance.describe({}, str(tmp_path), "toy", "", "")

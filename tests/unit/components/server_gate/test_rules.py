@@ -60,13 +60,13 @@ def test_size(size, outcome):
     assert judge_size(size, LIMITS).outcome == outcome
 
 
-def test_an_answer_that_was_refused_is_quoted_once():
+def test_same_error_is_quoted_once():
     reason = run(errors=("400 b", "400 a", "400 a"))["answers.rest"]
     assert reason.text == "3 of 2 REST requests failed: 400 a; 400 b"
 
 
 @pytest.mark.parametrize("why", ["imports", "load", "memory", "time", "crash"])
-def test_a_server_that_was_given_up(why):
+def test_stopped_server(why):
     reason = judge_stop(why, "detail", LIMITS)
     assert (reason.outcome, reason.kind) == (Outcome.BLOCKED, f"server.{why}")
     assert reason.text.endswith(": detail") and reason.advice
@@ -82,7 +82,7 @@ def test_problems_of_the_scan_are_named_one_by_one():
     assert [r.outcome for r in judge_scan([])] == [Outcome.PASSED]
 
 
-def test_a_network_that_stays_is_said():
+def test_network_access_is_a_warning():
     assert judge_network(has_network=False).outcome is Outcome.PASSED
     assert judge_network(has_network=True).outcome is Outcome.WARNED
     assert judge_files(has_files=False).outcome is Outcome.PASSED
@@ -105,13 +105,13 @@ def test_a_network_that_stays_is_said():
         ((), "warned", "no REST request of one row succeeded"),
     ],
 )
-def test_time_alone_refuses_only_after_a_second_look(series, outcome, says):
+def test_latency_blocks_only_after_a_second_series(series, outcome, says):
     reason = run(series=series)["latency.rest"]
     assert reason.outcome == outcome
     assert says in reason.text
 
 
-def test_one_pause_of_the_machine_refuses_nobody():
+def test_single_pause_does_not_block():
     times = [1.0] * SAMPLES
     times[7] = 5000.0
     reason = run(series=(Series(tuple(times), LIMITS.max_p99_ms),))["latency.rest"]

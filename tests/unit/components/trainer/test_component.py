@@ -53,7 +53,7 @@ def lines(folder) -> list[dict]:
     return [json.loads(line) for line in (folder / "history.jsonl").read_text().splitlines()]
 
 
-def test_every_epoch_is_on_record(tmp_path):
+def test_every_epoch_is_in_the_history(tmp_path):
     fit([HistoryCallback(str(tmp_path), 8)], epochs=2)
     epochs = [line for line in lines(tmp_path) if line["kind"] == "epoch"]
     assert [(line["epoch"], line["step"]) for line in epochs] == [(0, 4), (1, 8)]
@@ -70,23 +70,7 @@ def test_several_steps_in_one_call_are_counted(tmp_path):
     assert [line["step"] for line in written if line["kind"] == "epoch"] == [4, 8]
 
 
-def test_the_training_step_is_traced_once(tmp_path, monkeypatch):
-    """Without the callback Keras traces it twice; when it does not, `on_train_begin` can go."""
-    traced = []
-    original = keras.Model.train_step
-
-    def train_step(model, data):
-        traced.append(model)
-        return original(model, data)
-
-    monkeypatch.setattr(keras.Model, "train_step", train_step)
-    fit([HistoryCallback(str(tmp_path), 4)])
-    assert len(traced) == 1
-    fit([])
-    assert len(traced) == 1 + 2
-
-
-def test_progress_is_told_with_step_and_total(tmp_path, caplog):
+def test_progress_has_step_and_total(tmp_path, caplog):
     with caplog.at_level(logging.INFO, PROGRESS_LOGGER):
         fit([HistoryCallback(str(tmp_path), 4)])
     told = [r for r in caplog.records if r.name == PROGRESS_LOGGER]
@@ -99,7 +83,7 @@ def test_progress_is_told_with_step_and_total(tmp_path, caplog):
     ("poison", "message"),
     [("train", "training: loss became nan at step 3"), ("eval", "val_loss became inf at step 4")],
 )
-def test_a_loss_that_is_no_number_ends_the_training(tmp_path, poison, message):
+def test_loss_that_is_not_finite_stops_the_training(tmp_path, poison, message):
     with pytest.raises(NodeFailedError) as caught:
         fit([HistoryCallback(str(tmp_path), 4)], poison=poison)
     assert message in caught.value.message
@@ -282,7 +266,7 @@ def test_models_on_several_devices_train(tmp_path):
         ([60, None], None, 10, None, "seen is unknown: no rows, no steps"),
     ],
 )
-def test_the_rows_a_training_took_are_said(train, steps, batch_size, is_all, text):
+def test_rows_seen(train, steps, batch_size, is_all, text):
     rows = [{} if count is None else {"splits": {"train": count, "eval": 9}} for count in train]
     seen = rows_seen(rows, steps, batch_size)
     assert seen["is_all"] is is_all

@@ -57,7 +57,7 @@ def options(**changes: Any) -> TensorFlowDatasetOptions:
     return TensorFlowDatasetOptions(batch_size=16, label_key="y", **changes)
 
 
-def test_batches_have_the_form_of_tfx(files: list[str]) -> None:
+def test_batches_have_the_structure_of_tfx(files: list[str]) -> None:
     for chosen in (options(), options()._replace(label_key=None)):
         ours = faster(stock)(files, chosen, SCHEMA).element_spec
         theirs = stock(files, chosen, SCHEMA).element_spec
@@ -100,7 +100,7 @@ def test_without_shuffle_the_order_is_that_of_the_files(files: list[str]) -> Non
     assert rows(dataset) == list(range(107))
 
 
-def test_without_an_end_it_goes_on_and_every_batch_is_full(files: list[str]) -> None:
+def test_endless_dataset_has_full_batches(files: list[str]) -> None:
     dataset = faster(stock)(files, options(), SCHEMA).take(50)
     assert {len(label) for _, label in dataset} == {16}
 
@@ -196,7 +196,7 @@ def test_a_damaged_file_is_an_error_of_the_training(files: list[str]) -> None:
         list(faster(stock)(files, options(num_epochs=1), SCHEMA))
 
 
-def test_rows_are_read_before_anybody_asks(files: list[str]) -> None:
+def test_rows_are_prefetched(files: list[str]) -> None:
     dataset = faster(stock)(files, options(num_epochs=1), SCHEMA)
     # The next dataset's turn comes when this one is read.
     assert len(rows(faster(stock)(files, options(num_epochs=1), SCHEMA))) == 107
@@ -205,7 +205,7 @@ def test_rows_are_read_before_anybody_asks(files: list[str]) -> None:
     assert sorted(rows(dataset)) == list(range(107))
 
 
-def test_kept_rows_are_given_up(files: list[str]) -> None:
+def test_kept_rows_are_released(files: list[str]) -> None:
     dataset = faster(stock)(files, options(num_epochs=1), SCHEMA)
     assert len(rows(dataset)) == 107
     kept = list(training_data._Kept.made)
@@ -214,7 +214,7 @@ def test_kept_rows_are_given_up(files: list[str]) -> None:
     assert not any(one._buffers for one in kept)
 
 
-def test_rows_that_are_still_being_read_are_given_up_too() -> None:
+def test_rows_still_being_read_are_released() -> None:
     begun, may_go_on = threading.Event(), threading.Event()
 
     def slowly():

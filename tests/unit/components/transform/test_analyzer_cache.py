@@ -90,18 +90,18 @@ def test_a_span_that_cannot_be_read_any_more_still_counts(tmp_path, first):
     assert len(after) == 2 * len(before) == 4
 
 
-def test_only_the_spans_asked_for_are_read(first):
+def test_only_requested_spans_are_read(first):
     assert {dataset for dataset, _ in read_entries(first, ["span-1", "span-9"])} == {"span-1"}
     assert read_entries(first, ["span-9"]) == {}
 
 
-def test_no_cache_is_an_empty_one(tmp_path):
+def test_no_cache_is_an_empty_cache(tmp_path):
     assert read_entries(None, ["span-1"]) == {}
     assert read_entries(str(tmp_path), ["span-1"]) == {}
 
 
 @pytest.mark.parametrize("damage", ["truncated", "garbage", "other records"])
-def test_one_that_cannot_be_read_is_an_empty_one_and_said_to_be(tmp_path, first, caplog, damage):
+def test_unreadable_cache_is_empty_and_logged(tmp_path, first, caplog, damage):
     content = (Path(first) / FILE).read_bytes()
     path = tmp_path / FILE
     if damage == "truncated":

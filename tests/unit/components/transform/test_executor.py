@@ -32,13 +32,13 @@ def given(make_folder):
     return give
 
 
-def test_it_holds_the_label_and_the_fingerprint_of_the_source(given):
+def test_config_has_label_and_source_fingerprint(given):
     config = given(train__parameters={"learning_rate": 0.1})
     assert config["label"] == "y"
     assert sorted(config) == ["label", "source_fingerprint"]
 
 
-def test_it_stays_the_same_with_other_training_parameters(given):
+def test_config_does_not_depend_on_training_parameters(given):
     """Otherwise Transform would run again for another learning rate."""
     assert given(train__parameters={"rate": 1}) == given(train__parameters={"rate": 2})
 
