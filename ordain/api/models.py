@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, overload
 
+from ordain.api.arguments import check_project, check_rows
 from ordain.common.digests import size_of
 from ordain.common.html_tables import html_table
 from ordain.config.project import Project
-from ordain.errors import InfrastructureError
+from ordain.errors import ConfigError, InfrastructureError
 from ordain.serving.registry.label_file import CANARY, STABLE, Labels, read_labels
 from ordain.serving.registry.manifest import Manifest
 from ordain.serving.registry.model_card import read_example
@@ -143,6 +144,7 @@ def models(project: Project) -> Models:
         ConfigError: The project pushes to an object store.
         InfrastructureError: The serving directory or its labels cannot be read.
     """
+    check_project(project)
     serving = project.local_serving()
     labels = read_labels(serving, project.trust)
     numbers = reversed(list_versions(serving))
@@ -164,7 +166,7 @@ def predict(
     project: Project,
     rows: Any,
     *,
-    label: str = STABLE,
+    label: str | None = None,
     version: int | None = None,
     signature: str = "serving_default",
 ) -> Any:
@@ -175,7 +177,7 @@ def predict(
     Args:
         project: The project.
         rows: A pandas DataFrame, or a list of mappings; columns named as the model's features.
-        label: `stable` or `canary`.
+        label: `stable` (the default) or `canary`.
         version: A version's number, instead of a label.
         signature: The signature.
 
@@ -184,19 +186,33 @@ def predict(
         output `[batch]` or `[batch, 1]` is a number in each row, a wider one a list.
 
     Raises:
-        ConfigError: There is no such version, or the project pushes to an object store.
+        ConfigError: There is no such version or signature, the rows do not fit it, or the project
+            pushes to an object store.
         InfrastructureError: The version does not pass the checks.
-        RequestError: There is no such signature, or the columns do not fit it.
     """
+    check_project(project)
+    check_rows(rows)
+    if label is not None and version is not None:
+        raise ConfigError("label and version cannot be given together")
     import pyarrow as pa  # noqa: PLC0415  only for predictions
 
     from ordain.serving.predict.scorer import LocalScorer, find_version  # noqa: PLC0415
+    from ordain.serving.server.errors import RequestError  # noqa: PLC0415
 
-    found = find_version(project.local_serving(), version, label, project.trust)
-    scorer = LocalScorer(found, signature, project.trust)
+    if len(rows) == 0:
+        return rows
+    found = find_version(project.local_serving(), version, label or STABLE, project.trust)
+    try:
+        scorer = LocalScorer(found, signature, project.trust)
+        if isinstance(rows, Sequence):
+            table = pa.Table.from_pylist([dict(row) for row in rows])
+        else:
+            table = pa.Table.from_pandas(rows, preserve_index=False)
+        scored = pa.Table.from_batches([scorer.score(batch) for batch in table.to_batches()])
+    except (RequestError, pa.ArrowException) as error:
+        raise ConfigError(
+            f"predict: {error}", f"the inputs are in {found}/MODEL_CARD.md"
+        ) from error
     if isinstance(rows, Sequence):
-        batches = pa.Table.from_pylist([dict(row) for row in rows]).to_batches()
-        return [row for batch in batches for row in scorer.score(batch).to_pylist()]
-    table = pa.Table.from_pandas(rows, preserve_index=False)
-    scored = pa.Table.from_batches([scorer.score(batch) for batch in table.to_batches()])
+        return scored.to_pylist()
     return scored.to_pandas().set_index(rows.index)

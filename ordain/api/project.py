@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import contextlib
 import html
-import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ordain.api.arguments import check_project, setting_texts
 from ordain.common.html_tables import html_table
 from ordain.config import loading
 from ordain.config.project import Project
@@ -43,10 +43,7 @@ def load_project(
     Raises:
         ConfigError: Names the file and the key, the value found, and what is allowed.
     """
-    if isinstance(settings, Mapping):
-        # JSON is YAML, which the values of `a.b=value` texts are.
-        settings = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
-    return loading.load_project(folder, env, settings)
+    return loading.load_project(folder, env, setting_texts(settings))
 
 
 @dataclass(frozen=True)
@@ -86,6 +83,7 @@ def plan(project: Project, span: int | None = None) -> RunPlan:
         ConfigError: The project is invalid.
         InfrastructureError: The workspace, the disk or the metadata store cannot be used.
     """
+    check_project(project)
     made = make_plan(project, span)
     memory = estimate_memory(project, made.window)
     unseen = unseen_rows(project, memory.rows)
@@ -130,6 +128,7 @@ def run(
         ConfigError: The project is invalid, or a node does not exist.
         InfrastructureError: The workspace is in use, or it, the disk or the metadata store fails.
     """
+    check_project(project)
     run_id = new_run_id()
     log = print if verbose else _ignore
     options = Options(use_cache=use_cache, from_node=from_node, to_node=to_node)

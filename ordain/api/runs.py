@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, overload
 
+from ordain.api.arguments import check_limit, check_project
 from ordain.common.html_tables import html_table
 from ordain.common.json_files import read_json
 from ordain.config.project import Project
@@ -124,8 +125,11 @@ def runs(project: Project, limit: int | None = None) -> Runs:
         limit: At most this many; None for all.
 
     Raises:
+        ConfigError: The project or the limit is none.
         InfrastructureError: The metadata store cannot be opened.
     """
+    check_project(project)
+    check_limit(limit)
     if not project.metadata.exists():
         return Runs([])
     return Runs([read_past_run(project, one) for one in history_of(project).list_runs()[:limit]])
@@ -154,6 +158,7 @@ def report(project: Project, run_id: str | None = None) -> Report:
         ConfigError: There is no such run.
         InfrastructureError: The metadata store cannot be opened, or the report not be written.
     """
+    check_project(project)
     run_id = find_run_id(project, run_id)
     from ordain.reports.page import write_report  # noqa: PLC0415  imports the charts
 

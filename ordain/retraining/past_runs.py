@@ -16,20 +16,17 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from ordain.common.json_files import read_json
 from ordain.common.node_id import NodeId
 from ordain.errors import ExitCode
-from ordain.history.runs import History, Output, state_of, verdict_of
+from ordain.history.runs import History, Output, place_of, state_of, verdict_of
 from ordain.retraining.types import Attempt, Distance, State
 from ordain.verdict import Outcome, Verdict
 
-#: Class names of components, by which TFX names the types of executions.
-_EXAMPLE_GEN = "ArrowExampleGen"
 _GATES = {
-    "DataGate": "data",
-    "Evaluator": "evaluation",
-    "ServerGate": "server",
-    "InfraValidator": "server",
+    NodeId.DATA_GATE: "data",
+    NodeId.EVALUATOR: "evaluation",
+    NodeId.SERVER_GATE: "server",
 }
-_PUSHERS = ("Publisher", "Pusher")
-_CURATED, _INFERRED = "CuratedSchema", ("WindowSchemaGen", "SchemaGen")
+#: Class of the component that takes a frozen schema, by which TFX names the type of an execution.
+_CURATED = "CuratedSchema"
 #: Kinds of blocking reasons that concern two spans, not only the one they name.
 _BETWEEN_SPANS = ("drift", "skew")
 
@@ -52,7 +49,8 @@ def _read(
 ) -> Attempt:
     by_node: dict[str, list[Any]] = {}
     for execution in executions:
-        by_node.setdefault(execution.type.rpartition(".")[2], []).append(execution)
+        # Not by type: an own node may be of TFX's component that the pipeline has, too.
+        by_node.setdefault(place_of(history.store, execution.id)[1], []).append(execution)
     outputs = history.outputs_of([e.id for e in executions])
 
     def outputs_of(*nodes: str) -> list[Output]:
@@ -65,9 +63,11 @@ def _read(
     own = [o for o in outputs_of(*by_node) if o.type == "GateVerdict" and o.id not in seen]
     own_blocked = any(o.properties.get("outcome") == Outcome.BLOCKED for o in own)
     failure = _failure(runs / run_id)
-    state = _state(outputs_of(*_PUSHERS), outputs_of("Evaluator"), verdicts, failure, own_blocked)
-    reading = _reading(by_node.get(_EXAMPLE_GEN, [])) if state is State.UNREADABLE else None
-    gate = _property(by_node, "DataGate", "policy")
+    state = _state(
+        outputs_of(NodeId.PUSHER), outputs_of(NodeId.EVALUATOR), verdicts, failure, own_blocked
+    )
+    reading = _reading(by_node.get(NodeId.EXAMPLE_GEN, [])) if state is State.UNREADABLE else None
+    gate = _property(by_node, NodeId.DATA_GATE, "policy")
     blocked = [v for v in verdicts if v.gate == "data" and v.is_blocked]
     return Attempt(
         run_id=run_id,
@@ -76,11 +76,13 @@ def _read(
         state=state,
         spans={
             int(o.properties["span"]): str(o.properties.get("input_fingerprint", ""))
-            for o in outputs_of(_EXAMPLE_GEN)
+            for o in outputs_of(NodeId.EXAMPLE_GEN)
             if "span" in o.properties
         },
         schema=_schema(by_node),
-        source=(_property(by_node, "Transform", "custom_config") or {}).get("source_fingerprint"),
+        source=(_property(by_node, NodeId.TRANSFORM, "custom_config") or {}).get(
+            "source_fingerprint"
+        ),
         gate=gate,
         unreadable=reading,
         bad=_bad_spans(blocked),
@@ -142,9 +144,11 @@ def _reading(executions: list[Any]) -> tuple[int, float, Mapping[str, Any]] | No
 
 
 def _schema(by_node: Mapping[str, list[Any]]) -> str | None:
-    for execution in by_node.get(_CURATED, []):
-        return str(execution.custom_properties["schema_fingerprint"].string_value)
-    return "" if any(by_node.get(node) for node in _INFERRED) else None
+    for execution in by_node.get(NodeId.SCHEMA_GEN, []):
+        if execution.type.endswith(f".{_CURATED}"):
+            return str(execution.custom_properties["schema_fingerprint"].string_value)
+        return ""
+    return None
 
 
 def _property(by_node: Mapping[str, list[Any]], node: str, name: str) -> dict[str, Any] | None:

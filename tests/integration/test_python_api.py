@@ -22,10 +22,17 @@ scored = ordain.predict(project, frame)
 print(type(scored).__name__, list(scored.index), set(scored.columns) - set(frame.columns))
 """
 WRONG = """
-try:
-    ordain.predict(project, frame, version=99)
-except ordain.ConfigError as error:
-    print(error)
+for wrong in (
+    {"version": 99},
+    {"signature": "nope"},
+    {"version": 1, "label": "stable"},
+    {"rows": frame.drop(columns="x")},
+):
+    try:
+        ordain.predict(project, **{"rows": frame} | wrong)
+    except ordain.ConfigError as error:
+        print(error)
+print(len(ordain.predict(project, frame[:0])), ordain.predict(project, []))
 """
 
 
@@ -80,8 +87,11 @@ def test_rows_come_back_in_the_form_they_came_in(cells):
     assert listed.startswith("[{") and "outputs" in listed
     printed, _ = shown(cells, FRAME.strip().splitlines()[-1])
     assert printed.strip() == "DataFrame [7, 8, 9] {'outputs'}"
-    printed, _ = shown(cells, "print(error)")
+    printed, _ = shown(cells, WRONG.strip().splitlines()[-1])
     assert "there is no version 99 in" in printed and "versions there: 1" in printed
+    assert "version 1: " in printed and "nope" in printed
+    assert "label and version cannot be given together" in printed
+    assert "'x'" in printed and printed.endswith("0 []\n")
 
 
 NAMES = ("pipeline", "components", "serving", "reports", "contracts", "kubeflow", "data", "tests")

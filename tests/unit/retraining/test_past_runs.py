@@ -24,6 +24,8 @@ BLOCKED = Verdict.of(
 PASSED = Verdict.of(
     "data", [Reason(Outcome.PASSED, "drift", "0.1 to span 2", where="x", span=3, measured=0.1)]
 )
+#: Component of a node, where its class has another name.
+COMPONENTS = {"ExampleGen": "ArrowExampleGen", "Pusher": "Publisher"}
 
 
 @pytest.fixture
@@ -56,10 +58,12 @@ def write(store):
         state=pb.Execution.COMPLETE,
         run="run-1",
         uri="/a",
+        component=None,
     ):
         root = context("pipeline", "toy")
-        contexts = [root, context("pipeline_run", run, root)]
-        type_id = store.put_execution_type(pb.ExecutionType(name=f"components.x.{node}"))
+        contexts = [root, context("pipeline_run", run, root), context("node", f"toy.{node}")]
+        name = f"components.x.{component or COMPONENTS.get(node, node)}"
+        type_id = store.put_execution_type(pb.ExecutionType(name=name))
         execution = pb.Execution(type_id=type_id, last_known_state=state)
         for name, value in (told or {}).items():
             execution.custom_properties[name].string_value = value
@@ -89,7 +93,7 @@ def ingest(write):
     def spans(*numbers: int, run="run-1") -> None:
         for number in numbers:
             left = {"span": number, "input_fingerprint": f"{number}-v1"}
-            write("ArrowExampleGen", kind="Examples", left=left, run=run)
+            write("ExampleGen", kind="Examples", left=left, run=run)
 
     return spans
 
@@ -128,11 +132,11 @@ def test_of_no_run_there_is_none(store, read):
 
 def test_a_published_run(write, ingest, judge, read):
     ingest(2, 3)
-    write("CuratedSchema", {"schema_fingerprint": "s"})
+    write("SchemaGen", {"schema_fingerprint": "s"}, component="CuratedSchema")
     judge(PASSED)
     write("Transform", {"custom_config": json.dumps({"source_fingerprint": "f"})})
     write("Evaluator", kind="ModelBlessing", left={"blessed": 1})
-    write("Publisher", kind="PushedModel", left={"pushed": 1, "pushed_version": "1"})
+    write("Pusher", kind="PushedModel", left={"pushed": 1, "pushed_version": "1"})
     (found,) = read()
     assert found.state is State.PUBLISHED
     assert found.is_concluded
@@ -144,7 +148,7 @@ def test_a_published_run(write, ingest, judge, read):
 
 
 def test_an_inferred_schema_is_none(write, read):
-    write("WindowSchemaGen")
+    write("SchemaGen", component="WindowSchemaGen")
     assert read()[0].schema == ""
 
 
@@ -170,7 +174,7 @@ def test_a_verdict_whose_file_was_removed_keeps_its_outcome(write, read):
 def test_not_blessed_and_refused(write, ingest, judge, read):
     ingest(1)
     write("Evaluator", kind="ModelBlessing", left={"blessed": 0})
-    write("Publisher", kind="PushedModel", left={"pushed": 0})
+    write("Pusher", kind="PushedModel", left={"pushed": 0})
     ingest(1, run="run-2")
     write("Evaluator", kind="ModelBlessing", left={"blessed": 1}, run="run-2")
     refused = Verdict.of("server", [Reason(Outcome.BLOCKED, "p99", "too slow")])
@@ -196,7 +200,7 @@ def test_the_verdict_of_an_own_gate_counts(write, ingest, judge, read, outcome, 
     judge(PASSED)
     judge(Verdict.of("span-count", [Reason(outcome, "spans", "1 span")]), node="CountSpans")
     if pushed:
-        write("Publisher", kind="PushedModel", left={"pushed": 1})
+        write("Pusher", kind="PushedModel", left={"pushed": 1})
     (found,) = read()
     assert found.state is state
     assert found.is_concluded == (state is not State.UNFINISHED)
@@ -218,7 +222,7 @@ def test_a_span_that_could_not_be_read(write, ingest, read, fail):
         "custom_config": json.dumps(options),
     }
     ingest(2)
-    write("ArrowExampleGen", told, state=pb.Execution.FAILED)
+    write("ExampleGen", told, state=pb.Execution.FAILED)
     fail("ExampleGen, span 3", 3)
     (found,) = read()
     assert found.state is State.UNREADABLE
@@ -254,3 +258,14 @@ def test_newest_first_and_no_more_than_is_asked_for(ingest, tmp_path, store, mon
     monkeypatch.setattr(history, "outputs_of", lambda ids: asked.append(ids) or read(ids))
     assert next(attempts).run_id == "run-2"
     assert len(asked) == 1
+
+
+def test_an_own_node_of_a_component_that_the_pipeline_has_is_another_node(write, read):
+    """As `tfx.components:Evaluator` under an id of its own, or a function called Pusher."""
+    write("Evaluator", kind="ModelBlessing", left={"blessed": 1})
+    write("OnTrain", kind="ModelBlessing", left={"blessed": 0}, component="Evaluator")
+    write("Elsewhere", kind="PushedModel", left={"pushed": 1}, component="Publisher")
+    write("MySchema", {"schema_fingerprint": "other"}, component="CuratedSchema")
+    (attempt,) = read()
+    assert attempt.state is State.UNFINISHED
+    assert attempt.schema is None
