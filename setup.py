@@ -71,6 +71,7 @@ setup(
     name="ordain",
     version="0.2.0",
     description="An end-to-end TFX pipeline: raw data in, a model that passed every gate out.",
+    author="The ordain authors",
     long_description=Path(__file__).with_name("README.md").read_text(encoding="utf-8"),
     long_description_content_type="text/markdown",
     license_expression="Apache-2.0",

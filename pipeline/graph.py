@@ -124,9 +124,11 @@ class _Nodes:
         for channel in node.outputs.values():
             if channel.type.TYPE_NAME == GateVerdict.TYPE_NAME:
                 outcome = channel.future()[0].custom_property(OUTCOME_PROPERTY)
-                # Those that let pass are named: anything else, and nothing, blocks.
-                passes = [outcome == str(open_) for open_ in (Outcome.PASSED, Outcome.WARNED)]
-                self._conditions.enter_context(conditional.Cond(placeholder.logical_or(passes)))
+                # What lets pass is named: anything else blocks, and so does no outcome.
+                opens = placeholder.logical_or(
+                    outcome == str(Outcome.PASSED), outcome == str(Outcome.WARNED)
+                )
+                self._conditions.enter_context(conditional.Cond(opens))
 
 
 def _add_nodes(project: Project, nodes: _Nodes, newest_span: int, has_cache: bool) -> None:

@@ -36,6 +36,7 @@ def test_its_metadata_name_licence_readme_and_pythons(wheel):
     text = wheel.read(f"{DIST_INFO}/METADATA").decode()
     told = Parser().parsestr(text)
     assert told["License-Expression"] == "Apache-2.0"
+    assert told["Author"] == "The ordain authors"
     assert told["Requires-Python"] == ">=3.11,<3.14"
     assert told["Description-Content-Type"] == "text/markdown"
     assert told.get_payload().startswith("# ordain\n")
