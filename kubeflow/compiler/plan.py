@@ -91,7 +91,13 @@ def task_images(section: Kubeflow, topology: Topology) -> dict[str, str]:
     tasks = [task_name(name) for name in (*names, ON_EXIT)]
     twice = sorted({name for name in names if tasks.count(task_name(name)) > 1})
     if twice:
-        raise ConfigError(f"nodes {', '.join(twice)}: both become task {task_name(twice[0])}")
+        task = task_name(twice[0])
+        ours = (PREPARE, RESULT, ON_EXIT)
+        why = f"{', '.join(ours)} are ordain's own tasks" if task in ours else "a task has one node"
+        raise ConfigError(
+            f"nodes {', '.join(dict.fromkeys(twice))}: would be the task {task}; {why}",
+            "give the node another id, in nodes",
+        )
     images = {name: section.pod(name).image or section.image for name in names}
     for name, image in images.items():
         if image is None:

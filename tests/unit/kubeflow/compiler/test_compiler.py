@@ -397,8 +397,10 @@ class TestRefused:
 
     def test_nodes_that_kubernetes_would_call_the_same(self, make_cluster_project):
         project = load_unresolved(make_cluster_project())
-        with pytest.raises(ConfigError, match="both become task my-node"):
+        with pytest.raises(ConfigError, match="would be the task my-node; a task has one node"):
             task_images(project.kubeflow, {"MyNode": (), "my_node": ()})
+        with pytest.raises(ConfigError, match="prepare, result, on-exit are ordain's own tasks"):
+            task_images(project.kubeflow, {"Result": ()})
 
 
 class TestNotes:
