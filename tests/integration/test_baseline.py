@@ -67,7 +67,7 @@ def test_it_is_the_version_that_serves_whatever_else_was_trained_or_moved(
 
     # Where the serving directory should be, nothing is mounted: that is no first model.
     away = serving(project).rename(tmp_path / "away")
-    with pytest.raises(InfrastructureError, match=f"{serving(project)} holds no version, and vers"):
+    with pytest.raises(InfrastructureError, match=f"{serving(project)} holds no version, but vers"):
         project.run("train.steps=35")
     away.rename(serving(project))
 
