@@ -50,7 +50,7 @@ OUTPUTS: Mapping[NodeId, Mapping[str, str]] = {
 #: Artifact type of a gate's verdict.
 VERDICT_TYPE = "GateVerdict"
 #: Execution property that brings a component's source into its cache key.
-SOURCE_PROPERTY = "source_fingerprint"
+SOURCE_PROPERTY = "component_fingerprint"
 
 
 @dataclass(frozen=True)

@@ -16,7 +16,8 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from ordain.common.json_files import read_json
 from ordain.common.node_id import NodeId
 from ordain.errors import ExitCode
-from ordain.history.runs import History, Output, place_of, state_of, verdict_of
+from ordain.history.runs import History, Output, state_of, verdict_of
+from ordain.pipeline.own_nodes import SOURCE_PROPERTY
 from ordain.retraining.types import Attempt, Distance, State
 from ordain.verdict import Outcome, Verdict
 
@@ -25,8 +26,17 @@ _GATES = {
     NodeId.EVALUATOR: "evaluation",
     NodeId.SERVER_GATE: "server",
 }
-#: Class of the component that takes a frozen schema, by which TFX names the type of an execution.
+#: Classes of components whose nodes have another id; TFX names the types of executions by class.
 _CURATED = "CuratedSchema"
+_NODES = {
+    "ArrowExampleGen": NodeId.EXAMPLE_GEN,
+    _CURATED: NodeId.SCHEMA_GEN,
+    "WindowSchemaGen": NodeId.SCHEMA_GEN,
+    "InfraValidator": NodeId.SERVER_GATE,
+    "Publisher": NodeId.PUSHER,
+}
+#: In place of a node's id: nodes of the project's own.
+_OWN = "own nodes"
 #: Kinds of blocking reasons that concern two spans, not only the one they name.
 _BETWEEN_SPANS = ("drift", "skew")
 
@@ -49,8 +59,11 @@ def _read(
 ) -> Attempt:
     by_node: dict[str, list[Any]] = {}
     for execution in executions:
-        # Not by type: an own node may be of TFX's component that the pipeline has, too.
-        by_node.setdefault(place_of(history.store, execution.id)[1], []).append(execution)
+        # By type: the node's context would be one more query for each execution.
+        name = execution.type.rpartition(".")[2]
+        # An own node may be of a component that the pipeline has, too.
+        is_own = SOURCE_PROPERTY in execution.custom_properties
+        by_node.setdefault(_OWN if is_own else _NODES.get(name, name), []).append(execution)
     outputs = history.outputs_of([e.id for e in executions])
 
     def outputs_of(*nodes: str) -> list[Output]:

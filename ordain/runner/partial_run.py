@@ -25,6 +25,7 @@ from tfx.orchestration.portable import execution_publish_utils
 from tfx.orchestration.portable.mlmd import context_lib, execution_lib
 
 from ordain.errors import ConfigError
+from ordain.pipeline.own_nodes import SOURCE_PROPERTY
 from ordain.pipeline.span_binding import SPAN_CONTEXT_TYPE
 from ordain.storage import artifact_store
 from ordain.upstream.tfx_cache import is_condition, newest_executions
@@ -90,11 +91,14 @@ def publish(handle: Any, node: Any, reused: Reused) -> int:
     """
     with handle as opened:
         contexts = context_lib.prepare_contexts(opened, node.contexts)
+        # By it a node of the project's own is known to `ordain.retraining.past_runs`.
+        source = node.parameters.parameters[SOURCE_PROPERTY].field_value.string_value
         execution = execution_publish_utils.register_execution(
             metadata_handle=opened,
             execution_type=node.node_info.type,
             contexts=contexts,
             input_artifacts=reused.inputs,
+            exec_properties={SOURCE_PROPERTY: source} if source else None,
         )
         execution_publish_utils.publish_cached_executions(
             opened,

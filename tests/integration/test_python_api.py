@@ -30,7 +30,7 @@ for wrong in (
 ):
     try:
         ordain.predict(project, **{"rows": frame} | wrong)
-    except ordain.ConfigError as error:
+    except ordain.OrdainError as error:
         print(error)
 print(len(ordain.predict(project, frame[:0])), ordain.predict(project, []))
 """

@@ -9,6 +9,7 @@ from ml_metadata.proto import metadata_store_pb2 as pb
 from ordain.common.portable_paths import AS_THEY_ARE
 from ordain.history.results import Failure, RunResult
 from ordain.history.runs import History
+from ordain.pipeline.own_nodes import SOURCE_PROPERTY
 from ordain.retraining.past_runs import read_attempts
 from ordain.retraining.types import Distance, State
 from ordain.verdict import Outcome, Reason, Verdict
@@ -261,11 +262,12 @@ def test_newest_first_and_no_more_than_is_asked_for(ingest, tmp_path, store, mon
 
 
 def test_an_own_node_of_a_component_that_the_pipeline_has_is_another_node(write, read):
-    """As `tfx.components:Evaluator` under an id of its own, or a function called Pusher."""
+    """As `tfx.components:Evaluator` under an id of its own, or a function called Publisher."""
+    own = {SOURCE_PROPERTY: "digest"}
     write("Evaluator", kind="ModelBlessing", left={"blessed": 1})
-    write("OnTrain", kind="ModelBlessing", left={"blessed": 0}, component="Evaluator")
-    write("Elsewhere", kind="PushedModel", left={"pushed": 1}, component="Publisher")
-    write("MySchema", {"schema_fingerprint": "other"}, component="CuratedSchema")
+    write("OnTrain", own, kind="ModelBlessing", left={"blessed": 0}, component="Evaluator")
+    write("Elsewhere", own, kind="PushedModel", left={"pushed": 1}, component="Publisher")
+    write("MySchema", own | {"schema_fingerprint": "s"}, component="CuratedSchema")
     (attempt,) = read()
     assert attempt.state is State.UNFINISHED
     assert attempt.schema is None
