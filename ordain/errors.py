@@ -50,6 +50,11 @@ class OrdainError(Exception):
         return f"{self.message}{HINT_MARK}{self.hint}" if self.hint else self.message
 
 
+def utf8_text(text: str) -> str:
+    """Escapes halves of surrogate pairs, which an error may quote and no file can hold."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
 class NodeFailedError(OrdainError):
     """A node of the pipeline raised."""
 

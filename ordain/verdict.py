@@ -23,6 +23,8 @@ class Outcome(StrEnum):
     BLOCKED = "blocked"
 
 
+#: Names of the pipeline's own gates; results and exit codes go by them.
+GATES = ("data", "evaluation", "server")
 _ORDER = (Outcome.PASSED, Outcome.SKIPPED, Outcome.WARNED, Outcome.BLOCKED)
 
 

@@ -54,6 +54,7 @@ from ordain.pipeline.eval_config import build_eval_config
 from ordain.pipeline.own_components import component_fingerprint
 from ordain.pipeline.own_nodes import SOURCE_PROPERTY, OwnNodes
 from ordain.pipeline.resolver_nodes import analyzer_cache, published, served_model
+from ordain.project.imports import project_on_path
 from ordain.serving.registry.label_file import STABLE
 from ordain.upstream.tfx import modules_in_place
 from ordain.verdict import Outcome
@@ -289,7 +290,8 @@ def _server_gate(config: ServerGateConfig, model: Any, examples: Any, stable: An
 
 def compile_ir(project: Project, newest_span: int) -> Any:
     """The pipeline as TFX's intermediate representation (`pipeline_pb2.Pipeline`)."""
-    ir = compiler.Compiler().compile(build(project, newest_span))
+    with project_on_path(project.folder):  # TFX imports an own component's executor by its name
+        ir = compiler.Compiler().compile(build(project, newest_span))
     own = {node.id: node for node in project.nodes}
     for node in (entry.pipeline_node for entry in ir.nodes):
         if node.node_info.id in own:

@@ -25,7 +25,8 @@ def component_fingerprint(project: Project, own: OwnNode) -> str:
     """SHA-256 of a component's source, for its cache key.
 
     For a component among the project's source files it is the project's fingerprint; otherwise it
-    covers the Python files of its package and the versions of the libraries.
+    covers the Python files of its package and the versions of the libraries. A component in another
+    place of the project's folder has both.
 
     Raises:
         ConfigError: There is no such module.
@@ -38,7 +39,8 @@ def component_fingerprint(project: Project, own: OwnNode) -> str:
     if {root, root / "__init__.py"} & set(source_files(project.folder)):
         return fingerprint(project.folder)
     if root.is_relative_to(project.folder):  # such as in its `.venv/` or `tests/`
-        return _package_fingerprint(root)
+        both = _package_fingerprint(root) + fingerprint(project.folder)
+        return hashlib.sha256(both.encode()).hexdigest()
     return _first_fingerprint(root)
 
 
@@ -84,7 +86,7 @@ def load_component(key: str, own: OwnNode) -> Any:
     try:
         loaded = importlib.import_module(module)
         found = getattr(loaded, name, None)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         raise ConfigError(
             f"{key}.component {own.component}: importing {module} failed: "
             f"{type(error).__name__}: {error}",

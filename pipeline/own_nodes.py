@@ -96,7 +96,7 @@ class Placed:
         rest = {k: v for k, v in self.own.arguments.items() if k not in inputs}
         try:
             return self.component(**inputs, **rest).with_id(self.own.id)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise ConfigError(
                 f"{self.key}.with: {self.own.component} does not take it: {error}",
                 f"it takes {', '.join(arguments_of(self.component)) or 'nothing'}; see {DOCS}",

@@ -7,6 +7,7 @@ with a GPU starts. A retried `prepare` returns what the first attempt wrote.
 from __future__ import annotations
 
 import json
+import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -262,5 +263,6 @@ def _as_json(ir: Any) -> dict[str, Any]:
 def _write_config(prepared: PreparedRun, project: Project) -> None:
     """Writes the effective configuration into the run's folder, as a local run does."""
     path = project.runs / prepared.run_id / "pipeline.yaml"
-    write_file(path, yaml.safe_dump(dict(prepared.config), sort_keys=False, allow_unicode=True))
+    text = yaml.safe_dump(dict(prepared.config), sort_keys=False, allow_unicode=True)
+    write_file(path, text, writer=secrets.token_hex(4))
     artifact_store.current().push(path)

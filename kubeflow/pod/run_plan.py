@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -103,7 +104,7 @@ def write_prepared(prepared: PreparedRun, runs: Path) -> str:
     """
     path = runs / prepared.run_id / FILE
     text = json.dumps({"format": _FORMAT, **_PREPARED.dump_python(prepared, mode="json")}, indent=1)
-    write_file(path, text)
+    write_file(path, text, writer=secrets.token_hex(4))  # a pod may be replaced while it writes
     artifact_store.current().push(path)
     return _plan(path, text.encode(), prepared.spans)
 

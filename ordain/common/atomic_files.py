@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import secrets
 import stat
 from collections.abc import Iterator
 from pathlib import Path
@@ -94,15 +93,20 @@ def write_atomic(path: Path, text: str, writer: str = "staged") -> None:
     sync(path.parent)
 
 
-def write_file(path: Path, text: str) -> None:
-    """Writes a small file atomically, and makes its folder; several pods may do so at a time.
+def write_file(path: Path, text: str, writer: str = "staged") -> None:
+    """Writes a small file atomically, and makes its folder.
+
+    Args:
+        path: The file.
+        text: Its content.
+        writer: Who writes; no two at a time may have the same name.
 
     Raises:
         InfrastructureError: It cannot be written.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_atomic(path, text, writer=secrets.token_hex(4))
+        write_atomic(path, text, writer)
     except OSError as error:
         raise InfrastructureError(
             f"{path} cannot be written: {error}", "free space or correct permissions"

@@ -39,6 +39,10 @@ def exit_process(exit_code: int) -> NoReturn:
         if name.startswith(_AUTOGRAPH) and module.__file__:
             with contextlib.suppress(OSError):  # deleted already, or not permitted
                 Path(module.__file__).unlink()
+            compiled = Path(module.__cached__ or "")
+            with contextlib.suppress(OSError):  # not written, or others are in the folder
+                compiled.unlink()
+                compiled.parent.rmdir()
     for stream in (sys.stdout, sys.stderr):
         with contextlib.suppress(OSError):  # the reader is gone
             stream.flush()

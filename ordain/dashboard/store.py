@@ -98,9 +98,9 @@ class _Queries:
         self._on_error = on_error
 
     def __getattr__(self, method: str) -> Callable[..., Any]:
-        def query(*arguments: Any) -> Any:
+        def query(*arguments: Any, **named: Any) -> Any:
             try:
-                return getattr(self._store, method)(*arguments)
+                return getattr(self._store, method)(*arguments, **named)
             except Exception as error:
                 raise self._on_error(error) from None
 

@@ -22,7 +22,7 @@ from typing import Any
 from ordain.common.html_tables import html_table
 from ordain.common.node_id import NodeId
 from ordain.common.profiler import Profile
-from ordain.errors import ExitCode
+from ordain.errors import ExitCode, utf8_text
 from ordain.verdict import Verdict
 
 
@@ -68,6 +68,10 @@ class Failure:
     message: str
     hint: str
     exit_code: int
+
+    def __post_init__(self) -> None:
+        """Makes the message one that files can hold."""
+        object.__setattr__(self, "message", utf8_text(self.message))
 
 
 @dataclass(frozen=True)

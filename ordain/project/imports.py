@@ -8,6 +8,7 @@ project's, and what it made would be stored under the cache key of the new sourc
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 import sysconfig
 import threading
@@ -24,6 +25,9 @@ _KEPT = ("__main__", "ordain")
 _TFX_PREFIX = "user_module_"
 
 _lock = threading.RLock()
+#: Folders that are first on the path now; changed while the lock is held.
+_active: list[Path] = []
+log = logging.getLogger(__name__)
 
 
 @contextlib.contextmanager
@@ -37,17 +41,32 @@ def project_on_path(folder: Path) -> Iterator[None]:
     Args:
         folder: The project's folder.
     """
-    with _lock:
-        names = _top_level_names(folder)
-        hidden = {name: sys.modules.pop(name) for name in _loaded(folder, names)}
-        sys.path.insert(0, str(folder))
-        try:
+    if not _lock.acquire(blocking=False):
+        log.warning("%s waits for another project that runs in this process", folder)
+        _lock.acquire()
+    try:
+        # Entered again, it imports nothing anew: a run keeps the code that it began with.
+        with contextlib.nullcontext() if folder in _active else _first_on_path(folder):
             yield
-        finally:
+    finally:
+        _lock.release()
+
+
+@contextlib.contextmanager
+def _first_on_path(folder: Path) -> Iterator[None]:
+    names = _top_level_names(folder)
+    hidden = {name: sys.modules.pop(name) for name in _loaded(folder, names)}
+    sys.path.insert(0, str(folder))
+    _active.append(folder)
+    try:
+        yield
+    finally:
+        _active.remove(folder)
+        with contextlib.suppress(ValueError):  # a module may have changed it
             sys.path.remove(str(folder))
-            for name in _loaded(folder, names):
-                del sys.modules[name]
-            sys.modules.update(hidden)
+        for name in _loaded(folder, names):
+            del sys.modules[name]
+        sys.modules.update(hidden)
 
 
 def _top_level_names(folder: Path) -> set[str]:

@@ -14,10 +14,7 @@ from ordain.components.artifacts.types import OUTCOME_PROPERTY, VERDICT_FILE
 from ordain.errors import NodeFailedError
 from ordain.pipeline.own_components import DOCS
 from ordain.pipeline.own_nodes import OUTPUTS, VERDICT_TYPE
-from ordain.verdict import Verdict
-
-#: Names of the pipeline's own gates; results and exit codes go by them.
-GATES = ("data", "evaluation", "server")
+from ordain.verdict import GATES, Outcome, Verdict
 
 
 def check_verdicts(execution_info: Any, output: Any) -> None:
@@ -59,10 +56,12 @@ def _problem(node: str, made: Any) -> str | None:
         return f"{file} is not a verdict: {error}"
     if str(verdict.outcome) != outcome:
         return f"{file} says {str(verdict.outcome)!r}, the artifact's property {outcome!r}"
+    if Verdict.of(verdict.gate, verdict.reasons).outcome is not verdict.outcome:
+        return f"its outcome is {str(verdict.outcome)!r}, which is not that of its reasons"
     if node in OUTPUTS:
         return None
-    if not verdict.reasons:
-        return "it has no reason, so nothing was checked"
+    if all(reason.outcome is Outcome.SKIPPED for reason in verdict.reasons):
+        return "it has no reason but skipped ones, so nothing was checked"
     if verdict.gate in GATES:
         return f"{verdict.gate!r} is the name of a gate of the pipeline"
     return None

@@ -28,6 +28,7 @@ from ordain.history.results import Failure, NodeResult, Recovered, RunResult
 from ordain.history.runs import History
 from ordain.pipeline.ir_cache import compiled_ir
 from ordain.project.imports import project_on_path
+from ordain.project.source import fingerprint
 from ordain.runner.node_log import node_log
 from ordain.runner.preflight import Plan
 from ordain.serving.sandbox import sandbox
@@ -35,6 +36,8 @@ from ordain.upstream.tfx_imports import loading_tfx
 
 #: After a node that ran for longer, unused memory is returned to the system.
 HEAVY_S = 1.0
+#: Nodes that run code of the project; its own nodes do, too.
+_WITH_CODE = (NodeId.TRANSFORM, NodeId.TUNER, NodeId.TRAINER)
 
 
 class Listener(Protocol):
@@ -119,6 +122,7 @@ class _LocalRun:
         self._builder = ResultBuilder(self.project, self.run_id, self._spans)
         self._history = History(self.project.metadata, self.project.name, self.project.paths)
         self._recovered: list[Recovered] = []
+        self._source = fingerprint(self.project.folder)
 
     def run(self) -> RunResult:
         began, started = time.monotonic(), datetime.datetime.now(datetime.UTC)
@@ -170,7 +174,18 @@ class _LocalRun:
 
     def _started(self, node: str, span: int | None) -> None:
         self.check()
+        self._check_source(node)
         self.listener.started(node, span)
+
+    def _check_source(self, node: str) -> None:
+        """Refuses to run code of the project that is not the code of the cache keys."""
+        runs_code = node in _WITH_CODE or any(own.id == node for own in self.project.nodes)
+        if runs_code and fingerprint(self.project.folder) != self._source:
+            raise ConfigError(
+                f"Python files in {self.project.folder} changed while the run was executing, so "
+                f"{node} would be cached for code that it did not run",
+                "run again: finished nodes are cached where their code is the same",
+            )
 
     def _recover(self) -> None:
         """Closes executions of killed runs; as this run holds the lock, no other one is alive."""

@@ -14,6 +14,7 @@ import yaml
 
 from ordain.common.atomic_files import write_file
 from ordain.config.project import Project
+from ordain.errors import InfrastructureError
 from ordain.history.results import RunResult
 from ordain.runner.local import Listener, Options, run_project
 from ordain.runner.preflight import Plan, make_plan
@@ -50,7 +51,12 @@ def plan_and_run(
     on_plan(plan)
     # References `${env:...}` stay unresolved.
     config = yaml.safe_dump(dict(project.effective), sort_keys=False, allow_unicode=True)
-    write_file(project.runs / run_id / "pipeline.yaml", config)
+    folder = project.runs / run_id
+    try:
+        folder.mkdir(parents=True)
+    except OSError as error:  # there is one already, or none can be made
+        raise InfrastructureError(f"{folder} cannot be created: {error}") from error
+    write_file(folder / "pipeline.yaml", config)
     with progress as listener:
         return run_project(project, plan, run_id, options, listener, locks.check)
 

@@ -7,11 +7,12 @@ import random
 from pathlib import Path
 
 import ml_metadata as mlmd
+import pytest
 import tensorflow as tf
 from ml_metadata.proto import metadata_store_pb2
 from sandbox import Sandbox, good_rows, states, write_csv
 
-from ordain.errors import ExitCode
+from ordain.errors import ConfigError, ExitCode
 from ordain.serving.scan.scan import scan
 
 ALL_NODES = [
@@ -115,6 +116,25 @@ def test_a_changed_helper_is_never_served_from_the_cache(digits: Sandbox) -> Non
 
     assert states(result)["StatisticsGen"] == "cached"
     assert states(result)["Transform"] == "complete"
+
+
+def test_source_that_changes_during_a_run_is_not_cached_under_the_old_one(
+    small, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = small()
+    model = project.folder / "model.py"
+
+    def edit(node: str, span: int | None) -> None:
+        if node == "Transform":  # it has imported the module; Trainer would run the new code
+            model.write_text(model.read_text() + "\n# edited\n")
+
+    monkeypatch.setattr(project, "started", edit)
+    with pytest.raises(ConfigError, match="changed while the run was executing, so Trainer"):
+        project.run()
+    monkeypatch.undo()
+    again = project.run()
+    assert (states(again)["StatisticsGen"], states(again)["Trainer"]) == ("cached", "complete")
+    assert again.version == 1
 
 
 def test_from_takes_over_what_was_before(small) -> None:

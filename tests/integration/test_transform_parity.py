@@ -306,9 +306,9 @@ def window(tmp_path_factory: pytest.TempPathFactory) -> Window:
 @pytest.fixture
 def analyzed(caplog: pytest.LogCaptureFixture) -> Callable[[], list[str]]:
     """What the log says about how many datasets were analyzed."""
-    caplog.set_level(logging.INFO, logger="ordain.components.transform.analysis")
-    ours = "ordain.components"
-    return lambda: [r.getMessage() for r in caplog.records if r.name.startswith(ours)]
+    ours = "ordain.components.transform.analysis"
+    caplog.set_level(logging.INFO, logger=ours)
+    return lambda: [r.getMessage() for r in caplog.records if r.name == ours]
 
 
 def _artifact(kind: Any, folder: Path) -> Any:

@@ -95,10 +95,6 @@ class Manifest:
         """Size of all files together."""
         return sum(file.size_bytes for file in self.files)
 
-    def value_of(self, metric: str) -> float | None:
-        """The candidate's value of a metric on the whole window, or None."""
-        return next((m.value for m in self.metrics if m.name == metric and not m.slice), None)
-
     def to_json(self) -> str:
         """The manifest as indented JSON text, deterministic."""
         raw = asdict(self)

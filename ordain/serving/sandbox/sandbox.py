@@ -21,6 +21,7 @@ from typing import Literal, get_args
 from pydantic import ConfigDict, TypeAdapter
 
 from ordain.common.package import ROOT
+from ordain.errors import utf8_text
 from ordain.serving.sandbox.process import kill_tree
 
 TRIAL_FILE, RESULT_FILE = "trial.json", "result.json"
@@ -111,6 +112,10 @@ class Response:
 
     body: bytes = b""
     error: str = ""
+
+    def __post_init__(self) -> None:
+        """Makes the error one that files can hold."""
+        object.__setattr__(self, "error", utf8_text(self.error))
 
 
 @dataclass

@@ -18,6 +18,7 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from ordain.errors import utf8_text
 from ordain.serving.sandbox.client import Send, grpc_client, rest_client
 from ordain.serving.sandbox.latency import take_series
 from ordain.serving.sandbox.network import isolate_network
@@ -203,6 +204,7 @@ def main(folder: str) -> None:
     if outcome is None:
         shutil.rmtree(folder, ignore_errors=True)  # its creator has ended
     else:
+        outcome.detail = utf8_text(outcome.detail)
         Path(folder, RESULT_FILE).write_bytes(OUTCOME.dump_json(outcome))
 
 

@@ -28,6 +28,8 @@ MAX_METADATA_BYTES = 256_000_000
 _MAX_DEPTH = 16
 #: Wire types of protobuf.
 _LENGTH_DELIMITED, _GROUP = 2, 3
+#: An ASCII character in JSON, by its number.
+_ESCAPE = re.compile(rb"\\u00([0-9a-fA-F]{2})")
 
 
 def unreadable_files(folder: Path) -> Iterator[tuple[str, str]]:
@@ -122,6 +124,8 @@ def python_in_metadata(texts: Iterable[bytes | str]) -> bool:
             found: Any = json.loads(text)
         except (ValueError, RecursionError):
             raw = text.encode() if isinstance(text, str) else text
+            # Texts that are hidden in a message which is not read: JSON may write an L as \u004c.
+            raw = _ESCAPE.sub(lambda match: bytes([int(match[1], 16)]), raw)
             if b'"Lambda"' in raw or b"__lambda__" in raw:
                 return True
             continue

@@ -28,6 +28,13 @@ BASE = RunResult(
 FAILURE = Failure("Trainer", "loss became nan", "lower the rate", 1)
 DATA, EVALUATION = verdict("data"), verdict("evaluation")
 
+
+def test_a_failure_may_quote_what_no_file_can_hold():
+    result = dataclasses.replace(BASE, failure=Failure("Trainer", "no \ud800", "", 1))
+    assert result.failure.message == "no \\ud800"
+    json.dumps(dataclasses.asdict(result.failure), ensure_ascii=False).encode()
+
+
 RULES = {
     "new version": ({}, 0, "the model passed every gate and is version 3"),
     "same version": (

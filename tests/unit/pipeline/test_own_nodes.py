@@ -200,7 +200,7 @@ class TestSource:
         (package / "other.py").write_text("b = 1")
         from ordain.pipeline import own_components
 
-        own_components._package_fingerprint.cache_clear()  # kept for the life of a run's process
+        own_components._first_fingerprint.cache_clear()  # kept for the life of a run's process
         assert self.source(project) != before
 
     def test_of_tfx(self, load):

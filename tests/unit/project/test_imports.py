@@ -3,6 +3,7 @@
 import importlib
 import sys
 import threading
+import time
 import types
 from pathlib import Path
 
@@ -44,6 +45,23 @@ def test_what_was_edited_is_imported_anew(tmp_path):
     assert value(project(tmp_path, 2)) == 2
 
 
+def test_entered_again_it_keeps_the_code_that_it_began_with(tmp_path):
+    """A run imports a gate when it builds the graph, and its executor when it launches."""
+    with project_on_path(project(tmp_path, 1)):
+        assert value(tmp_path) == 1
+        project(tmp_path, 2)
+        assert value(tmp_path) == 1
+    assert value(tmp_path) == 2
+
+
+def test_a_module_that_changes_the_path_hides_nothing_afterwards(tmp_path, monkeypatch):
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    with pytest.raises(ZeroDivisionError), project_on_path(project(tmp_path, 1)):
+        sys.path.remove(str(tmp_path))
+        raise ZeroDivisionError
+    assert NAME not in sys.modules
+
+
 def test_two_projects_with_modules_of_one_name(tmp_path):
     first, second = project(tmp_path / "first", 1), project(tmp_path / "second", 2)
     assert [value(folder) for folder in (first, second, first)] == [1, 2, 1]
@@ -72,12 +90,14 @@ def test_installed_packages_in_a_projects_folder_stay_loaded(tmp_path, monkeypat
         assert sys.modules[module.__name__] is module
 
 
-def test_another_thread_waits(tmp_path):
+def test_another_thread_waits_and_says_so(tmp_path, caplog):
     first, second = project(tmp_path / "first", 1), project(tmp_path / "second", 2)
     found = []
     thread = threading.Thread(target=lambda: found.append(value(second)))
     with project_on_path(first):
         thread.start()
+        while "waits for another project" not in caplog.text:
+            time.sleep(0.01)
         assert value(first) == 1  # the same thread may enter again
         assert importlib.import_module(NAME).VALUE == 1
         assert found == []

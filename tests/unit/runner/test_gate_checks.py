@@ -42,7 +42,7 @@ def check(*made, node="Own"):
     check_verdicts(SimpleNamespace(pipeline_node=info, output_dict=planned), output)
 
 
-@pytest.mark.parametrize("outcome", Outcome)
+@pytest.mark.parametrize("outcome", [Outcome.PASSED, Outcome.WARNED, Outcome.BLOCKED])
 def test_a_kept_verdict_is_sound(made, outcome):
     keep_verdict(Verdict.of("own", [Reason(outcome, "kind", "text")]), made, [])
     check(made)
@@ -82,6 +82,14 @@ FAULTS = {
     "property against file": (
         lambda made: made.set_string_custom_property(OUTCOME_PROPERTY, "warned"),
         "says 'passed', the artifact's property 'warned'",
+    ),
+    "passed by hand": (
+        keeps(Verdict("own", Outcome.PASSED, (Reason(Outcome.BLOCKED, "kind", "text"),))),
+        "outcome is 'passed', which is not that of its reasons",
+    ),
+    "all skipped": (
+        keeps(Verdict.of("own", [Reason(Outcome.SKIPPED, "kind", "text")])),
+        "nothing was checked",
     ),
     "nothing checked": (keeps(Verdict.of("own", [])), "no reason"),
     "our name": (keeps(Verdict.of("data", PASSED.reasons)), "'data' is the name of a gate"),

@@ -94,7 +94,8 @@ class Workers:
 
     def _pass_on(self, call: Call[T]) -> None:
         """Frees the slot of a slow call for the next one, unless `MAX_EXTRA` run already."""
-        if call.result not in self._slow and len(self._slow) < MAX_EXTRA:
+        # A call that has ended meanwhile has freed its slot.
+        if not call.result.done() and call.result not in self._slow and len(self._slow) < MAX_EXTRA:
             self._slow.add(call.result)
             self.release()
 

@@ -19,7 +19,7 @@ from ordain.serving.server.rest import json_text
 from ordain.serving.server.service import Service
 
 #: Health needs no token.
-_PUBLIC = re.compile(r"/v2/health/.*|/v2/.*/ready")
+_PUBLIC = re.compile(r"/v2/health/.*|/v2/models/[^/]+(/versions/[^/]+)?/ready")
 #: The rest of the body is not read after these, so the connection is closed.
 _CLOSING = (Code.PAYLOAD_TOO_LARGE, Code.REQUEST_TIMEOUT)
 

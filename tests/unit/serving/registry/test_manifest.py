@@ -42,10 +42,8 @@ def test_reads_what_it_writes(manifest):
     assert manifest.to_json() == Manifest.from_json(manifest.to_json()).to_json()
 
 
-def test_knows_its_size_and_values():
+def test_knows_its_size():
     assert FULL.size_bytes == 15
-    assert FULL.value_of("auc") == 0.7
-    assert FULL.value_of("loss") is None
 
 
 @pytest.mark.parametrize("found", [FORMAT + 1, 0, None, "1"])

@@ -586,6 +586,13 @@ class TestLambda:
 
         assert "object graph" in refused(edit(plain, change))["Lambda"].where
 
+    def test_in_a_part_of_the_notes_that_is_not_read(self, plain):
+        """A group, which Keras never writes, makes a message unreadable; JSON may escape an L."""
+        escaped = b'{"class_name": "\\u004cambda"}'
+        inner = b"\x0b\x0c\x12" + bytes([len(escaped)]) + escaped
+        (plain / "keras_metadata.pb").write_bytes(b"\x0a" + bytes([len(inner)]) + inner)
+        assert "Lambda" in refused(plain)
+
     def test_notes_that_are_no_protobuf(self, plain):
         (plain / "keras_metadata.pb").write_bytes(b"\xff" * 100)
         assert "cannot be read" in refused(plain)["keras_metadata.pb"].why

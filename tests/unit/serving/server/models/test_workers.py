@@ -2,6 +2,7 @@
 
 import asyncio
 import threading
+from types import SimpleNamespace
 
 import pytest
 
@@ -58,6 +59,16 @@ def test_lost_threads_are_counted_replaced_and_reused():
         return await call(lambda: "reused")
 
     assert run(work) == "reused"
+
+
+def test_a_slow_call_that_has_ended_frees_its_slot_once():
+    async def work(workers, metrics, call):
+        ended = asyncio.get_running_loop().create_future()
+        ended.set_result(None)
+        workers._pass_on(SimpleNamespace(result=ended))
+        return workers._slow, workers._free._value
+
+    assert run(work, at_a_time=2) == (set(), 2)
 
 
 def test_replacements_are_limited_and_exhaustion_is_reported():
