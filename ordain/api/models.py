@@ -211,7 +211,7 @@ def predict(
         scored = pa.Table.from_batches([scorer.score(batch) for batch in table.to_batches()])
     except (RequestError, pa.ArrowException) as error:
         raise ConfigError(
-            f"predict: {error}", f"the inputs are in {found}/MODEL_CARD.md"
+            f"version {found.name}: {error}", "ordain models show PROJECT lists its signatures"
         ) from error
     if isinstance(rows, Sequence):
         return scored.to_pylist()
