@@ -58,7 +58,7 @@ def cells(tmp_path_factory):
 
 
 def shown(cells, source: str) -> tuple[str, str]:
-    """What the first cell that ends so printed, and its value as HTML."""
+    """Output of the first cell with this ending, and its value as HTML."""
     cell = next(cell for cell in cells if cell.source.strip().endswith(source))
     printed = "".join(o.text for o in cell.outputs if o.output_type == "stream")
     values = [o.data for o in cell.outputs if o.output_type == "execute_result"]

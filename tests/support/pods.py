@@ -165,7 +165,7 @@ class PodRun:
         return self.ended(task, self.host.ask(wait=process))
 
     def ended(self, task: str, code: int) -> Ended:
-        """What a task left."""
+        """Outputs of a task."""
         out = self.out(task)
         page, numbers = out / "html", out / "executor_output.json"
         told = json.loads(numbers.read_text())["artifacts"]["metrics"] if numbers.exists() else {}

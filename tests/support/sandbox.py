@@ -34,7 +34,7 @@ class Sandbox:
 
     @property
     def paths(self) -> PortablePaths:
-        """How ML Metadata keeps the paths of this project."""
+        """Portable form of this project's paths, as ML Metadata stores them."""
         return load_project(self.folder).paths
 
     @property

@@ -1,4 +1,4 @@
-"""What the contestants are told, and what is made of what they say."""
+"""Command lines of the contestants, and the reading of their output."""
 
 import ast
 import contextlib

@@ -1,4 +1,4 @@
-"""Which executors of TFX's can be had, and what is said where they cannot."""
+"""TFX's executors: the allowed choices, and the refusal of others."""
 
 import pytest
 

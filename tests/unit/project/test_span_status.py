@@ -1,4 +1,4 @@
-"""What lies in the data folder, and whether it is whole; fingerprints are held against TFX's."""
+"""Spans of the data folder: complete or not, with fingerprints equal to TFX's."""
 
 import os
 import time

@@ -1,4 +1,4 @@
-"""Which spans a folder holds: by TFX's own rules, without TFX."""
+"""Spans of a folder, by TFX's own rules, without TFX."""
 
 import re
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Whether to run again, case by case: the decision is a pure function, so nothing is run here."""
+"""The retraining decision, case by case: a pure function, so nothing is run here."""
 
 import dataclasses
 from typing import Any

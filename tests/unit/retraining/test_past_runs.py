@@ -1,4 +1,4 @@
-"""What past runs tried and what came of it, read from a real ML Metadata store."""
+"""Past runs and their results, read from a real ML Metadata store."""
 
 import json
 

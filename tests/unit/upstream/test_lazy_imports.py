@@ -39,7 +39,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def told(folder: Path, code: str) -> list[str]:
-    """What the code printed, line by line."""
+    """Output of the code, line by line."""
     done = subprocess.run(
         [sys.executable, "-c", BEGIN.format(folder=str(folder)) + textwrap.dedent(code)],
         capture_output=True,

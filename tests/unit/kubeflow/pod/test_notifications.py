@@ -1,4 +1,4 @@
-"""What is told of a run in pods that is concluded more than once."""
+"""Notifications of a run in pods that is concluded more than once."""
 
 import pytest
 

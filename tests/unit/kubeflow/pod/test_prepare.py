@@ -1,4 +1,4 @@
-"""What `prepare` refuses before it imports TFX."""
+"""Refusals of `prepare` before it imports TFX."""
 
 import dataclasses
 import json

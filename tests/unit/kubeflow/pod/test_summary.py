@@ -1,4 +1,4 @@
-"""What Kubeflow's pages show: text that stays text, and numbers."""
+"""Summaries on Kubeflow's pages: text that stays text, and numbers."""
 
 from html.parser import HTMLParser
 

@@ -1,4 +1,4 @@
-"""What a task leaves of itself: at its begin, at a good end, and at each kind of bad one."""
+"""Records of a task: at its start, at success, and at each kind of failure."""
 
 import os
 import signal
